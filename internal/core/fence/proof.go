@@ -1,0 +1,80 @@
+package fence
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// PerishableFor is how long evidence that can turn false again (stopped, powered
+// off) is trusted: it must have been read back this shortly before the start or
+// attach call. The value is the longest time that a start call of ours waits
+// between its decision and its effect, with room to spare.
+const PerishableFor = 15 * time.Second
+
+// Proof shows that one epoch of one server can write no more. Only Prove makes a
+// valid one; the zero Proof is refused everywhere. It is never stored: what is
+// stored is the evidence, from which it is made again.
+type Proof struct {
+	server   string
+	epoch    fleet.Epoch
+	evidence []fleet.Evidence
+	ok       bool
+}
+
+// Covers reports whether the proof allows the given epoch of the server to
+// start: it must speak of the same server and of an epoch before it.
+func (p Proof) Covers(server string, starting fleet.Epoch) bool {
+	return p.ok && p.server == server && p.epoch < starting
+}
+
+// Epoch returns the epoch that was proved dead.
+func (p Proof) Epoch() fleet.Epoch { return p.epoch }
+
+// Evidence returns a copy of what the proof stands on.
+func (p Proof) Evidence() []fleet.Evidence { return slices.Clone(p.evidence) }
+
+// String says in a sentence what the proof stands on.
+func (p Proof) String() string {
+	if !p.ok {
+		return "no proof"
+	}
+	if p.epoch == 0 {
+		return "first epoch: nothing to fence"
+	}
+	parts := make([]string, 0, len(p.evidence))
+	for _, e := range p.evidence {
+		parts = append(parts, Describe(e))
+	}
+	return fmt.Sprintf("epoch %d: %s", p.epoch, strings.Join(parts, "; "))
+}
+
+// Describe says in a few words what a piece of evidence shows.
+func Describe(e fleet.Evidence) string {
+	var what string
+	switch e.Method {
+	case fleet.FirstEpoch:
+		what = "no instance was ever started"
+	case fleet.Reaped:
+		what = "all its processes were waited for"
+	case fleet.Terminated:
+		what = "terminated for ever"
+	case fleet.Stopped:
+		what = "read back as stopped"
+	case fleet.PoweredOff:
+		what = "host " + e.Host + " read back as powered off"
+	case fleet.Sealed:
+		what = "volume " + e.Volume + " sealed and read back"
+	case fleet.Attested:
+		what = "attested as dead"
+	default:
+		what = string(e.Method)
+	}
+	if e.By != "" {
+		what += " by " + e.By
+	}
+	return what
+}

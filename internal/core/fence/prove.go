@@ -1,0 +1,123 @@
+package fence
+
+import (
+	"fmt"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Need is one thing that is missing for a proof.
+type Need struct {
+	// Volume is the volume that must be sealed; empty if the instance itself
+	// must be seen stopped, terminated, reaped or powered off.
+	Volume string
+	Reason string
+}
+
+// Prove makes the proof that epoch of the server is dead, from evidence, or says
+// what is missing. host is where that epoch ran.
+//
+// The rules, from invariant S2:
+//   - epoch 0: nothing was ever started, nothing to fence;
+//   - terminated, reaped, attested: the instance is gone for ever, enough alone;
+//   - stopped, powered off: enough alone while fresh;
+//   - sealed: enough if every volume of the server is sealed, the server has at
+//     least one, and neither the demand (fence: power) nor a volume's reach asks
+//     for more, because the lock of a volume on a network file system can be
+//     lost while its writer lives.
+func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evidence, now time.Time) (Proof, []Need) {
+	if epoch == 0 {
+		return Proof{server: s.Name, ok: true}, nil
+	}
+	own := about(s.Name, epoch, evidence)
+	for _, e := range own {
+		if endsInstance(e, host, now) {
+			return Proof{server: s.Name, epoch: epoch, evidence: []fleet.Evidence{e}, ok: true}, nil
+		}
+	}
+	if reason := sealIsNotEnough(s); reason != "" {
+		return Proof{}, []Need{{Reason: reason}}
+	}
+	return proveBySeals(s, epoch, own)
+}
+
+func about(server string, epoch fleet.Epoch, evidence []fleet.Evidence) []fleet.Evidence {
+	var own []fleet.Evidence
+	for _, e := range evidence {
+		// Evidence about a later epoch says nothing here: it may have been
+		// started after a fence that this epoch never had.
+		if e.Server == server && e.Epoch == epoch {
+			own = append(own, e)
+		}
+	}
+	return own
+}
+
+// endsInstance reports whether the evidence alone shows that the instance ended.
+func endsInstance(e fleet.Evidence, host string, now time.Time) bool {
+	switch e.Method {
+	case fleet.Terminated, fleet.Reaped, fleet.Attested:
+		return true
+	case fleet.Stopped:
+		return fresh(e.At, now)
+	case fleet.PoweredOff:
+		// The host that was switched off must be the one on which the epoch ran:
+		// powering off a neighbour proves nothing.
+		return host != "" && e.Host == host && fresh(e.At, now)
+	default:
+		return false
+	}
+}
+
+// fresh refuses evidence from the future too: a clock that jumped back must not
+// lengthen its life.
+func fresh(at, now time.Time) bool {
+	age := now.Sub(at)
+	return age <= PerishableFor && age >= -PerishableFor
+}
+
+func sealIsNotEnough(s fleet.Server) string {
+	if s.Spec.Fence == fleet.FencePower {
+		return "the spec demands fence: power, so the instance must be read back as stopped or its host as powered off"
+	}
+	if len(s.Spec.Identity.Volumes) == 0 {
+		return "the server has no volume that could be sealed, so the instance itself must be seen stopped"
+	}
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.Reach == fleet.ReachShared {
+			return fmt.Sprintf("volume %s lies on a network file system, whose locks can be lost while the writer lives; a power fence is needed", v.Name)
+		}
+		if v.Reach == fleet.ReachZone {
+			return fmt.Sprintf("volume %s cannot be sealed; its instance must be seen stopped or terminated", v.Name)
+		}
+	}
+	return ""
+}
+
+func proveBySeals(s fleet.Server, epoch fleet.Epoch, own []fleet.Evidence) (Proof, []Need) {
+	var (
+		used    []fleet.Evidence
+		missing []Need
+	)
+	for _, v := range s.Spec.Identity.Volumes {
+		if e, ok := sealOf(v.Name, own); ok {
+			used = append(used, e)
+			continue
+		}
+		missing = append(missing, Need{Volume: v.Name, Reason: fmt.Sprintf("volume %s is not sealed against epoch %d", v.Name, epoch)})
+	}
+	if len(missing) > 0 {
+		return Proof{}, missing
+	}
+	return Proof{server: s.Name, epoch: epoch, evidence: used, ok: true}, nil
+}
+
+func sealOf(volume string, own []fleet.Evidence) (fleet.Evidence, bool) {
+	for _, e := range own {
+		if e.Method == fleet.Sealed && e.Volume == volume {
+			return e, true
+		}
+	}
+	return fleet.Evidence{}, false
+}

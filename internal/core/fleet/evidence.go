@@ -1,0 +1,43 @@
+package fleet
+
+import "time"
+
+// Method is a way in which an epoch can be shown to write no more.
+type Method string
+
+// The methods of invariant S2 that exist so far.
+const (
+	// FirstEpoch: no instance was ever started.
+	FirstEpoch Method = "firstEpoch"
+	// Reaped: the keeper waited for the last process of the epoch.
+	Reaped Method = "reaped"
+	// Terminated: the provider's record says that the instance is gone for ever.
+	Terminated Method = "terminated"
+	// Stopped: the provider's record, read after the stop, says stopped.
+	Stopped Method = "stopped"
+	// PoweredOff: the power device, read after the switch, says off.
+	PoweredOff Method = "poweredOff"
+	// Sealed: a volume's epoch file was raised under its lock and read back.
+	Sealed Method = "sealed"
+	// Attested: a person states that the epoch is dead.
+	Attested Method = "attested"
+)
+
+// Final reports whether evidence by this method stays true for ever. A stopped
+// or powered-off instance can come back, so that evidence is perishable.
+func (m Method) Final() bool { return m != Stopped && m != PoweredOff && m != FirstEpoch }
+
+// Evidence is one fact about the death of one epoch of one server.
+type Evidence struct {
+	Method Method `json:"method"`
+	Server string `json:"server"`
+	Epoch  Epoch  `json:"epoch"`
+	// Volume is set for Sealed.
+	Volume string `json:"volume,omitempty"`
+	// Host is set for PoweredOff: the host that is off.
+	Host string `json:"host,omitempty"`
+	// By is who saw it: a host agent, a device, a person, a provider.
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Detail string    `json:"detail,omitempty"`
+}

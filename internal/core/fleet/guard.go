@@ -1,0 +1,121 @@
+package fleet
+
+import "time"
+
+// Guards are what people and our own safety have put before a recovery.
+type Guards struct {
+	Modes     []ModeSetting `json:"modes"`
+	Freeze    *Freeze       `json:"freeze,omitempty"`
+	Pauses    []Pause       `json:"pauses,omitempty"`
+	Windows   []Maintenance `json:"windows,omitempty"`
+	Approvals []Approval    `json:"approvals,omitempty"`
+	// Authority tells until when this controller holds its lease, and its term.
+	Authority Authority `json:"authority"`
+	// StoreTrouble is why the store takes no writes, or empty.
+	StoreTrouble string `json:"storeTrouble,omitempty"`
+}
+
+// Authority is a controller's right to act.
+type Authority struct {
+	Term  Term      `json:"term"`
+	Until time.Time `json:"until"`
+}
+
+// ModeSetting is a mode with the scope that set it: "fleet", "site X" or
+// "server X".
+type ModeSetting struct {
+	Scope string `json:"scope"`
+	Mode  Mode   `json:"mode"`
+	By    string `json:"by,omitempty"`
+}
+
+// Freeze stops every destructive step of the fleet.
+type Freeze struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// Pause stops recoveries of one server until somebody resumes it.
+type Pause struct {
+	Server string    `json:"server"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// Maintenance is a window in which nothing is done to the servers of its scope.
+// It always ends by itself.
+type Maintenance struct {
+	ID string `json:"id"`
+	// Scope is "fleet", "site X" or "server X".
+	Scope  string    `json:"scope"`
+	Owner  string    `json:"owner"`
+	Reason string    `json:"reason"`
+	From   time.Time `json:"from"`
+	Until  time.Time `json:"until"`
+}
+
+// Covers reports whether the window is open at now.
+func (m Maintenance) Covers(now time.Time) bool {
+	return !now.Before(m.From) && now.Before(m.Until)
+}
+
+// Approval is a person's answer to a plan that asks. It is bound to the server,
+// the epoch that failed and the plan, and ends by itself.
+type Approval struct {
+	ID     string    `json:"id"`
+	Server string    `json:"server"`
+	Epoch  Epoch     `json:"epoch"`
+	Plan   string    `json:"plan"`
+	By     string    `json:"by"`
+	Denied bool      `json:"denied,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+	Until  time.Time `json:"until"`
+}
+
+// Request is a person's wish for a recovery of a server that may be healthy.
+type Request struct {
+	Server string `json:"server"`
+	Epoch  Epoch  `json:"epoch"`
+	Rung   Rung   `json:"rung"`
+	// To names the site that a move goes to, or is empty.
+	To     string    `json:"to,omitempty"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// Around is what goes on around a server: the counts of every domain that holds
+// it, and the storm classifier's finding.
+type Around struct {
+	// Domains starts with the fleet and goes down to the host.
+	Domains []Domain `json:"domains,omitempty"`
+	Storm   *Trouble `json:"storm,omitempty"`
+}
+
+// Domain counts the servers of one failure domain.
+type Domain struct {
+	// Name is "fleet" or a site's name.
+	Name       string `json:"name"`
+	Total      int    `json:"total"`
+	Healthy    int    `json:"healthy"`
+	Suspect    int    `json:"suspect"`
+	Down       int    `json:"down"`
+	Recovering int    `json:"recovering"`
+	FreeUnits  int    `json:"freeUnits"`
+	Budget     Budget `json:"budget"`
+	// Begun lists the recoveries that started within the budget's window.
+	Begun []time.Time `json:"begun,omitempty"`
+	// Waiting lists the priorities of the servers that wait for this budget,
+	// highest first.
+	Waiting []int `json:"waiting,omitempty"`
+}
+
+// Trouble is a failure larger than one host.
+type Trouble struct {
+	// Cause is the shared cause, such as "site rack-1", "4 hosts" or "own view".
+	Cause  string `json:"cause"`
+	Reason string `json:"reason"`
+}

@@ -1,0 +1,108 @@
+package fleet
+
+import "time"
+
+// Observed is what a provider saw of one server's resources in one look.
+type Observed struct {
+	Server string `json:"server"`
+	// At is when the provider looked. Older facts inside keep their own time.
+	At time.Time `json:"at"`
+	// Complete is false if any part of the query failed, was throttled or is
+	// stale; then nothing may be concluded from absence (invariant S4).
+	Complete  bool           `json:"complete"`
+	Instances []Instance     `json:"instances,omitempty"`
+	Volumes   []VolumeState  `json:"volumes,omitempty"`
+	Addresses []AddressState `json:"addresses,omitempty"`
+}
+
+// InstanceState is the state of an instance as its provider tells it.
+type InstanceState string
+
+// The states of an instance.
+const (
+	InstancePending    InstanceState = "pending"  // asked for, or holding resources before its application starts
+	InstanceRunning    InstanceState = "running"  // the machine or process runs
+	InstanceStopping   InstanceState = "stopping" // told to stop
+	InstanceStopped    InstanceState = "stopped"  // stopped, could be started again
+	InstanceTerminated InstanceState = "terminated"
+	InstanceReaped     InstanceState = "reaped" // every process of it was waited for, its locks are free
+	InstanceLost       InstanceState = "lost"   // its keeper is gone; it may or may not run
+)
+
+// Gone reports whether the state can never change again.
+func (s InstanceState) Gone() bool { return s == InstanceTerminated || s == InstanceReaped }
+
+// Instance is one incarnation of a server as it was seen.
+type Instance struct {
+	Server string        `json:"server"`
+	Epoch  Epoch         `json:"epoch"`
+	Host   string        `json:"host,omitempty"`
+	State  InstanceState `json:"state"`
+	Since  time.Time     `json:"since"`
+	// At is when this was seen.
+	At     time.Time `json:"at"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+// VolumeState is a volume as it was seen.
+type VolumeState struct {
+	Volume string `json:"volume"`
+	// Epoch is the highest epoch that the volume itself has seen; it is a floor
+	// for the next one (invariant S3). Sealed is the highest sealed epoch.
+	Epoch  Epoch `json:"epoch,omitempty"`
+	Sealed Epoch `json:"sealed,omitempty"`
+	// Holder is the epoch to which it is attached, 0 if to none, on Host.
+	Holder Epoch  `json:"holder,omitempty"`
+	Host   string `json:"host,omitempty"`
+	// Held is Yes if something holds it, even if it is not known what.
+	Held Answer    `json:"held"`
+	At   time.Time `json:"at"`
+}
+
+// AddressState is an address as it was seen.
+type AddressState struct {
+	IP     string    `json:"ip"`
+	Holder Epoch     `json:"holder,omitempty"`
+	Host   string    `json:"host,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+// Host is a host as it stands now, seen by one server that may be placed there.
+type Host struct {
+	Name string `json:"name"`
+	// Sites is the path from the host's parent upwards.
+	Sites []string `json:"sites,omitempty"`
+	// InContact is Yes if its agent answered lately, No if it fell silent.
+	InContact Answer    `json:"inContact"`
+	Since     time.Time `json:"since"`
+	// StorageBeat is Yes if the host's heartbeat on shared storage is fresh.
+	StorageBeat Answer `json:"storageBeat"`
+	Units       int    `json:"units"`
+	UsedUnits   int    `json:"usedUnits"`
+	// Power is true if a power device can switch this host off.
+	Power bool `json:"power"`
+	// Reaches lists the server's volumes that the host can use.
+	Reaches []string `json:"reaches,omitempty"`
+	// Apart lists the label values ("label=value") of servers on the host.
+	Apart []string `json:"apart,omitempty"`
+	// Closed is the reason why nothing new may be placed here, or empty.
+	Closed string `json:"closed,omitempty"`
+}
+
+// Traits tell the core what a provider can do, so that no decision asks for more.
+type Traits struct {
+	Provider string `json:"provider"`
+	// Rungs lists the rungs that the provider can carry out.
+	Rungs []Rung `json:"rungs"`
+	// AttachFirst is true where volumes and addresses are attached before the
+	// launch (a process that opens its files), false where an instance must
+	// exist before anything attaches to it.
+	AttachFirst bool `json:"attachFirst"`
+	// AppIsInstance is true where a restart of the application is a new process
+	// of the host, hence a new epoch (invariant S3).
+	AppIsInstance bool `json:"appIsInstance"`
+	// Seals is true if volumes carry an epoch file that can be raised.
+	Seals bool `json:"seals"`
+	// Places is true if we choose the host; false if the provider does.
+	Places bool `json:"places"`
+}

@@ -1,0 +1,228 @@
+package fleet
+
+// Server is what must stay alive: its name never changes, its instances do.
+type Server struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Spec   ServerSpec        `json:"spec"`
+}
+
+// ServerSpec is the declared intent for one server. Fields that are left out of
+// the file are filled from the server's Policy and then from Defaults, so that
+// the core only ever sees complete values.
+type ServerSpec struct {
+	// Policy names the Policy that fills unset fields; "" means the one called
+	// "default", if there is one.
+	Policy    string    `json:"policy,omitempty"`
+	Provider  string    `json:"provider"`
+	Identity  Identity  `json:"identity"`
+	Template  Template  `json:"template"`
+	Placement Placement `json:"placement"`
+	// Priority orders recoveries that compete for the same budget: higher first.
+	Priority int `json:"priority"`
+	Rules
+}
+
+// Rules are the fields that a Policy can fill for many servers.
+type Rules struct {
+	Mode   Mode        `json:"mode"`
+	Health Health      `json:"health"`
+	Ladder Ladder      `json:"ladder"`
+	Fence  FenceDemand `json:"fence"`
+	// Approvals is how many different people must approve in mode ask.
+	Approvals int `json:"approvals"`
+	// OnIsolation says what an agent does with the server when its lease ends.
+	OnIsolation OnIsolation `json:"onIsolation"`
+	// IsolatedFor is how long an isolated server stays running before it is
+	// fenced and relaunched; 0 means until a person decides.
+	IsolatedFor Duration `json:"isolatedFor"`
+	// OneSource says what a single source's "no" is worth where no second
+	// independent source exists.
+	OneSource OneSource `json:"oneSource"`
+}
+
+// Identity is what moves with the server. The list of kinds is closed.
+type Identity struct {
+	Volumes   []Volume  `json:"volumes,omitempty"`
+	Addresses []Address `json:"addresses,omitempty"`
+}
+
+// Volume is a disk of the server, by the name that its spec gives it.
+type Volume struct {
+	Name string `json:"name"`
+	// Path is where a directory volume lies; ID is the provider's own name for
+	// other kinds. One of the two is set.
+	Path  string `json:"path,omitempty"`
+	ID    string `json:"id,omitempty"`
+	Reach Reach  `json:"reach"`
+}
+
+// Reach says from where a volume can be used, and with that, what its lock proves.
+type Reach string
+
+const (
+	// ReachHost volumes exist on one host only and never move.
+	ReachHost Reach = "host"
+	// ReachMachine volumes are seen by several host agents on one kernel: the
+	// lock dies with its last holder, so a seal under it is a proof.
+	ReachMachine Reach = "machine"
+	// ReachShared volumes lie on a network file system, whose locks can be lost
+	// while the writer lives: a power fence is demanded and the lock is only the
+	// last guard.
+	ReachShared Reach = "shared"
+	// ReachZone volumes attach to one instance at a time anywhere in their zone;
+	// the provider enforces it.
+	ReachZone Reach = "zone"
+)
+
+// Address is an IP address that clients use to reach the server.
+type Address struct {
+	IP string `json:"ip"`
+}
+
+// Template says how an instance is made, per provider. Exactly one is set.
+type Template struct {
+	Process *ProcessTemplate `json:"process,omitempty"`
+	Sim     *SimTemplate     `json:"sim,omitempty"`
+}
+
+// ProcessTemplate runs the server as a Linux process under a keeper.
+type ProcessTemplate struct {
+	// Command is the argument vector; no shell is involved. ${volume:NAME} and
+	// ${address:N} are replaced by the volume's path and the Nth address.
+	Command []string          `json:"command"`
+	Env     map[string]string `json:"env,omitempty"`
+	Dir     string            `json:"dir,omitempty"`
+	// StopGrace is how long the process may take to end by itself on SIGTERM.
+	StopGrace Duration `json:"stopGrace"`
+}
+
+// SimTemplate runs the server in the simulated world.
+type SimTemplate struct {
+	Size string `json:"size,omitempty"`
+}
+
+// Placement says where instances may run.
+type Placement struct {
+	// Sites in order of preference; each stands for all hosts below it. Empty
+	// means every host that reaches the volumes.
+	Sites []string `json:"sites,omitempty"`
+	// Apart lists label values; servers that share the value of any of these
+	// labels never share a host.
+	Apart []string `json:"apart,omitempty"`
+	// Units is how much of a host's capacity an instance takes.
+	Units int `json:"units"`
+}
+
+// Health says how to tell that a server lives and works.
+type Health struct {
+	// Check is the application's own check, made by the host agent and, for HTTP
+	// and TCP, by witnesses on other hosts.
+	Check Check `json:"check"`
+	// SuspectAfter is the silence after which a source that used to answer counts
+	// as saying no.
+	SuspectAfter Duration `json:"suspectAfter"`
+	// DownAfter is how long two independent sources must have said no.
+	DownAfter Duration `json:"downAfter"`
+	// ImpairedAfter is how long the check must have failed on a running instance.
+	ImpairedAfter Duration `json:"impairedAfter"`
+	// StartupGrace is how long a fresh instance may take before failing checks count.
+	StartupGrace Duration `json:"startupGrace"`
+}
+
+// Check is one way to ask an application whether it works. At most one of HTTP,
+// TCP, Exec and Beat is set; none means that a running instance works.
+type Check struct {
+	HTTP     string   `json:"http,omitempty"`
+	TCP      string   `json:"tcp,omitempty"`
+	Exec     []string `json:"exec,omitempty"`
+	Beat     bool     `json:"beat,omitempty"`
+	Interval Duration `json:"interval"`
+	Timeout  Duration `json:"timeout"`
+}
+
+// IsZero reports whether no check is declared.
+func (c Check) IsZero() bool {
+	return c.HTTP == "" && c.TCP == "" && len(c.Exec) == 0 && !c.Beat
+}
+
+// Ladder is the order of actions that a recovery climbs, with their budgets.
+type Ladder struct {
+	Rungs []RungSpec `json:"rungs"`
+	// Window is the span over which Tries of a rung are counted.
+	Window Duration `json:"window"`
+	// BackOff is the wait before the second attempt within Window; it doubles
+	// with each further one, up to MaxBackOff.
+	BackOff    Duration `json:"backOff"`
+	MaxBackOff Duration `json:"maxBackOff"`
+	// VerifyWithin is how long a rung may take from its last effect until the
+	// server's own checks pass, before the recovery climbs to the next rung.
+	VerifyWithin Duration `json:"verifyWithin"`
+}
+
+// RungSpec is one action of the ladder and how often it may be tried in a window.
+type RungSpec struct {
+	Rung  Rung `json:"rung"`
+	Tries int  `json:"tries"`
+}
+
+// Rung is one action of the ladder.
+type Rung string
+
+// The rungs, from the gentlest to the farthest.
+const (
+	// RestartApp restarts the application where it is.
+	RestartApp Rung = "restartApp"
+	// Reboot resets the instance in place; its epoch stays.
+	Reboot Rung = "reboot"
+	// Recover stops the instance and starts it on other hardware, same instance.
+	Recover Rung = "recover"
+	// Relaunch starts a new instance on any allowed host of the same site.
+	Relaunch Rung = "relaunch"
+	// Move starts a new instance in another allowed site.
+	Move Rung = "move"
+)
+
+// Rungs lists all rungs in the order of the ladder.
+func Rungs() []Rung { return []Rung{RestartApp, Reboot, Recover, Relaunch, Move} }
+
+// Mode says how far Relight may go by itself. The strictest of fleet, site and
+// server wins.
+type Mode string
+
+// The modes, strictest first.
+const (
+	Observe Mode = "observe"
+	Ask     Mode = "ask"
+	Auto    Mode = "auto"
+)
+
+// FenceDemand says which kind of proof a server demands before its next epoch.
+type FenceDemand string
+
+const (
+	// FenceStorage is satisfied when every volume refuses the old epoch; until
+	// its host is reached, the old one may still answer stale reads.
+	FenceStorage FenceDemand = "storage"
+	// FencePower demands that the old instance is known to have stopped.
+	FencePower FenceDemand = "power"
+)
+
+// OnIsolation says what an agent without its lease does with a server.
+type OnIsolation string
+
+// The answers to isolation.
+const (
+	IsolationRun  OnIsolation = "run"
+	IsolationStop OnIsolation = "stop"
+)
+
+// OneSource says what to do when only one source can speak of a server.
+type OneSource string
+
+const (
+	// OneSourceHold waits for a person.
+	OneSourceHold OneSource = "hold"
+	// OneSourceFence lets a confirmed fence make the fact true.
+	OneSourceFence OneSource = "fence"
+)

@@ -1,0 +1,75 @@
+package fleet
+
+// Site is a node in the tree of failure domains.
+type Site struct {
+	Name string   `json:"name"`
+	Spec SiteSpec `json:"spec"`
+}
+
+// SiteSpec declares a failure domain.
+type SiteSpec struct {
+	Kind   SiteKind `json:"kind"`
+	Parent string   `json:"parent,omitempty"`
+	// Mode, if set, is the loosest mode allowed to servers in this site.
+	Mode   Mode   `json:"mode,omitempty"`
+	Budget Budget `json:"budget"`
+	// Power names the device that can switch a host off; hosts only.
+	Power *PowerDevice `json:"power,omitempty"`
+}
+
+// SiteKind is the level of a failure domain.
+type SiteKind string
+
+// The kinds of sites, largest first.
+const (
+	SiteRegion  SiteKind = "region"
+	SiteZone    SiteKind = "zone"
+	SiteOutpost SiteKind = "outpost"
+	SiteRack    SiteKind = "rack"
+	SiteHost    SiteKind = "host"
+)
+
+// PowerDevice is a program that switches a host off and reads the state back,
+// through the fence agents' protocol: name=value lines on standard input,
+// the answer in the exit code.
+type PowerDevice struct {
+	Command []string `json:"command"`
+	// Options are passed on as they are, one name=value line each.
+	Options map[string]string `json:"options,omitempty"`
+	// Plug is the device's name for the host.
+	Plug    string   `json:"plug"`
+	Timeout Duration `json:"timeout"`
+}
+
+// Policy fills the unset rules of the servers that name it and holds the
+// fleet-wide guards if it is called "default".
+type Policy struct {
+	Name string     `json:"name"`
+	Spec PolicySpec `json:"spec"`
+}
+
+// PolicySpec declares a policy.
+type PolicySpec struct {
+	Rules
+	Budget Budget `json:"budget"`
+	Storm  Storm  `json:"storm"`
+}
+
+// Budget limits destructive steps in one domain. Zero fields mean no limit of
+// that kind.
+type Budget struct {
+	// KeepAlive is how many servers of the domain must not be touched while
+	// they are healthy: a destructive step that would leave fewer is held.
+	KeepAlive int `json:"keepAlive,omitempty"`
+	// Steps is how many recoveries may start within Window.
+	Steps  int      `json:"steps,omitempty"`
+	Window Duration `json:"window"`
+}
+
+// Storm says from which point on so much is failing that a person must look.
+type Storm struct {
+	// Hosts is how many hosts may lose servers within Window before everything
+	// holds. The loss of one host is never a storm.
+	Hosts  int      `json:"hosts"`
+	Window Duration `json:"window"`
+}

@@ -1,0 +1,86 @@
+package fleet
+
+import "time"
+
+// Phase is where a server stands in its life.
+type Phase string
+
+// The phases.
+const (
+	PhaseNew         Phase = ""            // declared; no instance was ever started
+	PhaseRunning     Phase = "running"     // verified, watched
+	PhaseRecovering  Phase = "recovering"  // a recovery runs
+	PhaseNeedsPerson Phase = "needsPerson" // the ladder is exhausted or a proof cannot be had
+)
+
+// Status is what Relight has recorded about a server. It is the only thing about
+// a server that outlives a controller besides its spec and the journal.
+type Status struct {
+	Server string `json:"server"`
+	Phase  Phase  `json:"phase"`
+	// Epoch is the highest epoch ever taken; Host is where it was started.
+	Epoch      Epoch     `json:"epoch"`
+	Host       string    `json:"host,omitempty"`
+	LaunchedAt time.Time `json:"launchedAt"`
+	// VerifiedAt is when the current epoch passed its own checks; zero before.
+	VerifiedAt time.Time `json:"verifiedAt"`
+	// Evidence holds the evidence about the current epoch and the one before it.
+	Evidence []Evidence `json:"evidence,omitempty"`
+	Recovery *Recovery  `json:"recovery,omitempty"`
+	// Attempts are those of the ladder's window, oldest first.
+	Attempts []Attempt `json:"attempts,omitempty"`
+	// Verdict is the last one recorded, with its time; the live one may be newer.
+	Verdict      Verdict   `json:"verdict"`
+	VerdictSince time.Time `json:"verdictSince"`
+	Incident     string    `json:"incident,omitempty"`
+	// Message is the last sentence for people about this server.
+	Message string `json:"message,omitempty"`
+}
+
+// Attempt is one rung that was tried.
+type Attempt struct {
+	Rung Rung      `json:"rung"`
+	At   time.Time `json:"at"`
+	// Healed tells whether it ended verified.
+	Healed bool `json:"healed"`
+}
+
+// Recovery is the work that brings one server back.
+type Recovery struct {
+	ID       string `json:"id"`
+	Incident string `json:"incident"`
+	Rung     Rung   `json:"rung"`
+	// From is the epoch that failed; To is the one being made, 0 until taken.
+	From Epoch `json:"from"`
+	To   Epoch `json:"to,omitempty"`
+	// FromHost is where the failed epoch ran; Host where the new one goes.
+	FromHost string `json:"fromHost,omitempty"`
+	Host     string `json:"host,omitempty"`
+	// Cause is the finding's sentence that opened it.
+	Cause   string    `json:"cause"`
+	Verdict Verdict   `json:"verdict"`
+	Begun   time.Time `json:"begun"`
+	// DownSince is when the finding says that it began.
+	DownSince time.Time `json:"downSince"`
+	// RungBegun is when the present rung was taken up; EffectAt is when its last
+	// effect ended, from which VerifyWithin counts.
+	RungBegun time.Time `json:"rungBegun"`
+	EffectAt  time.Time `json:"effectAt"`
+	// Last is the step in hand, or the last one done.
+	Last *StepRecord `json:"last,omitempty"`
+	// Failed lists the steps of this rung that failed, so that the next decision
+	// does not repeat what was refused.
+	Failed []StepRecord `json:"failed,omitempty"`
+	// Refused lists hosts that refused or lacked capacity in this recovery.
+	Refused []string `json:"refused,omitempty"`
+	// Requested names the person who asked for it; empty if Relight decided.
+	Requested string `json:"requested,omitempty"`
+	Marks     []Mark `json:"marks,omitempty"`
+}
+
+// Mark is a moment of a recovery's waterfall.
+type Mark struct {
+	Name  string    `json:"name"`
+	Begun time.Time `json:"begun"`
+	Ended time.Time `json:"ended"`
+}

@@ -1,0 +1,101 @@
+package fleet
+
+import "time"
+
+// StepKind is one kind of work in a recovery.
+type StepKind string
+
+// The kinds of steps. Those marked "record" touch only the store.
+const (
+	StepRestartApp StepKind = "restartApp" // restart the application in place; epoch stays
+	StepReboot     StepKind = "reboot"     // reset the instance in place; epoch stays
+	StepStop       StepKind = "stop"       // end the old instance through its provider or agent
+	StepSeal       StepKind = "seal"       // raise a volume's epoch file under its lock
+	StepPowerOff   StepKind = "powerOff"   // switch the old instance's host off
+	StepDetach     StepKind = "detach"     // take a volume or address from the old instance
+	StepRecover    StepKind = "recover"    // start the same instance on other hardware, new epoch
+	StepLaunch     StepKind = "launch"     // start a new instance
+	StepAttach     StepKind = "attach"     // give a volume or address to the new instance
+	StepClimb      StepKind = "climb"      // record: this rung failed, take the next
+	StepClose      StepKind = "close"      // record: verified healthy, the recovery ends
+	StepGiveUp     StepKind = "giveUp"     // record: a person is needed
+)
+
+// Destructive reports whether the step can harm a working server, or give life
+// to a second copy: these obey guards, budgets and the lease.
+func (k StepKind) Destructive() bool { return !k.Record() }
+
+// Record reports whether the step touches only the store.
+func (k StepKind) Record() bool { return k == StepClimb || k == StepClose || k == StepGiveUp }
+
+// NeedsProof reports whether the step starts or attaches, so that a proof for
+// the epoch before must exist (invariant S2).
+func (k StepKind) NeedsProof() bool {
+	return k == StepLaunch || k == StepAttach || k == StepRecover
+}
+
+// Object is what a step acts on besides the instance.
+type Object struct {
+	Volume  string `json:"volume,omitempty"`
+	Address string `json:"address,omitempty"`
+}
+
+// String names the object, or is empty.
+func (o Object) String() string {
+	switch {
+	case o.Volume != "":
+		return "volume " + o.Volume
+	case o.Address != "":
+		return "address " + o.Address
+	default:
+		return ""
+	}
+}
+
+// Step is one piece of work, as data: it is journaled before it is done.
+type Step struct {
+	Kind   StepKind `json:"kind"`
+	Server string   `json:"server"`
+	// Epoch is the instance that the step acts on: the old one for stop, seal,
+	// powerOff and detach, the new one for launch, attach and recover.
+	Epoch  Epoch  `json:"epoch"`
+	Host   string `json:"host,omitempty"`
+	Object Object `json:"object"`
+	// Via is the host whose agent carries the step out if it is not Host itself.
+	Via  string `json:"via,omitempty"`
+	Rung Rung   `json:"rung,omitempty"`
+	// Token makes a replay leave one effect (invariant S7).
+	Token string `json:"token,omitempty"`
+	// Within is how long the call may take before its outcome counts as unknown.
+	Within Duration `json:"within"`
+	// Why is one sentence for people.
+	Why string `json:"why"`
+}
+
+// StepState is how far a journaled step has come.
+type StepState string
+
+// The states of a step.
+const (
+	// StepIntended: journaled; the effect may or may not have happened.
+	StepIntended StepState = "intended"
+	// StepDone: the call reported its effect.
+	StepDone StepState = "done"
+	// StepFailed: the call reported that it had no effect, and why.
+	StepFailed StepState = "failed"
+	// StepUnknown: no answer; only an observation can tell.
+	StepUnknown StepState = "unknown"
+)
+
+// StepRecord is a step in the journal of a recovery.
+type StepRecord struct {
+	Step  Step      `json:"step"`
+	State StepState `json:"state"`
+	// Begun and Ended are the controller's clock.
+	Begun time.Time `json:"begun"`
+	Ended time.Time `json:"ended"`
+	// Tries counts the calls made with this same token.
+	Tries int    `json:"tries"`
+	Class string `json:"class,omitempty"`
+	Error string `json:"error,omitempty"`
+}

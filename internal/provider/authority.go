@@ -1,0 +1,60 @@
+package provider
+
+import (
+	"context"
+	"sync"
+
+	"relight/internal/core/fleet"
+)
+
+// WithAuthority wraps a provider so that no call passes that lacks its proof,
+// that carries an older term than one seen before, or that starts after allowed
+// says no (the controller's lease has run out, S10). It is the outermost wrapper.
+func WithAuthority(inner Provider, allowed func(context.Context) error) Provider {
+	return &authority{Provider: inner, allowed: allowed}
+}
+
+type authority struct {
+	Provider
+	allowed func(context.Context) error
+
+	mu   sync.Mutex
+	term fleet.Term
+}
+
+// Do implements Provider.
+func (a *authority) Do(ctx context.Context, call Call) (Outcome, error) {
+	if err := CheckProof(call); err != nil {
+		return Outcome{}, err
+	}
+	if err := a.checkTerm(call); err != nil {
+		return Outcome{}, err
+	}
+	if err := a.allowed(ctx); err != nil {
+		return Outcome{}, &Error{Class: Refused, Op: string(call.Step.Kind), Object: ObjectOf(call), Err: err}
+	}
+	return a.Provider.Do(ctx, call)
+}
+
+func (a *authority) checkTerm(call Call) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if call.Term < a.term {
+		return Errorf(Refused, call, "the controller's term %d is older than %d, which was seen already", call.Term, a.term)
+	}
+	a.term = call.Term
+	return nil
+}
+
+// CheckProof refuses a call that starts or attaches without a proof for the
+// epoch before (invariant S2). Adapters call it too: a missing wrapper must not
+// open the door.
+func CheckProof(call Call) error {
+	if !call.Step.Kind.NeedsProof() {
+		return nil
+	}
+	if !call.Proof.Covers(call.Step.Server, call.Step.Epoch) {
+		return Errorf(Refused, call, "no proof that the epoch before %d is dead", call.Step.Epoch)
+	}
+	return nil
+}
