@@ -80,6 +80,8 @@ type Signal struct {
 	// answer without a break.
 	At    time.Time `json:"at"`
 	Since time.Time `json:"since"`
+	// Flaps counts how often the answer changed lately; see detect.Fold.
+	Flaps int `json:"flaps,omitempty"`
 	// CannotLie marks the record of whoever made the fact: the provider's
 	// terminated state, the agent that reaped its child.
 	CannotLie bool   `json:"cannotLie,omitempty"`

@@ -56,6 +56,8 @@ type Recovery struct {
 	// FromHost is where the failed epoch ran; Host where the new one goes.
 	FromHost string `json:"fromHost,omitempty"`
 	Host     string `json:"host,omitempty"`
+	// ToSite limits the new place to one site, if a person asked for that.
+	ToSite string `json:"toSite,omitempty"`
 	// Cause is the finding's sentence that opened it.
 	Cause   string    `json:"cause"`
 	Verdict Verdict   `json:"verdict"`
@@ -73,6 +75,9 @@ type Recovery struct {
 	Failed []StepRecord `json:"failed,omitempty"`
 	// Refused lists hosts that refused or lacked capacity in this recovery.
 	Refused []string `json:"refused,omitempty"`
+	// Done lists the tokens of the steps of the present try that reported their
+	// effect, so that a slow observation does not make us repeat them.
+	Done []string `json:"done,omitempty"`
 	// Requested names the person who asked for it; empty if Relight decided.
 	Requested string `json:"requested,omitempty"`
 	Marks     []Mark `json:"marks,omitempty"`

@@ -1,0 +1,249 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// gatekeeper asks the gates in their order and remembers the first that holds,
+// so that why can show all of them though one is enough to stop.
+type gatekeeper struct {
+	v     View
+	now   time.Time
+	gates []Gate
+	hold  *Hold
+}
+
+func (g *gatekeeper) pass(name, value string) {
+	g.gates = append(g.gates, Gate{Name: name, Pass: true, Value: value})
+}
+
+func (g *gatekeeper) stop(gate Gate, hold Hold) {
+	gate.Pass = false
+	hold.Gate = gate.Name
+	g.gates = append(g.gates, gate)
+	if g.hold == nil {
+		g.hold = &hold
+	}
+}
+
+// authority asks whether this controller may act at all (S9, S10).
+func (g *gatekeeper) authority() {
+	a := g.v.Guards.Authority
+	switch {
+	case g.v.Guards.StoreTrouble != "":
+		g.stop(Gate{Name: GateAuthority, Value: g.v.Guards.StoreTrouble},
+			Hold{Reason: "the store takes no writes (" + g.v.Guards.StoreTrouble + "), so nothing destructive starts", NeedsPerson: true})
+	case !g.now.Before(a.Until):
+		g.stop(Gate{Name: GateAuthority, Value: fmt.Sprintf("lease of term %d has ended", a.Term)},
+			Hold{Reason: "this controller's lease has ended; it starts nothing destructive until it has a new term"})
+	default:
+		g.pass(GateAuthority, fmt.Sprintf("term %d", a.Term))
+	}
+}
+
+// freeze, pause and maintenance are people's stops; they also hold a recovery
+// that is under way, before its next destructive step (S11).
+func (g *gatekeeper) consent() {
+	if f := g.v.Guards.Freeze; f != nil {
+		g.stop(Gate{Name: GateFreeze, Value: "frozen: " + f.Reason, SetBy: f.By},
+			Hold{Reason: fmt.Sprintf("the fleet is frozen by %s: %s", f.By, f.Reason), NeedsPerson: true})
+	} else {
+		g.pass(GateFreeze, "not frozen")
+	}
+	g.pause()
+	g.maintenance()
+}
+
+func (g *gatekeeper) pause() {
+	for _, p := range g.v.Guards.Pauses {
+		if p.Server == g.v.Server.Name {
+			g.stop(Gate{Name: GatePause, Value: "paused: " + p.Reason, SetBy: p.By},
+				Hold{Reason: fmt.Sprintf("%s paused it: %s", p.By, p.Reason), NeedsPerson: true})
+			return
+		}
+	}
+	g.pass(GatePause, "not paused")
+}
+
+func (g *gatekeeper) maintenance() {
+	for _, w := range g.v.Guards.Windows {
+		if w.Covers(g.now) && g.inScope(w.Scope) {
+			g.stop(Gate{Name: GateMaintenance, Value: fmt.Sprintf("%s: %s", w.ID, w.Reason), SetBy: w.Owner, ClearsAt: w.Until},
+				Hold{Reason: fmt.Sprintf("maintenance window %s of %s (%s) is open for %s", w.ID, w.Owner, w.Reason, w.Scope)})
+			return
+		}
+	}
+	g.pass(GateMaintenance, "no window open")
+}
+
+// inScope reports whether the scope ("fleet", "site X", "server X") holds the
+// server. An empty or unknown scope holds nothing (S5).
+func (g *gatekeeper) inScope(scope string) bool {
+	switch {
+	case scope == "fleet":
+		return true
+	case scope == "server "+g.v.Server.Name:
+		return true
+	}
+	for _, d := range g.v.Around.Domains {
+		if d.Name != "fleet" && scope == "site "+d.Name {
+			return true
+		}
+	}
+	return false
+}
+
+// Strictest returns the strictest of the modes with the scope that set it; with
+// none set it is observe, the careful reading.
+func Strictest(modes []fleet.ModeSetting) fleet.ModeSetting {
+	rank := map[fleet.Mode]int{fleet.Observe: 0, fleet.Ask: 1, fleet.Auto: 2}
+	best, found := fleet.ModeSetting{Scope: "default", Mode: fleet.Observe}, false
+	for _, m := range modes {
+		r, known := rank[m.Mode]
+		if m.Mode == "" {
+			continue
+		}
+		if !known {
+			return fleet.ModeSetting{Scope: m.Scope, Mode: fleet.Observe, By: m.By}
+		}
+		if !found || r < rank[best.Mode] {
+			best, found = m, true
+		}
+	}
+	return best
+}
+
+// mode asks how far Relight may go by itself. A person's own request needs no
+// further consent than mode ask would, but observe stays observe.
+func (g *gatekeeper) mode(plan string, epoch fleet.Epoch) {
+	m := Strictest(g.v.Guards.Modes)
+	value := fmt.Sprintf("%s (set for %s)", m.Mode, m.Scope)
+	switch m.Mode {
+	case fleet.Auto:
+		g.pass(GateMode, value)
+		return
+	case fleet.Ask:
+		g.pass(GateMode, value)
+		g.approval(plan, epoch)
+		return
+	}
+	if g.v.Request != nil {
+		g.pass(GateMode, value+", but "+g.v.Request.By+" asked for it")
+		return
+	}
+	g.stop(Gate{Name: GateMode, Value: value, SetBy: m.By},
+		Hold{Reason: fmt.Sprintf("mode is observe (set for %s): I only say what I would do", m.Scope), Plan: plan, NeedsPerson: true})
+}
+
+// approval counts different people, none of them the requester, for this very
+// plan and epoch (S11).
+func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
+	need := max(g.v.Server.Spec.Approvals, 1)
+	var by []string
+	for _, a := range g.v.Guards.Approvals {
+		if a.Server != g.v.Server.Name || a.Epoch != epoch || a.Plan != plan || !g.now.Before(a.Until) {
+			continue
+		}
+		if a.Denied {
+			g.stop(Gate{Name: GateApproval, Value: "denied: " + a.Reason, SetBy: a.By, ClearsAt: a.Until},
+				Hold{Reason: fmt.Sprintf("%s denied it: %s", a.By, a.Reason), Plan: plan, NeedsPerson: true})
+			return
+		}
+		if (g.v.Request == nil || a.By != g.v.Request.By) && !contains(by, a.By) {
+			by = append(by, a.By)
+		}
+	}
+	if g.v.Request != nil && need == 1 {
+		g.pass(GateApproval, g.v.Request.By+" asked for it")
+		return
+	}
+	value := fmt.Sprintf("%d of %d", len(by), need)
+	if len(by) < need {
+		g.stop(Gate{Name: GateApproval, Value: value},
+			Hold{Reason: fmt.Sprintf("it waits for approval: %s given", value), Plan: plan, NeedsPerson: true})
+		return
+	}
+	g.pass(GateApproval, value+" given")
+}
+
+// storm holds everything while more fails than one host explains (S5).
+func (g *gatekeeper) storm() {
+	if t := g.v.Around.Storm; t != nil {
+		if g.v.Request != nil {
+			g.pass(GateStorm, t.Cause+", but "+g.v.Request.By+" asked for it")
+			return
+		}
+		g.stop(Gate{Name: GateStorm, Value: t.Cause}, Hold{Reason: t.Reason, NeedsPerson: true})
+		return
+	}
+	g.pass(GateStorm, "none")
+}
+
+// budget asks each domain for one unit and lists those that it takes from.
+func (g *gatekeeper) budget(takesLife bool) []string {
+	var taken []string
+	for _, d := range g.v.Around.Domains {
+		if d.Budget.Steps > 0 {
+			taken = append(taken, d.Name)
+			if g.velocity(d) {
+				return nil
+			}
+		}
+		if takesLife && d.Budget.KeepAlive > 0 && d.Healthy <= d.Budget.KeepAlive {
+			g.stop(Gate{Name: GateBudget, Value: fmt.Sprintf("%s: %d of %d healthy, keep %d", d.Name, d.Healthy, d.Total, d.Budget.KeepAlive)},
+				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy)})
+			return nil
+		}
+	}
+	g.pass(GateBudget, fmt.Sprintf("%d domains allow it", len(g.v.Around.Domains)))
+	return taken
+}
+
+// velocity asks one domain's cap on recoveries per window; it reports true if it holds.
+func (g *gatekeeper) velocity(d fleet.Domain) bool {
+	used, frees := Used(d.Begun, d.Budget.Window.Std(), g.now)
+	left := d.Budget.Steps - used
+	ahead := 0
+	for _, p := range d.Waiting {
+		if p > g.v.Server.Spec.Priority {
+			ahead++
+		}
+	}
+	if left > ahead {
+		return false
+	}
+	value := fmt.Sprintf("%s: %d of %d recoveries begun within %s", d.Name, used, d.Budget.Steps, d.Budget.Window)
+	reason := fmt.Sprintf("the budget of %s is used up: %d recoveries began within %s", d.Name, used, d.Budget.Window)
+	if left > 0 {
+		reason = fmt.Sprintf("the budget of %s has %d left, and %d servers of higher priority wait for it", d.Name, left, ahead)
+	}
+	g.stop(Gate{Name: GateBudget, Value: value, ClearsAt: frees}, Hold{Reason: reason})
+	return true
+}
+
+// Used counts the recoveries begun within the window before now, and says when
+// the oldest of them leaves it.
+func Used(begun []time.Time, window time.Duration, now time.Time) (n int, frees time.Time) {
+	for _, at := range begun {
+		if now.Sub(at) >= window {
+			continue
+		}
+		n++
+		if leaves := at.Add(window); frees.IsZero() || leaves.Before(frees) {
+			frees = leaves
+		}
+	}
+	return n, frees
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}

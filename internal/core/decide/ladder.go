@@ -1,0 +1,170 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// ladderState is what the ladder says about the next rung.
+type ladderState struct {
+	// skipped says, for each rung that was passed over, why.
+	skipped []string
+	// notBefore is the end of the rung's back-off.
+	notBefore time.Time
+	tries     string
+}
+
+// pickRung returns the first rung after the given one ("" for the first) that
+// suits the verdict, that the provider has, and that has tries left.
+func pickRung(v View, now time.Time, after fleet.Rung) (fleet.Rung, ladderState) {
+	var st ladderState
+	order := fleet.Rungs()
+	for _, spec := range v.Server.Spec.Ladder.Rungs {
+		if after != "" && slices.Index(order, spec.Rung) <= slices.Index(order, after) {
+			continue
+		}
+		if v.Request != nil && v.Request.Rung != "" && spec.Rung != v.Request.Rung && v.Status.Recovery == nil {
+			continue
+		}
+		if why := unsuited(v, spec.Rung); why != "" {
+			st.skipped = append(st.skipped, fmt.Sprintf("%s: %s", spec.Rung, why))
+			continue
+		}
+		used, last := tried(v, spec.Rung, now)
+		if used >= spec.Tries && v.Request == nil {
+			st.skipped = append(st.skipped, fmt.Sprintf("%s: %d of %d tries within %s used", spec.Rung, used, spec.Tries, v.Server.Spec.Ladder.Window))
+			continue
+		}
+		st.tries = fmt.Sprintf("%s, try %d of %d within %s", spec.Rung, used+1, spec.Tries, v.Server.Spec.Ladder.Window)
+		if used > 0 && v.Request == nil {
+			st.notBefore = last.Add(backOff(v.Server.Spec.Ladder, used))
+		}
+		return spec.Rung, st
+	}
+	return "", st
+}
+
+// unsuited says why a rung cannot help here, or is empty.
+func unsuited(v View, rung fleet.Rung) string {
+	if !slices.Contains(v.Traits.Rungs, rung) {
+		return fmt.Sprintf("provider %s has none", v.Traits.Provider)
+	}
+	inPlace := inPlaceRung(rung, v.Traits)
+	switch {
+	case v.Status.Epoch == 0 && rung != fleet.Relaunch:
+		return "it was never started"
+	case v.Status.Epoch == 0:
+		return ""
+	case inPlace && v.Finding.Verdict == fleet.Down:
+		return "the instance is gone"
+	case inPlace && v.Finding.Verdict == fleet.Isolated:
+		return "its host cannot be reached"
+	case rung == fleet.RestartApp && contactWith(v, v.Status.Host) != fleet.Yes:
+		return "its host cannot be reached"
+	case fencedForEver(v) && inPlace:
+		return "the epoch is fenced"
+	default:
+		return ""
+	}
+}
+
+// inPlaceRung reports whether the rung keeps the epoch.
+func inPlaceRung(r fleet.Rung, t fleet.Traits) bool {
+	return r == fleet.Reboot || (r == fleet.RestartApp && !t.AppIsInstance)
+}
+
+// tried counts the attempts of a rung within the ladder's window.
+func tried(v View, rung fleet.Rung, now time.Time) (n int, last time.Time) {
+	for _, a := range v.Status.Attempts {
+		if a.Rung == rung && now.Sub(a.At) < v.Server.Spec.Ladder.Window.Std() {
+			n++
+			last = a.At
+		}
+	}
+	return n, last
+}
+
+// backOff doubles with each attempt: BackOff, 2×, 4× …, at most MaxBackOff.
+func backOff(l fleet.Ladder, used int) time.Duration {
+	d := l.BackOff.Std()
+	for range used - 1 {
+		if d >= l.MaxBackOff.Std() {
+			break
+		}
+		d *= 2
+	}
+	if l.MaxBackOff > 0 && d > l.MaxBackOff.Std() {
+		d = l.MaxBackOff.Std()
+	}
+	return d
+}
+
+// ladder asks whether a rung is left and its back-off is over.
+func (g *gatekeeper) ladder(rung fleet.Rung, st ladderState) {
+	if rung == "" {
+		g.stop(Gate{Name: GateLadder, Value: "no rung left"},
+			Hold{Reason: "no rung of the ladder is left: " + join(st.skipped), NeedsPerson: true})
+		return
+	}
+	if g.now.Before(st.notBefore) {
+		g.stop(Gate{Name: GateLadder, Value: st.tries + ", backing off", ClearsAt: st.notBefore},
+			Hold{Reason: fmt.Sprintf("%s was tried lately; the next try waits for the back-off", rung)})
+		return
+	}
+	g.pass(GateLadder, st.tries)
+}
+
+// climb records that the present rung failed and names the next. again allows
+// the same rung once more if it has tries left: another host may do.
+func climb(v View, now time.Time, why string, again bool) Decision {
+	r := v.Status.Recovery
+	counted := v
+	counted.Request = nil
+	counted.Status.Attempts = append(slices.Clone(v.Status.Attempts), fleet.Attempt{Rung: r.Rung, At: now})
+	// The rung that failed may have fenced the instance; it is gone either way.
+	counted.Finding.Verdict = climbVerdict(v)
+	from := r.Rung
+	if again {
+		from = previous(r.Rung)
+	}
+	next, st := pickRung(counted, now, from)
+	step := fleet.Step{Kind: fleet.StepClimb, Server: v.Server.Name, Epoch: v.Status.Epoch, Rung: next, Why: fmt.Sprintf("%s failed: %s", r.Rung, why)}
+	if next == "" {
+		step.Kind = fleet.StepGiveUp
+		step.Why = fmt.Sprintf("%s failed: %s; no rung is left: %s", r.Rung, why, join(st.skipped))
+	}
+	step.Token = Token(step.Server, step.Epoch, step.Kind, fleet.Object{}, string(next), r.RungBegun.UTC().Format(time.RFC3339Nano))
+	return Decision{Step: &step, Reason: step.Why}
+}
+
+// climbVerdict is the verdict to climb with: once a new epoch was tried, the old
+// instance is dead whatever the signals about it said.
+func climbVerdict(v View) fleet.Verdict {
+	if v.Status.Recovery.To != 0 || fencedForEver(v) {
+		return fleet.Down
+	}
+	return v.Finding.Verdict
+}
+
+// previous returns the rung before r, so that "after it" includes r itself.
+func previous(r fleet.Rung) fleet.Rung {
+	order := fleet.Rungs()
+	if i := slices.Index(order, r); i > 0 {
+		return order[i-1]
+	}
+	return ""
+}
+
+func join(list []string) string {
+	if len(list) == 0 {
+		return "the spec lists none"
+	}
+	out := list[0]
+	for _, s := range list[1:] {
+		out += "; " + s
+	}
+	return out
+}

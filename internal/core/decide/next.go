@@ -1,0 +1,218 @@
+package decide
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Next is the one decision: the next step for the server, or why nothing is
+// done. It is a pure function of the view and the time.
+func Next(v View, now time.Time) Decision {
+	var d Decision
+	if v.Status.Recovery != nil {
+		d = resume(v, now)
+	} else {
+		d = start(v, now)
+	}
+	if at := v.Finding.LookAgainAt; !at.IsZero() && (d.LookAgainAt.IsZero() || at.Before(d.LookAgainAt)) {
+		d.LookAgainAt = at
+	}
+	return d
+}
+
+// start decides whether a recovery begins.
+func start(v View, now time.Time) Decision {
+	if step := leftover(v, now); step != nil {
+		return guarded(v, now, Decision{Step: step, Reason: step.Why})
+	}
+	if d, settled := notDue(v, now); settled {
+		return d
+	}
+	g := &gatekeeper{v: v, now: now}
+	g.authority()
+	g.pass(GateVerdict, v.Finding.Verdict.String()+": "+v.Finding.Reason)
+	rung, ladder := pickRung(v, now, "")
+	plan := PlanHash(v, rung)
+	g.consent()
+	g.mode(plan, v.Status.Epoch)
+	g.storm()
+	taken := g.budget(v.Finding.Verdict != fleet.Down)
+	g.ladder(rung, ladder)
+
+	begun := begin(v, rung, now)
+	tentative := v
+	tentative.Status.Recovery = begun
+	tentative.Status.Phase = fleet.PhaseRecovering
+	d := work(tentative, now)
+	d.Begins = begun
+	d.Takes.Budgets = taken
+	return g.close(d)
+}
+
+// notDue handles the servers for which nothing is to be done.
+func notDue(v View, now time.Time) (Decision, bool) {
+	if v.Request != nil && v.Request.Rung != "" {
+		return Decision{}, false
+	}
+	why := v.Finding.Reason
+	switch v.Finding.Verdict {
+	case fleet.Healthy:
+		if v.Request != nil {
+			return held(GateVerdict, "it is healthy; name a rung to act all the same", true), true
+		}
+		return Decision{Reason: why}, true
+	case fleet.Suspect, fleet.Unknown:
+		return held(GateVerdict, fmt.Sprintf("it is %s: %s", v.Finding.Verdict, why), false), true
+	case fleet.Isolated:
+		return isolatedWait(v, now)
+	}
+	if v.Status.Phase == fleet.PhaseNeedsPerson && v.Request == nil {
+		return held(GateLadder, v.Status.Message, true), true
+	}
+	return Decision{}, false
+}
+
+// isolatedWait leaves an isolated server running until the policy's time ends.
+func isolatedWait(v View, now time.Time) (Decision, bool) {
+	wait := v.Server.Spec.IsolatedFor.Std()
+	if v.Request != nil {
+		return Decision{}, false
+	}
+	if wait == 0 {
+		return held(GateVerdict, "it is isolated and stays running until a person decides (isolatedFor: 0s): "+v.Finding.Reason, true), true
+	}
+	ends := v.Finding.Since.Add(wait)
+	if !now.Before(ends) {
+		return Decision{}, false
+	}
+	d := held(GateVerdict, fmt.Sprintf("it is isolated and stays running for %s: %s", v.Server.Spec.IsolatedFor, v.Finding.Reason), false)
+	d.LookAgainAt = ends
+	d.Gates = []Gate{{Name: GateVerdict, Value: "isolated", ClearsAt: ends}}
+	return d, true
+}
+
+func held(gate, reason string, person bool) Decision {
+	return Decision{
+		Hold:   &Hold{Gate: gate, Reason: reason, NeedsPerson: person},
+		Gates:  []Gate{{Name: gate, Value: reason}},
+		Reason: reason,
+	}
+}
+
+// resume decides the next step of a recovery that runs.
+func resume(v View, now time.Time) Decision {
+	return guarded(v, now, work(v, now))
+}
+
+// guarded puts the gates that also hold a recovery under way before a decision
+// that was made already. Records need no consent: they only write down what is so.
+func guarded(v View, now time.Time, d Decision) Decision {
+	g := &gatekeeper{v: v, now: now}
+	g.authority()
+	if d.Step == nil || d.Step.Kind.Destructive() {
+		g.consent()
+		if r := v.Status.Recovery; r == nil || r.Requested == "" {
+			if m := Strictest(v.Guards.Modes); m.Mode == fleet.Observe {
+				g.mode("", v.Status.Epoch)
+			} else {
+				g.pass(GateMode, fmt.Sprintf("%s (set for %s)", m.Mode, m.Scope))
+			}
+		}
+	}
+	return g.close(d)
+}
+
+// close joins the gates with the decision: the first gate that holds wins, and
+// the reason says what would have been done.
+func (g *gatekeeper) close(d Decision) Decision {
+	d.Gates = append(g.gates, d.Gates...)
+	if g.hold == nil {
+		return d
+	}
+	// Until a recovery has begun, its ladder's and proof's own holds matter less
+	// than the guard that keeps it from beginning.
+	would := d.Reason
+	d.Hold, d.Step, d.Begins, d.Takes = g.hold, nil, nil, Takes{}
+	d.Reason = g.hold.Reason
+	if would != "" {
+		d.Reason += "; otherwise: " + would
+	}
+	for _, gate := range d.Gates {
+		if !gate.Pass && !gate.ClearsAt.IsZero() && (d.LookAgainAt.IsZero() || gate.ClearsAt.Before(d.LookAgainAt)) {
+			d.LookAgainAt = gate.ClearsAt
+		}
+	}
+	return d
+}
+
+// begin makes the recovery that the first step would claim.
+func begin(v View, rung fleet.Rung, now time.Time) *fleet.Recovery {
+	r := &fleet.Recovery{
+		ID:   fmt.Sprintf("%s.%d.%d", v.Server.Name, v.Status.Epoch, now.UnixMilli()),
+		Rung: rung, From: v.Status.Epoch, FromHost: v.Status.Host,
+		Cause: v.Finding.Reason, Verdict: v.Finding.Verdict, Begun: now, DownSince: v.Finding.Since, RungBegun: now,
+		Incident: v.Status.Incident,
+	}
+	if v.Request != nil {
+		r.Requested, r.ToSite = v.Request.By, v.Request.To
+		r.Cause = fmt.Sprintf("%s asked for %s: %s", v.Request.By, rung, v.Request.Reason)
+	}
+	return r
+}
+
+// leftover finds an instance of an older epoch that still shows life where it
+// can be stopped: it was fenced, yet answers stale reads and holds an address.
+func leftover(v View, now time.Time) *fleet.Step {
+	for _, i := range v.Observed.Instances {
+		if i.Epoch >= v.Status.Epoch || i.State.Gone() || i.State == fleet.InstanceStopped || i.State == fleet.InstanceStopping {
+			continue
+		}
+		if now.Sub(i.At) > staleAfter || contactWith(v, i.Host) != fleet.Yes {
+			continue
+		}
+		return &fleet.Step{
+			Kind: fleet.StepStop, Server: v.Server.Name, Epoch: i.Epoch, Host: i.Host, Within: stopWithin(v.Server),
+			Token: Token(v.Server.Name, i.Epoch, fleet.StepStop, fleet.Object{}, i.Host, i.Since.UTC().Format(time.RFC3339Nano)),
+			Why:   fmt.Sprintf("epoch %d was replaced by %d but still runs on %s", i.Epoch, v.Status.Epoch, i.Host),
+		}
+	}
+	return nil
+}
+
+// staleAfter is the age from which an observed instance is no reason to act.
+const staleAfter = 10 * time.Second
+
+func contactWith(v View, host string) fleet.Answer {
+	if len(v.Hosts) == 0 {
+		return fleet.Yes // the provider itself reaches its instances
+	}
+	for _, h := range v.Hosts {
+		if h.Name == host {
+			return h.InContact
+		}
+	}
+	return fleet.CannotTell
+}
+
+// Token is the idempotency token of a step (S7): the same step of the same try
+// always has the same one. It fits EC2's 64 characters.
+func Token(server string, epoch fleet.Epoch, kind fleet.StepKind, o fleet.Object, host, try string) string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{server, strconv.FormatUint(uint64(epoch), 10), string(kind), o.Volume, o.Address, host, try}, "\x00")))
+	return "rl-" + hex.EncodeToString(sum[:16])
+}
+
+// PlanHash names exactly what an approval is for.
+func PlanHash(v View, rung fleet.Rung) string {
+	to := ""
+	if v.Request != nil {
+		to = v.Request.To + v.Request.By
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{v.Server.Name, strconv.FormatUint(uint64(v.Status.Epoch), 10), string(rung), to}, "\x00")))
+	return hex.EncodeToString(sum[:6])
+}

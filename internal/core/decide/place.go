@@ -1,0 +1,148 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"relight/internal/core/fleet"
+)
+
+// place chooses the host of the next epoch. Every host is listed with the reason
+// for which it was refused, so that "no place" is never a bare count (S15).
+func place(v View) (string, []Candidate) {
+	candidates := make([]Candidate, 0, len(v.Hosts))
+	for _, h := range v.Hosts {
+		candidates = append(candidates, Candidate{Host: h.Name, Site: strings.Join(h.Sites, "/"), Refused: refusal(v, h)})
+	}
+	order := make([]int, len(candidates))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(a, b int) bool { return better(v, v.Hosts[order[a]], v.Hosts[order[b]]) })
+	for _, i := range order {
+		if candidates[i].Refused == "" {
+			candidates[i].Chosen = true
+			return candidates[i].Host, candidates
+		}
+	}
+	return "", candidates
+}
+
+// refusal says why the server may not run on the host, or is empty.
+func refusal(v View, h fleet.Host) string {
+	r := v.Status.Recovery
+	switch {
+	case h.InContact == fleet.No:
+		return "its agent is silent"
+	case h.InContact != fleet.Yes:
+		return "its agent was not heard of yet"
+	case h.Closed != "":
+		return h.Closed
+	case slices.Contains(r.Refused, h.Name):
+		return "it refused or had no room in this recovery"
+	case r.Rung == fleet.RestartApp && h.Name != r.FromHost:
+		return "restartApp stays on " + r.FromHost
+	case r.ToSite != "" && !inSite(h, r.ToSite):
+		return "it is not in site " + r.ToSite
+	}
+	if why := siteRefusal(v, h); why != "" {
+		return why
+	}
+	if why := dataRefusal(v, h); why != "" {
+		return why
+	}
+	if units := max(v.Server.Spec.Placement.Units, 1); h.UsedUnits+units > h.Units {
+		return fmt.Sprintf("%d of %d units are used, %d are needed", h.UsedUnits, h.Units, units)
+	}
+	return apartRefusal(v, h)
+}
+
+func siteRefusal(v View, h fleet.Host) string {
+	r := v.Status.Recovery
+	if sites := v.Server.Spec.Placement.Sites; len(sites) > 0 && preference(sites, h) == len(sites) {
+		return "it is in none of the allowed sites " + strings.Join(sites, ", ")
+	}
+	if v.Status.Epoch == 0 || r.FromHost == "" {
+		return ""
+	}
+	from := hostByName(v.Hosts, r.FromHost)
+	if from == nil || len(from.Sites) == 0 {
+		return ""
+	}
+	same := len(h.Sites) > 0 && h.Sites[0] == from.Sites[0]
+	switch {
+	case r.Rung == fleet.Move && same:
+		return "move leaves site " + from.Sites[0]
+	case (r.Rung == fleet.Relaunch || r.Rung == fleet.Recover) && !same:
+		return fmt.Sprintf("%s stays in site %s", r.Rung, from.Sites[0])
+	default:
+		return ""
+	}
+}
+
+// dataRefusal keeps a server where its data is: volumes of reach host never move.
+func dataRefusal(v View, h fleet.Host) string {
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if vol.Reach == fleet.ReachHost && v.Status.Epoch != 0 && h.Name != v.Status.Recovery.FromHost {
+			return fmt.Sprintf("volume %s never leaves %s (reach: host)", vol.Name, v.Status.Recovery.FromHost)
+		}
+		if vol.Path != "" && !slices.Contains(h.Reaches, vol.Name) {
+			return "it does not reach volume " + vol.Name
+		}
+	}
+	return ""
+}
+
+func apartRefusal(v View, h fleet.Host) string {
+	for _, label := range v.Server.Spec.Placement.Apart {
+		value, ok := v.Server.Labels[label]
+		if !ok {
+			continue
+		}
+		if slices.Contains(h.Apart, label+"="+value) {
+			return fmt.Sprintf("another server with %s=%s runs there", label, value)
+		}
+	}
+	return ""
+}
+
+// better orders hosts: the spec's site preference, then away from the host where
+// it just failed, then the emptiest, then by name.
+func better(v View, a, b fleet.Host) bool {
+	sites := v.Server.Spec.Placement.Sites
+	if pa, pb := preference(sites, a), preference(sites, b); pa != pb {
+		return pa < pb
+	}
+	if fa, fb := a.Name == v.Status.Recovery.FromHost, b.Name == v.Status.Recovery.FromHost; fa != fb {
+		return fb
+	}
+	if fa, fb := a.Units-a.UsedUnits, b.Units-b.UsedUnits; fa != fb {
+		return fa > fb
+	}
+	return a.Name < b.Name
+}
+
+// preference is the place of the host's best site in the list, or its length.
+func preference(sites []string, h fleet.Host) int {
+	for i, s := range sites {
+		if inSite(h, s) {
+			return i
+		}
+	}
+	return len(sites)
+}
+
+func inSite(h fleet.Host, site string) bool {
+	return h.Name == site || slices.Contains(h.Sites, site)
+}
+
+func hostByName(hosts []fleet.Host, name string) *fleet.Host {
+	for i := range hosts {
+		if hosts[i].Name == name {
+			return &hosts[i]
+		}
+	}
+	return nil
+}

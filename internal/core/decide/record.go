@@ -1,0 +1,222 @@
+package decide
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Result is how a step ended.
+type Result struct {
+	State    fleet.StepState
+	Class    string
+	Error    string
+	Evidence []fleet.Evidence
+}
+
+// keepFailed bounds the failures that a recovery carries with it.
+const keepFailed = 12
+
+// keepAttempts bounds the attempts that a status carries with it.
+const keepAttempts = 32
+
+// Intend returns the status with the decision's step journaled, before its
+// effect. It is what the store must hold before the step may be done; for a
+// record step it is all that happens.
+func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
+	s = clone(s)
+	if d.Begins != nil {
+		r := *d.Begins
+		s.Recovery, s.Phase = &r, fleet.PhaseRecovering
+	}
+	if s.Recovery == nil || d.Step == nil {
+		return s
+	}
+	step := *d.Step
+	r := s.Recovery
+	switch step.Kind {
+	case fleet.StepClose:
+		return closed(s, now)
+	case fleet.StepGiveUp:
+		return gaveUp(s, step, now)
+	case fleet.StepClimb:
+		return climbed(s, step, now)
+	}
+	tries := 1
+	if r.Last != nil && r.Last.Step.Token == step.Token {
+		tries = r.Last.Tries + 1
+	}
+	if r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
+		tries = r.Last.Tries // a replay after a crash: the try before never ended
+	}
+	r.Last = &fleet.StepRecord{Step: step, State: fleet.StepIntended, Begun: now, Tries: tries}
+	mark(r, step.Kind, now, time.Time{})
+	if step.Kind.NeedsProof() && step.Epoch > s.Epoch {
+		s = takeEpoch(s, d, step, now)
+	}
+	s.Message = step.Why
+	return s
+}
+
+// takeEpoch raises the epoch before the first call that carries it: a call whose
+// reply is lost must find the epoch used up (S3). The evidence behind the proof
+// is stored with it (S2).
+func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet.Status {
+	r := s.Recovery
+	r.From, r.To, r.Host = step.Epoch-1, step.Epoch, step.Host
+	if s.Epoch == r.From {
+		r.FromHost = s.Host
+	}
+	s.Evidence = append(keepEvidence(s.Evidence, r.From), missingFrom(s.Evidence, d.Proof.Evidence())...)
+	s.Epoch, s.Host = step.Epoch, step.Host
+	s.LaunchedAt, s.VerifiedAt = now, time.Time{}
+	return s
+}
+
+// missingFrom returns the evidence that is not stored yet.
+func missingFrom(have, used []fleet.Evidence) []fleet.Evidence {
+	var out []fleet.Evidence
+	for _, u := range used {
+		if !hasEvidence(have, u) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func hasEvidence(have []fleet.Evidence, e fleet.Evidence) bool {
+	for _, h := range have {
+		if h.Method == e.Method && h.Epoch == e.Epoch && h.Volume == e.Volume && (e.Method.Final() || h.At.Equal(e.At)) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepEvidence drops evidence about epochs before the given one.
+func keepEvidence(list []fleet.Evidence, from fleet.Epoch) []fleet.Evidence {
+	var out []fleet.Evidence
+	for _, e := range list {
+		if e.Epoch >= from {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Record returns the status with the outcome of the step in hand.
+func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.Status {
+	s = clone(s)
+	for _, e := range res.Evidence {
+		if !hasEvidence(s.Evidence, e) {
+			s.Evidence = append(s.Evidence, e)
+		}
+	}
+	r := s.Recovery
+	if r == nil || r.Last == nil || r.Last.Step.Token != step.Token {
+		return s
+	}
+	r.Last.State, r.Last.Class, r.Last.Error, r.Last.Ended = res.State, res.Class, res.Error, now
+	mark(r, step.Kind, r.Last.Begun, now)
+	if res.State != fleet.StepDone {
+		r.Failed = append(r.Failed, *r.Last)
+		if len(r.Failed) > keepFailed {
+			r.Failed = r.Failed[len(r.Failed)-keepFailed:]
+		}
+		if (res.Class == classCapacity || res.Class == classRefused) && step.Kind.NeedsProof() && step.Host != "" {
+			r.Refused = append(r.Refused, step.Host)
+		}
+		return s
+	}
+	r.Done = append(r.Done, step.Token)
+	r.EffectAt = now
+	if step.Kind == fleet.StepLaunch || step.Kind == fleet.StepRecover {
+		s.LaunchedAt = now
+	}
+	return s
+}
+
+func closed(s fleet.Status, now time.Time) fleet.Status {
+	r := s.Recovery
+	if len(r.Done) > 0 {
+		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now, Healed: true})
+	}
+	s.Phase, s.VerifiedAt, s.Recovery = fleet.PhaseRunning, now, nil
+	s.Message = ""
+	return s
+}
+
+func gaveUp(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
+	s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: s.Recovery.Rung, At: now})
+	s.Phase, s.Recovery, s.Message = fleet.PhaseNeedsPerson, nil, step.Why
+	return s
+}
+
+func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
+	r := s.Recovery
+	s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now})
+	if r.To != 0 {
+		// The try that failed took an epoch; that one must be proved dead next.
+		r.From, r.FromHost = r.To, r.Host
+	}
+	r.Rung, r.RungBegun, r.EffectAt = step.Rung, now, time.Time{}
+	r.To, r.Host, r.Done, r.Failed = 0, "", nil, nil
+	r.Last = &fleet.StepRecord{Step: step, State: fleet.StepDone, Begun: now, Ended: now, Tries: 1}
+	s.Message = step.Why
+	return s
+}
+
+func attempted(list []fleet.Attempt, a fleet.Attempt) []fleet.Attempt {
+	list = append(list, a)
+	if len(list) > keepAttempts {
+		list = list[len(list)-keepAttempts:]
+	}
+	return list
+}
+
+// Phases of a recovery's waterfall, by kind of step.
+func phaseOf(k fleet.StepKind) string {
+	switch k {
+	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach:
+		return "fence"
+	case fleet.StepAttach:
+		return "attach"
+	default:
+		return "launch"
+	}
+}
+
+// mark stretches the phase of a step from its first begin to its last end.
+func mark(r *fleet.Recovery, kind fleet.StepKind, begun, ended time.Time) {
+	name := phaseOf(kind)
+	for i := range r.Marks {
+		if r.Marks[i].Name == name {
+			if !ended.IsZero() {
+				r.Marks[i].Ended = ended
+			}
+			return
+		}
+	}
+	r.Marks = append(r.Marks, fleet.Mark{Name: name, Begun: begun, Ended: ended})
+}
+
+// clone copies what Intend and Record change, so that a value that was handed
+// out stays as it was.
+func clone(s fleet.Status) fleet.Status {
+	s.Evidence = append([]fleet.Evidence(nil), s.Evidence...)
+	s.Attempts = append([]fleet.Attempt(nil), s.Attempts...)
+	if s.Recovery == nil {
+		return s
+	}
+	r := *s.Recovery
+	if r.Last != nil {
+		last := *r.Last
+		r.Last = &last
+	}
+	r.Done = append([]string(nil), r.Done...)
+	r.Failed = append([]fleet.StepRecord(nil), r.Failed...)
+	r.Refused = append([]string(nil), r.Refused...)
+	r.Marks = append([]fleet.Mark(nil), r.Marks...)
+	s.Recovery = &r
+	return s
+}

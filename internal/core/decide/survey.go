@@ -1,0 +1,154 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Row is what Survey needs to know about one server.
+type Row struct {
+	Server string
+	// Sites is the path of the host that runs it: the host first, then upwards.
+	Sites    []string
+	Verdict  fleet.Verdict
+	Phase    fleet.Phase
+	Cause    string
+	Since    time.Time
+	Priority int
+}
+
+// Count is one domain's part of a Survey.
+type Count struct {
+	Total, Healthy, Suspect, Down, Recovering int
+	// Waiting holds the priorities of servers that are down and not yet recovering.
+	Waiting []int
+}
+
+// Surveyed is the sum over many servers. Two sums of different shards add up to
+// the sum of both (Add), so that shards count alone and a cell counts once.
+type Surveyed struct {
+	Domains map[string]Count
+	// LostHosts lists the hosts that lost servers, with the time of the last loss.
+	LostHosts map[string]time.Time
+	Blind     string
+}
+
+// Survey counts the rows of one shard.
+func Survey(rows []Row) Surveyed {
+	s := Surveyed{Domains: map[string]Count{}, LostHosts: map[string]time.Time{}}
+	for _, r := range rows {
+		s.count("fleet", r)
+		for _, site := range r.Sites {
+			s.count(site, r)
+		}
+		if r.Verdict == fleet.Unknown && r.Cause == "own view" {
+			s.Blind = r.Cause
+		}
+		host, ok := strings.CutPrefix(r.Cause, "host ")
+		if ok && (r.Verdict == fleet.Down || r.Verdict == fleet.Isolated) && r.Since.After(s.LostHosts[host]) {
+			s.LostHosts[host] = r.Since
+		}
+	}
+	return s
+}
+
+func (s Surveyed) count(domain string, r Row) {
+	c := s.Domains[domain]
+	c.Total++
+	switch r.Verdict {
+	case fleet.Healthy:
+		c.Healthy++
+	case fleet.Suspect:
+		c.Suspect++
+	case fleet.Down, fleet.Isolated, fleet.Impaired:
+		c.Down++
+	}
+	switch {
+	case r.Phase == fleet.PhaseRecovering:
+		c.Recovering++
+	case r.Verdict == fleet.Down || r.Verdict == fleet.Impaired:
+		c.Waiting = append(c.Waiting, r.Priority)
+	}
+	s.Domains[domain] = c
+}
+
+// Add joins the sums of two shards.
+func Add(a, b Surveyed) Surveyed {
+	sum := Surveyed{Domains: map[string]Count{}, LostHosts: map[string]time.Time{}, Blind: a.Blind + b.Blind}
+	for _, part := range []Surveyed{a, b} {
+		for name, c := range part.Domains { //order: counts add up the same in any order
+			t := sum.Domains[name]
+			t.Total += c.Total
+			t.Healthy += c.Healthy
+			t.Suspect += c.Suspect
+			t.Down += c.Down
+			t.Recovering += c.Recovering
+			t.Waiting = append(t.Waiting, c.Waiting...)
+			sum.Domains[name] = t
+		}
+		for h, at := range part.LostHosts { //order: the latest wins in any order
+			if at.After(sum.LostHosts[h]) {
+				sum.LostHosts[h] = at
+			}
+		}
+	}
+	return sum
+}
+
+// Bounds are the limits that Around puts beside the counts.
+type Bounds struct {
+	// Budgets by domain name; "fleet" for the whole.
+	Budgets map[string]fleet.Budget
+	// Begun lists, by domain, the recoveries that began lately.
+	Begun map[string][]time.Time
+	Storm fleet.Storm
+}
+
+// Around picks what surrounds one server out of the survey: the fleet and each
+// of its sites, and the storm classifier's finding.
+func Around(s Surveyed, sites []string, b Bounds, now time.Time) fleet.Around {
+	var a fleet.Around
+	for _, name := range append([]string{"fleet"}, sites...) {
+		c := s.Domains[name]
+		waiting := slices.Clone(c.Waiting)
+		sort.Sort(sort.Reverse(sort.IntSlice(waiting)))
+		a.Domains = append(a.Domains, fleet.Domain{
+			Name: name, Total: c.Total, Healthy: c.Healthy, Suspect: c.Suspect, Down: c.Down, Recovering: c.Recovering,
+			Budget: b.Budgets[name], Begun: b.Begun[name], Waiting: waiting,
+		})
+	}
+	a.Storm = Classify(s, b.Storm, now)
+	return a
+}
+
+// Classify is the storm classifier: it groups what fails by its shared cause.
+// Servers that fail one by one, and the loss of one host, are no storm. More
+// hosts than the limit within the window are, and so is a view that cannot be
+// trusted.
+func Classify(s Surveyed, limit fleet.Storm, now time.Time) *fleet.Trouble {
+	if s.Blind != "" {
+		return &fleet.Trouble{Cause: "own view", Reason: "every host fell silent at once: the controller doubts its own view"}
+	}
+	if limit.Hosts <= 0 {
+		return nil
+	}
+	var lost []string
+	for h, at := range s.LostHosts { //order: sorted below
+		if now.Sub(at) <= limit.Window.Std() {
+			lost = append(lost, h)
+		}
+	}
+	sort.Strings(lost)
+	if len(lost) <= limit.Hosts {
+		return nil
+	}
+	return &fleet.Trouble{
+		Cause:  fmt.Sprintf("%d hosts", len(lost)),
+		Reason: fmt.Sprintf("%d hosts (%s) lost their servers within %s, more than the %d that may be healed without a person", len(lost), strings.Join(lost, ", "), limit.Window, limit.Hosts),
+	}
+}

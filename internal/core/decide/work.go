@@ -1,0 +1,269 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"relight/internal/core/fence"
+	"relight/internal/core/fleet"
+)
+
+// Limits of one try. They bound how long a rung can hang on one step.
+const (
+	// callWithin is how long a call may take before its outcome is unknown.
+	callWithin = 20 * time.Second
+	// stepTries is how often one step is replayed before the rung counts as failed.
+	stepTries = 5
+	// firstPause is the wait before a failed step is replayed; it doubles.
+	firstPause = 200 * time.Millisecond
+	// fencePause is the wait before a fence that failed is tried once more: a
+	// lock may be let go a moment later.
+	fencePause = time.Second
+	// progressPause is how soon an effect under way is looked at again.
+	progressPause = time.Second
+)
+
+// work decides the next step of the recovery in the view, guards aside.
+func work(v View, now time.Time) Decision {
+	r := v.Status.Recovery
+	if cameBack(v, now) {
+		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
+	}
+	switch {
+	case r.Rung == "":
+		return Decision{Reason: "no rung is left"}
+	case inPlaceRung(r.Rung, v.Traits):
+		return workInPlace(v, now)
+	case r.To == 0:
+		return workFence(v, now)
+	default:
+		return workBuild(v, now)
+	}
+}
+
+// cameBack reports that the old epoch is healthy again before anything was done
+// to it. Once fenced it stays fenced, whatever it says.
+func cameBack(v View, now time.Time) bool {
+	r := v.Status.Recovery
+	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) {
+		return false
+	}
+	return r.Last == nil || (r.Last.State != fleet.StepIntended && len(r.Done) == 0)
+}
+
+// fencedForEver reports that final evidence exists about the current epoch.
+func fencedForEver(v View) bool {
+	for _, e := range v.Status.Evidence {
+		if e.Epoch == v.Status.Epoch && e.Method.Final() && v.Status.Epoch != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func record(v View, kind fleet.StepKind, why string) Decision {
+	r := v.Status.Recovery
+	step := fleet.Step{Kind: kind, Server: v.Server.Name, Epoch: v.Status.Epoch, Host: v.Status.Host, Rung: r.Rung, Why: why}
+	step.Token = Token(step.Server, step.Epoch, kind, fleet.Object{}, step.Host, tryKey(r))
+	return Decision{Step: &step, Reason: why}
+}
+
+// tryKey distinguishes the tries of a recovery, so that a second restart of the
+// same epoch is not mistaken for a replay of the first.
+func tryKey(r *fleet.Recovery) string {
+	return r.ID + "/" + r.RungBegun.UTC().Format(time.RFC3339Nano)
+}
+
+// workInPlace restarts the application or resets the instance; its epoch stays.
+func workInPlace(v View, now time.Time) Decision {
+	r := v.Status.Recovery
+	kind, why := fleet.StepReboot, "reset the instance in place"
+	if r.Rung == fleet.RestartApp {
+		kind, why = fleet.StepRestartApp, "restart the application where it runs"
+	}
+	if v.Finding.Verdict == fleet.Down {
+		return climb(v, now, "the instance is gone: "+v.Finding.Reason, false)
+	}
+	step := newStep(v, kind, v.Status.Epoch, v.Status.Host, fleet.Object{}, why)
+	if d, waiting := replay(v, now, step); waiting {
+		return d
+	}
+	return verify(v, now)
+}
+
+func newStep(v View, kind fleet.StepKind, epoch fleet.Epoch, host string, o fleet.Object, why string) fleet.Step {
+	r := v.Status.Recovery
+	return fleet.Step{
+		Kind: kind, Server: v.Server.Name, Epoch: epoch, Host: host, Object: o, Rung: r.Rung, Why: why,
+		Within: fleet.Duration(callWithin),
+		Token:  Token(v.Server.Name, epoch, kind, o, host, tryKey(r)),
+	}
+}
+
+// replay brings a step to its end: it returns the decision to do or wait, and
+// false once the step is done. An intent without an outcome (a controller died)
+// and an unknown outcome (a reply was lost) are both answered by the identical
+// call, which leaves one effect (S7).
+func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
+	r := v.Status.Recovery
+	if done(r, step.Token) {
+		return Decision{}, false
+	}
+	last := r.Last
+	if last == nil || last.Step.Token != step.Token || last.State == fleet.StepIntended {
+		return Decision{Step: &step, Reason: step.Why}, true
+	}
+	if last.Tries >= stepTries || final(last.Class) {
+		again := last.Class == classCapacity || last.Class == classConflict || last.Class == classRetry || last.Class == classRefused
+		return climb(v, now, fmt.Sprintf("%s failed %d times: %s", step.Kind, last.Tries, last.Error), again), true
+	}
+	due := last.Ended.Add(firstPause << (last.Tries - 1))
+	if now.Before(due) {
+		return pending(fmt.Sprintf("%s failed (%s); it is tried again at once", step.Kind, last.Error), due), true
+	}
+	return Decision{Step: &step, Reason: step.Why}, true
+}
+
+// The error classes as the journal holds them; package provider gives them.
+const (
+	classRetry     = "retry"
+	classCapacity  = "capacity"
+	classConflict  = "conflict"
+	classRefused   = "refused"
+	classPermanent = "permanent"
+)
+
+// final reports whether a class makes a replay pointless.
+func final(class string) bool {
+	return class == classCapacity || class == classRefused || class == classPermanent
+}
+
+func done(r *fleet.Recovery, token string) bool {
+	for _, t := range r.Done {
+		if t == token {
+			return true
+		}
+	}
+	return false
+}
+
+func pending(reason string, at time.Time) Decision {
+	d := held(GateProgress, reason, false)
+	d.LookAgainAt = at
+	return d
+}
+
+// workBuild gives the new epoch its volumes and addresses and starts it.
+func workBuild(v View, now time.Time) Decision {
+	r := v.Status.Recovery
+	if contactWith(v, r.Host) == fleet.No {
+		return climb(v, now, "its new host "+r.Host+" fell silent", true)
+	}
+	if gone(v, r.To) {
+		return climb(v, now, fmt.Sprintf("epoch %d ended before it was verified", r.To), true)
+	}
+	proof, missing := fence.Prove(v.Server, r.From, r.FromHost, evidenceFor(v, r.From), now)
+	for _, step := range buildSteps(v) {
+		if seenDone(v, step) {
+			continue
+		}
+		d, waiting := replay(v, now, step)
+		if !waiting {
+			continue
+		}
+		if d.Step != nil && d.Step.Kind.NeedsProof() && len(missing) > 0 {
+			// Perishable evidence has aged: look, and fence again if need be.
+			return nextFence(v, now, r.From, r.FromHost, missing)
+		}
+		d.Proof = proof
+		return d
+	}
+	return verify(v, now)
+}
+
+// buildSteps lists what makes the new epoch, in the provider's order.
+func buildSteps(v View) []fleet.Step {
+	r := v.Status.Recovery
+	var attach []fleet.Step
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		attach = append(attach, newStep(v, fleet.StepAttach, r.To, r.Host, fleet.Object{Volume: vol.Name}, fmt.Sprintf("give volume %s to epoch %d", vol.Name, r.To)))
+	}
+	for _, a := range v.Server.Spec.Identity.Addresses {
+		attach = append(attach, newStep(v, fleet.StepAttach, r.To, r.Host, fleet.Object{Address: a.IP}, fmt.Sprintf("give address %s to epoch %d", a.IP, r.To)))
+	}
+	kind := fleet.StepLaunch
+	if r.Rung == fleet.Recover {
+		kind = fleet.StepRecover
+	}
+	where := r.Host
+	if where == "" {
+		where = "the provider's choice"
+	}
+	start := newStep(v, kind, r.To, r.Host, fleet.Object{}, fmt.Sprintf("start epoch %d on %s", r.To, where))
+	if v.Traits.AttachFirst {
+		return append(attach, start)
+	}
+	return append([]fleet.Step{start}, attach...)
+}
+
+// seenDone reports that the observation already shows the step's effect.
+func seenDone(v View, s fleet.Step) bool {
+	switch {
+	case s.Object.Volume != "":
+		for _, vol := range v.Observed.Volumes {
+			if vol.Volume == s.Object.Volume && vol.Holder == s.Epoch && vol.Held == fleet.Yes {
+				return true
+			}
+		}
+	case s.Object.Address != "":
+		for _, a := range v.Observed.Addresses {
+			if a.IP == s.Object.Address && a.Holder == s.Epoch {
+				return true
+			}
+		}
+	default:
+		for _, i := range v.Observed.Instances {
+			if i.Epoch == s.Epoch && i.State == fleet.InstanceRunning {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func gone(v View, epoch fleet.Epoch) bool {
+	for _, i := range v.Observed.Instances {
+		if i.Epoch == epoch && i.State.Gone() {
+			return true
+		}
+	}
+	return false
+}
+
+// verify waits for the server's own checks at the present epoch (S14).
+func verify(v View, now time.Time) Decision {
+	r := v.Status.Recovery
+	since := r.EffectAt
+	if since.IsZero() {
+		since = r.RungBegun
+	}
+	if v.Finding.Verdict == fleet.Healthy && seenAfter(v.Finding, since) {
+		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
+	}
+	due := since.Add(v.Server.Spec.Ladder.VerifyWithin.Std())
+	if !now.Before(due) {
+		return climb(v, now, fmt.Sprintf("it was not verified within %s: %s", v.Server.Spec.Ladder.VerifyWithin, v.Finding.Reason), false)
+	}
+	return pending("it waits for the server's own checks: "+v.Finding.Reason, due)
+}
+
+// seenAfter asks for an observation that is younger than the last effect: the
+// yes of a moment before says nothing about what was done since.
+func seenAfter(f fleet.Finding, since time.Time) bool {
+	for _, s := range f.Evidence {
+		if s.At.After(since) && s.Answer == fleet.Yes {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,452 @@
+package detect
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Input is what Judge looks at.
+type Input struct {
+	Server fleet.Server
+	Status fleet.Status
+	// Observed is the provider's last look at the server's resources.
+	Observed fleet.Observed
+	// Signals are the latest of each source and question about the server; Host
+	// are those about the host on which the current epoch was started.
+	Signals []fleet.Signal
+	Host    []fleet.Signal
+	// Observer is the state of the one who judges.
+	Observer Observer
+}
+
+// flapsImpaired is how many changes of answer within FlapWindow make a server
+// impaired though it never failed for long enough at a stretch.
+const flapsImpaired = 6
+
+// Judge returns the verdict on the server's current epoch at now.
+func Judge(in Input, now time.Time) fleet.Finding {
+	if in.Status.Epoch == 0 {
+		return fleet.Finding{Verdict: fleet.Down, Since: now, Cause: "server " + in.Server.Name, Reason: "it was declared and never started"}
+	}
+	j := newJudgement(in, now)
+	if f, ok := j.byRecord(); ok {
+		return f
+	}
+	if why := in.Observer.blind(); why != "" {
+		return fleet.Finding{Verdict: fleet.Unknown, Since: now, Cause: "own view", Reason: why}
+	}
+	if j.hostInContact() {
+		return j.onHost()
+	}
+	return j.fromAfar()
+}
+
+// judgement sorts the signals once, so that each rule reads like a sentence.
+type judgement struct {
+	in  Input
+	now time.Time
+	// yes and no are the sources that can tell whether the server lives, from
+	// outside its own agent.
+	yes, no []fleet.Signal
+	agent   *fleet.Signal // the host agent's word on its own child, if fresh
+	works   []fleet.Signal
+	// hostYes and hostNo speak of the host: its beats and its storage heartbeat.
+	hostYes, hostNo []fleet.Signal
+	contact         *fleet.Signal // the host's beat at the controller
+}
+
+func newJudgement(in Input, now time.Time) *judgement {
+	j := &judgement{in: in, now: now}
+	for _, s := range in.Signals {
+		if s.Epoch != 0 && s.Epoch != in.Status.Epoch {
+			continue // about an older instance
+		}
+		if s.Epoch == 0 && s.At.Before(in.Status.LaunchedAt) {
+			continue // a probe that may have met the older instance
+		}
+		j.sortServer(j.aged(s))
+	}
+	for _, s := range in.Host {
+		j.sortHost(j.aged(s))
+	}
+	j.addLocks()
+	return j
+}
+
+// aged turns what a source said into what that is worth now. A source that fell
+// silent cannot tell; only heartbeats turn silence itself into a no.
+func (j *judgement) aged(s fleet.Signal) fleet.Signal {
+	if s.CannotLie {
+		return s
+	}
+	silentSince := latest(s.At, j.in.Observer.listeningSince())
+	if j.now.Sub(silentSince) <= j.suspectAfter() {
+		if s.At.Before(j.in.Observer.listeningSince()) && s.Source.Channel == fleet.ChannelBeat {
+			s.Answer, s.Detail = fleet.CannotTell, "the controller began to listen a moment ago"
+		}
+		return s
+	}
+	silence := j.now.Sub(s.At).Truncate(time.Millisecond)
+	if s.Source.Channel == fleet.ChannelBeat {
+		s.Answer, s.Since = fleet.No, silentSince
+		s.Detail = fmt.Sprintf("silent for %s", silence)
+		return s
+	}
+	s.Answer = fleet.CannotTell
+	s.Detail = fmt.Sprintf("its last word is %s old", silence)
+	return s
+}
+
+func (j *judgement) suspectAfter() time.Duration {
+	return time.Duration(float64(j.in.Server.Spec.Health.SuspectAfter.Std()) * j.in.Observer.unwellness(j.now))
+}
+
+func (j *judgement) sortServer(s fleet.Signal) {
+	if s.Question == fleet.Works {
+		j.works = append(j.works, s)
+	}
+	if runs(s.Source.Channel) && s.Question == fleet.Alive {
+		if s.Answer != fleet.CannotTell {
+			j.agent = &s
+		}
+		return
+	}
+	switch {
+	case s.Answer == fleet.Yes:
+		j.yes = append(j.yes, s)
+	case s.Answer == fleet.No && s.Question == fleet.Alive:
+		j.no = append(j.no, s)
+	}
+}
+
+// runs reports whether the channel is the word of whoever runs the instance.
+func runs(c fleet.Channel) bool { return c == fleet.ChannelAgent || c == fleet.ChannelProvider }
+
+func (j *judgement) sortHost(s fleet.Signal) {
+	if s.Source.Channel == fleet.ChannelBeat {
+		j.contact = &s
+	}
+	switch s.Answer {
+	case fleet.Yes:
+		j.hostYes = append(j.hostYes, s)
+	case fleet.No:
+		j.hostNo = append(j.hostNo, s)
+	}
+}
+
+// addLocks makes a signal of each volume lock that somebody else than the
+// server's own host looked at: a lock dies with its last holder, so a held one
+// means that processes of the server live.
+func (j *judgement) addLocks() {
+	for _, v := range j.in.Observed.Volumes {
+		if v.Held != fleet.Yes || v.Sealed >= j.in.Status.Epoch || j.now.Sub(v.At) > j.suspectAfter() {
+			continue
+		}
+		if v.Host == j.in.Status.Host && !j.hostInContact() {
+			continue // the silent host's own old report
+		}
+		j.yes = append(j.yes, fleet.Signal{
+			Source:   fleet.Source{Channel: fleet.ChannelStorage, Vantage: v.Host},
+			Question: fleet.Alive, Answer: fleet.Yes, At: v.At, Since: v.At,
+			Detail: "the lock of volume " + v.Volume + " is held",
+		})
+	}
+}
+
+// hostInContact reports whether whoever runs the instance can be asked. Where no
+// host is ours (a cloud), the provider's own word on the instance stands for it.
+func (j *judgement) hostInContact() bool {
+	if len(j.in.Host) == 0 {
+		return j.agent != nil
+	}
+	return j.contact != nil && j.contact.Answer == fleet.Yes
+}
+
+// byRecord handles those who cannot lie about the current epoch.
+func (j *judgement) byRecord() (fleet.Finding, bool) {
+	for _, s := range j.in.Signals {
+		if s.CannotLie && s.Question == fleet.Alive && s.Answer == fleet.No && s.Epoch == j.in.Status.Epoch {
+			return j.finding(fleet.Down, s.Since, []fleet.Signal{s}, describe(s), "server "+j.in.Server.Name), true
+		}
+	}
+	for _, i := range j.in.Observed.Instances {
+		if i.Epoch == j.in.Status.Epoch && (i.State.Gone() || i.State == fleet.InstanceStopped) {
+			s := fleet.Signal{
+				Source: fleet.Source{Channel: fleet.ChannelProvider, Vantage: i.Host}, Question: fleet.Alive, Answer: fleet.No,
+				Epoch: i.Epoch, At: i.At, Since: i.Since, CannotLie: true, Detail: i.Detail,
+			}
+			return j.finding(fleet.Down, i.Since, []fleet.Signal{s}, fmt.Sprintf("its instance is %s: %s", i.State, orNothing(i.Detail)), "server "+j.in.Server.Name), true
+		}
+	}
+	return fleet.Finding{}, false
+}
+
+// onHost judges a server whose host agent is in contact.
+func (j *judgement) onHost() fleet.Finding {
+	if j.agent == nil {
+		return j.agentCannotTell()
+	}
+	if j.agent.Answer == fleet.No {
+		return j.deadWithWitness()
+	}
+	return j.running()
+}
+
+// running judges an instance that runs by its own checks.
+func (j *judgement) running() fleet.Finding {
+	name := "server " + j.in.Server.Name
+	own, asked := j.ownCheck()
+	if !asked {
+		if j.in.Server.Spec.Health.Check.IsZero() {
+			return j.finding(fleet.Healthy, j.agent.Since, []fleet.Signal{*j.agent}, "its instance runs; it declares no check", name)
+		}
+		return j.starting(fleet.Signal{})
+	}
+	if own.Flaps >= flapsImpaired {
+		return j.finding(fleet.Impaired, own.Since, []fleet.Signal{own}, fmt.Sprintf("its check changed its answer %d times within %s", own.Flaps, FlapWindow), name)
+	}
+	switch own.Answer {
+	case fleet.Yes:
+		return j.finding(fleet.Healthy, own.Since, []fleet.Signal{*j.agent, own}, "it runs and passes its own check", name)
+	case fleet.CannotTell:
+		return j.finding(fleet.Suspect, own.At, []fleet.Signal{own}, "its check cannot tell: "+orNothing(own.Detail), name)
+	}
+	if f := j.starting(own); f.Verdict != fleet.Unknown {
+		return f
+	}
+	due := own.Since.Add(j.in.Server.Spec.Health.ImpairedAfter.Std())
+	if j.now.Before(due) {
+		f := j.finding(fleet.Suspect, own.Since, []fleet.Signal{own}, "its check fails: "+orNothing(own.Detail), name)
+		f.LookAgainAt = due
+		return f
+	}
+	return j.finding(fleet.Impaired, own.Since, []fleet.Signal{*j.agent, own}, "it runs but its check fails: "+orNothing(own.Detail), name)
+}
+
+// ownCheck returns the application's own check as its host sees it.
+func (j *judgement) ownCheck() (fleet.Signal, bool) {
+	for _, s := range j.works {
+		if s.Source.Channel == fleet.ChannelApp {
+			return s, true
+		}
+	}
+	return fleet.Signal{}, false
+}
+
+// starting covers an instance that is younger than its grace and was never
+// verified; an Unknown verdict means that the grace is over.
+func (j *judgement) starting(own fleet.Signal) fleet.Finding {
+	until := j.in.Status.LaunchedAt.Add(j.in.Server.Spec.Health.StartupGrace.Std())
+	verified := !j.in.Status.VerifiedAt.IsZero()
+	if !verified && j.now.Before(until) {
+		f := j.finding(fleet.Suspect, j.in.Status.LaunchedAt, nonZero(own), "it starts, its check has not passed yet", "server "+j.in.Server.Name)
+		f.LookAgainAt = until
+		return f
+	}
+	if own.Source.Channel == "" {
+		return j.finding(fleet.Suspect, j.now, nil, "nobody has checked it yet", "server "+j.in.Server.Name)
+	}
+	return fleet.Finding{}
+}
+
+// agentCannotTell covers a host in contact whose agent has no word on the epoch.
+func (j *judgement) agentCannotTell() fleet.Finding {
+	if len(j.yes) > 0 {
+		return j.finding(fleet.Healthy, j.yes[0].Since, j.yes, "its host agent cannot tell, but "+describe(j.yes[0]), "server "+j.in.Server.Name)
+	}
+	return j.finding(fleet.Suspect, j.now, j.no, "its host agent has not told about it yet", "server "+j.in.Server.Name)
+}
+
+// deadWithWitness covers an agent that knows of no such instance but did not
+// reap it: a wiped state directory says the same, so a witness must agree.
+func (j *judgement) deadWithWitness() fleet.Finding {
+	if len(j.yes) > 0 {
+		return j.finding(fleet.Healthy, j.yes[0].Since, append(j.yes, *j.agent), "its host agent does not know it, but "+describe(j.yes[0]), "server "+j.in.Server.Name)
+	}
+	return j.downIfTwoAgree(append([]fleet.Signal{*j.agent}, j.no...), "server "+j.in.Server.Name)
+}
+
+// fromAfar judges a server whose host agent is out of contact: the storage
+// heartbeat and the witnesses tell dead, alone-dead agent, and isolated apart.
+func (j *judgement) fromAfar() fleet.Finding {
+	cause := "host " + j.in.Status.Host
+	if j.contact == nil || j.contact.Answer == fleet.CannotTell {
+		return j.finding(fleet.Unknown, j.now, j.in.Host, "nothing was heard of its host yet", cause)
+	}
+	storage := onChannel(j.hostYes, fleet.ChannelStorage)
+	if len(storage) > 0 {
+		return j.isolated(storage)
+	}
+	if len(j.yes) > 0 {
+		return j.finding(fleet.Healthy, j.yes[0].Since, append([]fleet.Signal{*j.contact}, j.yes...), "its host agent is silent, but "+describe(j.yes[0]), cause)
+	}
+	return j.downIfTwoAgree(append(append([]fleet.Signal{}, j.hostNo...), j.no...), cause)
+}
+
+// isolated covers a host that writes its storage heartbeat and reaches no controller.
+func (j *judgement) isolated(storage []fleet.Signal) fleet.Finding {
+	evidence := append([]fleet.Signal{*j.contact}, storage...)
+	since := j.contact.Since
+	due := since.Add(j.in.Server.Spec.Health.DownAfter.Std())
+	cause := "host " + j.in.Status.Host
+	reason := fmt.Sprintf("its host is cut off from the controller (%s) and alive (%s)", describe(*j.contact), describe(storage[0]))
+	if j.now.Before(due) {
+		f := j.finding(fleet.Suspect, since, evidence, reason, cause)
+		f.LookAgainAt = due
+		return f
+	}
+	return j.finding(fleet.Isolated, since, evidence, reason, cause)
+}
+
+// downIfTwoAgree applies the rule of two independent sources and the suspicion
+// time that their number shortens.
+func (j *judgement) downIfTwoAgree(no []fleet.Signal, cause string) fleet.Finding {
+	if len(no) == 0 {
+		return j.finding(fleet.Unknown, j.now, nil, "no source can tell", cause)
+	}
+	sortSignals(no)
+	agreed, ok := independentPair(no)
+	health := j.in.Server.Spec.Health
+	if !ok {
+		return j.oneSource(no, cause)
+	}
+	longest := health.DownAfter.Std()
+	wait := Suspicion(longest, longest/3, vantages(no)-1, 3, j.in.Observer.unwellness(j.now))
+	due := latest(agreed[0].Since, agreed[1].Since).Add(wait)
+	reason := fmt.Sprintf("%d sources say no: %s", len(no), describeAll(no))
+	if j.now.Before(due) {
+		f := j.finding(fleet.Suspect, no[0].Since, no, reason, cause)
+		f.LookAgainAt = due
+		return f
+	}
+	return j.finding(fleet.Down, no[0].Since, no, reason, cause)
+}
+
+func (j *judgement) oneSource(no []fleet.Signal, cause string) fleet.Finding {
+	reason := "only one independent source says no: " + describeAll(no)
+	due := no[0].Since.Add(j.in.Server.Spec.Health.DownAfter.Std())
+	if j.in.Server.Spec.OneSource != fleet.OneSourceFence {
+		return j.finding(fleet.Suspect, no[0].Since, no, reason+"; oneSource: hold waits for a second one or a person", cause)
+	}
+	if j.now.Before(due) {
+		f := j.finding(fleet.Suspect, no[0].Since, no, reason, cause)
+		f.LookAgainAt = due
+		return f
+	}
+	return j.finding(fleet.Down, no[0].Since, no, reason+"; oneSource: fence lets a confirmed fence make it true", cause)
+}
+
+func (j *judgement) finding(v fleet.Verdict, since time.Time, evidence []fleet.Signal, reason, cause string) fleet.Finding {
+	return fleet.Finding{Verdict: v, Since: since, Evidence: evidence, Reason: reason, Cause: cause, LookAgainAt: j.nextSilence()}
+}
+
+// nextSilence is when the next fresh source would fall silent: the verdict can
+// change then though no news comes.
+func (j *judgement) nextSilence() time.Time {
+	var next time.Time
+	for _, list := range [][]fleet.Signal{j.in.Signals, j.in.Host} {
+		for _, s := range list {
+			if s.CannotLie {
+				continue
+			}
+			at := latest(s.At, j.in.Observer.listeningSince()).Add(j.suspectAfter() + time.Millisecond)
+			if at.After(j.now) && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
+		}
+	}
+	return next
+}
+
+// independentPair returns two signals whose sources share neither channel nor vantage.
+func independentPair(no []fleet.Signal) ([2]fleet.Signal, bool) {
+	for i := range no {
+		for k := i + 1; k < len(no); k++ {
+			if no[i].Source.Independent(no[k].Source) {
+				return [2]fleet.Signal{no[i], no[k]}, true
+			}
+		}
+	}
+	return [2]fleet.Signal{}, false
+}
+
+func vantages(list []fleet.Signal) int {
+	seen := map[string]bool{}
+	for _, s := range list {
+		seen[s.Source.Vantage] = true
+	}
+	return len(seen)
+}
+
+func onChannel(list []fleet.Signal, c fleet.Channel) []fleet.Signal {
+	var out []fleet.Signal
+	for _, s := range list {
+		if s.Source.Channel == c {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// sortSignals puts the earliest first and breaks ties by source, so that results
+// do not depend on the order of arrival.
+func sortSignals(list []fleet.Signal) {
+	sort.SliceStable(list, func(a, b int) bool {
+		if !list[a].Since.Equal(list[b].Since) {
+			return list[a].Since.Before(list[b].Since)
+		}
+		return list[a].Source.String()+string(list[a].Question) < list[b].Source.String()+string(list[b].Question)
+	})
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func nonZero(s fleet.Signal) []fleet.Signal {
+	if s.Source.Channel == "" {
+		return nil
+	}
+	return []fleet.Signal{s}
+}
+
+func describe(s fleet.Signal) string {
+	words := map[fleet.Channel]string{
+		fleet.ChannelAgent:    "the agent of " + s.Source.Vantage,
+		fleet.ChannelBeat:     "its beats at the " + s.Source.Vantage,
+		fleet.ChannelApp:      "its own check on " + s.Source.Vantage,
+		fleet.ChannelProbe:    "a probe from " + s.Source.Vantage,
+		fleet.ChannelStorage:  "its storage heartbeat as " + s.Source.Vantage + " sees it",
+		fleet.ChannelProvider: "the provider's record",
+	}
+	what, ok := words[s.Source.Channel]
+	if !ok {
+		what = s.Source.String()
+	}
+	if s.Detail != "" {
+		return what + " says " + s.Answer.String() + " (" + s.Detail + ")"
+	}
+	return what + " says " + s.Answer.String()
+}
+
+func describeAll(list []fleet.Signal) string {
+	parts := make([]string, 0, len(list))
+	for _, s := range list {
+		parts = append(parts, describe(s))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "no detail"
+	}
+	return s
+}
