@@ -99,23 +99,50 @@ func byHost(host string, t fleet.Traits) string {
 // the instance through its own host, seal its volumes from another, switch its
 // host off. Where none is left it holds and says what a person can do.
 func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []fence.Need) Decision {
+	if at, waiting := stopping(v, now, epoch, host); waiting {
+		d := pending(fmt.Sprintf("epoch %d was told to stop; it waits until that is seen", epoch), at)
+		d.Missing = missing
+		return d
+	}
 	var tried []string
-	for _, way := range []func(View, fleet.Epoch, string, []fence.Need) (*fleet.Step, string){stopWay, sealWay, powerWay} {
+	for _, way := range ways() {
 		step, why := way(v, epoch, host, missing)
 		if step == nil {
 			tried = append(tried, why)
 			continue
 		}
-		failed, at := failures(v.Status.Recovery, step.Token)
+		failed, _ := failures(v.Status.Recovery, step.Token)
 		if failed == nil {
 			return Decision{Step: step, Reason: step.Why, Missing: missing}
 		}
 		tried = append(tried, fmt.Sprintf("%s failed: %s", step.Kind, failed.Error))
-		if now.Sub(at) >= fencePause && len(tried) == 1 && final(failed.Class) {
-			continue
-		}
 	}
 	return fenceAgain(v, now, epoch, host, missing, tried)
+}
+
+// way is one means to get missing evidence: the step, or why it cannot be taken.
+type way func(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*fleet.Step, string)
+
+// ways lists the means of fencing, the gentlest first.
+func ways() []way { return []way{stopWay, sealWay, powerWay} }
+
+// stopping reports that a stop was accepted a moment ago: a cloud takes its time
+// until the instance is seen as stopped, and nothing harsher helps meanwhile.
+func stopping(v View, now time.Time, epoch fleet.Epoch, host string) (time.Time, bool) {
+	r := v.Status.Recovery
+	step := stopStep(v, epoch, host)
+	if !done(r, step.Token) {
+		return time.Time{}, false
+	}
+	due := r.EffectAt.Add(step.Within.Std())
+	if !now.Before(due) {
+		return time.Time{}, false
+	}
+	next := now.Add(progressPause)
+	if due.Before(next) {
+		next = due
+	}
+	return next, true
 }
 
 // fenceAgain holds until the pause is over and then tries the ways once more,
@@ -145,7 +172,7 @@ func oldestFailed(v View, epoch fleet.Epoch, host string, missing []fence.Need) 
 		best   *fleet.Step
 		bestAt time.Time
 	)
-	for _, way := range []func(View, fleet.Epoch, string, []fence.Need) (*fleet.Step, string){stopWay, sealWay, powerWay} {
+	for _, way := range ways() {
 		step, _ := way(v, epoch, host, missing)
 		if step == nil {
 			continue
@@ -172,12 +199,17 @@ func stopWay(v View, epoch fleet.Epoch, host string, _ []fence.Need) (*fleet.Ste
 	if contactWith(v, host) != fleet.Yes {
 		return nil, fmt.Sprintf("the agent of %s cannot be asked to stop it", orUnknown(host))
 	}
-	step := newStep(v, fleet.StepStop, epoch, host, fleet.Object{}, fmt.Sprintf("end epoch %d on %s and wait for its last process", epoch, orUnknown(host)))
-	step.Within = stopWithin(v.Server)
+	step := stopStep(v, epoch, host)
 	if done(v.Status.Recovery, step.Token) {
 		return nil, "it was told to stop and has not been seen to"
 	}
 	return &step, ""
+}
+
+func stopStep(v View, epoch fleet.Epoch, host string) fleet.Step {
+	step := newStep(v, fleet.StepStop, epoch, host, fleet.Object{}, fmt.Sprintf("end epoch %d on %s and wait for its last process", epoch, orUnknown(host)))
+	step.Within = stopWithin(v.Server)
+	return step
 }
 
 func stopWithin(s fleet.Server) fleet.Duration {

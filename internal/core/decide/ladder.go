@@ -117,9 +117,20 @@ func (g *gatekeeper) ladder(rung fleet.Rung, st ladderState) {
 	g.pass(GateLadder, st.tries)
 }
 
-// climb records that the present rung failed and names the next. again allows
-// the same rung once more if it has tries left: another host may do.
-func climb(v View, now time.Time, why string, again bool) Decision {
+// onward says where to go from a try that failed.
+type onward int
+
+const (
+	// upward: the rung did what it can; only the next one may help.
+	upward onward = iota
+	// elsewhere: the place failed, not the rung: the same rung on another host, at once.
+	elsewhere
+	// later: the same rung may work after its back-off.
+	later
+)
+
+// climb records that the present try failed and names the rung of the next one.
+func climb(v View, now time.Time, why string, to onward) Decision {
 	r := v.Status.Recovery
 	counted := v
 	counted.Request = nil
@@ -127,11 +138,14 @@ func climb(v View, now time.Time, why string, again bool) Decision {
 	// The rung that failed may have fenced the instance; it is gone either way.
 	counted.Finding.Verdict = climbVerdict(v)
 	from := r.Rung
-	if again {
+	if to != upward {
 		from = previous(r.Rung)
 	}
 	next, st := pickRung(counted, now, from)
 	step := fleet.Step{Kind: fleet.StepClimb, Server: v.Server.Name, Epoch: v.Status.Epoch, Rung: next, Why: fmt.Sprintf("%s failed: %s", r.Rung, why)}
+	if to == later && next == r.Rung {
+		step.Pause = fleet.Duration(st.notBefore.Sub(now))
+	}
 	if next == "" {
 		step.Kind = fleet.StepGiveUp
 		step.Why = fmt.Sprintf("%s failed: %s; no rung is left: %s", r.Rung, why, join(st.skipped))

@@ -28,6 +28,9 @@ func Next(v View, now time.Time) Decision {
 
 // start decides whether a recovery begins.
 func start(v View, now time.Time) Decision {
+	if d, ok := adopt(v); ok {
+		return guarded(v, now, d)
+	}
 	if step := leftover(v, now); step != nil {
 		return guarded(v, now, Decision{Step: step, Reason: step.Why})
 	}
@@ -65,6 +68,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 	case fleet.Healthy:
 		if v.Request != nil {
 			return held(GateVerdict, "it is healthy; name a rung to act all the same", true), true
+		}
+		if v.Status.Phase != fleet.PhaseRunning {
+			return record(v, fleet.StepClose, "it works again: "+why), true
 		}
 		return Decision{Reason: why}, true
 	case fleet.Suspect, fleet.Unknown:
@@ -164,6 +170,22 @@ func begin(v View, rung fleet.Rung, now time.Time) *fleet.Recovery {
 		r.Cause = fmt.Sprintf("%s asked for %s: %s", v.Request.By, rung, v.Request.Reason)
 	}
 	return r
+}
+
+// adopt takes over a running instance of a later epoch than the store knows: the
+// store was restored from an old backup, the resources were not (S3).
+func adopt(v View) (Decision, bool) {
+	if !v.Observed.Complete {
+		return Decision{}, false
+	}
+	for _, i := range v.Observed.Instances {
+		if i.Epoch > v.Status.Epoch && i.State == fleet.InstanceRunning {
+			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, the store knows only %d", i.Epoch, i.Host, v.Status.Epoch))
+			d.Step.Epoch, d.Step.Host = i.Epoch, i.Host
+			return d, true
+		}
+	}
+	return Decision{}, false
 }
 
 // leftover finds an instance of an older epoch that still shows life where it

@@ -29,18 +29,24 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 		r := *d.Begins
 		s.Recovery, s.Phase = &r, fleet.PhaseRecovering
 	}
-	if s.Recovery == nil || d.Step == nil {
+	if d.Step == nil {
 		return s
 	}
 	step := *d.Step
-	r := s.Recovery
 	switch step.Kind {
+	case fleet.StepAdopt:
+		s.Epoch, s.Host, s.LaunchedAt, s.VerifiedAt = step.Epoch, step.Host, now, time.Time{}
+		return s
 	case fleet.StepClose:
 		return closed(s, now)
 	case fleet.StepGiveUp:
 		return gaveUp(s, step, now)
 	case fleet.StepClimb:
 		return climbed(s, step, now)
+	}
+	r := s.Recovery
+	if r == nil {
+		return s // a leftover of an older epoch is stopped outside of a recovery
 	}
 	tries := 1
 	if r.Last != nil && r.Last.Step.Token == step.Token {
@@ -137,8 +143,7 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 }
 
 func closed(s fleet.Status, now time.Time) fleet.Status {
-	r := s.Recovery
-	if len(r.Done) > 0 {
+	if r := s.Recovery; r != nil && len(r.Done) > 0 {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now, Healed: true})
 	}
 	s.Phase, s.VerifiedAt, s.Recovery = fleet.PhaseRunning, now, nil
@@ -160,7 +165,10 @@ func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 		r.From, r.FromHost = r.To, r.Host
 	}
 	r.Rung, r.RungBegun, r.EffectAt = step.Rung, now, time.Time{}
-	r.To, r.Host, r.Done, r.Failed = 0, "", nil, nil
+	r.To, r.Host, r.Done, r.Failed, r.NotBefore = 0, "", nil, nil, time.Time{}
+	if step.Pause > 0 {
+		r.NotBefore = now.Add(step.Pause.Std())
+	}
 	r.Last = &fleet.StepRecord{Step: step, State: fleet.StepDone, Begun: now, Ended: now, Tries: 1}
 	s.Message = step.Why
 	return s

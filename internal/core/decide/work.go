@@ -29,6 +29,9 @@ func work(v View, now time.Time) Decision {
 	if cameBack(v, now) {
 		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
 	}
+	if now.Before(r.NotBefore) {
+		return pending(fmt.Sprintf("the next try of %s waits for its back-off", r.Rung), r.NotBefore)
+	}
 	switch {
 	case r.Rung == "":
 		return Decision{Reason: "no rung is left"}
@@ -62,9 +65,12 @@ func fencedForEver(v View) bool {
 }
 
 func record(v View, kind fleet.StepKind, why string) Decision {
-	r := v.Status.Recovery
-	step := fleet.Step{Kind: kind, Server: v.Server.Name, Epoch: v.Status.Epoch, Host: v.Status.Host, Rung: r.Rung, Why: why}
-	step.Token = Token(step.Server, step.Epoch, kind, fleet.Object{}, step.Host, tryKey(r))
+	step := fleet.Step{Kind: kind, Server: v.Server.Name, Epoch: v.Status.Epoch, Host: v.Status.Host, Why: why}
+	try := ""
+	if r := v.Status.Recovery; r != nil {
+		step.Rung, try = r.Rung, tryKey(r)
+	}
+	step.Token = Token(step.Server, step.Epoch, kind, fleet.Object{}, step.Host, try)
 	return Decision{Step: &step, Reason: why}
 }
 
@@ -82,7 +88,7 @@ func workInPlace(v View, now time.Time) Decision {
 		kind, why = fleet.StepRestartApp, "restart the application where it runs"
 	}
 	if v.Finding.Verdict == fleet.Down {
-		return climb(v, now, "the instance is gone: "+v.Finding.Reason, false)
+		return climb(v, now, "the instance is gone: "+v.Finding.Reason, upward)
 	}
 	step := newStep(v, kind, v.Status.Epoch, v.Status.Host, fleet.Object{}, why)
 	if d, waiting := replay(v, now, step); waiting {
@@ -114,8 +120,7 @@ func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
 		return Decision{Step: &step, Reason: step.Why}, true
 	}
 	if last.Tries >= stepTries || final(last.Class) {
-		again := last.Class == classCapacity || last.Class == classConflict || last.Class == classRetry || last.Class == classRefused
-		return climb(v, now, fmt.Sprintf("%s failed %d times: %s", step.Kind, last.Tries, last.Error), again), true
+		return climb(v, now, fmt.Sprintf("%s failed %d times: %s", step.Kind, last.Tries, last.Error), afterClass(last.Class)), true
 	}
 	due := last.Ended.Add(firstPause << (last.Tries - 1))
 	if now.Before(due) {
@@ -132,6 +137,18 @@ const (
 	classRefused   = "refused"
 	classPermanent = "permanent"
 )
+
+// afterClass says where a step that failed for good sends the recovery.
+func afterClass(class string) onward {
+	switch class {
+	case classCapacity, classRefused, classConflict:
+		return elsewhere
+	case classPermanent:
+		return upward
+	default:
+		return later
+	}
+}
 
 // final reports whether a class makes a replay pointless.
 func final(class string) bool {
@@ -157,10 +174,10 @@ func pending(reason string, at time.Time) Decision {
 func workBuild(v View, now time.Time) Decision {
 	r := v.Status.Recovery
 	if contactWith(v, r.Host) == fleet.No {
-		return climb(v, now, "its new host "+r.Host+" fell silent", true)
+		return climb(v, now, "its new host "+r.Host+" fell silent", elsewhere)
 	}
 	if gone(v, r.To) {
-		return climb(v, now, fmt.Sprintf("epoch %d ended before it was verified", r.To), true)
+		return climb(v, now, fmt.Sprintf("epoch %d ended before it was verified", r.To), later)
 	}
 	proof, missing := fence.Prove(v.Server, r.From, r.FromHost, evidenceFor(v, r.From), now)
 	for _, step := range buildSteps(v) {
@@ -252,7 +269,7 @@ func verify(v View, now time.Time) Decision {
 	}
 	due := since.Add(v.Server.Spec.Ladder.VerifyWithin.Std())
 	if !now.Before(due) {
-		return climb(v, now, fmt.Sprintf("it was not verified within %s: %s", v.Server.Spec.Ladder.VerifyWithin, v.Finding.Reason), false)
+		return climb(v, now, fmt.Sprintf("it was not verified within %s: %s", v.Server.Spec.Ladder.VerifyWithin, v.Finding.Reason), upward)
 	}
 	return pending("it waits for the server's own checks: "+v.Finding.Reason, due)
 }

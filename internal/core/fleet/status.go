@@ -67,6 +67,8 @@ type Recovery struct {
 	// RungBegun is when the present rung was taken up; EffectAt is when its last
 	// effect ended, from which VerifyWithin counts.
 	RungBegun time.Time `json:"rungBegun"`
+	// NotBefore is the end of the back-off before the rung's first step.
+	NotBefore time.Time `json:"notBefore"`
 	EffectAt  time.Time `json:"effectAt"`
 	// Last is the step in hand, or the last one done.
 	Last *StepRecord `json:"last,omitempty"`

@@ -19,6 +19,7 @@ const (
 	StepClimb      StepKind = "climb"      // record: this rung failed, take the next
 	StepClose      StepKind = "close"      // record: verified healthy, the recovery ends
 	StepGiveUp     StepKind = "giveUp"     // record: a person is needed
+	StepAdopt      StepKind = "adopt"      // record: the resources know a later epoch than the store
 )
 
 // Destructive reports whether the step can harm a working server, or give life
@@ -26,7 +27,7 @@ const (
 func (k StepKind) Destructive() bool { return !k.Record() }
 
 // Record reports whether the step touches only the store.
-func (k StepKind) Record() bool { return k == StepClimb || k == StepClose || k == StepGiveUp }
+func (k StepKind) Record() bool { return k == StepClimb || k == StepClose || k == StepGiveUp || k == StepAdopt }
 
 // NeedsProof reports whether the step starts or attaches, so that a proof for
 // the epoch before must exist (invariant S2).
@@ -68,6 +69,8 @@ type Step struct {
 	Token string `json:"token,omitempty"`
 	// Within is how long the call may take before its outcome counts as unknown.
 	Within Duration `json:"within"`
+	// Pause is how long a climb waits before the rung's first step.
+	Pause Duration `json:"pause,omitempty"`
 	// Why is one sentence for people.
 	Why string `json:"why"`
 }
