@@ -1,0 +1,207 @@
+package apitest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+)
+
+// StartMaintenance implements api.Backend.
+func (b *Backend) StartMaintenance(_ context.Context, by string, req client.MaintenanceRequest) (fleet.Maintenance, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := fleet.Maintenance{
+		ID: fmt.Sprintf("m-%d", len(b.windows)+1), Scope: req.Scope, Owner: by, Reason: req.Reason,
+		From: req.From, Until: req.From.Add(req.For.Std()),
+	}
+	b.windows = append(b.windows, m)
+	return m, b.change(by, "maintenance", req.Scope, req.For, req.Reason)
+}
+
+// Maintenances implements api.Backend.
+func (b *Backend) Maintenances(context.Context) (client.List[fleet.Maintenance], error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return client.List[fleet.Maintenance]{Items: append([]fleet.Maintenance{}, b.windows...)}, b.enter("maintenances")
+}
+
+// Maintenance implements api.Backend.
+func (b *Backend) Maintenance(_ context.Context, id string) (fleet.Maintenance, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range b.windows {
+		if m.ID == id {
+			return m, nil
+		}
+	}
+	return fleet.Maintenance{}, client.NotFound("maintenance", id)
+}
+
+// EndMaintenance implements api.Backend.
+func (b *Backend) EndMaintenance(_ context.Context, by, id string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.windows)
+	b.windows = slices.DeleteFunc(b.windows, func(m fleet.Maintenance) bool { return m.ID == id })
+	if len(b.windows) == n {
+		return client.NotFound("maintenance", id)
+	}
+	return b.change(by, "end-maintenance", id)
+}
+
+// SetFreeze implements api.Backend.
+func (b *Backend) SetFreeze(_ context.Context, by, reason string) (fleet.Freeze, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.frozen = &fleet.Freeze{By: by, Reason: reason, At: b.Now()}
+	return *b.frozen, b.change(by, "freeze", reason)
+}
+
+// Freeze implements api.Backend.
+func (b *Backend) Freeze(context.Context) (client.FreezeView, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return client.FreezeView{Freeze: b.frozen}, b.enter("freeze")
+}
+
+// ClearFreeze implements api.Backend.
+func (b *Backend) ClearFreeze(_ context.Context, by string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.frozen = nil
+	return b.change(by, "unfreeze")
+}
+
+// Hosts implements api.Backend.
+func (b *Backend) Hosts(context.Context) (client.List[client.HostRow], error) {
+	return client.List[client.HostRow]{Items: append([]client.HostRow{}, b.HostRows...)}, b.enter("hosts")
+}
+
+// CreateJoinToken implements api.Backend.
+func (b *Backend) CreateJoinToken(_ context.Context, by string, req client.JoinTokenRequest) (client.JoinToken, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := client.JoinToken{Token: "join-secret", Host: req.Host, Until: b.Now().Add(req.For.Std()), Command: "relight agent --join join-secret"}
+	return t, b.change(by, "join-token", req.Host)
+}
+
+// RemoveHost implements api.Backend.
+func (b *Backend) RemoveHost(_ context.Context, by, name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, h := range b.HostRows {
+		if h.Name == name {
+			return b.change(by, "remove-host", name)
+		}
+	}
+	return client.NotFound("host", name)
+}
+
+// Incidents implements api.Backend.
+func (b *Backend) Incidents(context.Context, client.ListQuery) (client.List[client.IncidentRow], error) {
+	out := client.List[client.IncidentRow]{Items: []client.IncidentRow{}}
+	for _, id := range slices.Sorted(maps.Keys(b.IncidentOf)) {
+		out.Items = append(out.Items, b.IncidentOf[id].IncidentRow)
+	}
+	return out, b.enter("incidents")
+}
+
+// Incident implements api.Backend.
+func (b *Backend) Incident(_ context.Context, id string) (client.IncidentView, error) {
+	if v, ok := b.IncidentOf[id]; ok {
+		return v, nil
+	}
+	return client.IncidentView{}, client.NotFound("incident", id)
+}
+
+func wanted(q client.EventQuery, number int, r client.EventRecord) bool {
+	var after int
+	_, _ = fmt.Sscan(q.After, &after)
+	return number > after && !r.Event.At.Before(q.Since) &&
+		(q.Server == "" || q.Server == r.Event.Server) && (q.Incident == "" || q.Incident == r.Event.Incident)
+}
+
+// Events implements api.Backend.
+func (b *Backend) Events(_ context.Context, q client.EventQuery) (client.List[client.EventRecord], error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := client.List[client.EventRecord]{Items: []client.EventRecord{}}
+	for i, r := range b.events {
+		if !wanted(q, i+1, r) {
+			continue
+		}
+		if q.Limit > 0 && len(out.Items) == q.Limit {
+			out.Next = out.Items[len(out.Items)-1].ID
+			break
+		}
+		out.Items = append(out.Items, r)
+	}
+	return out, b.enter("events")
+}
+
+// WatchEvents implements api.Backend.
+func (b *Backend) WatchEvents(ctx context.Context, q client.EventQuery) (<-chan client.EventRecord, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.enter("watch"); err != nil {
+		return nil, err
+	}
+	ch := make(chan client.EventRecord, 1024)
+	for i, r := range b.events {
+		if (q.After != "" || !q.Since.IsZero()) && wanted(q, i+1, r) {
+			ch <- r
+		}
+	}
+	b.nextID++
+	id := b.nextID
+	b.watchers[id] = ch
+	context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.watchers, id)
+	})
+	return ch, nil
+}
+
+// Watching tells how many streams are open.
+func (b *Backend) Watching() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.watchers)
+}
+
+// VerifyAudit implements api.Backend.
+func (b *Backend) VerifyAudit(context.Context) (client.AuditReport, error) {
+	return b.Audit, b.enter("verify-audit")
+}
+
+// AuditEntries implements api.Backend.
+func (b *Backend) AuditEntries(_ context.Context, q client.AuditQuery) (client.List[client.AuditEntry], error) {
+	return client.List[client.AuditEntry]{Items: []client.AuditEntry{
+		{Shard: q.Shard, Number: q.After + 1, Prev: "00", Hash: "01", Body: json.RawMessage(`{}`)},
+	}}, b.enter("audit-entries")
+}
+
+// Doctor implements api.Backend.
+func (b *Backend) Doctor(context.Context) (client.DoctorReport, error) {
+	return b.Report, b.enter("doctor")
+}
+
+// Version implements api.Backend.
+func (b *Backend) Version(context.Context) (client.Version, error) {
+	return client.Version{Version: "v0.0.0-test", API: client.APIVersion}, b.enter("version")
+}
+
+// Schema implements api.Backend.
+func (b *Backend) Schema(context.Context) (json.RawMessage, error) {
+	return json.RawMessage(`{"type":"object"}`), b.enter("schema")
+}
+
+// Clock returns a clock that stands still at t.
+func Clock(t time.Time) func() time.Time { return func() time.Time { return t } }

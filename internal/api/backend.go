@@ -1,0 +1,72 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+)
+
+// Backend is what the engine does for the interface. Its errors are
+// *client.Problem (wrapped or not); any other error reads as an internal one,
+// whose text is logged and not sent. by is the name of the person who asked.
+type Backend interface {
+	// Apply creates or changes documents. A document that stands at another
+	// revision than it carries is a CodeConflict. An error means that nothing was
+	// done; Applied.Problem tells of a single document that failed.
+	Apply(ctx context.Context, by string, req client.ApplyRequest) (client.ApplyAnswer, error)
+	// Documents and Document serve sites and policies as they were applied.
+	Documents(ctx context.Context, kind client.Kind, q client.ListQuery) (client.List[client.Document], error)
+	Document(ctx context.Context, kind client.Kind, name string) (client.Document, error)
+	// Delete deletes a document of any kind; ifMatch of 0 sets no condition.
+	Delete(ctx context.Context, by string, kind client.Kind, name string, ifMatch client.Revision) error
+
+	Servers(ctx context.Context, q client.ListQuery) (client.List[client.ServerRow], error)
+	Server(ctx context.Context, name string) (client.ServerView, error)
+	// Why may leave Next empty; the interface fills it.
+	Why(ctx context.Context, name string) (client.Why, error)
+	// Plan simulates; it changes nothing.
+	Plan(ctx context.Context, name string, q client.PlanQuery) (client.Plan, error)
+	// Heal records the request. That a gate holds it is told in the answer's
+	// Decision, not as an error.
+	Heal(ctx context.Context, by, name string, req client.HealRequest) (client.HealAnswer, error)
+	Pause(ctx context.Context, by, name, reason string) (fleet.Pause, error)
+	Resume(ctx context.Context, by, name string) error
+	ConfirmFence(ctx context.Context, by, name string, req client.FenceConfirmRequest) (client.FenceConfirmAnswer, error)
+
+	Approvals(ctx context.Context) (client.List[client.ApprovalRow], error)
+	// Answer records a person's answer to a plan; denied tells which.
+	Answer(ctx context.Context, by, name string, req client.ApprovalRequest, denied bool) (client.ApprovalAnswer, error)
+
+	StartMaintenance(ctx context.Context, by string, req client.MaintenanceRequest) (fleet.Maintenance, error)
+	Maintenances(ctx context.Context) (client.List[fleet.Maintenance], error)
+	Maintenance(ctx context.Context, id string) (fleet.Maintenance, error)
+	EndMaintenance(ctx context.Context, by, id string) error
+
+	SetFreeze(ctx context.Context, by, reason string) (fleet.Freeze, error)
+	Freeze(ctx context.Context) (client.FreezeView, error)
+	ClearFreeze(ctx context.Context, by string) error
+
+	Hosts(ctx context.Context) (client.List[client.HostRow], error)
+	CreateJoinToken(ctx context.Context, by string, req client.JoinTokenRequest) (client.JoinToken, error)
+	RemoveHost(ctx context.Context, by, name string) error
+
+	Incidents(ctx context.Context, q client.ListQuery) (client.List[client.IncidentRow], error)
+	Incident(ctx context.Context, id string) (client.IncidentView, error)
+
+	// Events lists one page, oldest first; List.Next is the After of the next.
+	Events(ctx context.Context, q client.EventQuery) (client.List[client.EventRecord], error)
+	// WatchEvents sends events after q.After (or from q.Since on, or the next
+	// ones) until ctx ends, and closes the channel when it can send no more. An
+	// After that is no longer in the record is a CodeCursorGone.
+	WatchEvents(ctx context.Context, q client.EventQuery) (<-chan client.EventRecord, error)
+
+	VerifyAudit(ctx context.Context) (client.AuditReport, error)
+	AuditEntries(ctx context.Context, q client.AuditQuery) (client.List[client.AuditEntry], error)
+
+	Doctor(ctx context.Context) (client.DoctorReport, error)
+	Version(ctx context.Context) (client.Version, error)
+	// Schema returns the JSON Schema of documents.
+	Schema(ctx context.Context) (json.RawMessage, error)
+}

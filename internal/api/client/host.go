@@ -1,0 +1,69 @@
+package client
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// HostRow is one enrolled host.
+type HostRow struct {
+	Name  string   `json:"name"`
+	Sites []string `json:"sites,omitempty"`
+	// InContact is yes, no or cannot tell; Since is from when on.
+	InContact string    `json:"inContact"`
+	Since     time.Time `json:"since,omitzero"`
+	Units     int       `json:"units"`
+	UsedUnits int       `json:"usedUnits"`
+	Power     bool      `json:"power"`
+	Servers   []string  `json:"servers,omitempty"`
+	// Closed is why nothing new may be placed there, or empty.
+	Closed  string `json:"closed,omitempty"`
+	Version string `json:"version,omitempty"`
+}
+
+// JoinTokenRequest asks for a token with which one host may enrol.
+type JoinTokenRequest struct {
+	// Host binds the token to that name; empty lets the host choose.
+	Host string `json:"host,omitempty"`
+	// For is how long the token is good; 0 leaves it to the engine.
+	For fleet.Duration `json:"for,omitempty"`
+}
+
+// JoinToken is a secret that is shown once.
+type JoinToken struct {
+	Token string    `json:"token"`
+	Host  string    `json:"host,omitempty"`
+	Until time.Time `json:"until"`
+	// Command is what to type on the host.
+	Command string `json:"command,omitempty"`
+}
+
+// IncidentRow is one incident: one cause, one or many servers.
+type IncidentRow struct {
+	ID     string    `json:"id"`
+	Cause  string    `json:"cause"`
+	Opened time.Time `json:"opened"`
+	// Closed is zero while it is open.
+	Closed  time.Time `json:"closed,omitzero"`
+	Servers []string  `json:"servers"`
+	Message string    `json:"message,omitempty"`
+}
+
+// IncidentView is an incident with what was done.
+type IncidentView struct {
+	IncidentRow
+	Recoveries []RecoveryView `json:"recoveries,omitempty"`
+	Events     []EventRecord  `json:"events,omitempty"`
+}
+
+// RecoveryView is one server's recovery in an incident.
+type RecoveryView struct {
+	Server   string         `json:"server"`
+	Recovery fleet.Recovery `json:"recovery"`
+	// Ended is zero while it runs. RTO counts from the first sign of the failure
+	// until the server's own checks passed.
+	Ended  time.Time      `json:"ended,omitzero"`
+	Healed bool           `json:"healed"`
+	RTO    fleet.Duration `json:"rto"`
+}

@@ -1,0 +1,125 @@
+package client
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"relight/internal/core/decide"
+	"relight/internal/core/fleet"
+)
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// ServerRow is one server in a list.
+type ServerRow struct {
+	Name    string            `json:"name"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Verdict fleet.Verdict     `json:"verdict"`
+	// Since is when the verdict's cause began.
+	Since     time.Time   `json:"since,omitzero"`
+	Phase     fleet.Phase `json:"phase"`
+	Epoch     fleet.Epoch `json:"epoch"`
+	Host      string      `json:"host,omitempty"`
+	Mode      fleet.Mode  `json:"mode"`
+	Provider  string      `json:"provider,omitempty"`
+	Addresses []string    `json:"addresses,omitempty"`
+	Volumes   []string    `json:"volumes,omitempty"`
+	Incident  string      `json:"incident,omitempty"`
+	Message   string      `json:"message,omitempty"`
+	Revision  Revision    `json:"revision,omitempty"`
+}
+
+// ServerView is everything about one server at one moment.
+type ServerView struct {
+	// Server is the complete spec, after policy and defaults.
+	Server fleet.Server `json:"server"`
+	// Raw is the document as it was applied.
+	Raw      Document        `json:"raw"`
+	Status   fleet.Status    `json:"status"`
+	Finding  fleet.Finding   `json:"finding"`
+	Observed fleet.Observed  `json:"observed"`
+	Decision decide.Decision `json:"decision"`
+	Revision Revision        `json:"revision"`
+}
+
+// Why says what is known about a server, what is done about it or why nothing is.
+type Why struct {
+	Server   string          `json:"server"`
+	At       time.Time       `json:"at"`
+	Finding  fleet.Finding   `json:"finding"`
+	Status   fleet.Status    `json:"status"`
+	Decision decide.Decision `json:"decision"`
+	Guards   fleet.Guards    `json:"guards"`
+	// Events are the server's latest, oldest first.
+	Events []EventRecord `json:"events,omitempty"`
+	// Next lists commands to type next; the API fills it if the engine does not.
+	Next []string `json:"next,omitempty"`
+}
+
+// PlanQuery asks what would be done.
+type PlanQuery struct {
+	// Rung is the action to plan; empty takes the ladder from its start.
+	Rung fleet.Rung
+	// To is the site of a move.
+	To string
+}
+
+// Plan is what would be done about a server if it were done now.
+type Plan struct {
+	Server string     `json:"server"`
+	Rung   fleet.Rung `json:"rung,omitempty"`
+	// From is the epoch that would end; To the one that would be made.
+	From  fleet.Epoch `json:"from"`
+	To    fleet.Epoch `json:"to,omitempty"`
+	Steps []PlanStep  `json:"steps,omitempty"`
+	// Reason says what starts it, or why there is nothing to do.
+	Reason string `json:"reason"`
+	// Hold is what would stop it now; nil if it would run.
+	Hold       *decide.Hold       `json:"hold,omitempty"`
+	Gates      []decide.Gate      `json:"gates,omitempty"`
+	Candidates []decide.Candidate `json:"candidates,omitempty"`
+	// Hash is what an approval would be bound to.
+	Hash string `json:"hash,omitempty"`
+}
+
+// PlanStep is one step of a plan.
+type PlanStep struct {
+	// Sentence says for people what would be done.
+	Sentence string     `json:"sentence"`
+	Step     fleet.Step `json:"step"`
+}
+
+// HealRequest asks for a recovery of a server that may be healthy.
+type HealRequest struct {
+	Rung   fleet.Rung `json:"rung,omitempty" enum:"restartApp,reboot,recover,relaunch,move" doc:"the ladder's first if empty"`
+	To     string     `json:"to,omitempty" doc:"site of a move"`
+	Reason string     `json:"reason,omitempty" maxLength:"1000"`
+}
+
+// HealAnswer says what became of a HealRequest.
+type HealAnswer struct {
+	Request fleet.Request `json:"request"`
+	// Decision is what the request led to: a step, or a hold with its gate.
+	Decision decide.Decision `json:"decision"`
+	Message  string          `json:"message"`
+}
+
+// ReasonRequest carries a person's reason.
+type ReasonRequest struct {
+	Reason string `json:"reason,omitempty" maxLength:"1000"`
+}
+
+// FenceConfirmRequest is a person's statement that an epoch is dead.
+type FenceConfirmRequest struct {
+	Epoch  fleet.Epoch `json:"epoch" minimum:"1" doc:"the epoch that is dead"`
+	Reason string      `json:"reason" minLength:"1" maxLength:"1000" doc:"how the person knows"`
+}
+
+// FenceConfirmAnswer is the evidence that the statement became.
+type FenceConfirmAnswer struct {
+	Evidence fleet.Evidence `json:"evidence"`
+	// Complete is false if another person must confirm too.
+	Complete bool   `json:"complete"`
+	Message  string `json:"message"`
+}

@@ -1,0 +1,64 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"relight/internal/api/client"
+)
+
+type tokenInput struct {
+	Body client.JoinTokenRequest
+}
+
+func (s *server) hosts(a huma.API) {
+	read(a, s, "list-hosts", "/hosts", "Enrolled hosts", "hosts",
+		func(ctx context.Context) (client.List[client.HostRow], error) { return s.backend.Hosts(ctx) })
+	add(a, s, op{id: "create-join-token", method: http.MethodPost, path: "/hosts/tokens", summary: "Make a token with which one host may enrol", tag: "hosts", status: http.StatusCreated},
+		func(ctx context.Context, in *tokenInput) (*answer[client.JoinToken], error) {
+			return wrap(s.backend.CreateJoinToken(ctx, by(ctx), in.Body))
+		})
+	add(a, s, op{id: "remove-host", method: http.MethodDelete, path: "/hosts/{name}", summary: "End a host's enrolment", tag: "hosts", status: http.StatusNoContent},
+		func(ctx context.Context, in *named) (*empty, error) {
+			return &empty{}, s.backend.RemoveHost(ctx, by(ctx), in.Name)
+		})
+}
+
+func (s *server) incidents(a huma.API) {
+	add(a, s, op{id: "list-incidents", method: http.MethodGet, path: "/incidents", summary: "Incidents, newest first", tag: "incidents"},
+		func(ctx context.Context, in *page) (*answer[client.List[client.IncidentRow]], error) {
+			q, err := in.query()
+			if err != nil {
+				return nil, err
+			}
+			return wrap(s.backend.Incidents(ctx, q))
+		})
+	add(a, s, op{id: "get-incident", method: http.MethodGet, path: "/incidents/{name}", summary: "One incident with what was done", tag: "incidents"},
+		func(ctx context.Context, in *named) (*answer[client.IncidentView], error) {
+			return wrap(s.backend.Incident(ctx, in.Name))
+		})
+}
+
+func (s *server) engine(a huma.API) {
+	read(a, s, "doctor", "/doctor", "The engine's view of its own health", "engine",
+		func(ctx context.Context) (client.DoctorReport, error) { return s.backend.Doctor(ctx) })
+	read(a, s, "version", "/version", "Which program answers", "engine",
+		func(ctx context.Context) (client.Version, error) { return s.backend.Version(ctx) })
+	read(a, s, "schema", "/schema", "JSON Schema of documents", "engine",
+		func(ctx context.Context) (json.RawMessage, error) { return s.backend.Schema(ctx) })
+	read(a, s, "verify-audit", "/audit/verify", "Check the whole audit record", "audit",
+		func(ctx context.Context) (client.AuditReport, error) { return s.backend.VerifyAudit(ctx) })
+	add(a, s, op{id: "list-audit-entries", method: http.MethodGet, path: "/audit/entries", summary: "One shard's chain of audit entries", tag: "audit"},
+		func(ctx context.Context, in *auditInput) (*answer[client.List[client.AuditEntry]], error) {
+			return wrap(s.backend.AuditEntries(ctx, client.AuditQuery{Shard: in.Shard, After: in.After, Limit: in.Limit}))
+		})
+}
+
+type auditInput struct {
+	Shard int    `query:"shard" minimum:"0"`
+	After uint64 `query:"after" doc:"number of the last entry that is known"`
+	Limit int    `query:"limit" minimum:"1" maximum:"10000" default:"1000"`
+}
