@@ -189,7 +189,7 @@ func TestUnforeseenErrorsKeepTheirText(t *testing.T) {
 }
 
 func doc(name, spec string) client.Document {
-	return client.Document{Kind: client.KindServer, Name: name, Spec: json.RawMessage(spec)}
+	return client.Document{Kind: client.KindServer, Metadata: client.Metadata{Name: name}, Spec: json.RawMessage(spec)}
 }
 
 func TestApplyAndConditions(t *testing.T) {
@@ -222,7 +222,7 @@ func TestApplyAndConditions(t *testing.T) {
 func TestIfMatchHeader(t *testing.T) {
 	e := run(t)
 	for match, status := range map[string]int{`"9"`: 412, `x`: 400, `"0"`: 200} {
-		req, _ := http.NewRequest(http.MethodPost, e.url+"/api/v1/apply", strings.NewReader(`[{"kind":"Site","name":"dc1","spec":{}}]`))
+		req, _ := http.NewRequest(http.MethodPost, e.url+"/api/v1/apply", strings.NewReader(`[{"kind":"Site","metadata":{"name":"dc1"},"spec":{}}]`))
 		req.Header.Set("Authorization", "Bearer "+apitest.Token)
 		req.Header.Set("If-Match", match)
 		resp, err := http.DefaultClient.Do(req)

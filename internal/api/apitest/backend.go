@@ -134,13 +134,13 @@ func (b *Backend) Apply(_ context.Context, by string, req client.ApplyRequest) (
 
 func (b *Backend) apply(by string, d client.Document, dry bool) (client.Applied, error) {
 	old, ok := b.docs[d.ID()]
-	a := client.Applied{Kind: d.Kind, Name: d.Name, Result: client.Created, Revision: old.Revision}
+	a := client.Applied{Kind: d.Kind, Name: d.Metadata.Name, Result: client.Created, Revision: old.Revision}
 	if d.Revision != 0 && d.Revision != old.Revision {
 		return a, client.NewProblem(client.CodeConflict, "%s stands at revision %d, not %d", d.ID(), old.Revision, d.Revision)
 	}
-	if d.Labels["refuse"] != "" {
+	if d.Metadata.Labels["refuse"] != "" {
 		a.Result = client.Failed
-		a.Problem = client.NewProblem(client.CodeInvalidDocument, "%s: %s", d.ID(), d.Labels["refuse"])
+		a.Problem = client.NewProblem(client.CodeInvalidDocument, "%s: %s", d.ID(), d.Metadata.Labels["refuse"])
 		return a, nil
 	}
 	if ok {
@@ -157,7 +157,7 @@ func (b *Backend) apply(by string, d client.Document, dry bool) (client.Applied,
 	d.Revision, a.Revision = b.revision, b.revision
 	b.docs[d.ID()] = d
 	if d.Kind == client.KindServer {
-		b.emit(event.Event{Kind: event.ServerDeclared, Server: d.Name, By: by, Message: d.Name + " was declared"})
+		b.emit(event.Event{Kind: event.ServerDeclared, Server: d.Metadata.Name, By: by, Message: d.Metadata.Name + " was declared"})
 	}
 	return a, nil
 }
@@ -204,7 +204,7 @@ func (b *Backend) Document(_ context.Context, kind client.Kind, name string) (cl
 }
 
 func (b *Backend) document(kind client.Kind, name string) (client.Document, error) {
-	d, ok := b.docs[client.Document{Kind: kind, Name: name}.ID()]
+	d, ok := b.docs[client.Document{Kind: kind, Metadata: client.Metadata{Name: name}}.ID()]
 	if !ok {
 		return d, client.NotFound(string(kind), name)
 	}

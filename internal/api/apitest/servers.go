@@ -12,13 +12,13 @@ import (
 )
 
 func (b *Backend) row(d client.Document) client.ServerRow {
-	w := b.Whys[d.Name]
+	w := b.Whys[d.Metadata.Name]
 	var spec struct {
 		Mode fleet.Mode `json:"mode"`
 	}
 	_ = json.Unmarshal(d.Spec, &spec)
 	return client.ServerRow{
-		Name: d.Name, Labels: d.Labels, Revision: d.Revision, Verdict: w.Finding.Verdict,
+		Name: d.Metadata.Name, Labels: d.Metadata.Labels, Revision: d.Revision, Verdict: w.Finding.Verdict,
 		Since: w.Finding.Since, Phase: w.Status.Phase, Epoch: w.Status.Epoch, Host: w.Status.Host,
 		Mode: spec.Mode, Incident: w.Status.Incident, Message: w.Finding.Reason,
 	}
@@ -31,7 +31,7 @@ func (b *Backend) Servers(_ context.Context, q client.ListQuery) (client.List[cl
 	out := client.List[client.ServerRow]{Items: []client.ServerRow{}}
 	for _, id := range slices.Sorted(maps.Keys(b.docs)) {
 		d := b.docs[id]
-		if d.Kind != client.KindServer || d.Name <= q.Cursor || !matches(d.Labels, q.Selector) {
+		if d.Kind != client.KindServer || d.Metadata.Name <= q.Cursor || !matches(d.Metadata.Labels, q.Selector) {
 			continue
 		}
 		if q.Limit > 0 && len(out.Items) == q.Limit {
@@ -62,7 +62,7 @@ func (b *Backend) Server(_ context.Context, name string) (client.ServerView, err
 	}
 	w := b.Whys[name]
 	v := client.ServerView{Raw: d, Status: w.Status, Finding: w.Finding, Decision: w.Decision, Revision: d.Revision}
-	v.Server.Name, v.Server.Labels = d.Name, d.Labels
+	v.Server.Name, v.Server.Labels = d.Metadata.Name, d.Metadata.Labels
 	_ = json.Unmarshal(d.Spec, &v.Server.Spec)
 	return v, nil
 }

@@ -52,21 +52,48 @@ func ParseETag(tag string) (Revision, error) {
 	return Revision(n), nil
 }
 
-// Document is one spec document as a person wrote it: Spec holds the set fields
-// only, so that what a policy fills in stays out of the file.
+// Document is one spec document as a person wrote it, in the form of the file.
+// Spec holds the set fields only, so that what a policy fills in stays out.
 type Document struct {
-	APIVersion string            `json:"apiVersion,omitempty" doc:"relight/v1alpha1"`
-	Kind       Kind              `json:"kind" enum:"Server,Site,Policy"`
-	Name       string            `json:"name" minLength:"1" maxLength:"253"`
-	Labels     map[string]string `json:"labels,omitempty"`
-	Spec       json.RawMessage   `json:"spec" doc:"the set fields only"`
+	APIVersion string          `json:"apiVersion,omitempty" doc:"relight/v1alpha1"`
+	Kind       Kind            `json:"kind" enum:"Server,Site,Policy"`
+	Metadata   Metadata        `json:"metadata"`
+	Spec       json.RawMessage `json:"spec" doc:"the set fields only"`
 	// Revision is the document's revision in answers. In an apply it is a
 	// condition: the document must still stand at it. 0 means no condition.
 	Revision Revision `json:"revision,omitempty"`
 }
 
+// Metadata names a document.
+type Metadata struct {
+	Name   string            `json:"name" minLength:"1" maxLength:"253"`
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// ParseDocument reads the JSON form of a document.
+func ParseDocument(raw []byte) (Document, error) {
+	var d Document
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return d, NewProblem(CodeInvalidDocument, "the document cannot be read: %v", err)
+	}
+	return d, nil
+}
+
+// Raw returns the document in the JSON form of the file, without its revision.
+func (d Document) Raw() (json.RawMessage, error) {
+	d.Revision = 0
+	if d.APIVersion == "" {
+		d.APIVersion = APIVersion
+	}
+	raw, err := json.Marshal(d)
+	if err != nil {
+		return nil, NewProblem(CodeInvalidDocument, "%s cannot be written: %v", d.ID(), err)
+	}
+	return raw, nil
+}
+
 // ID returns "kind/name" in lower case, as -o name prints it.
-func (d Document) ID() string { return strings.ToLower(string(d.Kind)) + "/" + d.Name }
+func (d Document) ID() string { return strings.ToLower(string(d.Kind)) + "/" + d.Metadata.Name }
 
 // ApplyRequest is the documents of one apply.
 type ApplyRequest struct {
