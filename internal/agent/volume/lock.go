@@ -105,12 +105,6 @@ func take(dir string) (*os.File, error) {
 		_ = f.Close()
 		return nil, locked(dir, f, err)
 	}
-	// A second lock on the same description, which F_OFD_GETLK can see: looking
-	// with flock would mean to take it for a moment, and fail a real taker.
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
-		release(f)
-		return nil, locked(dir, f, err)
-	}
 	// A lock on a file that was replaced meanwhile guards nothing.
 	mine, err1 := f.Stat()
 	named, err2 := os.Lstat(path)
@@ -119,6 +113,18 @@ func take(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("%s: %w: file was replaced", path, ErrCorrupt)
 	}
 	return f, nil
+}
+
+// mark puts a second lock on the same description. It shows to F_OFD_GETLK that
+// an instance may write: to look with flock would mean to take it for a moment,
+// and fail a real taker. It comes after the epoch was raised, so that a mark is
+// never seen together with an older epoch than its holder's, and Seal has none.
+func mark(dir string, f *os.File) error {
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	if err != nil {
+		return locked(dir, f, err)
+	}
+	return nil
 }
 
 // release unlocks f for everybody who shares its description, and closes it. It
@@ -148,7 +154,8 @@ func locked(dir string, f *os.File, err error) error {
 	return &LockedError{Dir: dir, PIDs: use.Holders}
 }
 
-// held reports whether anybody holds the lock. It only asks and never takes.
+// held reports whether anybody holds the lock for an instance. It only asks and
+// never takes.
 func held(dir string) (bool, error) {
 	path := filepath.Join(dir, metaName, lockName)
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)

@@ -16,7 +16,9 @@ import (
 // Use lists the processes that use a volume, as far as this process may see
 // them, each list sorted.
 type Use struct {
-	// Holders have a descriptor of the description that carries the lock.
+	// Holders have a descriptor of the description that carries the lock of an
+	// instance. If Inspect, asked afterwards, names epoch e, then they hold it for
+	// an epoch up to e.
 	Holders []int
 	// Writers have a file of the volume open, or mapped, for writing.
 	Writers []int
@@ -73,7 +75,7 @@ func usesOf(pid int, prefix string) (holds, writes bool) {
 		name := strings.TrimSuffix(target[len(prefix):], " (deleted)")
 		if name == metaName+"/"+lockName {
 			// The kernel lists here only locks of this very description.
-			holds = holds || bytes.Contains(info, []byte("\nlock:"))
+			holds = holds || bytes.Contains(info, []byte("OFDLCK"))
 		} else if !strings.HasPrefix(name, metaName+"/") {
 			writes = writes || opensForWriting(info)
 		}

@@ -30,6 +30,10 @@ func Acquire(dir, server string, epoch fleet.Epoch) (*Held, error) {
 		release(f)
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
+	if err := mark(dir, f); err != nil {
+		release(f)
+		return nil, err
+	}
 	return &Held{dir: dir, file: f}, nil
 }
 
@@ -175,7 +179,7 @@ type State struct {
 	Epoch fleet.Epoch `json:"epoch"`
 	// Sealed: this epoch and all below it are sealed.
 	Sealed fleet.Epoch `json:"sealed"`
-	// Locked is true if some process holds the lock.
+	// Locked is true if some process holds the lock for an instance.
 	Locked bool `json:"locked"`
 }
 
