@@ -32,7 +32,9 @@ type Status struct {
 	// Verdict is the last one recorded, with its time; the live one may be newer.
 	Verdict      Verdict   `json:"verdict"`
 	VerdictSince time.Time `json:"verdictSince"`
-	Incident     string    `json:"incident,omitempty"`
+	// Cause is the recorded verdict's shared cause, for the storm classifier.
+	Cause    string `json:"cause,omitempty"`
+	Incident string `json:"incident,omitempty"`
 	// Message is the last sentence for people about this server.
 	Message string `json:"message,omitempty"`
 }

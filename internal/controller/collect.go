@@ -1,0 +1,176 @@
+package controller
+
+import (
+	"sync"
+	"time"
+
+	"relight/internal/core/detect"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// Collector keeps the latest of what was seen: nothing of it is stored, a new
+// controller begins to look afresh.
+type Collector struct {
+	mu      sync.RWMutex
+	servers map[string]*serverSight
+	hosts   map[string]*hostSight
+	// Observer is how this controller stands itself; see Tick.
+	observer detect.Observer
+	lastTick time.Time
+	// contact is the silence after which a host counts as out of contact here,
+	// for the observer's doubt in itself.
+	contact time.Duration
+}
+
+type serverSight struct {
+	observed fleet.Observed
+	signals  []fleet.Signal
+}
+
+type hostSight struct {
+	host    fleet.Host
+	signals []fleet.Signal
+	reaches map[string][]string
+	servers []string
+}
+
+// NewCollector returns a collector that begins to look at now.
+func NewCollector(now time.Time, contact time.Duration) *Collector {
+	return &Collector{
+		servers: map[string]*serverSight{}, hosts: map[string]*hostSight{},
+		observer: detect.Observer{Since: now}, lastTick: now, contact: contact,
+	}
+}
+
+// stallAfter is the gap between two ticks from which on this process was frozen
+// or starved: its own silence must not be taken for that of others.
+const stallAfter = time.Second
+
+// Tick notes that the loop runs and counts the hosts out of contact. It is
+// called several times a second, whatever happens.
+func (c *Collector) Tick(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if gap := now.Sub(c.lastTick); gap > stallAfter {
+		c.observer.StalledAt, c.observer.Stall = now, gap
+	}
+	c.lastTick = now
+	c.observer.Hosts, c.observer.Silent = len(c.hosts), 0
+	for _, h := range c.hosts {
+		if c.silent(h, now) {
+			c.observer.Silent++
+		}
+	}
+}
+
+func (c *Collector) silent(h *hostSight, now time.Time) bool {
+	for _, s := range h.signals {
+		if s.Source.Channel == fleet.ChannelBeat {
+			return now.Sub(s.At) > c.contact
+		}
+	}
+	return false
+}
+
+// Take folds a sweep into what is known. A server that the sweep could not see
+// keeps its older facts with their older times.
+func (c *Collector) Take(sweep provider.Sweep) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range sweep.Servers {
+		name := s.Observed.Server
+		have, ok := c.servers[name]
+		if !ok {
+			have = &serverSight{}
+			c.servers[name] = have
+		}
+		have.observed = s.Observed
+		have.signals = foldAll(have.signals, s.Signals)
+	}
+	for _, h := range sweep.Hosts {
+		have, ok := c.hosts[h.Host.Name]
+		if !ok {
+			have = &hostSight{}
+			c.hosts[h.Host.Name] = have
+		}
+		have.host, have.reaches, have.servers = h.Host, h.Reaches, h.Servers
+		have.signals = foldAll(have.signals, h.Signals)
+	}
+}
+
+// foldAll folds each new signal into the one of the same source and question.
+// The old slice is left alone: a reader may hold it.
+func foldAll(have, news []fleet.Signal) []fleet.Signal {
+	out := append(make([]fleet.Signal, 0, len(have)+len(news)), have...)
+	for _, n := range news {
+		found := false
+		for i := range out {
+			if out[i].Source == n.Source && out[i].Question == n.Question {
+				out[i], found = detect.Fold(out[i], n), true
+				break
+			}
+		}
+		if !found {
+			out = append(out, detect.Fold(fleet.Signal{}, n))
+		}
+	}
+	return out
+}
+
+// Forget drops what was seen of a deleted server.
+func (c *Collector) Forget(server string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.servers, server)
+}
+
+// RemoveHost drops a host that was taken out of the fleet.
+func (c *Collector) RemoveHost(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.hosts, name)
+}
+
+// Seen returns what is known of a server and of the host that runs it.
+func (c *Collector) Seen(server, host string) (fleet.Observed, []fleet.Signal, []fleet.Signal, detect.Observer) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	observed := fleet.Observed{Server: server}
+	var own, about []fleet.Signal
+	if s, ok := c.servers[server]; ok {
+		observed, own = s.observed, s.signals
+	}
+	if h, ok := c.hosts[host]; ok {
+		about = h.signals
+	}
+	return observed, own, about, c.observer
+}
+
+// Hosts returns every host as the server sees it, by name.
+func (c *Collector) Hosts(server string, now time.Time) []fleet.Host {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	out := make([]fleet.Host, 0, len(c.hosts))
+	for _, name := range sortedKeys(c.hosts) {
+		h := c.hosts[name]
+		host := h.host
+		host.Reaches = h.reaches[server]
+		host.InContact, host.Since = contactOf(h, now, c.contact)
+		out = append(out, host)
+	}
+	return out
+}
+
+func contactOf(h *hostSight, now time.Time, limit time.Duration) (fleet.Answer, time.Time) {
+	for _, s := range h.signals {
+		if s.Source.Channel != fleet.ChannelBeat {
+			continue
+		}
+		if now.Sub(s.At) > limit {
+			return fleet.No, s.At
+		}
+		return fleet.Yes, s.Since
+	}
+	return h.host.InContact, h.host.Since
+}

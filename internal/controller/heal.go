@@ -1,0 +1,405 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"relight/internal/core/decide"
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// Clock tells the time; the simulator hands in a virtual one.
+type Clock interface {
+	Now() time.Time
+}
+
+// Healer carries one server's recovery forward, one step at a time. It is a step
+// machine: Prepare decides and journals the intent, Perform does the step, Finish
+// records the outcome. Between them nothing is held in memory that matters: a
+// controller that dies anywhere is replaced by one that prepares again.
+type Healer struct {
+	Journal   *Journal
+	Viewer    *Viewer
+	Collector *Collector
+	Providers map[string]provider.Provider
+	Clock     Clock
+	Log       *slog.Logger
+
+	mu    sync.Mutex
+	holds map[string]string // the gate that was last told for each server
+}
+
+// Work is a step whose intent is durable and whose effect is still to come.
+type Work struct {
+	Name string
+	Call provider.Call
+}
+
+// Prepare decides the server's next step and journals its intent. It returns no
+// work if there is nothing to do, the decision says why and when to look again.
+// Record steps are done when it returns; the caller prepares again.
+func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decision, error) {
+	now := h.Clock.Now()
+	v := h.Viewer.View(name, now)
+	if !v.known {
+		return nil, decide.Decision{Reason: "no such server"}, nil
+	}
+	d := decide.Next(v.View, now)
+	if d.Step != nil || v.Status.Recovery != nil {
+		// About to act: what was swept a moment ago is not good enough.
+		if err := h.look(ctx, v.Server); err != nil {
+			h.Log.Warn("cannot look at a server before a step", "server", name, "err", err)
+		}
+		now = h.Clock.Now()
+		v = h.Viewer.View(name, now)
+		d = decide.Next(v.View, now)
+	}
+	if err := h.noteVerdict(ctx, v, now); err != nil {
+		return nil, d, err
+	}
+	if d.Step == nil {
+		return nil, d, h.noteHold(ctx, v, d, now)
+	}
+	if v.verdictChanged() {
+		// The verdict's own write has moved the status: decide on what is stored now.
+		return nil, decide.Decision{Reason: d.Reason, LookAgainAt: now}, nil
+	}
+	if err := h.intend(ctx, v, d, now); err != nil {
+		return nil, d, err
+	}
+	if d.Step.Kind.Record() {
+		return nil, decide.Decision{Reason: d.Reason, LookAgainAt: now}, nil
+	}
+	return &Work{Name: name, Call: h.call(v, d)}, d, nil
+}
+
+func (v viewed) verdictChanged() bool {
+	return v.Finding.Verdict != v.Status.Verdict || v.Finding.Cause != v.Status.Cause
+}
+
+func (h *Healer) call(v viewed, d decide.Decision) provider.Call {
+	call := provider.Call{Step: *d.Step, Server: v.Server, Term: v.Guards.Authority.Term, Proof: d.Proof}
+	if d.Step.Kind == fleet.StepPowerOff {
+		if site, ok := h.Viewer.site(d.Step.Host); ok {
+			call.Power = site.Spec.Power
+		}
+	}
+	return call
+}
+
+// look takes a fresh observation of one server.
+func (h *Healer) look(ctx context.Context, server fleet.Server) error {
+	p, ok := h.Providers[server.Spec.Provider]
+	if !ok {
+		return fmt.Errorf("server %s: no provider %q is wired here", server.Name, server.Spec.Provider)
+	}
+	sweep, err := p.Observe(ctx, []fleet.Server{server})
+	if err != nil {
+		return fmt.Errorf("observe %s: %w", server.Name, err)
+	}
+	h.Collector.Take(sweep)
+	return nil
+}
+
+// intend writes the decision's intent, what it takes, and its audit entries in
+// one transaction, if the state still is what the decision was made from (S6).
+func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
+	err := h.Journal.Do(ctx, now, func(tx *Tx) error {
+		status, _ := TxGet[fleet.Status](tx, kindStatus, v.Server.Name)
+		if tx.state.Revision(kindStatus, v.Server.Name) != v.statusRev || tx.touched(kindStatus, v.Server.Name) {
+			return errAgain
+		}
+		status.Server = v.Server.Name
+		if err := take(tx, v, d); err != nil {
+			return err
+		}
+		next := decide.Intend(status, d, now)
+		if d.Begins != nil {
+			openIncident(tx, &next, v.Finding)
+			next.Recovery.Incident = next.Incident
+			tx.Delete(kindRequest, v.Server.Name)
+		}
+		emitIntent(tx, status, next, v, d)
+		if d.Step.Kind.Record() {
+			endRecovery(tx, status, &next, *d.Step)
+		}
+		tx.Put(kindStatus, v.Server.Name, next)
+		return nil
+	})
+	if d.Begins != nil {
+		h.Viewer.forgetSurvey()
+	}
+	return err
+}
+
+// take uses up the budgets and the place that the decision names, if they still
+// allow it: other servers may have taken them since.
+func take(tx *Tx, v viewed, d decide.Decision) error {
+	for _, domain := range d.Takes.Budgets {
+		b, _ := TxGet[Budget](tx, kindBudget, domain)
+		limit := v.domain(domain).Budget
+		used, _ := decide.Used(b.Begun, limit.Window.Std(), tx.Now)
+		if used >= limit.Steps {
+			return errAgain
+		}
+		var kept []time.Time
+		for _, at := range b.Begun {
+			if tx.Now.Sub(at) < limit.Window.Std() {
+				kept = append(kept, at)
+			}
+		}
+		tx.Put(kindBudget, domain, Budget{Begun: append(kept, tx.Now)})
+	}
+	if d.Takes.Host == "" {
+		return nil
+	}
+	return takePlace(tx, v, d.Takes)
+}
+
+func takePlace(tx *Tx, v viewed, takes decide.Takes) error {
+	name := v.Server.Name
+	place, _ := TxGet[Place](tx, kindPlace, takes.Host)
+	used := 0
+	units := map[string]int{}
+	for _, other := range sortedKeys(place.Units) {
+		if other != name {
+			used += place.Units[other]
+			units[other] = place.Units[other]
+		}
+	}
+	for _, host := range v.Hosts {
+		if host.Name == takes.Host && used+takes.Units > host.Units {
+			return errAgain
+		}
+	}
+	units[name] = takes.Units
+	tx.Put(kindPlace, takes.Host, Place{Units: units})
+	if old := v.Status.Host; old != "" && old != takes.Host {
+		freePlace(tx, old, name)
+	}
+	return nil
+}
+
+func freePlace(tx *Tx, host, server string) {
+	place, ok := TxGet[Place](tx, kindPlace, host)
+	if !ok || place.Units[server] == 0 {
+		return
+	}
+	units := map[string]int{}
+	for _, other := range sortedKeys(place.Units) {
+		if other != server {
+			units[other] = place.Units[other]
+		}
+	}
+	tx.Put(kindPlace, host, Place{Units: units})
+}
+
+func (v viewed) domain(name string) fleet.Domain {
+	for _, d := range v.Around.Domains {
+		if d.Name == name {
+			return d
+		}
+	}
+	return fleet.Domain{}
+}
+
+func emitIntent(tx *Tx, before, after fleet.Status, v viewed, d decide.Decision) {
+	base := event.Event{Server: v.Server.Name, Host: d.Step.Host, Incident: after.Incident, Epoch: d.Step.Epoch}
+	if r := after.Recovery; r != nil {
+		base.Recovery = r.ID
+	} else if r := before.Recovery; r != nil {
+		base.Recovery = r.ID
+	}
+	if d.Begins != nil {
+		e := base
+		e.Kind, e.Verdict, e.Finding, e.Message = event.RecoveryBegun, v.Finding.Verdict, &v.Finding, fmt.Sprintf("%s begins: %s", d.Begins.Rung, d.Begins.Cause)
+		if d.Begins.Requested != "" {
+			e.By = d.Begins.Requested
+		}
+		tx.Emit(e)
+	}
+	if d.Step.Kind.NeedsProof() && d.Step.Epoch > before.Epoch && d.Proof.Epoch() > 0 {
+		e := base
+		e.Kind, e.Epoch, e.Evidence, e.Message = event.EpochProved, d.Proof.Epoch(), d.Proof.Evidence(), d.Proof.String()
+		tx.Emit(e)
+	}
+	if d.Step.Kind.Record() {
+		return
+	}
+	e := base
+	e.Kind, e.Destructive, e.Message = event.StepIntended, d.Step.Kind.Destructive(), d.Step.Why
+	e.Step = &fleet.StepRecord{Step: *d.Step, State: fleet.StepIntended, Begun: tx.Now}
+	tx.Emit(e)
+}
+
+// endRecovery emits what a record step means and, if it ends the recovery,
+// closes the server's part of the incident.
+func endRecovery(tx *Tx, before fleet.Status, after *fleet.Status, step fleet.Step) {
+	kinds := map[fleet.StepKind]event.Kind{
+		fleet.StepClose: event.RecoveryHealed, fleet.StepClimb: event.RecoveryClimbed,
+		fleet.StepGiveUp: event.RecoveryGaveUp, fleet.StepAdopt: event.VerdictChanged,
+	}
+	e := event.Event{
+		Kind: kinds[step.Kind], Server: step.Server, Host: after.Host, Incident: before.Incident, Epoch: after.Epoch, Message: step.Why,
+		Step: &fleet.StepRecord{Step: step, State: fleet.StepDone, Begun: tx.Now, Ended: tx.Now, Tries: 1},
+	}
+	if before.Recovery != nil {
+		e.Recovery = before.Recovery.ID
+	}
+	tx.Emit(e)
+	if step.Kind == fleet.StepClose {
+		after.Verdict, after.VerdictSince = fleet.Healthy, tx.Now
+	}
+	if step.Kind == fleet.StepClose || step.Kind == fleet.StepGiveUp {
+		leaveIncident(tx, before, after, step.Kind == fleet.StepClose)
+	}
+}
+
+// Perform does the step. Its context must end with the controller's lease.
+func (h *Healer) Perform(ctx context.Context, w *Work) (provider.Outcome, error) {
+	p, ok := h.Providers[w.Call.Server.Spec.Provider]
+	if !ok {
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, w.Call, "no provider %q is wired here", w.Call.Server.Spec.Provider)
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.Call.Step.Within.Std())
+	defer cancel()
+	return p.Do(ctx, w.Call)
+}
+
+// Finish records the outcome of a performed step.
+func (h *Healer) Finish(ctx context.Context, w *Work, out provider.Outcome, stepErr error) error {
+	now := h.Clock.Now()
+	res := resultOf(out, stepErr)
+	step := w.Call.Step
+	return h.Journal.Do(ctx, now, func(tx *Tx) error {
+		status, ok := TxGet[fleet.Status](tx, kindStatus, w.Name)
+		if !ok {
+			return nil // deleted meanwhile
+		}
+		next := decide.Record(status, step, res, now)
+		record := fleet.StepRecord{Step: step, State: res.State, Begun: now, Ended: now, Class: res.Class, Error: res.Error}
+		if r := next.Recovery; r != nil && r.Last != nil && r.Last.Step.Token == step.Token {
+			record = *r.Last
+		}
+		e := event.Event{
+			Kind: event.StepEnded, Server: w.Name, Host: step.Host, Incident: status.Incident, Epoch: step.Epoch,
+			Destructive: step.Kind.Destructive(), Step: &record, Evidence: res.Evidence, Message: endSentence(record),
+		}
+		if status.Recovery != nil {
+			e.Recovery = status.Recovery.ID
+		}
+		tx.Emit(e)
+		tx.Put(kindStatus, w.Name, next)
+		return nil
+	})
+}
+
+func resultOf(out provider.Outcome, err error) decide.Result {
+	if err == nil {
+		return decide.Result{State: fleet.StepDone, Evidence: out.Evidence}
+	}
+	class, maybe := provider.ClassOf(err)
+	res := decide.Result{State: fleet.StepFailed, Class: string(class), Error: err.Error(), Evidence: out.Evidence}
+	if maybe || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		res.State = fleet.StepUnknown
+	}
+	return res
+}
+
+func endSentence(r fleet.StepRecord) string {
+	if r.State == fleet.StepDone {
+		return fmt.Sprintf("done: %s", r.Step.Why)
+	}
+	return fmt.Sprintf("%s: %s: %s", r.State, r.Step.Why, r.Error)
+}
+
+// passSteps bounds one pass, so that a server that never comes to rest cannot
+// keep a worker for itself.
+const passSteps = 32
+
+// Pass carries a server forward until there is nothing to do now. It returns
+// the last decision: what holds, and when to look again.
+func (h *Healer) Pass(ctx context.Context, name string) (decide.Decision, error) {
+	var d decide.Decision
+	for range passSteps {
+		w, decision, err := h.Prepare(ctx, name)
+		d = decision
+		if errors.Is(err, errAgain) {
+			continue
+		}
+		if err != nil {
+			return d, err
+		}
+		if w == nil {
+			if d.Hold == nil && !d.LookAgainAt.IsZero() && !d.LookAgainAt.After(h.Clock.Now()) {
+				continue // a record was written; decide again at once
+			}
+			return d, nil
+		}
+		out, stepErr := h.Perform(ctx, w)
+		if stepErr != nil {
+			h.Log.Info("step failed", "server", name, "step", w.Call.Step.Kind, "err", stepErr)
+		}
+		if err := h.Finish(ctx, w, out, stepErr); err != nil {
+			return d, fmt.Errorf("record the outcome of %s: %w", provider.ObjectOf(w.Call), err)
+		}
+	}
+	d.LookAgainAt = h.Clock.Now()
+	return d, nil
+}
+
+// noteVerdict records a changed verdict. Beats are never written, only this is.
+func (h *Healer) noteVerdict(ctx context.Context, v viewed, now time.Time) error {
+	if !v.verdictChanged() {
+		return nil
+	}
+	err := h.Journal.Do(ctx, now, func(tx *Tx) error {
+		status, _ := TxGet[fleet.Status](tx, kindStatus, v.Server.Name)
+		status.Server = v.Server.Name
+		was := status.Verdict
+		status.Verdict, status.VerdictSince, status.Cause = v.Finding.Verdict, v.Finding.Since, v.Finding.Cause
+		if status.Epoch > 0 && (v.Finding.Verdict == fleet.Down || v.Finding.Verdict == fleet.Impaired || v.Finding.Verdict == fleet.Isolated) {
+			openIncident(tx, &status, v.Finding)
+		}
+		if v.Finding.Verdict == fleet.Healthy && status.Recovery == nil && status.Incident != "" {
+			leaveIncident(tx, status, &status, true)
+		}
+		finding := v.Finding
+		tx.Emit(event.Event{
+			Kind: event.VerdictChanged, Server: v.Server.Name, Host: status.Host, Incident: status.Incident, Epoch: status.Epoch,
+			Verdict: v.Finding.Verdict, Finding: &finding, Message: fmt.Sprintf("%s, was %s: %s", v.Finding.Verdict, was, v.Finding.Reason),
+		})
+		tx.Put(kindStatus, v.Server.Name, status)
+		return nil
+	})
+	h.Viewer.forgetSurvey()
+	return err
+}
+
+// noteHold tells once that something due is not done, and why.
+func (h *Healer) noteHold(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
+	gate := ""
+	if d.Hold != nil && d.Hold.Gate != decide.GateProgress && d.Hold.Gate != decide.GateVerdict {
+		gate = d.Hold.Gate
+	}
+	h.mu.Lock()
+	if h.holds == nil {
+		h.holds = map[string]string{}
+	}
+	told := h.holds[v.Server.Name] == gate
+	h.holds[v.Server.Name] = gate
+	h.mu.Unlock()
+	if told || gate == "" || gate == decide.GateAuthority {
+		return nil
+	}
+	return h.Journal.Do(ctx, now, func(tx *Tx) error {
+		tx.Emit(event.Event{Kind: event.Held, Server: v.Server.Name, Host: v.Status.Host, Incident: v.Status.Incident, Epoch: v.Status.Epoch, Message: d.Hold.Gate + ": " + d.Hold.Reason})
+		return nil
+	})
+}

@@ -1,0 +1,444 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"relight/internal/audit"
+	"relight/internal/core/event"
+	"relight/internal/store"
+)
+
+// Shards is the number of hash chains of the journal. It is fixed for the life
+// of a store: a server's name decides its shard.
+const Shards = 16
+
+// batchLimit is how many changes go into one store transaction; it keeps the
+// transaction under etcd's default of 1,024 operations.
+const batchLimit = 64
+
+// ErrLostAuthority means that another controller has taken the term: nothing
+// was written, and this one must stop.
+var ErrLostAuthority = errors.New("another controller has taken the term")
+
+// errAgain is returned by a change that no longer fits: decide again.
+var errAgain = errors.New("the state has moved on; decide again")
+
+// Journal is the only writer of the store. Each change is a function over the
+// present state; changes that wait together go into one transaction, which
+// compares the term and every record that it builds on, and holds the audit
+// entries of all of them (S10, S12).
+type Journal struct {
+	State *State
+	store store.Store
+
+	// turn lets one caller write at a time; queue holds the changes that wait.
+	turn  sync.Mutex
+	mu    sync.Mutex
+	queue []*change
+
+	// stale is set when the store did not say whether a write happened; the
+	// state is read again before anything else is built on it.
+	stale bool
+
+	listenMu  sync.RWMutex
+	listeners []func([]Recorded)
+}
+
+// Recorded is an event with its place in the chain.
+type Recorded struct {
+	Shard int
+	Seq   uint64
+	Event event.Event
+}
+
+type change struct {
+	build func(*Tx) error
+	now   time.Time
+	err   error
+	done  bool
+}
+
+// NewJournal returns a journal over the store. Call State.Load first.
+func NewJournal(state *State, st store.Store) *Journal {
+	return &Journal{State: state, store: st}
+}
+
+// Listen adds a function that gets every batch of events once it is durable, in
+// order. It must not block.
+func (j *Journal) Listen(f func([]Recorded)) {
+	j.listenMu.Lock()
+	defer j.listenMu.Unlock()
+	j.listeners = append(j.listeners, f)
+}
+
+// Do applies one change and returns once it is durable. Callers that arrive
+// while another one writes are committed together by whoever comes first.
+func (j *Journal) Do(ctx context.Context, now time.Time, build func(*Tx) error) error {
+	c := &change{build: build, now: now}
+	j.mu.Lock()
+	j.queue = append(j.queue, c)
+	j.mu.Unlock()
+
+	j.turn.Lock()
+	defer j.turn.Unlock()
+	for !c.done {
+		j.commit(ctx, j.take())
+	}
+	return c.err
+}
+
+func (j *Journal) take() []*change {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := min(len(j.queue), batchLimit)
+	batch := j.queue[:n:n]
+	j.queue = j.queue[n:]
+	return batch
+}
+
+func (j *Journal) commit(ctx context.Context, batch []*change) {
+	err := j.refresh(ctx)
+	tx := newTx(j.State)
+	var built []*change
+	if err == nil {
+		for _, c := range batch {
+			mark := tx.mark()
+			tx.Now = c.now
+			if c.err = c.build(tx); c.err != nil {
+				tx.rollback(mark)
+				c.done = true
+				continue
+			}
+			built = append(built, c)
+		}
+		err = j.write(ctx, tx, len(built))
+	}
+	for _, c := range batch {
+		if !c.done {
+			c.err, c.done = err, true
+		}
+	}
+}
+
+func (j *Journal) refresh(ctx context.Context) error {
+	if !j.stale {
+		return nil
+	}
+	if err := j.State.Load(ctx, j.store); err != nil {
+		return err
+	}
+	j.stale = false
+	return nil
+}
+
+func (j *Journal) write(ctx context.Context, tx *Tx, changes int) error {
+	if changes == 0 || tx.empty() {
+		return nil
+	}
+	txn, recorded, err := tx.seal()
+	if err != nil {
+		return err
+	}
+	// A write must not be torn off by the caller that happened to come first:
+	// the others in the batch would not know what became of theirs.
+	wctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	rev, err := j.store.Commit(wctx, txn)
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		j.stale = true
+		return j.conflict(wctx)
+	case err != nil:
+		j.stale = !certain(err)
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	if err := tx.apply(rev); err != nil {
+		j.stale = true
+		return err
+	}
+	j.listenMu.RLock()
+	defer j.listenMu.RUnlock()
+	for _, f := range j.listeners {
+		f(recorded)
+	}
+	return nil
+}
+
+// writeTimeout bounds one store transaction.
+const writeTimeout = 10 * time.Second
+
+// certain reports that the store says that nothing was written.
+func certain(err error) bool {
+	return errors.Is(err, store.ErrNoSpace) || errors.Is(err, store.ErrInvalid) || errors.Is(err, store.ErrLeaseLost)
+}
+
+// conflict tells a lost term apart from a record that somebody else changed.
+func (j *Journal) conflict(ctx context.Context) error {
+	before, _ := Get[Reign](j.State, kindTerm, "controller")
+	if err := j.refresh(ctx); err != nil {
+		return err
+	}
+	after, _ := Get[Reign](j.State, kindTerm, "controller")
+	if before != after {
+		return ErrLostAuthority
+	}
+	return errAgain
+}
+
+// Tx collects the changes of one transaction over the state.
+type Tx struct {
+	Now   time.Time
+	state *State
+	puts  map[string]any // by key
+	dels  map[string]bool
+	order []string
+	// reads are the records that the changes build on, compared at the commit.
+	reads  map[string]store.Revision
+	events []event.Event
+	// refill is true if a policy changed, so that every server is filled in again;
+	// refilled are the single documents that changed.
+	refill   bool
+	refilled []string
+}
+
+type txMark struct {
+	order, events, refilled int
+	puts                    map[string]any
+	dels                    map[string]bool
+	refill                  bool
+}
+
+func newTx(s *State) *Tx {
+	return &Tx{state: s, puts: map[string]any{}, dels: map[string]bool{}, reads: map[string]store.Revision{}}
+}
+
+func (tx *Tx) empty() bool { return len(tx.order) == 0 && len(tx.events) == 0 }
+
+// mark and rollback undo a change that failed in the middle of a batch.
+func (tx *Tx) mark() txMark {
+	m := txMark{order: len(tx.order), events: len(tx.events), puts: map[string]any{}, dels: map[string]bool{}, refill: tx.refill, refilled: len(tx.refilled)}
+	for k, v := range tx.puts {
+		m.puts[k] = v
+	}
+	for k := range tx.dels {
+		m.dels[k] = true
+	}
+	return m
+}
+
+func (tx *Tx) rollback(m txMark) {
+	tx.order, tx.events = tx.order[:m.order], tx.events[:m.events]
+	tx.puts, tx.dels, tx.refill, tx.refilled = m.puts, m.dels, m.refill, tx.refilled[:m.refilled]
+}
+
+// TxGet reads a record as the transaction sees it and makes the commit depend on it.
+func TxGet[T any](tx *Tx, kind, name string) (T, bool) {
+	key := path(kind, name)
+	var zero T
+	if tx.dels[key] {
+		return zero, false
+	}
+	if v, ok := tx.puts[key]; ok {
+		return v.(T), true
+	}
+	tx.state.mu.RLock()
+	defer tx.state.mu.RUnlock()
+	r, ok := tx.state.tables[kind][name]
+	if _, seen := tx.reads[key]; !seen {
+		tx.reads[key] = r.rev
+	}
+	if !ok {
+		return zero, false
+	}
+	return r.value.(T), true
+}
+
+// Put writes a record.
+func (tx *Tx) Put(kind, name string, v any) {
+	key := path(kind, name)
+	tx.depend(kind, name)
+	delete(tx.dels, key)
+	if _, ok := tx.puts[key]; !ok {
+		tx.order = append(tx.order, key)
+	}
+	tx.puts[key] = v
+	tx.noteDocument(kind, name)
+}
+
+// Delete removes a record.
+func (tx *Tx) Delete(kind, name string) {
+	key := path(kind, name)
+	tx.depend(kind, name)
+	if _, ok := tx.puts[key]; !ok && !tx.dels[key] {
+		tx.order = append(tx.order, key)
+	}
+	delete(tx.puts, key)
+	tx.dels[key] = true
+	tx.noteDocument(kind, name)
+}
+
+func (tx *Tx) noteDocument(kind, name string) {
+	switch kind {
+	case kindPolicy:
+		tx.refill = true
+	case kindServer, kindSite:
+		tx.refilled = append(tx.refilled, path(kind, name))
+	}
+}
+
+func (tx *Tx) depend(kind, name string) {
+	key := path(kind, name)
+	if _, seen := tx.reads[key]; seen {
+		return
+	}
+	tx.state.mu.RLock()
+	defer tx.state.mu.RUnlock()
+	tx.reads[key] = tx.state.tables[kind][name].rev
+}
+
+// Emit adds an event to the journal; it becomes an audit entry of its server's
+// chain in the same transaction.
+func (tx *Tx) Emit(e event.Event) {
+	e.Version, e.At = event.Version, tx.Now
+	if e.By == "" {
+		e.By = "relight"
+	}
+	tx.state.mu.RLock()
+	reign, _ := peek[Reign](tx.state, kindTerm, "controller")
+	tx.state.mu.RUnlock()
+	e.Term = reign.Term
+	tx.events = append(tx.events, e)
+}
+
+// seal makes the store transaction: the term and all that was read as compares,
+// records, audit entries and chain heads as operations.
+func (tx *Tx) seal() (store.Txn, []Recorded, error) {
+	var txn store.Txn
+	tx.depend(kindTerm, "controller")
+	for _, key := range sortedKeys(tx.reads) {
+		txn.Compares = append(txn.Compares, store.Compare{Key: key, Rev: tx.reads[key]})
+	}
+	seen := map[string]bool{}
+	for _, key := range tx.order {
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		if tx.dels[key] {
+			txn.Ops = append(txn.Ops, store.Op{Key: key, Delete: true})
+			continue
+		}
+		v, ok := tx.puts[key]
+		if !ok {
+			continue // put and rolled back
+		}
+		raw, err := json.Marshal(v)
+		if err != nil {
+			return store.Txn{}, nil, fmt.Errorf("encode %s: %w", key, err)
+		}
+		txn.Ops = append(txn.Ops, store.Op{Key: key, Value: raw})
+	}
+	recorded, err := tx.chain(&txn)
+	return txn, recorded, err
+}
+
+// chain links the events into their shards' chains.
+func (tx *Tx) chain(txn *store.Txn) ([]Recorded, error) {
+	var recorded []Recorded
+	heads := map[int]audit.Head{}
+	for _, e := range tx.events {
+		shard := ShardOf(e.Server)
+		head, ok := heads[shard]
+		if !ok {
+			var rev store.Revision
+			head, rev = tx.state.head(shard)
+			txn.Compares = append(txn.Compares, store.Compare{Key: audit.HeadKey(shard), Rev: rev})
+		}
+		entry, next, err := audit.Append(head, e)
+		if err != nil {
+			return nil, err
+		}
+		heads[shard] = next
+		txn.Ops = append(txn.Ops, store.Op{Key: audit.Key(shard, entry.Seq), Value: entry.Encode()})
+		recorded = append(recorded, Recorded{Shard: shard, Seq: entry.Seq, Event: e})
+	}
+	for shard := range Shards {
+		head, ok := heads[shard]
+		if !ok {
+			continue
+		}
+		raw, err := json.Marshal(head)
+		if err != nil {
+			return nil, fmt.Errorf("encode head of shard %d: %w", shard, err)
+		}
+		txn.Ops = append(txn.Ops, store.Op{Key: audit.HeadKey(shard), Value: raw})
+		tx.puts[audit.HeadKey(shard)] = head
+	}
+	return recorded, nil
+}
+
+func (s *State) head(shard int) (audit.Head, store.Revision) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, ok := s.tables[kindHead][shardName(shard)]
+	if !ok {
+		return audit.Genesis(shard), 0
+	}
+	return r.value.(audit.Head), r.rev
+}
+
+func shardName(shard int) string {
+	s := strconv.Itoa(shard)
+	return "00000"[len(s):] + s
+}
+
+// apply brings the state to what the store has acknowledged.
+func (tx *Tx) apply(rev store.Revision) error {
+	s := tx.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rev = rev
+	for key := range tx.dels {
+		kind, name, err := kindOf(key)
+		if err != nil {
+			return err
+		}
+		delete(s.tables[kind], name)
+	}
+	for key, v := range tx.puts {
+		kind, name, err := kindOf(key)
+		if err != nil {
+			return err
+		}
+		table(s.tables, kind)[name] = record{value: v, rev: rev}
+	}
+	if tx.refill {
+		return s.rebuild()
+	}
+	return s.refill(tx.refilled)
+}
+
+// ShardOf returns the shard of a server's name; events without a server go to
+// shard 0. The hash is FNV-1a, fixed for the life of a store.
+func ShardOf(server string) int {
+	if server == "" {
+		return 0
+	}
+	h := uint32(2166136261)
+	for i := range len(server) {
+		h = (h ^ uint32(server[i])) * 16777619
+	}
+	return int(h % Shards)
+}
+
+// touched reports whether this batch has already changed the record.
+func (tx *Tx) touched(kind, name string) bool {
+	_, put := tx.puts[path(kind, name)]
+	return put || tx.dels[path(kind, name)]
+}

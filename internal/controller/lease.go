@@ -1,0 +1,131 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+)
+
+// Clock drift and margin of the controller's lease. Crystal clocks drift by less
+// than 200 parts per million; the margin covers a scheduler that wakes us late.
+const (
+	leaseDrift  = 0.01
+	leaseMargin = 200 * time.Millisecond
+)
+
+// Reigning holds this controller's term and lease. It stops being allowed to act
+// at start + L(1−drift) − margin, stamped before the renewal was sent.
+type Reigning struct {
+	journal *Journal
+	clock   Clock
+	owner   string
+	length  time.Duration
+
+	mu    sync.Mutex
+	term  fleet.Term
+	until time.Time
+}
+
+// NewReigning returns a reign that has not begun. length is L, the lease's.
+func NewReigning(j *Journal, clock Clock, owner string, length time.Duration) *Reigning {
+	return &Reigning{journal: j, clock: clock, owner: owner, length: length}
+}
+
+// WaitFor is how long a new controller must wait for the one before: it may
+// still act until its lease ends. Zero if it let go, or if exclusive says that
+// its process is known to be dead (it held the lock of the data directory).
+func (r *Reigning) WaitFor(exclusive bool) time.Duration {
+	lease, ok := Get[Lease](r.journal.State, kindLease, "controller")
+	if !ok || lease.Released || exclusive {
+		return 0
+	}
+	whole := time.Duration(float64(lease.For)*(1+leaseDrift)) + leaseMargin
+	// Renewed is another machine's clock: only the whole length, counted from
+	// now, is safe.
+	return whole
+}
+
+// Begin takes the next term.
+func (r *Reigning) Begin(ctx context.Context) error {
+	sent := r.clock.Now()
+	var term fleet.Term
+	err := r.journal.Do(ctx, sent, func(tx *Tx) error {
+		old, _ := TxGet[Reign](tx, kindTerm, "controller")
+		term = old.Term + 1
+		tx.Put(kindTerm, "controller", Reign{Term: term, Owner: r.owner})
+		tx.Put(kindLease, "controller", Lease{Term: term, For: fleet.Duration(r.length), Renewed: sent})
+		tx.Emit(event.Event{Kind: event.ControllerTerm, Message: fmt.Sprintf("%s takes term %d", r.owner, term)})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("take the term: %w", err)
+	}
+	r.set(term, sent)
+	return nil
+}
+
+// Renew lengthens the lease. ErrLostAuthority means that this controller must end.
+func (r *Reigning) Renew(ctx context.Context) error {
+	sent := r.clock.Now()
+	err := r.journal.Do(ctx, sent, func(tx *Tx) error {
+		reign, _ := TxGet[Reign](tx, kindTerm, "controller")
+		if reign.Term != r.Authority().Term {
+			return ErrLostAuthority
+		}
+		tx.Put(kindLease, "controller", Lease{Term: reign.Term, For: fleet.Duration(r.length), Renewed: sent})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.set(r.Authority().Term, sent)
+	return nil
+}
+
+// Release lets go of the lease, so that the next controller need not wait.
+func (r *Reigning) Release(ctx context.Context) error {
+	r.set(r.Authority().Term, time.Time{})
+	return r.journal.Do(ctx, r.clock.Now(), func(tx *Tx) error {
+		lease, _ := TxGet[Lease](tx, kindLease, "controller")
+		if lease.Term != r.Authority().Term {
+			return nil
+		}
+		lease.Released = true
+		tx.Put(kindLease, "controller", lease)
+		return nil
+	})
+}
+
+func (r *Reigning) set(term fleet.Term, sent time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.term = term
+	if sent.IsZero() {
+		r.until = sent
+		return
+	}
+	r.until = sent.Add(time.Duration(float64(r.length)*(1-leaseDrift)) - leaseMargin)
+}
+
+// Authority returns the term and until when it may be used.
+func (r *Reigning) Authority() fleet.Authority {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return fleet.Authority{Term: r.term, Until: r.until}
+}
+
+// errNoLease is what a provider call gets that would start without the lease.
+var errNoLease = errors.New("this controller's lease has ended")
+
+// Allowed is asked before each provider call (S10).
+func (r *Reigning) Allowed(context.Context) error {
+	if !r.clock.Now().Before(r.Authority().Until) {
+		return errNoLease
+	}
+	return nil
+}

@@ -1,0 +1,271 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sort"
+	"sync"
+	"time"
+
+	"relight/internal/core/decide"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// Pace is how often the loops turn.
+type Pace struct {
+	// Scan is the beat of the deadline table.
+	Scan time.Duration
+	// Sweep is how often all servers are observed in one batch.
+	Sweep time.Duration
+	// Workers is how many recoveries are carried at once.
+	Workers int
+}
+
+// DefaultPace suits a real fleet.
+func DefaultPace() Pace { return Pace{Scan: 100 * time.Millisecond, Sweep: time.Second, Workers: 256} }
+
+// Loops is the thin runner around Healer: it owns the goroutines and timers, and
+// no decision.
+type Loops struct {
+	Healer    *Healer
+	Collector *Collector
+	State     *State
+	Reigning  *Reigning
+	Deadlines *Deadlines
+	Providers map[string]provider.Provider
+	Clock     Clock
+	Pace      Pace
+	Log       *slog.Logger
+	// Scanned is told of each scan, for metrics; may be nil.
+	Scanned func(due int)
+
+	mu   sync.Mutex
+	busy map[string]bool
+	poke chan struct{}
+	// lease ends with this controller's authority; all destructive work runs under it.
+	lease context.Context
+}
+
+// Run turns the loops until ctx ends or the authority is lost. It returns once
+// all passes have ended.
+func (l *Loops) Run(ctx context.Context) error {
+	l.busy, l.poke = map[string]bool{}, make(chan struct{}, 1)
+	lease, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	l.lease = lease
+	var wg sync.WaitGroup
+	wg.Go(func() { l.renew(lease, lost) })
+	for _, name := range sortedKeys(l.Providers) {
+		p := l.Providers[name]
+		wg.Go(func() { l.sweep(lease, name, p) })
+		if p.Wakes() != nil {
+			wg.Go(func() { l.wakes(lease, p) })
+		}
+	}
+	for _, s := range l.State.Servers() {
+		l.Deadlines.Wake(s.Name, l.Clock.Now())
+	}
+	l.scan(lease, &wg)
+	wg.Wait()
+	if cause := context.Cause(lease); ctx.Err() == nil && cause != nil {
+		return cause
+	}
+	return nil
+}
+
+// Wake asks for a look at a server now; "" asks for all of them.
+func (l *Loops) Wake(name string) {
+	now := l.Clock.Now()
+	if name != "" {
+		l.Deadlines.Wake(name, now)
+	} else {
+		for _, s := range l.State.Servers() {
+			l.Deadlines.Wake(s.Name, now)
+		}
+	}
+	select {
+	case l.poke <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Loops) renew(ctx context.Context, lost context.CancelCauseFunc) {
+	tick := time.NewTicker(l.Reigning.length / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := l.Reigning.Renew(ctx); err != nil {
+			l.Log.Warn("cannot renew the controller's lease", "err", err)
+			if errors.Is(err, ErrLostAuthority) {
+				lost(err)
+				return
+			}
+		}
+	}
+}
+
+// sweep observes all servers of one provider in a batch, again and again.
+func (l *Loops) sweep(ctx context.Context, name string, p provider.Provider) {
+	tick := time.NewTicker(l.Pace.Sweep)
+	defer tick.Stop()
+	for {
+		l.sweepOnce(ctx, name, p)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider) {
+	var mine []fleet.Server
+	for _, s := range l.State.Servers() {
+		if s.Spec.Provider == name {
+			mine = append(mine, s)
+		}
+	}
+	sweep, err := p.Observe(ctx, mine)
+	if err != nil {
+		l.Log.Warn("a sweep saw nothing", "provider", name, "err", err)
+		return
+	}
+	l.Collector.Take(sweep)
+	now := l.Clock.Now()
+	for _, s := range mine {
+		l.Deadlines.Wake(s.Name, now)
+	}
+}
+
+// wakes turns a provider's hints into looks: the hinted servers are observed at
+// once and are due.
+func (l *Loops) wakes(ctx context.Context, p provider.Provider) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case name, ok := <-p.Wakes():
+			if !ok {
+				return
+			}
+			l.look(ctx, p, name)
+			l.Wake(name)
+		}
+	}
+}
+
+func (l *Loops) look(ctx context.Context, p provider.Provider, name string) {
+	server, ok := l.State.Server(name)
+	if !ok {
+		return
+	}
+	if sweep, err := p.Observe(ctx, []fleet.Server{server}); err == nil {
+		l.Collector.Take(sweep)
+	}
+}
+
+// scan turns the deadline table and starts a pass for each server that is due.
+func (l *Loops) scan(ctx context.Context, wg *sync.WaitGroup) {
+	tick := time.NewTicker(l.Pace.Scan)
+	defer tick.Stop()
+	slots := make(chan struct{}, l.Pace.Workers)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-l.poke:
+		}
+		now := l.Clock.Now()
+		l.Collector.Tick(now)
+		due := l.byPriority(l.Deadlines.Take(now))
+		if l.Scanned != nil {
+			l.Scanned(len(due))
+		}
+		for _, name := range due {
+			if !l.claim(name) {
+				// Its pass runs; that one sets the next deadline. Ask again soon.
+				l.Deadlines.Wake(name, now.Add(l.Pace.Scan))
+				continue
+			}
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				l.pass(ctx, name)
+			})
+		}
+	}
+}
+
+func (l *Loops) byPriority(names []string) []string {
+	priority := make(map[string]int, len(names))
+	for _, n := range names {
+		if s, ok := l.State.Server(n); ok {
+			priority[n] = s.Spec.Priority
+		}
+	}
+	sort.SliceStable(names, func(a, b int) bool {
+		if priority[names[a]] != priority[names[b]] {
+			return priority[names[a]] > priority[names[b]]
+		}
+		return names[a] < names[b]
+	})
+	return names
+}
+
+func (l *Loops) claim(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy[name] {
+		return false
+	}
+	l.busy[name] = true
+	return true
+}
+
+func (l *Loops) release(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.busy, name)
+}
+
+// retryAfter is the wait after a pass that could not be made.
+const retryAfter = 500 * time.Millisecond
+
+func (l *Loops) pass(ctx context.Context, name string) {
+	d, err := l.Healer.Pass(ctx, name)
+	l.release(name)
+	if _, ok := l.State.Server(name); !ok {
+		l.Deadlines.Remove(name)
+		l.Collector.Forget(name)
+		return
+	}
+	switch {
+	case err != nil && ctx.Err() == nil:
+		l.Log.Warn("a pass failed", "server", name, "err", err)
+		l.Deadlines.Wake(name, l.Clock.Now().Add(retryAfter))
+	default:
+		l.Deadlines.Wake(name, nextLook(d, l.Clock.Now()))
+	}
+}
+
+// nextLook is the decision's own time, not earlier than a moment from now.
+func nextLook(d decide.Decision, now time.Time) time.Time {
+	if d.LookAgainAt.IsZero() {
+		return time.Time{}
+	}
+	if soon := now.Add(5 * time.Millisecond); d.LookAgainAt.Before(soon) {
+		return soon
+	}
+	return d.LookAgainAt
+}

@@ -1,0 +1,259 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"relight/internal/audit"
+	"relight/internal/core/fleet"
+	"relight/internal/store"
+)
+
+// State is what the store holds, in memory: one table for each kind of record.
+// Only Journal writes it, after the store has acknowledged.
+type State struct {
+	mu     sync.RWMutex
+	tables map[string]map[string]record
+	rev    store.Revision
+	// docs are the documents with policy and defaults filled in, kept so that a
+	// decision does not merge them again.
+	docs documents
+}
+
+type record struct {
+	value any
+	rev   store.Revision
+}
+
+// NewState returns an empty state.
+func NewState() *State {
+	return &State{tables: map[string]map[string]record{}}
+}
+
+// Load reads everything of ours from the store, and the heads of the chains.
+func (s *State) Load(ctx context.Context, st store.Store) error {
+	records, rev, err := st.List(ctx, root)
+	if err != nil {
+		return fmt.Errorf("read the state: %w", err)
+	}
+	heads, _, err := st.List(ctx, headPrefix)
+	if err != nil {
+		return fmt.Errorf("read the audit heads: %w", err)
+	}
+	tables := map[string]map[string]record{}
+	known := decoders()
+	for _, r := range append(records, heads...) {
+		kind, name, err := kindOf(r.Key)
+		if err != nil {
+			return err
+		}
+		decode, ok := known[kind]
+		if !ok {
+			return fmt.Errorf("record %s: kind %q is unknown; it was written by a newer version", r.Key, kind)
+		}
+		v, err := decode(r.Value)
+		if err != nil {
+			return fmt.Errorf("record %s: %w", r.Key, err)
+		}
+		table(tables, kind)[name] = record{value: v, rev: r.Rev}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tables, s.rev = tables, rev
+	return s.rebuild()
+}
+
+var headPrefix = strings.TrimSuffix(audit.HeadKey(0), "00000")
+
+func kindOf(key string) (kind, name string, err error) {
+	if n, ok := strings.CutPrefix(key, headPrefix); ok {
+		return kindHead, n, nil
+	}
+	return split(key)
+}
+
+func table(tables map[string]map[string]record, kind string) map[string]record {
+	t, ok := tables[kind]
+	if !ok {
+		t = map[string]record{}
+		tables[kind] = t
+	}
+	return t
+}
+
+// rebuild fills in every document again.
+func (s *State) rebuild() error {
+	docs, err := fill(s.documents())
+	if err != nil {
+		return err
+	}
+	s.docs = docs
+	return nil
+}
+
+// refill fills in the single documents that changed.
+func (s *State) refill(keys []string) error {
+	for _, key := range keys {
+		kind, name, err := split(key)
+		if err != nil {
+			return err
+		}
+		r, ok := s.tables[kind][name]
+		if !ok && kind == kindSite {
+			delete(s.docs.sites, name)
+		}
+		if !ok && kind == kindServer {
+			delete(s.docs.servers, name)
+		}
+		if !ok {
+			continue
+		}
+		doc, err := r.value.(Document).Doc()
+		if err != nil {
+			return err
+		}
+		if s.docs.policies == nil {
+			return s.rebuild()
+		}
+		if err := s.docs.add(doc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *State) documents() []Document {
+	var docs []Document
+	for _, kind := range []string{kindPolicy, kindSite, kindServer} {
+		for _, name := range slices.Sorted(maps.Keys(s.tables[kind])) {
+			docs = append(docs, s.tables[kind][name].value.(Document))
+		}
+	}
+	return docs
+}
+
+// Server returns a server with all defaults filled in.
+func (s *State) Server(name string) (fleet.Server, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	srv, ok := s.docs.servers[name]
+	return srv, ok
+}
+
+// Servers returns all servers, by name.
+func (s *State) Servers() []fleet.Server {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]fleet.Server, 0, len(s.docs.servers))
+	for _, name := range slices.Sorted(maps.Keys(s.docs.servers)) {
+		out = append(out, s.docs.servers[name])
+	}
+	return out
+}
+
+// Sites returns all declared sites, by name.
+func (s *State) Sites() []fleet.Site {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]fleet.Site, 0, len(s.docs.sites))
+	for _, name := range slices.Sorted(maps.Keys(s.docs.sites)) {
+		out = append(out, s.docs.sites[name])
+	}
+	return out
+}
+
+// Status returns a server's status; the zero Status of a new server has only its name.
+func (s *State) Status(name string) fleet.Status {
+	st, ok := Get[fleet.Status](s, kindStatus, name)
+	if !ok {
+		return fleet.Status{Server: name}
+	}
+	return st
+}
+
+// Get returns one record of the state.
+func Get[T any](s *State, kind, name string) (T, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return peek[T](s, kind, name)
+}
+
+func peek[T any](s *State, kind, name string) (T, bool) {
+	r, ok := s.tables[kind][name]
+	if !ok {
+		var zero T
+		return zero, false
+	}
+	return r.value.(T), true
+}
+
+// All returns all records of a kind, in the order of their names.
+func All[T any](s *State, kind string) []T {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	t := s.tables[kind]
+	out := make([]T, 0, len(t))
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		out = append(out, t[name].value.(T))
+	}
+	return out
+}
+
+// Names returns the names of all records of a kind, in order.
+func (s *State) Names(kind string) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.tables[kind]))
+}
+
+// Revision returns the revision of one record, 0 if there is none.
+func (s *State) Revision(kind, name string) store.Revision {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tables[kind][name].rev
+}
+
+// pathUp returns a site and everything above it, the site itself first. A cycle
+// ends the path: spec refuses one, an older record may still hold it.
+func pathUp(sites map[string]fleet.Site, name string) []string {
+	var out []string
+	for name != "" && !slices.Contains(out, name) {
+		out = append(out, name)
+		name = sites[name].Spec.Parent
+	}
+	return out
+}
+
+// SitesOf returns a host's sites from its parent upwards.
+func (s *State) SitesOf(host string) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if up := pathUp(s.docs.sites, host); len(up) > 0 {
+		return up[1:]
+	}
+	return nil
+}
+
+// budgets returns the budget of every domain that declares one.
+func (s *State) budgets() (map[string]fleet.Budget, fleet.Storm) {
+	out := map[string]fleet.Budget{}
+	for name, site := range s.docs.sites {
+		out[name] = site.Spec.Budget
+	}
+	out["fleet"] = s.docs.fleet.Spec.Budget
+	return out, s.docs.fleet.Spec.Storm
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
