@@ -51,7 +51,7 @@ func Start(dir string, argv, env []string) (*exec.Cmd, error) {
 	defer func() { _ = log.Close() }()
 	args := append(append([]string{}, argv...), "--dir", dir)
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = env
+	cmd.Env = append([]string{}, env...) // not nil: that would be the agent's own
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{socket}
