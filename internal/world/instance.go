@@ -1,0 +1,342 @@
+package world
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Style is the manner in which an instance lives.
+type Style int
+
+// The styles.
+const (
+	// Machine instances are a cloud's: pending, running, stopping, stopped or
+	// terminated, and their record outlives their host.
+	Machine Style = iota
+	// Process instances are children of a keeper on a host: they are reaped.
+	Process
+)
+
+// AppState is how an application is. It says nothing about its instance.
+type AppState string
+
+// The states of an application.
+const (
+	AppStarting AppState = "starting"
+	AppOK       AppState = "ok"
+	AppMute     AppState = "mute"   // accepts and never answers
+	AppFails    AppState = "fails"  // answers that it does not work (500)
+	AppDead     AppState = "dead"   // its process is gone, the machine runs
+	AppNone     AppState = "absent" // the instance does not execute
+)
+
+// Instance is one incarnation of a server, as it truly is.
+type Instance struct {
+	ID     string
+	Server string
+	Epoch  fleet.Epoch
+	Host   string
+	Style  Style
+	Token  string
+	Units  int
+	// State is what the record says; Executes is the truth. They differ when a
+	// host has died or was cut off.
+	State    fleet.InstanceState
+	Since    time.Time
+	Detail   string
+	Executes bool
+	App      AppState
+	AppSince time.Time
+	// Volumes and Addresses are those that it holds, sorted.
+	Volumes   []string
+	Addresses []string
+
+	writes  uint64 // the sequence number of its last write
+	ticking bool   // its next write is in the queue
+}
+
+func (i *Instance) takesUnits() bool {
+	return i.State == fleet.InstancePending || i.State == fleet.InstanceRunning || i.State == fleet.InstanceStopping
+}
+
+// Request asks for an instance.
+type Request struct {
+	Server string
+	Epoch  fleet.Epoch
+	// Host may be empty for machines: the first with room within Site is taken.
+	Host  string
+	Site  string
+	Style Style
+	Token string
+	Units int
+}
+
+// Prepare makes an instance that takes its place and executes nothing yet.
+// Errors: ErrCapacity, ErrNotFound (host), ErrUnreachable.
+func (w *World) Prepare(r Request) (*Instance, error) {
+	h, err := w.place(r)
+	if err != nil {
+		return nil, err
+	}
+	w.seq++
+	i := &Instance{
+		ID: fmt.Sprintf("i-%06d", w.seq), Server: r.Server, Epoch: r.Epoch, Host: h.Name, Style: r.Style,
+		Token: r.Token, Units: r.Units, State: fleet.InstancePending, Since: w.Now(), App: AppNone, AppSince: w.Now(),
+	}
+	w.instances[i.ID] = i
+	w.byServer[r.Server] = append(w.byServer[r.Server], i)
+	w.onHost[h.Name] = append(w.onHost[h.Name], i)
+	w.note("prepare", i.name(), i.Server, i.ID)
+	w.tookEpoch(i)
+	w.tookToken(i)
+	return i, nil
+}
+
+func (w *World) place(r Request) (*Host, error) {
+	if r.Host != "" {
+		h := w.hosts[r.Host]
+		switch {
+		case h == nil:
+			return nil, fmt.Errorf("host %s: %w", r.Host, ErrNotFound)
+		case h.Dead || h.Frozen:
+			return nil, fmt.Errorf("host %s: %w", r.Host, ErrUnreachable)
+		case w.UsedUnits(r.Host)+r.Units > h.Units:
+			return nil, fmt.Errorf("host %s: %w for %d units", r.Host, ErrCapacity, r.Units)
+		}
+		return h, nil
+	}
+	for _, name := range w.hostNames {
+		h := w.hosts[name]
+		if h.InContact() && h.Closed == "" && w.Within(name, r.Site) && w.UsedUnits(name)+r.Units <= h.Units {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("site %q: %w for %d units", r.Site, ErrCapacity, r.Units)
+}
+
+// Start lets a prepared or stopped instance execute. Errors: ErrConflict if it
+// is in another state.
+func (w *World) Start(i *Instance) error {
+	if i.State == fleet.InstanceRunning {
+		return nil
+	}
+	if i.State != fleet.InstancePending && i.State != fleet.InstanceStopped {
+		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
+	}
+	w.setState(i, fleet.InstancePending, "")
+	w.afterSpan(w.cfg.Delays.Start, func() {
+		if i.State != fleet.InstancePending || w.hosts[i.Host].Dead {
+			return
+		}
+		i.Executes = true
+		w.setState(i, fleet.InstanceRunning, "")
+		w.startApp(i)
+	})
+	return nil
+}
+
+// startApp brings the application up after its delay, unless the instance has
+// changed meanwhile.
+func (w *World) startApp(i *Instance) {
+	w.setApp(i, AppStarting)
+	since := i.AppSince
+	w.afterSpan(w.cfg.Delays.App, func() {
+		if i.Executes && i.App == AppStarting && i.AppSince.Equal(since) {
+			w.setApp(i, AppOK)
+			w.writeLater(i)
+		}
+	})
+}
+
+// SetApp changes the application: ok, mute, fails, dead.
+func (w *World) SetApp(i *Instance, s AppState) {
+	if i.Executes {
+		w.setApp(i, s)
+	}
+}
+
+// RestartApp starts the application anew inside the running instance.
+// Errors: ErrConflict if the instance does not run.
+func (w *World) RestartApp(i *Instance) error {
+	if i.State != fleet.InstanceRunning || !i.Executes || !w.hosts[i.Host].runs() {
+		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
+	}
+	w.note("restart app", i.name(), i.Server, "")
+	w.startApp(i)
+	return nil
+}
+
+// Reboot resets a machine in place: a crashed kernel comes back too.
+// Errors: ErrConflict if it is not running, ErrUnreachable if its host is dead.
+func (w *World) Reboot(i *Instance) error {
+	if i.State != fleet.InstanceRunning {
+		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
+	}
+	if !w.hosts[i.Host].runs() {
+		return fmt.Errorf("host %s: %w", i.Host, ErrUnreachable)
+	}
+	w.note("reboot", i.name(), i.Server, "")
+	i.Executes = true
+	w.startApp(i)
+	return nil
+}
+
+// Stop stops a machine: it keeps its volumes and addresses. On a host that is
+// cut off it hangs in stopping until the host is back.
+func (w *World) Stop(i *Instance) error {
+	return w.end(i, fleet.InstanceStopped, w.cfg.Delays.Stop)
+}
+
+// Terminate ends a machine for ever and lets go of all that it holds.
+func (w *World) Terminate(i *Instance) error {
+	return w.end(i, fleet.InstanceTerminated, w.cfg.Delays.Terminate)
+}
+
+func (w *World) end(i *Instance, last fleet.InstanceState, d Span) error {
+	if i.State.Gone() || i.State == last {
+		return nil
+	}
+	if i.State != fleet.InstanceStopping && i.State != fleet.InstanceStopped {
+		w.setState(i, fleet.InstanceStopping, "")
+	}
+	w.afterSpan(d, func() { w.tryEnd(i, last) })
+	return nil
+}
+
+// tryEnd completes a stop once the platform reaches the host, or knows it dead.
+func (w *World) tryEnd(i *Instance, last fleet.InstanceState) {
+	if i.State.Gone() || i.State == last {
+		return
+	}
+	if h := w.hosts[i.Host]; !h.Dead && !h.InContact() {
+		w.After(time.Second, func() { w.tryEnd(i, last) })
+		return
+	}
+	w.halt(i)
+	if last == fleet.InstanceTerminated {
+		w.letGo(i)
+	}
+	w.setState(i, last, "")
+}
+
+// Reap ends a process and waits for it, as its host's agent does.
+// Errors: ErrUnreachable if the host executes nothing.
+func (w *World) Reap(i *Instance, detail string) error {
+	if i.State.Gone() {
+		return nil
+	}
+	if !w.hosts[i.Host].runs() {
+		return fmt.Errorf("host %s: %w", i.Host, ErrUnreachable)
+	}
+	w.halt(i)
+	w.letGo(i)
+	w.setState(i, fleet.InstanceReaped, detail)
+	return nil
+}
+
+// Kill ends an instance behind everybody's back: a process crashes and is
+// reaped, a machine is terminated by somebody else.
+func (w *World) Kill(i *Instance) error {
+	if i.Style == Process {
+		return w.Reap(i, "it crashed")
+	}
+	w.halt(i)
+	w.letGo(i)
+	w.setState(i, fleet.InstanceTerminated, "by somebody else")
+	return nil
+}
+
+// Crash ends what a machine executes while its record goes on to say running.
+func (w *World) Crash(i *Instance) {
+	w.note("crash", i.name(), i.Server, "")
+	w.halt(i)
+}
+
+// Recover starts a stopped machine on other hardware as a new epoch.
+// Errors: ErrConflict if it is not stopped, ErrCapacity.
+func (w *World) Recover(i *Instance, epoch fleet.Epoch, site string) error {
+	if i.State != fleet.InstanceStopped {
+		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
+	}
+	h, err := w.place(Request{Site: site, Units: i.Units})
+	if err != nil {
+		return err
+	}
+	w.leaveHost(i)
+	i.Host, i.Epoch, i.writes = h.Name, epoch, 0
+	w.onHost[h.Name] = append(w.onHost[h.Name], i)
+	w.tookEpoch(i)
+	for _, v := range i.Volumes {
+		w.volumes[v].Epoch = max(w.volumes[v].Epoch, epoch)
+	}
+	w.touchInstance(i)
+	return w.Start(i)
+}
+
+// hostDied ends what a dead host executed. Locks that die with their holder are
+// free at once; those on a network file system only after their lease; a
+// cloud's attachments stay.
+func (w *World) hostDied(i *Instance) {
+	if i.State.Gone() {
+		return
+	}
+	w.halt(i)
+	if i.Style == Machine {
+		return
+	}
+	w.loseSharedLocksOf(i)
+	for _, v := range slices.Clone(i.Volumes) {
+		if w.volumes[v].Reach != fleet.ReachShared {
+			w.closeVolume(w.volumes[v], i)
+		}
+	}
+	for _, a := range slices.Clone(i.Addresses) {
+		w.ReleaseAddress(a, i)
+	}
+}
+
+func (w *World) halt(i *Instance) {
+	i.Executes = false
+	w.setApp(i, AppNone)
+	w.touchInstance(i)
+}
+
+func (w *World) letGo(i *Instance) {
+	for _, v := range slices.Clone(i.Volumes) {
+		w.closeVolume(w.volumes[v], i)
+	}
+	for _, a := range slices.Clone(i.Addresses) {
+		w.ReleaseAddress(a, i)
+	}
+}
+
+func (w *World) setState(i *Instance, s fleet.InstanceState, detail string) {
+	if i.State != s {
+		i.Since = w.Now()
+	}
+	i.State, i.Detail = s, detail
+	if s.Gone() {
+		w.leaveHost(i)
+	}
+	w.note(string(s), i.name(), i.Server, detail)
+	w.touchInstance(i)
+}
+
+func (w *World) setApp(i *Instance, s AppState) {
+	if i.App == s && s != AppStarting {
+		return
+	}
+	i.App, i.AppSince = s, w.Now()
+	w.note("app "+string(s), i.name(), i.Server, "")
+}
+
+func (i *Instance) name() string { return fmt.Sprintf("%s.%d@%s", i.Server, i.Epoch, i.Host) }
+
+// able reports whether the instance can do anything now.
+func (w *World) able(i *Instance) bool { return i.Executes && w.hosts[i.Host].runs() }
+
+// Able reports whether the instance executes on a host that does.
+func (w *World) Able(i *Instance) bool { return w.able(i) }

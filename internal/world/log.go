@@ -1,0 +1,46 @@
+package world
+
+import (
+	"fmt"
+	"time"
+)
+
+// keepEvents is how many events the log holds; older ones only live on in Trace.
+const keepEvents = 10_000
+
+// Event is one thing that happened, for people, wakes and the trace.
+type Event struct {
+	At     time.Time
+	What   string
+	Object string
+	// Server is the server that it happened to, if it is known.
+	Server string
+	Detail string
+}
+
+// String is one line for a log.
+func (e Event) String() string {
+	return fmt.Sprintf("%s %s %s %s", e.At.UTC().Format("15:04:05.000"), e.What, e.Object, e.Detail)
+}
+
+func (w *World) note(what, object, server, detail string) {
+	e := Event{At: w.Now(), What: what, Object: object, Server: server, Detail: detail}
+	fmt.Fprintf(w.trace, "%d|%s|%s|%s\n", e.At.UnixNano(), what, object, detail)
+	if len(w.log) >= 2*keepEvents {
+		w.log = append(w.log[:0], w.log[keepEvents:]...)
+	}
+	w.log = append(w.log, e)
+	if w.watcher != nil {
+		w.watcher(e)
+	}
+}
+
+// Log returns the last events, oldest first.
+func (w *World) Log() []Event { return w.log }
+
+// Trace is a hash over all that ever happened: equal for equal runs.
+func (w *World) Trace() uint64 { return w.trace.Sum64() }
+
+// Watch calls fn at each event, under the caller's lock of the world; fn must
+// not call back into it. There is one watcher; nil ends it.
+func (w *World) Watch(fn func(Event)) { w.watcher = fn }

@@ -1,0 +1,63 @@
+package world
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+type bucket struct {
+	rate, burst, tokens float64
+	at                  time.Time
+}
+
+// SetQuota limits an API of the world to a rate per second and a burst.
+func (w *World) SetQuota(api string, perSecond float64, burst int) {
+	w.buckets[api] = &bucket{rate: perSecond, burst: float64(burst), tokens: float64(burst), at: w.Now()}
+}
+
+// Take uses one token of an API's quota and reports whether there was one. An
+// API without a quota always has.
+func (w *World) Take(api string) bool {
+	b := w.buckets[api]
+	if b == nil {
+		return true
+	}
+	now := w.Now()
+	b.tokens = min(b.burst, b.tokens+now.Sub(b.at).Seconds()*b.rate)
+	b.at = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// Registry is what the executors of calls (host agents, a cloud's API) remember
+// by themselves, so that it outlives every controller.
+type Registry struct {
+	// Terms are the highest controller's terms seen, by server.
+	Terms map[string]fleet.Term
+	// Fenced are the epochs that an executor promised never to start again, with
+	// all before them, by executor and server.
+	Fenced map[Executor]fleet.Epoch
+	// Replays are the answers given to tokens.
+	Replays map[string]Replay
+}
+
+// Executor is who carries calls out for one server: a host's name, or "" for a
+// platform's API.
+type Executor struct{ Host, Server string }
+
+// Replay is the first answer to a token.
+type Replay struct {
+	// Request is the call in a comparable form: another call with the same token
+	// is an error of the caller.
+	Request  string
+	Detail   string
+	Evidence []fleet.Evidence
+}
+
+func newRegistry() Registry {
+	return Registry{Terms: map[string]fleet.Term{}, Fenced: map[Executor]fleet.Epoch{}, Replays: map[string]Replay{}}
+}

@@ -1,0 +1,273 @@
+package world
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Volume is a disk with its epoch file and its lock (or attachment).
+type Volume struct {
+	ID     string
+	Server string
+	Reach  fleet.Reach
+	// Place is the host of a host volume or the zone of a zone volume; empty
+	// means that every host reaches it.
+	Place string
+	// Epoch is the highest epoch that held it; Sealed is the highest sealed one.
+	Epoch  fleet.Epoch
+	Sealed fleet.Epoch
+	// Holder is the id of the instance with the lock or the attachment, "" if
+	// it is free.
+	Holder string
+	// Runs are the completed writes, one entry per stretch of one epoch.
+	Runs []Run
+
+	// open are the instances that could complete a write: usually the holder
+	// alone, but a lost lock does not stop its old holder.
+	open []string
+	// acked counts what the clients were told is durable; Check holds it against Runs.
+	acked map[fleet.Epoch]uint64
+}
+
+// Run is a stretch of completed writes of one epoch.
+type Run struct {
+	Epoch    fleet.Epoch
+	From, To uint64
+	Last     time.Time
+
+	count uint64
+}
+
+// AddVolume adds a volume, free and empty.
+func (w *World) AddVolume(v Volume) {
+	v.acked = map[fleet.Epoch]uint64{}
+	w.volumes[v.ID] = &v
+}
+
+// Volume returns the volume, or nil. Callers read it only.
+func (w *World) Volume(id string) *Volume { return w.volumes[id] }
+
+// Reaches reports whether the host could use the volume if its links are whole.
+func (w *World) Reaches(host string, v *Volume) bool {
+	switch v.Reach {
+	case fleet.ReachHost:
+		return v.Place == host
+	default:
+		return w.Within(host, v.Place)
+	}
+}
+
+// Attach gives a volume to an instance: a keeper takes its lock, a platform
+// attaches it. The epoch is written to the volume. Errors: ErrNotFound,
+// ErrUnreachable (from that host), ErrSealed (epoch too old), ErrConflict (held).
+func (w *World) Attach(id string, i *Instance) error {
+	v := w.volumes[id]
+	if v == nil {
+		return fmt.Errorf("volume %s: %w", id, ErrNotFound)
+	}
+	h := w.hosts[i.Host]
+	switch {
+	case !w.Reaches(i.Host, v), i.Style == Process && !h.HasStorage():
+		return fmt.Errorf("volume %s from host %s: %w", id, i.Host, ErrUnreachable)
+	case i.Epoch <= v.Sealed, i.Epoch < v.Epoch:
+		return fmt.Errorf("volume %s (epoch %d, sealed %d) for epoch %d: %w", id, v.Epoch, v.Sealed, i.Epoch, ErrSealed)
+	case v.Holder == i.ID:
+		return nil
+	case v.Holder != "":
+		return fmt.Errorf("volume %s is held by %s: %w", id, w.instances[v.Holder].name(), ErrConflict)
+	case i.State.Gone() || i.State == fleet.InstanceStopping:
+		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
+	}
+	w.openVolume(v, i)
+	return nil
+}
+
+func (w *World) openVolume(v *Volume, i *Instance) {
+	v.Holder, v.Epoch = i.ID, max(v.Epoch, i.Epoch)
+	i.Volumes = insert(i.Volumes, v.ID)
+	w.note("attach", v.ID, v.Server, i.name())
+	w.touch(v.ID)
+	usable := func() {
+		if v.Holder == i.ID && !slices.Contains(v.open, i.ID) {
+			v.open = insert(v.open, i.ID)
+			w.touch(v.ID)
+			w.writeLater(i)
+		}
+	}
+	if i.Style == Process {
+		usable()
+		return
+	}
+	w.afterSpan(w.cfg.Delays.Attach, usable)
+}
+
+// Detach takes a volume from an instance; one that does not hold it is left
+// alone. A process that executes keeps its files open: ErrConflict.
+func (w *World) Detach(id string, i *Instance) error {
+	v := w.volumes[id]
+	if v == nil {
+		return fmt.Errorf("volume %s: %w", id, ErrNotFound)
+	}
+	if i.Style == Process && i.Executes && slices.Contains(v.open, i.ID) {
+		return fmt.Errorf("volume %s is open in %s: %w", id, i.name(), ErrConflict)
+	}
+	w.closeVolume(v, i)
+	return nil
+}
+
+func (w *World) closeVolume(v *Volume, i *Instance) {
+	i.Volumes = remove(i.Volumes, v.ID)
+	v.open = remove(v.open, i.ID)
+	if v.Holder == i.ID {
+		v.Holder = ""
+		w.note("detach", v.ID, v.Server, i.name())
+	}
+	w.touch(v.ID)
+}
+
+// Seal raises the volume's sealed epoch under its lock, from a host. Errors:
+// ErrNotFound, ErrUnreachable, ErrConflict while anything holds it.
+func (w *World) Seal(id string, epoch fleet.Epoch, host string) error {
+	v, h := w.volumes[id], w.hosts[host]
+	switch {
+	case v == nil:
+		return fmt.Errorf("volume %s: %w", id, ErrNotFound)
+	case h == nil:
+		return fmt.Errorf("host %s: %w", host, ErrNotFound)
+	case !w.Reaches(host, v) || !h.HasStorage():
+		return fmt.Errorf("volume %s from host %s: %w", id, host, ErrUnreachable)
+	case v.Sealed >= epoch:
+		return nil
+	case v.Holder != "":
+		return fmt.Errorf("volume %s is held by %s: %w", id, w.instances[v.Holder].name(), ErrConflict)
+	}
+	v.Sealed = epoch
+	v.Epoch = max(v.Epoch, epoch)
+	w.note("seal", id, v.Server, fmt.Sprint(epoch))
+	return nil
+}
+
+// LoseLock frees a volume's lock though its holder goes on writing, as a network
+// file system may after a partition.
+func (w *World) LoseLock(id string) {
+	if v := w.volumes[id]; v != nil && v.Holder != "" {
+		w.note("lose lock", id, v.Server, w.instances[v.Holder].name())
+		v.Holder = ""
+		w.touch(id)
+	}
+}
+
+// loseLocksLater ends the lock leases of shared volumes that a host can no
+// longer renew.
+func (w *World) loseLocksLater(host string) {
+	for _, i := range w.onHost[host] {
+		w.loseSharedLocksOf(i)
+	}
+}
+
+func (w *World) loseSharedLocksOf(i *Instance) {
+	for _, id := range i.Volumes {
+		v := w.volumes[id]
+		if v.Reach != fleet.ReachShared {
+			continue
+		}
+		w.afterSpan(w.cfg.Delays.LockLease, func() {
+			if v.Holder == i.ID && !w.hosts[i.Host].HasStorage() {
+				w.LoseLock(v.ID)
+			}
+		})
+	}
+}
+
+// Format empties a volume. The world obeys, and Check reports it unless it is
+// epoch 1's and empty (invariant S8).
+func (w *World) Format(id string, epoch fleet.Epoch) {
+	v := w.volumes[id]
+	w.note("format", id, v.Server, fmt.Sprint(epoch))
+	if epoch != 1 || len(v.Runs) > 0 {
+		w.violate("S8", id, fmt.Sprintf("formatted at epoch %d with %d stretches of data on it", epoch, len(v.Runs)))
+	}
+	v.Runs = nil
+	w.touch(id)
+}
+
+// Write starts a write by an instance to one of its volumes; it completes after
+// the world's WriteLatency if the instance then still can.
+func (w *World) Write(i *Instance, id string) {
+	v := w.volumes[id]
+	if v == nil || !w.canWrite(i, v) {
+		return
+	}
+	i.writes++
+	seq, epoch := i.writes, i.Epoch
+	if w.cfg.WriteLatency <= 0 {
+		w.complete(v, epoch, seq)
+		return
+	}
+	w.After(w.cfg.WriteLatency, func() {
+		if i.Epoch == epoch && w.canWrite(i, v) {
+			w.complete(v, epoch, seq)
+		}
+	})
+}
+
+// complete makes a write durable and tells the client so.
+func (w *World) complete(v *Volume, epoch fleet.Epoch, seq uint64) {
+	v.acked[epoch]++
+	if n := len(v.Runs); n > 0 && v.Runs[n-1].Epoch == epoch {
+		v.Runs[n-1].To, v.Runs[n-1].Last = seq, w.Now()
+		v.Runs[n-1].count++
+		return
+	}
+	if n := len(v.Runs); n > 0 && v.Runs[n-1].Epoch > epoch {
+		w.violate("S1", v.ID, fmt.Sprintf("epoch %d wrote after epoch %d had", epoch, v.Runs[n-1].Epoch))
+	}
+	v.Runs = append(v.Runs, Run{Epoch: epoch, From: seq, To: seq, Last: w.Now(), count: 1})
+	w.touch(v.ID)
+}
+
+// canWrite reports whether a write of the instance to the volume would complete now.
+func (w *World) canWrite(i *Instance, v *Volume) bool {
+	if !w.able(i) || !slices.Contains(v.open, i.ID) {
+		return false
+	}
+	return !w.hosts[i.Host].Cut.Storage
+}
+
+// writeLater keeps a working instance writing, once per WriteEvery.
+func (w *World) writeLater(i *Instance) {
+	if w.cfg.WriteEvery <= 0 || i.ticking || i.App != AppOK {
+		return
+	}
+	i.ticking = true
+	w.After(w.cfg.WriteEvery, func() {
+		i.ticking = false
+		if !i.Executes {
+			return
+		}
+		if i.App == AppOK {
+			for _, id := range i.Volumes {
+				w.Write(i, id)
+			}
+		}
+		w.writeLater(i)
+	})
+}
+
+func insert(list []string, s string) []string {
+	n, found := slices.BinarySearch(list, s)
+	if found {
+		return list
+	}
+	return slices.Insert(list, n, s)
+}
+
+func remove(list []string, s string) []string {
+	if n, found := slices.BinarySearch(list, s); found {
+		return slices.Delete(list, n, n+1)
+	}
+	return list
+}

@@ -1,0 +1,216 @@
+package world
+
+import (
+	"cmp"
+	"container/heap"
+	"errors"
+	"hash"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// What the world answers when it cannot do what it was asked.
+var (
+	ErrNotFound    = errors.New("not there")
+	ErrConflict    = errors.New("in another state or in other hands")
+	ErrCapacity    = errors.New("no capacity")
+	ErrUnreachable = errors.New("does not answer")
+	ErrSealed      = errors.New("sealed or owned by a later epoch")
+)
+
+// Span is how long something takes: drawn evenly between Min and Max, or Min if
+// Max is not larger. The zero Span means at once, within the call.
+type Span struct{ Min, Max time.Duration }
+
+// Delays say how long the world's changes take. All zero is useful: what is then
+// measured is the product's own overhead.
+type Delays struct {
+	Start     Span // pending to running
+	App       Span // running to an application that works
+	Stop      Span // stopping to stopped
+	Terminate Span // stopping to terminated
+	Attach    Span // asked to usable, machines only
+	LockLease Span // a shared volume's lock that lost its host, until it is free
+}
+
+// Config is what a world is made of. Clock is required; Rand may be nil as long
+// as no Span has a Max.
+type Config struct {
+	Clock  Clock
+	Rand   *rand.Rand
+	Delays Delays
+	// WriteEvery makes each working instance write to each of its volumes that
+	// often; zero means that only Write calls write. WriteLatency is how long a
+	// write is in flight: it completes or fails at its end.
+	WriteEvery   time.Duration
+	WriteLatency time.Duration
+}
+
+// World is the truth. It is not safe for concurrent use by itself: whoever shares
+// it between goroutines brackets each use with Lock and Unlock.
+type World struct {
+	mu  sync.Mutex
+	cfg Config
+
+	queue queue
+	seq   uint64
+
+	sites     map[string]Site
+	hosts     map[string]*Host
+	hostNames []string
+	instances map[string]*Instance
+	byServer  map[string][]*Instance
+	onHost    map[string][]*Instance // not gone
+	volumes   map[string]*Volume
+	addresses map[string]*Address
+	buckets   map[string]*bucket
+
+	// Registry is what the executors remember; see Registry.
+	Registry Registry
+
+	highest    map[string]fleet.Epoch
+	byToken    map[string]string
+	touched    map[string]bool
+	violations []Violation
+
+	log     []Event
+	trace   hash.Hash64
+	watcher func(Event)
+}
+
+// New returns an empty world.
+func New(cfg Config) *World {
+	return &World{
+		cfg:       cfg,
+		sites:     map[string]Site{},
+		hosts:     map[string]*Host{},
+		instances: map[string]*Instance{},
+		byServer:  map[string][]*Instance{},
+		onHost:    map[string][]*Instance{},
+		volumes:   map[string]*Volume{},
+		addresses: map[string]*Address{},
+		buckets:   map[string]*bucket{},
+		Registry:  newRegistry(),
+		highest:   map[string]fleet.Epoch{},
+		byToken:   map[string]string{},
+		touched:   map[string]bool{},
+		trace:     fnv.New64a(),
+	}
+}
+
+// Lock takes the world for one goroutine.
+func (w *World) Lock() { w.mu.Lock() }
+
+// Unlock gives it back.
+func (w *World) Unlock() { w.mu.Unlock() }
+
+// Now returns the world's time.
+func (w *World) Now() time.Time { return w.cfg.Clock.Now() }
+
+// After runs fn d from now, as an event of the world.
+func (w *World) After(d time.Duration, fn func()) {
+	w.seq++
+	heap.Push(&w.queue, &event{at: w.Now().Add(d), seq: w.seq, fn: fn})
+}
+
+// afterSpan runs fn at the end of the span; at once if the span is zero.
+func (w *World) afterSpan(s Span, fn func()) {
+	d := w.draw(s)
+	if d <= 0 {
+		fn()
+		return
+	}
+	w.After(d, fn)
+}
+
+func (w *World) draw(s Span) time.Duration {
+	if s.Max <= s.Min {
+		return s.Min
+	}
+	return s.Min + time.Duration(w.cfg.Rand.Int64N(int64(s.Max-s.Min)+1))
+}
+
+// Step moves the clock to the next event and processes it. It reports false if
+// nothing is to come.
+func (w *World) Step() bool {
+	if len(w.queue) == 0 {
+		return false
+	}
+	e, _ := heap.Pop(&w.queue).(*event)
+	w.moveClock(e.at)
+	e.fn()
+	return true
+}
+
+// Next returns when the next event is due; false if nothing is to come.
+func (w *World) Next() (time.Time, bool) {
+	if len(w.queue) == 0 {
+		return time.Time{}, false
+	}
+	return w.queue[0].at, true
+}
+
+// RunUntil processes every event that is due by t, in order, and moves the clock
+// to t. With a wall clock, call it with the present time before each look.
+func (w *World) RunUntil(t time.Time) {
+	for len(w.queue) > 0 && !w.queue[0].at.After(t) {
+		w.Step()
+	}
+	w.moveClock(t)
+}
+
+// Advance is RunUntil d from now.
+func (w *World) Advance(d time.Duration) { w.RunUntil(w.Now().Add(d)) }
+
+func (w *World) moveClock(t time.Time) {
+	if c, ok := w.cfg.Clock.(interface{ Set(time.Time) }); ok {
+		c.Set(t)
+	}
+}
+
+type event struct {
+	at  time.Time
+	seq uint64
+	fn  func()
+}
+
+// queue is a heap of events by time, then by the order in which they were made:
+// ties must not depend on anything else, or a seed would not repeat.
+type queue []*event
+
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool {
+	if !q[i].at.Equal(q[j].at) {
+		return q[i].at.Before(q[j].at)
+	}
+	return q[i].seq < q[j].seq
+}
+
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
+func (q *queue) Push(x any) {
+	e, _ := x.(*event)
+	*q = append(*q, e)
+}
+
+func (q *queue) Pop() any {
+	old := *q
+	e := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return e
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
