@@ -1,0 +1,262 @@
+package spec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// drawn generates a value that fits a shape.
+func drawn(t *rapid.T, s *shape, label string) any {
+	switch s.form {
+	case object:
+		out := map[string]any{}
+		alone := map[string]bool{} // fields that a group leaves out
+		for _, g := range s.groups {
+			keep := rapid.SampledFrom(g.names).Draw(t, label+" choice")
+			for _, n := range g.names {
+				alone[n] = n != keep
+			}
+			if g.exactly {
+				out[keep] = drawn(t, s.field(keep).shape, label+"."+keep)
+			}
+		}
+		for _, f := range s.fields {
+			if _, done := out[f.name]; done || alone[f.name] || !f.required && !rapid.Bool().Draw(t, label+"."+f.name+"?") {
+				continue
+			}
+			out[f.name] = drawn(t, f.shape, label+"."+f.name)
+		}
+		return out
+	case list:
+		out := []any{}
+		seen := map[string]bool{}
+		for i := range rapid.IntRange(int(s.min), int(s.min)+2).Draw(t, label+" length") {
+			v := drawn(t, s.elem, fmt.Sprintf("%s[%d]", label, i))
+			id := ""
+			if m, ok := v.(map[string]any); ok && s.key != "" {
+				id, _ = m[s.key].(string)
+			} else if s.unique {
+				id = v.(string)
+			}
+			if id != "" && seen[id] {
+				continue
+			}
+			seen[id] = true
+			out = append(out, v)
+		}
+		return out
+	case dict:
+		out := map[string]any{}
+		for range rapid.IntRange(0, 3).Draw(t, label+" length") {
+			out[drawnText(t, s.keyFormat, label+" key")] = drawnText(t, s.format, label+" value")
+		}
+		return out
+	case whole:
+		return rapid.Int64Range(s.min, s.max).Draw(t, label)
+	case truth:
+		return rapid.Bool().Draw(t, label)
+	case span:
+		whole := rapid.Int64Range(s.min, s.max).Draw(t, label)
+		return fmt.Sprintf("%dns", whole)
+	case choice:
+		return rapid.SampledFrom(s.words()).Draw(t, label)
+	default:
+		return drawnText(t, s.format, label)
+	}
+}
+
+func drawnText(t *rapid.T, f *format, label string) string {
+	samples := []*rapid.Generator[string]{
+		rapid.SampledFrom([]string{"/srv/a", "/srv/b-ä", "10.0.0.1", "2001:db8::1", "http://a:80/x?y=z", "a:80", "[::1]:443", "web-1", "true", "null", "0x10", "~", "---", "# no", "a: b", "'", "\"", "@x", "%", "fleet-1", "x"}),
+		rapid.String(),
+		rapid.StringMatching(`[a-z]([a-z0-9-]{0,20}[a-z0-9])?`),
+	}
+	return rapid.OneOf(samples...).Filter(func(s string) bool {
+		_, bad := f.check(s)
+		return bad == nil && !strings.Contains(s, "${")
+	}).Draw(t, label)
+}
+
+// drawnDoc draws a document that Parse accepts.
+func drawnDoc(t *rapid.T) Doc {
+	kind := rapid.SampledFrom(Kinds()).Draw(t, "kind")
+	raw, err := canonical(drawn(t, shapeOf(kind), ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs, err := Parse(File{"drawn.json", raw})
+	if err != nil {
+		t.Skip("fields that do not fit each other")
+	}
+	return docs[0]
+}
+
+func TestPrintedDocumentsParseToTheSame(t *testing.T) {
+	schema := compiled(t)
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawnDoc(t)
+		for _, f := range []Format{YAML, JSON} {
+			out, err := Print(f, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := Parse(File{"printed", out})
+			if err != nil {
+				t.Fatalf("%s is refused:\n%s\n%v", f, out, err)
+			}
+			if !bytes.Equal(back[0].Raw, d.Raw) {
+				t.Fatalf("%s changed it:\n%s\n%s", f, d.Raw, back[0].Raw)
+			}
+		}
+		tree, err := d.tree()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(plainJSON(tree)); err != nil {
+			t.Fatalf("the schema refuses %s:\n%v", d.Raw, err)
+		}
+	})
+}
+
+// TestUnknownFieldsAreRefusedEverywhere puts a field that does not exist into
+// every object of a document; decoder and schema must both notice.
+func TestUnknownFieldsAreRefusedEverywhere(t *testing.T) {
+	schema := compiled(t)
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawnDoc(t)
+		tree, err := d.tree()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var objects []map[string]any
+		var collect func(v any, s *shape)
+		collect = func(v any, s *shape) {
+			switch v := v.(type) {
+			case map[string]any:
+				if s.form != object {
+					return
+				}
+				objects = append(objects, v)
+				for _, f := range s.fields {
+					collect(v[f.name], f.shape)
+				}
+			case []any:
+				for _, e := range v {
+					collect(e, s.elem)
+				}
+			}
+		}
+		collect(tree, shapeOf(d.Kind))
+		rapid.SampledFrom(objects).Draw(t, "object")["novel"] = "x"
+		raw, err := canonical(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(File{"a.json", raw}); err == nil || !strings.Contains(err.Error(), "novel") {
+			t.Fatalf("accepted %s: %v", raw, err)
+		}
+		if schema.Validate(plainJSON(tree)) == nil {
+			t.Fatalf("the schema accepts %s", raw)
+		}
+	})
+}
+
+func TestDiffIsEmptyExactlyForEqualDocuments(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawnDoc(t), drawnDoc(t)
+		if rapid.Bool().Draw(t, "same") {
+			b = a
+		}
+		changes, err := Diff(a, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(changes) == 0) != bytes.Equal(a.Raw, b.Raw) {
+			t.Fatalf("%v\n%s\n%s", changes, a.Raw, b.Raw)
+		}
+	})
+}
+
+func TestDiffNamesFields(t *testing.T) {
+	head := "apiVersion: relight/v1alpha1\nkind: Server\nmetadata: {name: web-1}\nspec:\n  template: {sim: {}}\n"
+	a := parse(t, head+"  isolatedFor: 60s\n  priority: 1\n  identity:\n    volumes: [{name: a, path: /a}, {name: b, path: /b}]\n    addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.2}]\n")[0]
+	b := parse(t, head+"  isolatedFor: 1m\n  mode: auto\n  identity:\n    volumes: [{name: c, path: /c}, {name: a, path: /x}]\n    addresses: [{ip: 10.0.0.2}, {ip: 10.0.0.1}]\n")[0]
+	changes, err := Diff(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range changes {
+		got = append(got, c.String())
+	}
+	want := `~ spec.identity.volumes[a].path: "/a" -> "/x"
+- spec.identity.volumes[b].name: "b"
+- spec.identity.volumes[b].path: "/b"
++ spec.identity.volumes[c].name: "c"
++ spec.identity.volumes[c].path: "/c"
+~ spec.identity.addresses (order): ["10.0.0.1","10.0.0.2"] -> ["10.0.0.2","10.0.0.1"]
+- spec.priority: 1
++ spec.mode: "auto"`
+	if strings.Join(got, "\n") != want {
+		t.Errorf("got\n%s", strings.Join(got, "\n"))
+	}
+	made, err := Diff(Doc{}, a)
+	if err != nil || len(made) == 0 || made[0].String() != `+ apiVersion: "relight/v1alpha1"` {
+		t.Errorf("%v, %v", made, err)
+	}
+}
+
+func TestPrintKnowsItsFormats(t *testing.T) {
+	if _, err := Print("toml", Doc{Kind: KindSite, Raw: []byte("{}")}); !errors.Is(err, ErrFormat) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, e := range examples(f) {
+		f.Add(e.Data, false)
+	}
+	for _, s := range []string{
+		"", "---", "{", "[", "a: &a [*a]", "? ", "- - -", "%YAML 1.1\n---\n", `{"apiVersion":1}`, "kind: Server", "kind: Site\nspec: {parent: x}", "\xff", "a: |\n x", "'", "kind: Policy\nspec: {ladder: {rungs: [{rung: x}, 1, [], null]}}",
+	} {
+		f.Add([]byte(s), false)
+		f.Add([]byte(s), true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, asJSON bool) {
+		file := File{Name: "a.yaml", Data: data}
+		if asJSON {
+			file.Name = "a.json"
+		}
+		docs, err := Parse(file)
+		if err != nil {
+			if docs != nil {
+				t.Fatal("documents beside an error")
+			}
+			for _, p := range err.(Problems) {
+				if p.Message == "" || p.Line < 1 || p.Col < 1 || p.Detail() == "" {
+					t.Fatalf("%+v", p)
+				}
+			}
+			return
+		}
+		_, _ = Resolve(docs, nil)
+		out, err := Print(YAML, docs...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := Parse(File{"printed.yaml", out})
+		if err != nil || len(back) != len(docs) {
+			t.Fatalf("printed:\n%s\n%v", out, err)
+		}
+		for i := range docs {
+			if !bytes.Equal(docs[i].Raw, back[i].Raw) {
+				t.Fatalf("%s\n%s", docs[i].Raw, back[i].Raw)
+			}
+		}
+	})
+}
