@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+)
+
+func (a *app) hostListing() listing[client.HostRow] {
+	return listing[client.HostRow]{
+		noun: "host", empty: "relight host token HOST",
+		id: func(r client.HostRow) string { return r.Name },
+		fetch: func(ctx context.Context, c *client.Client, _ client.ListQuery) (client.List[client.HostRow], error) {
+			return c.Hosts(ctx)
+		},
+		one: func(ctx context.Context, c *client.Client, name string) (any, client.HostRow, error) {
+			got, err := c.Hosts(ctx)
+			return pick(got, err, "host", name, func(r client.HostRow) string { return r.Name })
+		},
+		columns: []column[client.HostRow]{
+			{"NAME", false, func(r client.HostRow) string { return r.Name }},
+			{"CONTACT", false, func(r client.HostRow) string { return r.InContact }},
+			{"SINCE", false, func(r client.HostRow) string { return client.Ago(r.Since, a.Now()) }},
+			{"UNITS", false, func(r client.HostRow) string { return fmt.Sprintf("%d/%d", r.UsedUnits, r.Units) }},
+			{"SERVERS", false, func(r client.HostRow) string { return strings.Join(r.Servers, ",") }},
+			{"CLOSED", false, func(r client.HostRow) string { return r.Closed }},
+			{"SITES", true, func(r client.HostRow) string { return strings.Join(r.Sites, ",") }},
+			{"POWER", true, func(r client.HostRow) string { return fmt.Sprint(r.Power) }},
+			{"VERSION", true, func(r client.HostRow) string { return r.Version }},
+		},
+	}
+}
+
+func (a *app) incidentListing() listing[client.IncidentRow] {
+	return listing[client.IncidentRow]{
+		noun: "incident", empty: "relight get servers",
+		id: func(r client.IncidentRow) string { return r.ID },
+		fetch: func(ctx context.Context, c *client.Client, q client.ListQuery) (client.List[client.IncidentRow], error) {
+			return c.Incidents(ctx, q)
+		},
+		one: func(ctx context.Context, c *client.Client, id string) (any, client.IncidentRow, error) {
+			v, err := c.Incident(ctx, id)
+			return v, v.IncidentRow, err
+		},
+		columns: []column[client.IncidentRow]{
+			{"ID", false, func(r client.IncidentRow) string { return r.ID }},
+			{"CAUSE", false, func(r client.IncidentRow) string { return r.Cause }},
+			{"OPENED", false, func(r client.IncidentRow) string { return client.Clock(r.Opened, a.Now()) }},
+			{"STATE", false, incidentState},
+			{"TOOK", false, func(r client.IncidentRow) string { return span(r.Opened, r.Closed, a.Now()) }},
+			{"SERVERS", false, func(r client.IncidentRow) string { return strings.Join(r.Servers, ",") }},
+			{"MESSAGE", true, func(r client.IncidentRow) string { return r.Message }},
+		},
+	}
+}
+
+func incidentState(r client.IncidentRow) string {
+	if r.Closed.IsZero() {
+		return "open"
+	}
+	return "closed"
+}
+
+func (a *app) approvalListing() listing[client.ApprovalRow] {
+	return listing[client.ApprovalRow]{
+		noun: "approval", empty: "relight get servers",
+		id: func(r client.ApprovalRow) string { return r.Server },
+		fetch: func(ctx context.Context, c *client.Client, _ client.ListQuery) (client.List[client.ApprovalRow], error) {
+			return c.Approvals(ctx)
+		},
+		one: func(ctx context.Context, c *client.Client, name string) (any, client.ApprovalRow, error) {
+			got, err := c.Approvals(ctx)
+			return pick(got, err, "approval", name, func(r client.ApprovalRow) string { return r.Server })
+		},
+		columns: []column[client.ApprovalRow]{
+			{"SERVER", false, func(r client.ApprovalRow) string { return r.Server }},
+			{"EPOCH", false, func(r client.ApprovalRow) string { return fmt.Sprint(r.Epoch) }},
+			{"PLAN", false, func(r client.ApprovalRow) string { return r.Plan }},
+			{"GIVEN", false, func(r client.ApprovalRow) string { return fmt.Sprintf("%d/%d", len(r.Given), r.Needed) }},
+			{"UNTIL", false, func(r client.ApprovalRow) string { return client.Clock(r.Until, a.Now()) }},
+			{"REASON", false, func(r client.ApprovalRow) string { return r.Reason }},
+			{"STEPS", true, func(r client.ApprovalRow) string { return strings.Join(r.Steps, "; ") }},
+		},
+	}
+}
+
+func pick[T any](got client.List[T], err error, kind, name string, id func(T) string) (any, T, error) {
+	var none T
+	if err != nil {
+		return nil, none, err
+	}
+	for _, i := range got.Items {
+		if id(i) == name {
+			return i, i, nil
+		}
+	}
+	p := client.NotFound(kind, name)
+	if kind == "approval" {
+		p = client.NewProblem(client.CodeNotFound, "nothing about %s waits for an approval", name).WithNext("relight why %s", name)
+	}
+	return nil, none, p
+}
+
+func (a *app) maintenanceListing() listing[fleet.Maintenance] {
+	return listing[fleet.Maintenance]{
+		noun: "maintenance", empty: "relight maintain start SCOPE --for 1h --reason ...",
+		id: func(m fleet.Maintenance) string { return m.ID },
+		fetch: func(ctx context.Context, c *client.Client, _ client.ListQuery) (client.List[fleet.Maintenance], error) {
+			return c.Maintenances(ctx)
+		},
+		columns: []column[fleet.Maintenance]{
+			{"ID", false, func(m fleet.Maintenance) string { return m.ID }},
+			{"SCOPE", false, func(m fleet.Maintenance) string { return m.Scope }},
+			{"OWNER", false, func(m fleet.Maintenance) string { return m.Owner }},
+			{"FROM", false, func(m fleet.Maintenance) string { return client.Clock(m.From, a.Now()) }},
+			{"UNTIL", false, func(m fleet.Maintenance) string { return client.Clock(m.Until, a.Now()) }},
+			{"REASON", false, func(m fleet.Maintenance) string { return m.Reason }},
+		},
+	}
+}
