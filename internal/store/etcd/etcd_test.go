@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -63,4 +64,90 @@ func TestSecondOpenIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustOpen(t, etcd.Options{Dir: dir})
+}
+
+func TestFullQuota(t *testing.T) {
+	s := mustOpen(t, etcd.Options{Dir: t.TempDir(), QuotaBytes: 2 << 20, MinFreeBytes: 1})
+	ctx := t.Context()
+	if err := s.Health(ctx); err != nil {
+		t.Fatalf("health of an empty store: %v", err)
+	}
+	var full error
+	n := 0
+	for ; full == nil && n < 1000; n++ {
+		_, full = s.Commit(ctx, store.Txn{Ops: []store.Op{{Key: fmt.Sprintf("k%d", n), Value: make([]byte, 64<<10)}}})
+	}
+	if !errors.Is(full, store.ErrNoSpace) {
+		t.Fatalf("commit %d beyond the quota: %v, want ErrNoSpace", n, full)
+	}
+	if err := s.Health(ctx); !errors.Is(err, store.ErrNoSpace) {
+		t.Errorf("health: %v, want ErrNoSpace", err)
+	}
+	if _, err := s.Get(ctx, "k0"); err != nil {
+		t.Errorf("a full store still answers reads: %v", err)
+	}
+	// Deleting is possible, and Reclaim makes use of it.
+	for i := range n - 1 {
+		if _, err := s.Commit(ctx, store.Txn{Ops: []store.Op{{Key: fmt.Sprintf("k%d", i), Delete: true}}}); err != nil {
+			t.Fatalf("delete in a full store: %v", err)
+		}
+	}
+	if err := s.Reclaim(ctx); err != nil {
+		t.Fatalf("reclaim: %v", err)
+	}
+	if err := s.Health(ctx); err != nil {
+		t.Errorf("health after reclaim: %v", err)
+	}
+	storetest.Put(t, s, "again", "v")
+}
+
+func TestHealthWantsFreeDisk(t *testing.T) {
+	s := mustOpen(t, etcd.Options{Dir: t.TempDir(), MinFreeBytes: 1 << 62})
+	if err := s.Health(t.Context()); !errors.Is(err, store.ErrNoSpace) {
+		t.Errorf("health with too little free disk: %v, want ErrNoSpace", err)
+	}
+}
+
+func TestCompactedWatchAndReopen(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpen(t, etcd.Options{Dir: dir})
+	first := storetest.Put(t, s, "k", "1")
+	for range 50 {
+		storetest.Put(t, s, "k", "2")
+	}
+	storetest.Put(t, s, "gone", "x")
+	last, err := s.Commit(t.Context(), store.Txn{Ops: []store.Op{{Key: "gone", Delete: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Watch(t.Context(), "", first); !errors.Is(err, store.ErrCompacted) {
+		t.Errorf("watch from a compacted revision: %v, want ErrCompacted", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The checks of the directory must know what compaction leaves.
+	s = mustOpen(t, etcd.Options{Dir: dir})
+	if rev := storetest.Put(t, s, "k", "3"); rev != last+1 {
+		t.Errorf("the revision after a compaction and a reopen is %d, want %d", rev, last+1)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, etcd.Options{Dir: dir})
+}
+
+func TestUnreachableClusterIsUnavailable(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := etcd.Open(ctx, etcd.Options{
+		Endpoints: []string{"http://127.0.0.1:1"},
+		Logger:    slog.New(slog.DiscardHandler),
+	})
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("open of a cluster that is not there: %v", err)
+	}
 }

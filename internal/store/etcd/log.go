@@ -38,7 +38,16 @@ func (b bridge) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapco
 	return checked
 }
 
+// startNoise is what etcd says at every first start of a member, at a high level
+// and without any consequence: it tries once too early to note its version.
+func startNoise(message string) bool {
+	return message == "Failed to detect schema version" || message == "failed to update storage version"
+}
+
 func (b bridge) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	if startNoise(entry.Message) {
+		return nil
+	}
 	level := slog.LevelError
 	switch {
 	case entry.Level < zapcore.WarnLevel:
