@@ -73,11 +73,13 @@ func (c *Collector) silent(h *hostSight, now time.Time) bool {
 	return false
 }
 
-// Take folds a sweep into what is known. A server that the sweep could not see
-// keeps its older facts with their older times.
-func (c *Collector) Take(sweep provider.Sweep) {
+// Take folds a sweep into what is known and returns the servers for which
+// something has changed but the time. A server that the sweep could not see keeps
+// its older facts with their older times.
+func (c *Collector) Take(sweep provider.Sweep) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	changed := map[string]bool{}
 	for _, s := range sweep.Servers {
 		name := s.Observed.Server
 		have, ok := c.servers[name]
@@ -85,8 +87,11 @@ func (c *Collector) Take(sweep provider.Sweep) {
 			have = &serverSight{}
 			c.servers[name] = have
 		}
-		have.observed = s.Observed
-		have.signals = foldAll(have.signals, s.Signals)
+		signals := foldAll(have.signals, s.Signals)
+		if !sameAnswers(have.signals, signals) || !sameInstances(have.observed, s.Observed) {
+			changed[name] = true
+		}
+		have.observed, have.signals = s.Observed, signals
 	}
 	for _, h := range sweep.Hosts {
 		have, ok := c.hosts[h.Host.Name]
@@ -94,9 +99,55 @@ func (c *Collector) Take(sweep provider.Sweep) {
 			have = &hostSight{}
 			c.hosts[h.Host.Name] = have
 		}
-		have.host, have.reaches, have.servers = h.Host, h.Reaches, h.Servers
-		have.signals = foldAll(have.signals, h.Signals)
+		signals := foldAll(have.signals, h.Signals)
+		if !sameAnswers(have.signals, signals) || c.returned(have.signals, signals) {
+			for _, name := range append(append([]string{}, have.servers...), h.Servers...) {
+				changed[name] = true
+			}
+		}
+		have.host, have.reaches, have.servers, have.signals = h.Host, h.Reaches, h.Servers, signals
 	}
+	return sortedKeys(changed)
+}
+
+// returned reports that a source was silent for so long that its silence may
+// have counted, and speaks again.
+func (c *Collector) returned(before, after []fleet.Signal) bool {
+	for i := range before {
+		if after[i].At.Sub(before[i].At) > c.contact {
+			return true
+		}
+	}
+	return false
+}
+
+func sameAnswers(a, b []fleet.Signal) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Answer != b[i].Answer || a[i].Epoch != b[i].Epoch {
+			return false
+		}
+	}
+	return true
+}
+
+func sameInstances(a, b fleet.Observed) bool {
+	if len(a.Instances) != len(b.Instances) || len(a.Volumes) != len(b.Volumes) {
+		return false
+	}
+	for i := range a.Instances {
+		if a.Instances[i].State != b.Instances[i].State || a.Instances[i].Epoch != b.Instances[i].Epoch || a.Instances[i].Host != b.Instances[i].Host {
+			return false
+		}
+	}
+	for i := range a.Volumes {
+		if a.Volumes[i].Held != b.Volumes[i].Held || a.Volumes[i].Sealed != b.Volumes[i].Sealed {
+			return false
+		}
+	}
+	return true
 }
 
 // foldAll folds each new signal into the one of the same source and question.

@@ -8,6 +8,7 @@ import (
 
 	"relight/internal/audit"
 	"relight/internal/core/fleet"
+	"relight/internal/enrol"
 )
 
 // root is the prefix of our keys; its version is that of the stored form.
@@ -29,8 +30,6 @@ const (
 	kindIncident = "incident"
 	kindHost     = "host"
 	kindVault    = "vault"
-	kindJoin     = "join"
-	kindUser     = "user"
 	kindCursor   = "cursor"
 	kindTerm     = "term"
 	kindLease    = "lease"
@@ -91,21 +90,14 @@ func decoders() map[string]func([]byte) (any, error) {
 		kindStatus: decode[fleet.Status], kindRequest: decode[fleet.Request],
 		kindBudget: decode[Budget], kindPlace: decode[Place],
 		kindFreeze: decode[fleet.Freeze], kindPause: decode[fleet.Pause], kindWindow: decode[fleet.Maintenance], kindApproval: decode[fleet.Approval],
-		kindIncident: decode[Incident], kindHost: decode[json.RawMessage], kindVault: decode[[]byte], kindJoin: decode[json.RawMessage],
-		kindUser: decode[User], kindCursor: decode[string], kindTerm: decode[Reign], kindLease: decode[Lease],
+		kindIncident: decode[Incident], kindHost: decode[enrol.Host], kindVault: decode[[]byte],
+		kindCursor: decode[uint64], kindTerm: decode[Reign], kindLease: decode[Lease],
 		kindHead: decode[audit.Head],
 	}
 }
 
 // kindHead is the table of chain heads; their keys are the audit's own.
 const kindHead = "head"
-
-// User is a person who may call the API; only the token's hash is kept.
-type User struct {
-	Name      string    `json:"name"`
-	TokenHash string    `json:"tokenHash"`
-	Created   time.Time `json:"created"`
-}
 
 func decode[T any](raw []byte) (any, error) {
 	var v T

@@ -40,6 +40,8 @@ type Loops struct {
 	Log       *slog.Logger
 	// Scanned is told of each scan, for metrics; may be nil.
 	Scanned func(due int)
+	// Renewed is told of each renewal of the lease; may be nil.
+	Renewed func()
 
 	mu   sync.Mutex
 	busy map[string]bool
@@ -106,6 +108,10 @@ func (l *Loops) renew(ctx context.Context, lost context.CancelCauseFunc) {
 				lost(err)
 				return
 			}
+			continue
+		}
+		if l.Renewed != nil {
+			l.Renewed()
 		}
 	}
 }
@@ -136,10 +142,16 @@ func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider)
 		l.Log.Warn("a sweep saw nothing", "provider", name, "err", err)
 		return
 	}
-	l.Collector.Take(sweep)
 	now := l.Clock.Now()
+	for _, name := range l.Collector.Take(sweep) {
+		l.Deadlines.Wake(name, now)
+	}
 	for _, s := range mine {
-		l.Deadlines.Wake(s.Name, now)
+		// A recovery waits for the next yes of the server's own check, which
+		// changes no answer when it comes.
+		if l.State.Status(s.Name).Recovery != nil {
+			l.Deadlines.Wake(s.Name, now)
+		}
 	}
 }
 

@@ -27,7 +27,9 @@ const (
 func (k StepKind) Destructive() bool { return !k.Record() }
 
 // Record reports whether the step touches only the store.
-func (k StepKind) Record() bool { return k == StepClimb || k == StepClose || k == StepGiveUp || k == StepAdopt }
+func (k StepKind) Record() bool {
+	return k == StepClimb || k == StepClose || k == StepGiveUp || k == StepAdopt
+}
 
 // NeedsProof reports whether the step starts or attaches, so that a proof for
 // the epoch before must exist (invariant S2).

@@ -1,0 +1,259 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"time"
+
+	"relight/internal/api"
+	"relight/internal/api/client"
+	"relight/internal/core/decide"
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+	"relight/internal/enrol"
+	"relight/internal/spec"
+)
+
+// Backend is what the engine does for the interface: it reads the state and
+// writes people's wishes through the journal. It decides nothing either.
+type Backend struct {
+	Journal   *Journal
+	State     *State
+	Healer    *Healer
+	Viewer    *Viewer
+	Collector *Collector
+	Chronicle *Chronicle
+	Loops     *Loops
+	Clock     Clock
+	Log       *slog.Logger
+	// Enrolment and Hosts serve the host commands; nil where no hosts are ours.
+	Enrolment *Enrolment
+	Build     client.Version
+	// Changed is told after documents changed, to hand them to the providers.
+	Changed func()
+	// Examine runs the doctor's checks.
+	Examine func(context.Context) []client.DoctorCheck
+}
+
+// Enrolment is what the backend needs to let hosts in and out.
+type Enrolment struct {
+	Authority *enrol.Authority
+	Vault     enrol.Vault
+	// Forget takes a host out.
+	Forget func(ctx context.Context, name string) error
+	// URL is where agents reach the controller.
+	URL string
+}
+
+var _ api.Backend = (*Backend)(nil)
+
+func problem(code client.Code, format string, args ...any) *client.Problem {
+	return client.NewProblem(code, format, args...)
+}
+
+func noServer(name string) *client.Problem {
+	return problem(client.CodeNotFound, "there is no server %q", name).WithNext("relight get servers")
+}
+
+// Servers implements api.Backend.
+func (b *Backend) Servers(_ context.Context, q client.ListQuery) (client.List[client.ServerRow], error) {
+	now := b.Clock.Now()
+	var list client.List[client.ServerRow]
+	for _, s := range b.State.Servers() {
+		if s.Name <= q.Cursor || !matches(s.Labels, q.Selector) {
+			continue
+		}
+		if q.Limit > 0 && len(list.Items) == q.Limit {
+			list.Next = list.Items[len(list.Items)-1].Name
+			break
+		}
+		list.Items = append(list.Items, b.row(s, now))
+	}
+	return list, nil
+}
+
+func matches(labels, selector map[string]string) bool {
+	for k, v := range selector {
+		if labels[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *Backend) row(s fleet.Server, now time.Time) client.ServerRow {
+	v := b.Viewer.View(s.Name, now)
+	row := client.ServerRow{
+		Name: s.Name, Labels: s.Labels, Verdict: v.Finding.Verdict, Since: v.Finding.Since, Phase: v.Status.Phase, Epoch: v.Status.Epoch,
+		Host: v.Status.Host, Mode: decide.Strictest(v.Guards.Modes).Mode, Provider: s.Spec.Provider, Incident: v.Status.Incident,
+		Message: v.Status.Message, Revision: client.Revision(b.State.Revision(kindServer, s.Name)), //nolint:gosec // revisions are never negative
+	}
+	if row.Message == "" && v.Finding.Verdict != fleet.Healthy {
+		row.Message = v.Finding.Reason
+	}
+	for _, a := range s.Spec.Identity.Addresses {
+		row.Addresses = append(row.Addresses, a.IP)
+	}
+	for _, vol := range s.Spec.Identity.Volumes {
+		row.Volumes = append(row.Volumes, vol.Name)
+	}
+	return row
+}
+
+// Server implements api.Backend.
+func (b *Backend) Server(_ context.Context, name string) (client.ServerView, error) {
+	now := b.Clock.Now()
+	v := b.Viewer.View(name, now)
+	if !v.known {
+		return client.ServerView{}, noServer(name)
+	}
+	raw, err := b.document(client.KindServer, name)
+	if err != nil {
+		return client.ServerView{}, err
+	}
+	return client.ServerView{
+		Server: v.Server, Raw: raw, Status: v.Status, Finding: v.Finding, Observed: v.Observed,
+		Decision: decide.Next(v.View, now), Revision: raw.Revision,
+	}, nil
+}
+
+// Why implements api.Backend. It asks the same decider as the heal loop.
+func (b *Backend) Why(_ context.Context, name string) (client.Why, error) {
+	now := b.Clock.Now()
+	v := b.Viewer.View(name, now)
+	if !v.known {
+		return client.Why{}, noServer(name)
+	}
+	why := client.Why{Server: name, At: now, Finding: v.Finding, Status: v.Status, Decision: decide.Next(v.View, now), Guards: v.Guards}
+	for _, r := range b.Chronicle.Latest(10, func(e event.Event) bool { return e.Server == name }) {
+		why.Events = append(why.Events, client.EventRecord{ID: r.ID(), Event: r.Event})
+	}
+	return why, nil
+}
+
+// planSteps bounds a simulated plan.
+const planSteps = 32
+
+// Plan implements api.Backend: it runs the decider forward over a copy, as if
+// every step did what it should.
+func (b *Backend) Plan(_ context.Context, name string, q client.PlanQuery) (client.Plan, error) {
+	now := b.Clock.Now()
+	v := b.Viewer.View(name, now)
+	if !v.known {
+		return client.Plan{}, noServer(name)
+	}
+	if q.Rung != "" {
+		v.Request = &fleet.Request{Server: name, Epoch: v.Status.Epoch, Rung: q.Rung, To: q.To, By: "plan", At: now}
+	}
+	real := decide.Next(v.View, now)
+	plan := client.Plan{Server: name, From: v.Status.Epoch, Reason: real.Reason, Hold: real.Hold, Gates: real.Gates, Candidates: real.Candidates}
+	if real.Hold != nil {
+		plan.Hash = real.Hold.Plan
+	}
+	ahead := decide.Foresee(v.View, now, planSteps)
+	for _, step := range ahead.Steps {
+		plan.Steps = append(plan.Steps, client.PlanStep{Sentence: step.Why, Step: step})
+		plan.Rung = step.Rung
+	}
+	plan.To = ahead.Epoch
+	if len(plan.Candidates) == 0 {
+		plan.Candidates = ahead.Candidates
+	}
+	return plan, nil
+}
+
+// Heal implements api.Backend.
+func (b *Backend) Heal(ctx context.Context, by, name string, req client.HealRequest) (client.HealAnswer, error) {
+	now := b.Clock.Now()
+	status := b.State.Status(name)
+	if _, ok := b.State.Server(name); !ok {
+		return client.HealAnswer{}, noServer(name)
+	}
+	if status.Recovery != nil {
+		return client.HealAnswer{}, problem(client.CodeRefused, "a recovery of %s runs already: %s", name, status.Recovery.Rung).WithNext("relight why %s", name)
+	}
+	if req.Rung != "" && !slices.Contains(fleet.Rungs(), req.Rung) {
+		return client.HealAnswer{}, problem(client.CodeBadRequest, "%q is not a rung; the rungs are %v", req.Rung, fleet.Rungs())
+	}
+	request := fleet.Request{Server: name, Epoch: status.Epoch, Rung: req.Rung, To: req.To, By: by, Reason: req.Reason, At: now}
+	err := b.Journal.Do(ctx, now, func(tx *Tx) error {
+		tx.Put(kindRequest, name, request)
+		tx.Emit(event.Event{Kind: event.GuardSet, Server: name, By: by, Epoch: status.Epoch, Message: by + " asks for a recovery: " + req.Reason})
+		return nil
+	})
+	if err != nil {
+		return client.HealAnswer{}, err
+	}
+	v := b.Viewer.View(name, b.Clock.Now())
+	d := decide.Next(v.View, b.Clock.Now())
+	b.Loops.Wake(name)
+	return client.HealAnswer{Request: request, Decision: d, Message: d.Reason}, nil
+}
+
+// ConfirmFence implements api.Backend: a person states that an epoch is dead.
+func (b *Backend) ConfirmFence(ctx context.Context, by, name string, req client.FenceConfirmRequest) (client.FenceConfirmAnswer, error) {
+	now := b.Clock.Now()
+	server, ok := b.State.Server(name)
+	if !ok {
+		return client.FenceConfirmAnswer{}, noServer(name)
+	}
+	v := b.Viewer.View(name, now)
+	if req.Epoch != v.Status.Epoch {
+		return client.FenceConfirmAnswer{}, problem(client.CodeRefused, "the epoch in question is %d, not %d", v.Status.Epoch, req.Epoch).WithNext("relight why %s", name)
+	}
+	if v.Finding.Verdict == fleet.Healthy {
+		return client.FenceConfirmAnswer{}, problem(client.CodeRefused, "epoch %d is healthy: %s", req.Epoch, v.Finding.Reason).WithNext("relight why %s", name)
+	}
+	evidence := fleet.Evidence{Method: fleet.Attested, Server: name, Epoch: req.Epoch, By: by, At: now, Detail: req.Reason}
+	complete := false
+	err := b.Journal.Do(ctx, now, func(tx *Tx) error {
+		tx.Emit(event.Event{Kind: event.FenceAttested, Server: name, By: by, Epoch: req.Epoch, Evidence: []fleet.Evidence{evidence}, Message: by + " states that epoch is dead: " + req.Reason})
+		people := attesters(tx, name, req.Epoch, by, now, req.Reason)
+		complete = people >= max(server.Spec.Approvals, 1)
+		if !complete {
+			return nil
+		}
+		status, _ := TxGet[fleet.Status](tx, kindStatus, name)
+		status.Server = name
+		status.Evidence = append(slices.Clone(status.Evidence), evidence)
+		tx.Put(kindStatus, name, status)
+		return nil
+	})
+	if err != nil {
+		return client.FenceConfirmAnswer{}, err
+	}
+	b.Loops.Wake(name)
+	msg := "recorded; the recovery goes on"
+	if !complete {
+		msg = "recorded; another person must confirm it too"
+	}
+	return client.FenceConfirmAnswer{Evidence: evidence, Complete: complete, Message: msg}, nil
+}
+
+// attesters counts the different people who have attested this epoch, this one
+// included; statements are kept as approvals of the plan "attest".
+func attesters(tx *Tx, name string, epoch fleet.Epoch, by string, now time.Time, reason string) int {
+	id := approvalID(name, epoch, attestPlan, by)
+	tx.Put(kindApproval, id, fleet.Approval{ID: id, Server: name, Epoch: epoch, Plan: attestPlan, By: by, Reason: reason, At: now, Until: now.Add(approvalFor)})
+	people := map[string]bool{by: true}
+	tx.state.mu.RLock()
+	defer tx.state.mu.RUnlock()
+	for _, r := range tx.state.tables[kindApproval] {
+		a := r.value.(fleet.Approval)
+		if a.Server == name && a.Epoch == epoch && a.Plan == attestPlan && now.Before(a.Until) {
+			people[a.By] = true
+		}
+	}
+	return len(people)
+}
+
+// attestPlan is the plan name under which statements of death are kept.
+const attestPlan = "attest"
+
+// Schema implements api.Backend.
+func (b *Backend) Schema(context.Context) (json.RawMessage, error) { return spec.Schema(), nil }
+
+// Version implements api.Backend.
+func (b *Backend) Version(context.Context) (client.Version, error) { return b.Build, nil }

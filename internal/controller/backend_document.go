@@ -1,0 +1,271 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"relight/internal/api/client"
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+	"relight/internal/spec"
+)
+
+func kindOfDocument(k client.Kind) string {
+	switch k {
+	case client.KindSite:
+		return kindSite
+	case client.KindPolicy:
+		return kindPolicy
+	default:
+		return kindServer
+	}
+}
+
+// Apply implements api.Backend: all documents are checked together, and either
+// all are written or none.
+func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest) (client.ApplyAnswer, error) {
+	answer := client.ApplyAnswer{DryRun: req.DryRun}
+	docs, err := parseDocuments(req.Documents)
+	if err != nil {
+		return answer, err
+	}
+	existing, err := b.parsed()
+	if err != nil {
+		return answer, err
+	}
+	if _, err := spec.Resolve(docs, existing); err != nil {
+		return answer, invalid(err)
+	}
+	if err := b.compareAll(req.Documents, docs, existing, &answer); err != nil || req.DryRun {
+		return answer, err
+	}
+	err = b.Journal.Do(ctx, b.Clock.Now(), func(tx *Tx) error {
+		for i, d := range docs {
+			if answer.Documents[i].Result == client.Unchanged {
+				continue
+			}
+			kind := kindOfDocument(client.Kind(d.Kind))
+			if rev := req.Documents[i].Revision; rev != 0 && client.Revision(tx.state.Revision(kind, d.Name)) != rev { //nolint:gosec // never negative
+				return moved(d)
+			}
+			tx.Put(kind, d.Name, Document{Raw: d.Raw})
+			tx.Emit(event.Event{Kind: event.ServerDeclared, Server: serverOf(d), By: by, Message: fmt.Sprintf("%s applies %s (%s)", by, d, answer.Documents[i].Result)})
+		}
+		return nil
+	})
+	if err != nil {
+		return answer, err
+	}
+	for i, d := range docs {
+		answer.Documents[i].Revision = client.Revision(b.State.Revision(kindOfDocument(client.Kind(d.Kind)), d.Name)) //nolint:gosec // never negative
+	}
+	b.Changed()
+	b.Loops.Wake("")
+	return answer, nil
+}
+
+func serverOf(d spec.Doc) string {
+	if d.Kind == spec.KindServer {
+		return d.Name
+	}
+	return ""
+}
+
+func moved(d spec.Doc) *client.Problem {
+	return problem(client.CodeConflict, "%s was changed by somebody else since you read it", d)
+}
+
+func (b *Backend) compareAll(asked []client.Document, docs, existing []spec.Doc, answer *client.ApplyAnswer) error {
+	for i, d := range docs {
+		kind := kindOfDocument(client.Kind(d.Kind))
+		rev := client.Revision(b.State.Revision(kind, d.Name)) //nolint:gosec // never negative
+		if asked[i].Revision != 0 && asked[i].Revision != rev {
+			return moved(d)
+		}
+		applied := client.Applied{Kind: client.Kind(d.Kind), Name: d.Name, Result: client.Created, Revision: rev}
+		var old spec.Doc
+		if at := slices.IndexFunc(existing, func(e spec.Doc) bool { return e.Kind == d.Kind && e.Name == d.Name }); at >= 0 {
+			old, applied.Result = existing[at], client.Changed
+		}
+		changes, err := spec.Diff(old, d)
+		if err != nil {
+			return err
+		}
+		if len(changes) == 0 && applied.Result == client.Changed {
+			applied.Result = client.Unchanged
+		}
+		for _, c := range changes {
+			applied.Changes = append(applied.Changes, client.Change{Field: c.Path, From: json.RawMessage(c.Old), To: json.RawMessage(c.New)})
+		}
+		answer.Documents = append(answer.Documents, applied)
+	}
+	return nil
+}
+
+// parseDocuments checks documents that came over the wire as strictly as files.
+func parseDocuments(list []client.Document) ([]spec.Doc, error) {
+	var docs []spec.Doc
+	for _, d := range list {
+		if len(d.Spec) == 0 {
+			d.Spec = json.RawMessage("{}")
+		}
+		raw, err := d.Raw()
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := spec.Parse(spec.File{Name: d.ID() + ".json", Data: raw})
+		if err != nil {
+			return nil, invalid(err)
+		}
+		docs = append(docs, parsed...)
+	}
+	return docs, nil
+}
+
+func invalid(err error) error {
+	var problems spec.Problems
+	if !errors.As(err, &problems) {
+		return err
+	}
+	fields := make([]client.Field, 0, len(problems))
+	for _, p := range problems {
+		fields = append(fields, client.Field{Where: p.Path, Message: p.Message + fixOf(p)})
+	}
+	return problem(client.CodeInvalidDocument, "%d problems; nothing was changed", len(problems)).WithFields(fields...)
+}
+
+func fixOf(p spec.Problem) string {
+	if p.Fix == "" {
+		return ""
+	}
+	return "; " + p.Fix
+}
+
+// parsed returns all documents as package spec knows them.
+func (b *Backend) parsed() ([]spec.Doc, error) {
+	b.State.mu.RLock()
+	defer b.State.mu.RUnlock()
+	stored := b.State.documents()
+	docs := make([]spec.Doc, 0, len(stored))
+	for _, d := range stored {
+		doc, err := d.Doc()
+		if err != nil {
+			return nil, err
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
+}
+
+func (b *Backend) document(kind client.Kind, name string) (client.Document, error) {
+	stored, ok := Get[Document](b.State, kindOfDocument(kind), name)
+	if !ok {
+		return client.Document{}, problem(client.CodeNotFound, "there is no %s %q", kind, name).WithNext("relight get %s", kind.Plural())
+	}
+	d, err := client.ParseDocument(stored.Raw)
+	if err != nil {
+		return d, err
+	}
+	d.Revision = client.Revision(b.State.Revision(kindOfDocument(kind), name)) //nolint:gosec // never negative
+	return d, nil
+}
+
+// Documents implements api.Backend.
+func (b *Backend) Documents(_ context.Context, kind client.Kind, q client.ListQuery) (client.List[client.Document], error) {
+	var list client.List[client.Document]
+	for _, name := range b.State.Names(kindOfDocument(kind)) {
+		if name <= q.Cursor {
+			continue
+		}
+		d, err := b.document(kind, name)
+		if err != nil {
+			return list, err
+		}
+		if !matches(d.Metadata.Labels, q.Selector) {
+			continue
+		}
+		if q.Limit > 0 && len(list.Items) == q.Limit {
+			list.Next = list.Items[len(list.Items)-1].Metadata.Name
+			break
+		}
+		list.Items = append(list.Items, d)
+	}
+	return list, nil
+}
+
+// Document implements api.Backend.
+func (b *Backend) Document(_ context.Context, kind client.Kind, name string) (client.Document, error) {
+	return b.document(kind, name)
+}
+
+// Delete implements api.Backend. A server that is deleted is forgotten, not
+// stopped: its instance and its data stay as they are, and its status stays too,
+// so that the same name never sees an epoch twice (S3, S8).
+func (b *Backend) Delete(ctx context.Context, by string, kind client.Kind, name string, ifMatch client.Revision) error {
+	doc, err := b.document(kind, name)
+	if err != nil {
+		return err
+	}
+	if ifMatch != 0 && doc.Revision != ifMatch {
+		return problem(client.CodeConflict, "%s was changed by somebody else since you read it", doc.ID())
+	}
+	if err := b.mayDelete(kind, name); err != nil {
+		return err
+	}
+	status := b.State.Status(name)
+	err = b.Journal.Do(ctx, b.Clock.Now(), func(tx *Tx) error {
+		tx.Delete(kindOfDocument(kind), name)
+		e := event.Event{Kind: event.ServerDeleted, By: by, Message: fmt.Sprintf("%s deletes %s; its instance and data stay", by, doc.ID())}
+		if kind == client.KindServer {
+			e.Server = name
+			freePlace(tx, status.Host, name)
+			for _, k := range []string{kindRequest, kindPause} {
+				tx.Delete(k, name)
+			}
+		}
+		tx.Emit(e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	b.Changed()
+	b.Loops.Wake("")
+	return nil
+}
+
+func (b *Backend) mayDelete(kind client.Kind, name string) error {
+	if kind == client.KindServer {
+		if r := b.State.Status(name).Recovery; r != nil {
+			return problem(client.CodeRefused, "a recovery of %s runs (%s)", name, r.Rung).WithNext("relight why %s", name)
+		}
+		return nil
+	}
+	existing, err := b.parsed()
+	if err != nil {
+		return err
+	}
+	left := slices.DeleteFunc(slices.Clone(existing), func(d spec.Doc) bool {
+		return client.Kind(d.Kind) == kind && d.Name == name
+	})
+	if _, err := spec.Resolve(left, nil); err != nil {
+		return invalid(err)
+	}
+	return nil
+}
+
+// pendingServers counts the servers that need attention; for readiness.
+func (b *Backend) pendingServers() (needPerson, recovering int) {
+	for _, s := range b.State.Servers() {
+		switch b.State.Status(s.Name).Phase {
+		case fleet.PhaseNeedsPerson:
+			needPerson++
+		case fleet.PhaseRecovering:
+			recovering++
+		}
+	}
+	return needPerson, recovering
+}

@@ -1,0 +1,146 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+)
+
+// mountHealth adds the endpoints for supervisors.
+func (c *Controller) mountHealth(mux *http.ServeMux) {
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		checks := c.ready()
+		status, failed := http.StatusOK, false
+		var body strings.Builder
+		for _, check := range checks {
+			if check.State == client.DoctorFail {
+				failed = true
+			}
+			if r.URL.Query().Has("verbose") || check.State == client.DoctorFail {
+				fmt.Fprintf(&body, "%s %s: %s\n", check.State, check.Name, check.Detail)
+			}
+		}
+		if failed {
+			status = http.StatusServiceUnavailable
+		} else {
+			body.WriteString("ok\n")
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body.String()))
+	})
+}
+
+// ready are the checks that decide whether this controller can act.
+func (c *Controller) ready() []client.DoctorCheck {
+	storeCheck := client.DoctorCheck{Name: "store", State: client.DoctorOK, Detail: "takes writes"}
+	if trouble := c.trouble(); trouble != "" {
+		storeCheck.State, storeCheck.Detail, storeCheck.Next = client.DoctorFail, trouble, "free disk space under the controller's directory, or restore it from a backup"
+	}
+	authority := c.reign.Authority()
+	lease := client.DoctorCheck{Name: "lease", State: client.DoctorOK, Detail: fmt.Sprintf("term %d", authority.Term)}
+	if !c.clock.Now().Before(authority.Until) {
+		lease.State, lease.Detail, lease.Next = client.DoctorFail, "this controller's lease has ended; it starts nothing destructive", "look at the controller's log"
+	}
+	return []client.DoctorCheck{storeCheck, lease}
+}
+
+// examine runs all of the doctor's checks.
+func (c *Controller) examine(context.Context) []client.DoctorCheck {
+	checks := c.ready()
+	hosts := c.backend.Viewer.hosts(fleet.Server{}, c.clock.Now())
+	checks = append(checks, c.checkHosts(hosts)...)
+	checks = append(checks, c.checkSpare(hosts), c.checkIsolation(), c.checkModes(), c.checkPeople())
+	return checks
+}
+
+func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
+	var checks []client.DoctorCheck
+	for _, h := range hosts {
+		check := client.DoctorCheck{Name: "host " + h.Name, State: client.DoctorOK, Detail: "in contact"}
+		switch {
+		case h.InContact != fleet.Yes:
+			check.State, check.Detail = client.DoctorFail, "out of contact since "+h.Since.Format("15:04:05")
+			check.Next = "relight get hosts"
+		case !h.Power:
+			check.State = client.DoctorWarn
+			check.Detail = "in contact; no power device: if it is cut off while its servers run on, a person must confirm their death"
+			check.Next = "declare spec.power in a Site document of kind host: relight schema"
+		}
+		checks = append(checks, check)
+	}
+	if len(hosts) == 0 {
+		checks = append(checks, client.DoctorCheck{Name: "hosts", State: client.DoctorWarn, Detail: "no host has joined", Next: "relight host token"})
+	}
+	return checks
+}
+
+// checkSpare asks whether the fullest host's servers would find room elsewhere.
+func (c *Controller) checkSpare(hosts []fleet.Host) client.DoctorCheck {
+	check := client.DoctorCheck{Name: "spare", State: client.DoctorOK}
+	used, free := 0, 0
+	for _, h := range hosts {
+		if h.InContact == fleet.Yes {
+			used = max(used, h.UsedUnits)
+			free += h.Units - h.UsedUnits
+		}
+	}
+	largest := 0
+	for _, h := range hosts {
+		if h.InContact == fleet.Yes && h.UsedUnits == used {
+			largest = h.Units - h.UsedUnits
+		}
+	}
+	check.Detail = fmt.Sprintf("the loss of the fullest host moves %d units, the others have %d free", used, free-largest)
+	if free-largest < used {
+		check.State, check.Next = client.DoctorWarn, "add a host: relight host token"
+	}
+	return check
+}
+
+// checkIsolation names the servers that would stop if all controllers were away
+// for longer than the lease.
+func (c *Controller) checkIsolation() client.DoctorCheck {
+	var stop []string
+	for _, s := range c.state.Servers() {
+		if s.Spec.OnIsolation == fleet.IsolationStop {
+			stop = append(stop, s.Name)
+		}
+	}
+	check := client.DoctorCheck{Name: "isolation", State: client.DoctorOK, Detail: "no server stops if the controllers are away"}
+	if len(stop) > 0 {
+		check.State = client.DoctorWarn
+		check.Detail = fmt.Sprintf("stop if all controllers and a peer are away for longer than %s: %s", c.opt.BeatLease, strings.Join(stop, ", "))
+		check.Next = "set spec.onIsolation: run where a second copy cannot start"
+	}
+	return check
+}
+
+// checkModes says how much of the fleet may be healed at all.
+func (c *Controller) checkModes() client.DoctorCheck {
+	counts := map[fleet.Mode]int{}
+	for _, s := range c.state.Servers() {
+		counts[s.Spec.Mode]++
+	}
+	check := client.DoctorCheck{
+		Name: "modes", State: client.DoctorOK,
+		Detail: fmt.Sprintf("%d servers in auto, %d ask, %d only observe", counts[fleet.Auto], counts[fleet.Ask], counts[fleet.Observe]),
+	}
+	if counts[fleet.Observe] > 0 {
+		check.State, check.Next = client.DoctorWarn, "set spec.mode: ask or auto when you trust it: relight plan SERVER"
+	}
+	return check
+}
+
+func (c *Controller) checkPeople() client.DoctorCheck {
+	needPerson, recovering := c.backend.pendingServers()
+	check := client.DoctorCheck{Name: "servers", State: client.DoctorOK, Detail: fmt.Sprintf("%d recovering, none needs a person", recovering)}
+	if needPerson > 0 {
+		check.State, check.Detail, check.Next = client.DoctorFail, fmt.Sprintf("%d need a person", needPerson), "relight get servers"
+	}
+	return check
+}

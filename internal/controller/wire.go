@@ -1,0 +1,381 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"relight/internal/api"
+	"relight/internal/api/client"
+	"relight/internal/beat"
+	"relight/internal/core/fleet"
+	"relight/internal/enrol"
+	"relight/internal/provider"
+	"relight/internal/provider/onprem"
+	"relight/internal/store"
+	"relight/internal/store/etcd"
+)
+
+// Options configure a controller process.
+type Options struct {
+	// Name is the controller's own name in the journal; the host's if empty.
+	Name string
+	// Dir holds the store, the closed audit segments and the people's tokens.
+	Dir string
+	// Endpoints are those of an outside etcd cluster; empty runs an embedded member.
+	Endpoints []string
+	// Listen is the HTTPS address of API and agents; BeatListen the UDP one of beats.
+	Listen, BeatListen string
+	// Advertise is the host name or address by which others reach Listen and
+	// BeatListen; the listen address's own if empty.
+	Advertise string
+	// BeatLease is the length of the leases that beats' acks grant.
+	BeatLease time.Duration
+	// Contact is the silence after which a host counts as out of contact.
+	Contact time.Duration
+	// Lease is the length of the controller's own.
+	Lease time.Duration
+	Pace  Pace
+	// Webhook and WebhookSecret configure the notifier; empty means none.
+	Webhook, WebhookSecret string
+	Build                  client.Version
+	Log                    *slog.Logger
+	// Ready is told the addresses once the controller serves; may be nil.
+	Ready func(Addresses)
+}
+
+// Addresses are where a controller serves.
+type Addresses struct {
+	URL  string
+	Beat string
+	// CA is the path of the certificate that people's clients trust; Token that
+	// of the administrator's token.
+	CA, Token string
+}
+
+// wallClock is the machine's clock.
+type wallClock struct{}
+
+// Now implements Clock.
+func (wallClock) Now() time.Time { return time.Now() }
+
+// Controller is one running controller with all its parts. It is the one place
+// where adapters are named.
+type Controller struct {
+	opt       Options
+	clock     Clock
+	log       *slog.Logger
+	store     store.Store
+	state     *State
+	journal   *Journal
+	reign     *Reigning
+	chronicle *Chronicle
+	secrets   *Secrets
+	authority *enrol.Authority
+	hub       *onprem.Hub
+	receiver  *beat.Receiver
+	collector *Collector
+	loops     *Loops
+	backend   *Backend
+	listener  net.Listener
+	// sick is why the store takes no writes, or empty; asked every healthEvery,
+	// because each decision reads it.
+	sick atomic.Pointer[string]
+}
+
+// Run opens the store, takes the term, and serves until ctx ends.
+func Run(ctx context.Context, opt Options) error {
+	c := &Controller{opt: opt, clock: wallClock{}, log: opt.Log}
+	defer c.close()
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"open the store", c.openStore},
+		{"take the term", c.takeTerm},
+		{"read the journal", c.openChronicle},
+		{"open the listeners", c.listen},
+		{"open the host provider", c.openHosts},
+		{"wire the loops", c.wire},
+	} {
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return c.serve(ctx)
+}
+
+func (c *Controller) openStore(ctx context.Context) error {
+	var err error
+	c.store, err = etcd.Open(ctx, etcd.Options{Dir: filepath.Join(c.opt.Dir, "store"), Endpoints: c.opt.Endpoints, Logger: c.log})
+	if err != nil {
+		return err
+	}
+	c.state = NewState()
+	c.journal = NewJournal(c.state, c.store)
+	return c.state.Load(ctx, c.store)
+}
+
+func (c *Controller) takeTerm(ctx context.Context) error {
+	c.reign = NewReigning(c.journal, c.clock, c.opt.Name, c.opt.Lease)
+	// The lock on an embedded store's directory dies with its process: whoever
+	// opened it knows that the controller before is dead.
+	if wait := c.reign.WaitFor(len(c.opt.Endpoints) == 0); wait > 0 {
+		c.log.Info("waiting for the lease of the controller before", "for", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := c.state.Load(ctx, c.store); err != nil {
+			return err
+		}
+	}
+	return c.reign.Begin(ctx)
+}
+
+func (c *Controller) openChronicle(ctx context.Context) error {
+	dir := filepath.Join(c.opt.Dir, "audit")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	var err error
+	c.chronicle, err = NewChronicle(ctx, c.store, c.state, dir)
+	if err == nil {
+		c.journal.Listen(c.chronicle.Add)
+	}
+	return err
+}
+
+func (c *Controller) listen(ctx context.Context) error {
+	c.secrets = &Secrets{Journal: c.journal, Clock: c.clock}
+	var err error
+	if c.authority, err = enrol.OpenAuthority(ctx, c.secrets, c.clock.Now); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	c.listener, err = lc.Listen(ctx, "tcp", c.opt.Listen)
+	return err
+}
+
+// advertised is the address by which others reach a listener.
+func (c *Controller) advertised(listening string) string {
+	host, port, err := net.SplitHostPort(listening)
+	if err != nil {
+		return listening
+	}
+	if c.opt.Advertise != "" {
+		host = c.opt.Advertise
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func (c *Controller) openHosts(ctx context.Context) error {
+	// Joining agents are told the address of beats, so a free port must be known
+	// before the receiver opens it.
+	listen, err := freePort(c.opt.BeatListen)
+	if err != nil {
+		return err
+	}
+	c.hub, err = onprem.New(ctx, onprem.Options{
+		Authority: c.authority, Vault: c.secrets, Registry: c.secrets, BeatAddr: c.advertised(listen),
+		Contact: c.opt.Contact, Margin: beatMargin, DriftPPM: beatDriftPPM, AssumeLease: c.opt.BeatLease,
+		Now: c.clock.Now, Clock: beat.BootClock(), Log: c.log,
+	})
+	if err != nil {
+		return err
+	}
+	c.receiver, err = beat.Listen(beat.ReceiverConfig{Addr: listen, Clock: beat.BootClock()}, c.hub.Beats())
+	return err
+}
+
+// freePort replaces port 0 by one that is free now.
+func freePort(addr string) (string, error) {
+	if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
+		return addr, err
+	}
+	conn, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.LocalAddr().String(), nil
+}
+
+// Bounds of the agents' leases: see beat.HolderDeadline.
+const (
+	beatMargin   = 100 * time.Millisecond
+	beatDriftPPM = 10000
+)
+
+// grant tells the beat table what acks may promise: never beyond our own lease.
+func (c *Controller) grant() {
+	a := c.reign.Authority()
+	left := a.Until.Sub(c.clock.Now())
+	c.hub.Beats().SetGrant(beat.Grant{Term: a.Term, Lease: c.opt.BeatLease, NotAfter: beat.BootClock()() + int64(left)})
+}
+
+// wire is the one table of parts.
+func (c *Controller) wire(ctx context.Context) error {
+	providers := map[string]provider.Provider{
+		onprem.Name: provider.WithAuthority(c.hub, c.reign.Allowed),
+	}
+	traits := map[string]fleet.Traits{}
+	for name, p := range providers {
+		traits[name] = p.Traits()
+	}
+	c.collector = NewCollector(c.clock.Now(), c.opt.Contact)
+	viewer := &Viewer{State: c.state, Collector: c.collector, Traits: traits, Authority: c.reign.Authority, Trouble: c.trouble}
+	healer := &Healer{Journal: c.journal, Viewer: viewer, Collector: c.collector, Providers: providers, Clock: c.clock, Log: c.log}
+	c.loops = &Loops{
+		Healer: healer, Collector: c.collector, State: c.state, Reigning: c.reign, Deadlines: NewDeadlines(),
+		Providers: providers, Clock: c.clock, Pace: c.opt.Pace, Log: c.log, Renewed: c.grant,
+	}
+	c.backend = &Backend{
+		Journal: c.journal, State: c.state, Healer: healer, Viewer: viewer, Collector: c.collector, Chronicle: c.chronicle,
+		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine,
+		Enrolment: &Enrolment{Authority: c.authority, Vault: c.secrets, Forget: c.hub.Forget, URL: "https://" + c.advertised(c.listener.Addr().String())},
+	}
+	c.tellProviders()
+	c.grant()
+	c.askStore(ctx)
+	return nil
+}
+
+// tellProviders hands the documents to the providers that need them.
+func (c *Controller) tellProviders() {
+	c.hub.SetSites(c.state.Sites())
+	c.hub.SetServers(c.state.Servers())
+}
+
+// trouble is why the store takes no writes, for the authority gate.
+func (c *Controller) trouble() string {
+	if why := c.sick.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+func (c *Controller) askStore(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	why := ""
+	if err := c.store.Health(ctx); err != nil {
+		why = err.Error()
+	}
+	c.sick.Store(&why)
+}
+
+func (c *Controller) serve(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	people, err := OpenPeople(filepath.Join(c.opt.Dir, "people"))
+	if err != nil {
+		return err
+	}
+	ca := filepath.Join(c.opt.Dir, "ca.pem")
+	if err := os.WriteFile(ca, certPEM(c.authority.Cert()), 0o644); err != nil { //nolint:gosec // a certificate is public
+		return err
+	}
+	server := &http.Server{
+		Handler: c.handler(people), TLSConfig: c.authority.ServerTLS(sans(c.opt.Advertise, c.listener.Addr())),
+		ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	failed := make(chan error, 3)
+	go func() {
+		err := server.Serve(tls.NewListener(c.listener, tlsFor(server)))
+		if !errors.Is(err, http.ErrServerClosed) {
+			stop(err)
+		}
+		failed <- nil
+	}()
+	go func() { failed <- c.receiver.Run(ctx) }()
+	go func() { failed <- c.schedule(ctx) }()
+	if c.opt.Ready != nil {
+		c.opt.Ready(Addresses{URL: c.backend.Enrolment.URL, Beat: c.receiver.Addr().String(), CA: ca, Token: people.Admin()})
+	}
+	err = c.loops.Run(ctx)
+	stop(err)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = server.Shutdown(closing)
+	_ = server.Close()
+	for range 3 {
+		<-failed
+	}
+	if releaseErr := c.reign.Release(closing); releaseErr != nil && err == nil {
+		c.log.Warn("cannot release the lease", "err", releaseErr)
+	}
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+func tlsFor(s *http.Server) *tls.Config {
+	cfg := s.TLSConfig.Clone()
+	// Plain HTTP/1.1: a black-holed long poll must be seen on its own connection.
+	cfg.NextProtos = []string{"http/1.1"}
+	return cfg
+}
+
+func (c *Controller) handler(people *People) http.Handler {
+	return api.New(api.Options{
+		Backend: c.backend, Auth: people, Log: c.log,
+		Mount: func(mux *http.ServeMux) {
+			mux.Handle("/agent/", c.hub.Handler())
+			c.mountHealth(mux)
+		},
+	})
+}
+
+// checkpointEvery is how often the heads of the audit chains are joined and long
+// chains are closed into segments.
+const checkpointEvery = 10 * time.Minute
+
+// healthEvery is how often the store is asked whether it takes writes.
+const healthEvery = 500 * time.Millisecond
+
+// schedule does what is due by the clock alone.
+func (c *Controller) schedule(ctx context.Context) error {
+	tick := time.NewTicker(checkpointEvery)
+	defer tick.Stop()
+	health := time.NewTicker(healthEvery)
+	defer health.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-health.C:
+			c.askStore(ctx)
+			continue
+		case <-tick.C:
+		}
+		if err := errors.Join(c.chronicle.Checkpoint(ctx, c.clock.Now()), c.chronicle.Compact(ctx)); err != nil {
+			c.log.Warn("cannot keep the audit record", "err", err)
+		}
+	}
+}
+
+func (c *Controller) close() {
+	if c.receiver != nil {
+		_ = c.receiver.Close()
+	}
+	if c.listener != nil {
+		_ = c.listener.Close()
+	}
+	if c.store != nil {
+		if err := c.store.Close(); err != nil {
+			c.log.Warn("cannot close the store", "err", err)
+		}
+	}
+}
