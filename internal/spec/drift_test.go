@@ -122,7 +122,7 @@ func TestDefaultsAndExamplesAreValid(t *testing.T) {
 				}
 				errs := &collector{}
 				r := &reader{src: newSource("table", value), errs: errs}
-				for _, n := range r.yaml() {
+				for n := range r.yaml() {
 					c := &checker{src: r.src, errs: errs, marks: marks{}, root: shapeOf(k)}
 					c.value(nil, n, f.shape, path)
 				}

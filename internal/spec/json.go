@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"unicode/utf8"
 
@@ -19,40 +20,42 @@ type jsonReader struct {
 	// at, line and col follow the text; tokens only ever move forward.
 	at        int
 	line, col int
+	// begin is where the document begins, parts counts its values.
+	begin, parts int
 }
 
-var errTooDeep = errors.New("too deep")
+var (
+	errTooDeep  = errors.New("too deep")
+	errTooLarge = errors.New("too large")
+)
 
-// json returns the root nodes of all documents up to the first fault.
-func (r *reader) json() []*yaml.Node {
-	j := &jsonReader{reader: r, dec: json.NewDecoder(strings.NewReader(r.src.text)), line: 1, col: 1}
-	j.dec.UseNumber()
-	var roots []*yaml.Node
-	for {
-		begin := j.at
-		n, err := j.value(0)
-		if errors.Is(err, io.EOF) && n == nil {
-			return roots
+// json yields the root nodes of all documents up to the first fault.
+func (r *reader) json() iter.Seq[*yaml.Node] {
+	return func(yield func(*yaml.Node) bool) {
+		j := &jsonReader{reader: r, dec: json.NewDecoder(strings.NewReader(r.src.text)), line: 1, col: 1}
+		j.dec.UseNumber()
+		for {
+			j.begin, j.parts = j.at, 0
+			n, err := j.value(0)
+			if errors.Is(err, io.EOF) && n == nil {
+				return
+			}
+			if err != nil {
+				j.syntax(err)
+				return
+			}
+			if !yield(n) {
+				return
+			}
 		}
-		if err == nil {
-			err = j.bounds(begin, n)
-		}
-		if err != nil {
-			j.syntax(err)
-			return roots
-		}
-		roots = append(roots, n)
 	}
-}
-
-func (j *jsonReader) bounds(begin int, n *yaml.Node) error {
-	if size := int(j.dec.InputOffset()) - begin; size > maxDocument {
-		return fmt.Errorf("the document that begins in line %d has %d bytes, at most %d are allowed", n.Line, size, maxDocument)
-	}
-	return nil
 }
 
 func (j *jsonReader) syntax(err error) {
+	if errors.Is(err, errTooLarge) {
+		j.fault(mark{j.line, j.col, 1}, fmt.Sprintf("the document has more than %d bytes or %d parts", maxDocument, maxParts), largeWhy, "write one document per server")
+		return
+	}
 	if errors.Is(err, errTooDeep) {
 		j.fault(mark{j.line, j.col, 1}, fmt.Sprintf("nested deeper than %d levels", maxDepth), "no field of ours is so deep; such files exist only to exhaust memory", "remove the extra levels")
 		return
@@ -94,6 +97,9 @@ func (j *jsonReader) value(depth int) (*yaml.Node, error) {
 		return nil, errTooDeep
 	}
 	j.start()
+	if j.parts++; j.parts > maxParts || j.at-j.begin > maxDocument {
+		return nil, errTooLarge
+	}
 	n := &yaml.Node{Kind: yaml.ScalarNode, Line: j.line, Column: j.col}
 	tok, err := j.dec.Token()
 	if err != nil {

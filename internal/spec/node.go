@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"iter"
 	"regexp"
 	"strconv"
 	"strings"
@@ -20,31 +21,41 @@ func (r *reader) fault(m mark, message, why, fix string) {
 	r.errs.add(r.src.problem(m, "", message, why, fix))
 }
 
-// yaml returns the root nodes of all documents that could be read.
-func (r *reader) yaml() []*yaml.Node {
-	var roots []*yaml.Node
-	for _, c := range split(r.src.text) {
-		first := mark{line: c.before + 1, col: 1, width: 1}
-		if why := tooLarge(c.text); why != "" {
-			r.fault(first, why, "a document describes one server, site or policy", "write one document per server, apart by lines of ---")
-			continue
-		}
-		var n yaml.Node
-		if err := yaml.Unmarshal([]byte(c.text), &n); err != nil {
-			r.syntax(c, err)
-			continue
-		}
-		if n.Kind != yaml.DocumentNode || len(n.Content) != 1 {
-			continue
-		}
-		root := n.Content[0]
-		shift(root, c.before)
-		if r.plain(root, 0) {
-			roots = append(roots, root)
+// yaml yields the root nodes of all documents that can be read, one at a time,
+// so that a file of many thousand servers is never held as nodes at once.
+func (r *reader) yaml() iter.Seq[*yaml.Node] {
+	return func(yield func(*yaml.Node) bool) {
+		for _, c := range split(r.src.text) {
+			if root := r.document(c); root != nil && !yield(root) {
+				return
+			}
 		}
 	}
-	return roots
 }
+
+// document returns the root node of a chunk, or nil.
+func (r *reader) document(c chunk) *yaml.Node {
+	if why := tooLarge(c.text); why != "" {
+		r.fault(mark{line: c.before + 1, col: 1, width: 1}, why, largeWhy, "write one document per server, apart by lines of ---")
+		return nil
+	}
+	var n yaml.Node
+	if err := yaml.Unmarshal([]byte(c.text), &n); err != nil {
+		r.syntax(c, err)
+		return nil
+	}
+	if n.Kind != yaml.DocumentNode || len(n.Content) != 1 {
+		return nil
+	}
+	root := n.Content[0]
+	shift(root, c.before)
+	if !r.plain(root, 0) {
+		return nil
+	}
+	return root
+}
+
+const largeWhy = "a document describes one server, site or policy"
 
 func shift(n *yaml.Node, lines int) {
 	n.Line += lines

@@ -35,24 +35,22 @@ func parseFile(f File, errs *collector) []Doc {
 	}
 	r := &reader{src: src, errs: errs}
 	before := len(errs.found)
-	var roots []*yaml.Node
+	roots := r.yaml()
 	if isJSON(f) {
 		roots = r.json()
-	} else {
-		roots = r.yaml()
 	}
-	if len(roots) == 0 && len(errs.found) == before {
-		errs.add(src.problem(mark{line: 1, col: 1, width: 1}, "", "no document found",
-			"an empty file would look applied and change nothing", "add a document, or leave the file out"))
-	}
-	docs := make([]Doc, 0, len(roots))
-	for _, root := range roots {
+	var docs []Doc
+	for root := range roots {
 		if errs.full(f.Name) {
 			break
 		}
 		if d, ok := parseDoc(src, root, errs); ok {
 			docs = append(docs, d)
 		}
+	}
+	if len(docs) == 0 && len(errs.found) == before {
+		errs.add(src.problem(mark{line: 1, col: 1, width: 1}, "", "no document found",
+			"an empty file would look applied and change nothing", "add a document, or leave the file out"))
 	}
 	return docs
 }

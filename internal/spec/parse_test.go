@@ -144,7 +144,7 @@ func TestUnshowableInputIsRefused(t *testing.T) {
 		"only comments":   {[]byte("# nothing\n---\n# here\n"), `a.yaml:1:1: no document found`},
 		"too large":       {bytes.Repeat([]byte("# 56789\n"), 1<<19), `a.yaml:1:1: no document found`},
 		"too long":        {server("  provider: " + strings.Repeat("x", maxDocument)), `a.yaml:1:1: the document has 4194401 bytes, at most 4194304 are allowed`},
-		"too many parts":  {server("  provider: [" + strings.Repeat("a,", maxParts) + "]\n"), `the document has more than 500000 parts`},
+		"too many parts":  {server("  provider: [" + strings.Repeat("a,", maxParts) + "]\n"), `the document has more than 250000 parts`},
 		"too deep":        {server("  provider: " + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "\n"), `nested deeper than 64 levels`},
 		"far too deep":    {server("  provider: " + strings.Repeat("[", 200_000)), `exceeded max depth`},
 		"deep JSON":       {[]byte(`{"apiVersion":` + strings.Repeat("[", 300_000)), `nested deeper than 64 levels`},

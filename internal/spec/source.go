@@ -14,7 +14,7 @@ import (
 // controller can spare; no honest document comes near them.
 const (
 	maxDocument = 4 << 20 // bytes of one document
-	maxParts    = 500_000 // separators of one document, a bound on its values
+	maxParts    = 250_000 // values of one document, or separators before it is read
 	maxDepth    = 64      // levels of nesting
 )
 
