@@ -30,7 +30,8 @@ func clock() time.Time { return at }
 // TestTranscripts plays each testdata/*.txtar against an engine of its own.
 //
 // relight ARGS runs the command line; "< FILE" at the end is its input. code N
-// checks the exit code of the last run. Setting TTY puts a person there.
+// checks the exit code of the last run. Setting TTY puts a person there, setting
+// SPEC has files checked by package spec.
 func TestTranscripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata",
@@ -73,12 +74,15 @@ func setup(env *testscript.Env) error {
 
 func deps(in io.Reader, out, errs io.Writer, env func(string) string) cli.Deps {
 	tty := env("TTY") != ""
-	return cli.Deps{
+	d := cli.Deps{
 		In: in, Out: out, Err: errs, InTerminal: tty, OutTerminal: tty, Env: env, Now: clock,
-		Version:   client.Version{Version: "v0.0.0-test", API: client.APIVersion},
-		Documents: documents,
-		Schema:    func() (json.RawMessage, error) { return json.RawMessage(`{"type":"object"}`), nil },
+		Version: client.Version{Version: "v0.0.0-test", API: client.APIVersion},
 	}
+	if env("SPEC") == "" {
+		d.Documents = documents
+		d.Schema = func() (json.RawMessage, error) { return json.RawMessage(`{"type":"object"}`), nil }
+	}
+	return d
 }
 
 // documents reads YAML without checking it: what files may say is not this

@@ -3,6 +3,8 @@ package cli
 import (
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"relight/internal/api/client"
 )
 
@@ -78,4 +80,18 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	return client.New(cfg)
+}
+
+// Connect returns the client of the engine that cmd's flags, env and the
+// client.json name. It is for commands of other packages below the root command.
+func Connect(cmd *cobra.Command, env func(string) string) (*client.Client, error) {
+	a := &app{Deps: Deps{Env: env}}
+	for name, to := range map[string]*string{
+		"context": &a.flags.context, "server": &a.flags.server, "token-file": &a.flags.tokenFile, "ca": &a.flags.ca,
+	} {
+		if f := cmd.Root().PersistentFlags().Lookup(name); f != nil {
+			*to = f.Value.String()
+		}
+	}
+	return a.client()
 }

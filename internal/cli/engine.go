@@ -69,7 +69,7 @@ checks. It needs no engine.`,
 		Example: "  relight schema > relight.schema.json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			raw, err := a.Schema()
+			raw, err := a.schema()
 			if err != nil {
 				return err
 			}

@@ -30,7 +30,7 @@ func (a *app) load(cmd *cobra.Command, paths []string) ([]client.Document, error
 	if len(files) == 0 {
 		return nil, client.NewProblem(client.CodeInvalidDocument, "no .yaml, .yml or .json file in %s", strings.Join(paths, ", "))
 	}
-	docs, err := a.Documents(files)
+	docs, err := a.parse(files)
 	if err != nil {
 		return nil, err
 	}

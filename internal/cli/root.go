@@ -34,9 +34,9 @@ type Deps struct {
 	Now func() time.Time
 	// Version is this program's own.
 	Version client.Version
-	// Documents reads files of documents and says what is wrong in them.
+	// Documents reads files of documents; nil means package spec.
 	Documents func(files []SourceFile) ([]client.Document, error)
-	// Schema returns the JSON Schema of documents.
+	// Schema returns the JSON Schema of documents; nil means package spec.
 	Schema func() (json.RawMessage, error)
 	// Extra are commands of other packages, such as dev, demo and controller.
 	Extra []*cobra.Command

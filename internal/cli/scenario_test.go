@@ -16,6 +16,7 @@ import (
 // scenario is the fleet of the transcripts: lic-01 is down on host-2 and held by
 // a maintenance window, db-07 waits for an approval, web-01 is healthy.
 func scenario(b *apitest.Backend) {
+	b.Emit(event.Event{Kind: event.VerdictChanged, At: at.Add(-12 * time.Second), Server: "lic-01", By: "relight", Message: "lic-01 is down"})
 	for _, d := range []struct{ name, tier, spec string }{
 		{"lic-01", "licence", `{"mode":"auto","priority":5}`},
 		{"db-07", "db", `{"mode":"ask"}`},
@@ -116,5 +117,4 @@ func others(b *apitest.Backend) {
 		{Name: "witness", State: client.DoctorWarn, Detail: "the loss of host-1 needs a person", Next: "relight host token witness"},
 	}}
 	b.Audit = client.AuditReport{OK: true, At: at, Shards: []client.AuditShard{{Shard: 0, Entries: 812, Head: "9f2c", OK: true}}}
-	b.Emit(event.Event{Kind: event.VerdictChanged, At: at.Add(-12 * time.Second), Server: "lic-01", By: "relight", Message: "lic-01 is down"})
 }
