@@ -184,12 +184,12 @@ func (k *keeper) stop(grace time.Duration, hungUp <-chan struct{}) error {
 // terminate asks the application's process group to end. It signals the members
 // one by one: the group's number may belong to a stranger when it is empty.
 func (k *keeper) terminate() {
-	all, err := proc.List()
+	all, err := proc.Below(os.Getpid())
 	if err != nil {
 		k.log.Error("terminate", "err", err)
 		return
 	}
-	for _, p := range proc.Descendants(all, os.Getpid()) {
+	for _, p := range all {
 		if p.Group == k.st.App.PID {
 			k.signal(p, unix.SIGTERM)
 		}
@@ -211,12 +211,12 @@ func (k *keeper) killRest() {
 	if !k.killing {
 		return
 	}
-	all, err := proc.List()
+	all, err := proc.Below(os.Getpid())
 	if err != nil {
 		k.log.Error("kill", "err", err)
 		return
 	}
-	for _, p := range proc.Descendants(all, os.Getpid()) {
+	for _, p := range all {
 		k.signal(p, unix.SIGKILL)
 	}
 }

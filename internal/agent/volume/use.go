@@ -63,6 +63,15 @@ func usesOf(pid int, prefix string) (holds, writes bool) {
 	if err != nil {
 		return false, false
 	}
+	if len(fds) == 0 { // its first thread has ended; the others show the same
+		threads, _ := filepath.Glob(filepath.Join(proc, "task", "*"))
+		for _, t := range threads {
+			if fds, err = os.ReadDir(filepath.Join(t, "fd")); err == nil && len(fds) > 0 {
+				proc = t
+				break
+			}
+		}
+	}
 	for _, fd := range fds {
 		target, err := os.Readlink(filepath.Join(proc, "fd", fd.Name()))
 		if err != nil || !strings.HasPrefix(target, prefix) {

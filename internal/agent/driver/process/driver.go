@@ -27,7 +27,8 @@ type Options struct {
 	Dir string
 	// Claims is the directory of address claims, shared by all agents of the host.
 	Claims string
-	// Exec is the command that runs keeper.Main; "--dir" and a directory follow.
+	// Exec is the command that runs keeper.Main, by its path; "--dir" and a
+	// directory follow.
 	Exec []string
 	// Env is the environment of keepers and, through them, of applications.
 	Env    []string
@@ -72,6 +73,14 @@ func New(o Options) (*Driver, error) {
 		return nil, err
 	}
 	o.Dir = dir
+	// Keepers start in another directory, where a relative path leads elsewhere.
+	o.Exec = slices.Clone(o.Exec)
+	if len(o.Exec) == 0 {
+		return nil, errors.New("process driver: no command for keepers")
+	}
+	if o.Exec[0], err = filepath.Abs(o.Exec[0]); err != nil {
+		return nil, fmt.Errorf("process driver: %w", err)
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,13 @@ import (
 	"relight/internal/agent/volume"
 	"relight/internal/core/fleet"
 )
+
+// headless's first thread must be the one that main runs on.
+func init() {
+	if os.Getenv("TEST_APP") == "headless" {
+		runtime.LockOSThread()
+	}
+}
 
 // The test binary is also the keeper and the application.
 func TestMain(m *testing.M) {
@@ -65,6 +73,9 @@ func app(role string) {
 		if err := cmd.Start(); err != nil {
 			panic(err)
 		}
+	case "headless": // its first thread ends, the others go on
+		go app("serve")
+		_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
 	case "serve":
 		f, err := os.OpenFile(os.Getenv("TEST_FIFO"), os.O_WRONLY, 0)
 		if err != nil {
@@ -74,6 +85,15 @@ func app(role string) {
 		_ = f.Close()
 		select {}
 	}
+}
+
+// self is the test binary, also for a process that works elsewhere.
+func self() string {
+	path, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	return path
 }
 
 // host is one agent's driver with a volume, for one test.
@@ -94,7 +114,7 @@ func newHost(t *testing.T) *host {
 	h.opt = Options{
 		// Longer than a socket's address can be.
 		Dir:    filepath.Join(t.TempDir(), strings.Repeat("long", 30)),
-		Claims: t.TempDir(), Exec: []string{os.Args[0]},
+		Claims: t.TempDir(), Exec: []string{self()},
 		Env: []string{"TEST_KEEPER=1", "PATH=/usr/bin:/bin"},
 	}
 	h.open()
@@ -118,11 +138,15 @@ func (h *host) open() {
 func (h *host) clean() {
 	for _, in := range h.d.Instances() {
 		r := Ref{in.Server, in.Epoch, math.MaxUint64}
+		k, err := keeper.ReadState(h.d.dirOf(r.key()))
 		if _, err := h.d.Stop(context.Background(), r, 0); err != nil {
 			h.t.Errorf("clean: %v", err)
 		}
 		if _, err := h.d.Retire(context.Background(), r); err != nil {
 			h.t.Errorf("clean: %v", err)
+		}
+		if err == nil { // the goroutine that waits for it must be gone, too
+			_ = waitAny([]proc.Process{k.Keeper}, h.d.closing[0])
 		}
 	}
 	h.d.Close()
@@ -138,7 +162,7 @@ func ref(epoch fleet.Epoch) Ref { return Ref{"db-1", epoch, 1} }
 
 func (h *host) launchOrder(role string) keeper.Launch {
 	return keeper.Launch{
-		Command: []string{os.Args[0]}, Env: []string{"TEST_APP=" + role, "TEST_FIFO=" + h.fifo},
+		Command: []string{self()}, Env: []string{"TEST_APP=" + role, "TEST_FIFO=" + h.fifo},
 		BeatSocket: "/beat",
 	}
 }

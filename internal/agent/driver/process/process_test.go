@@ -88,7 +88,7 @@ func TestGraceIsGivenAndShortened(t *testing.T) {
 	if got := h.served(); got != pid { // it was asked to end, and refuses
 		t.Fatalf("process %d answers for %d", got, pid)
 	}
-	in, err := h.d.Stop(h.ctx(), ref(1), 0)
+	in, err := h.d.Stop(h.ctx(), ref(1), time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,6 +116,43 @@ func TestDaemonsCount(t *testing.T) {
 			h.wantFinal(in)
 			h.wantGone(pid)
 		})
+	}
+}
+
+// Processes that start their successor and leave outrun one look at /proc.
+func TestStopCatchesARelay(t *testing.T) {
+	h := newHost(t)
+	h.attach(1)
+	l := h.launchOrder("")
+	l.Env = append(l.Env, `RUN=setsid sh -c "$RUN" &`)
+	l.Command = []string{"sh", "-c", `echo "$$ db-1 /beat" > "$TEST_FIFO"; for i in 1 2 3; do eval "$RUN"; done`}
+	if _, err := h.d.Launch(h.ctx(), ref(1), l); err != nil {
+		t.Fatal(err)
+	}
+	h.served()
+	h.await(1, func(in Instance) bool { return in.Exit != nil })
+	in, err := h.d.Stop(h.ctx(), ref(1), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.wantFinal(in)
+}
+
+// A process whose first thread has ended looks like a zombie and is none.
+func TestHeadlessProcessCounts(t *testing.T) {
+	h := newHost(t)
+	pid := h.run(1, "headless")
+	if in, err := h.d.Stop(h.ctx(), ref(1), 0); err != nil {
+		t.Fatal(err)
+	} else {
+		h.wantFinal(in)
+	}
+	h.wantGone(pid)
+	pid = h.run(2, "headless")
+	kill(t, h.keeperPID(2), syscall.SIGKILL)
+	in := h.await(2, func(in Instance) bool { return in.State == KeeperLost && len(in.Processes) > 0 })
+	if !slices.Equal(in.Processes, []int{pid}) || !in.LocksHeld {
+		t.Fatalf("instance is %+v, application %d", in, pid)
 	}
 }
 
@@ -397,7 +434,7 @@ func TestStopEndsWithItsContext(t *testing.T) {
 func BenchmarkAttachAndLaunch(b *testing.B) {
 	d, err := New(Options{
 		Dir: b.TempDir(), Claims: b.TempDir(),
-		Exec: []string{os.Args[0]}, Env: []string{"TEST_KEEPER=1", "PATH=/usr/bin:/bin"},
+		Exec: []string{self()}, Env: []string{"TEST_KEEPER=1", "PATH=/usr/bin:/bin"},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -23,7 +23,7 @@ type Process struct {
 	Group   int    `json:"group,omitempty"`
 	Session int    `json:"session,omitempty"`
 	Start   uint64 `json:"start"` // clock ticks after boot
-	Dead    bool   `json:"-"`     // a zombie: it can do nothing more
+	Dead    bool   `json:"-"`     // a zombie without living threads: it can do nothing more
 }
 
 // ErrGone means that the process does not exist any more.
@@ -41,20 +41,24 @@ func Look(pid int) (Process, error) {
 	return parse(pid, b)
 }
 
-// parse reads "pid (name) state ppid pgrp session ... starttime(22) ...". The
-// name may hold spaces and parentheses.
+// parse reads "pid (name) state ppid pgrp session ... num_threads(20) ...
+// starttime(22) ...". The name may hold spaces and parentheses. A process whose
+// first thread has ended shows as a zombie, though its other threads go on.
 func parse(pid int, stat []byte) (Process, error) {
 	_, rest, ok := cutLast(stat, ')')
 	f := strings.Fields(string(rest))
 	if !ok || len(f) < 20 {
 		return Process{}, fmt.Errorf("process %d: stat of %d fields is not understood", pid, len(f))
 	}
-	p := Process{PID: pid, Dead: f[0] == "Z" || f[0] == "X"}
-	var errs [4]error
+	p := Process{PID: pid}
+	var errs [5]error
 	p.Parent, errs[0] = strconv.Atoi(f[1])
 	p.Group, errs[1] = strconv.Atoi(f[2])
 	p.Session, errs[2] = strconv.Atoi(f[3])
 	p.Start, errs[3] = strconv.ParseUint(f[19], 10, 64)
+	threads, err := strconv.Atoi(f[17])
+	errs[4] = err
+	p.Dead = (f[0] == "Z" || f[0] == "X") && threads <= 1
 	if err := errors.Join(errs[:]...); err != nil {
 		return Process{}, fmt.Errorf("process %d: %w", pid, err)
 	}
@@ -114,12 +118,54 @@ func Descendants(all []Process, root int) []Process {
 	return found
 }
 
+// Below returns the living descendants of root. It asks only for children where
+// the kernel tells them: a look at all of /proc takes so long that processes
+// which fork and leave can outrun it.
+func Below(root int) ([]Process, error) {
+	if _, err := os.Stat("/proc/thread-self/children"); err != nil {
+		all, err := List()
+		return Descendants(all, root), err
+	}
+	var found []Process
+	seen := map[int]bool{root: true}
+	for next := []int{root}; len(next) > 0; next = next[1:] {
+		for _, pid := range children(next[0]) {
+			if seen[pid] {
+				continue
+			}
+			seen[pid] = true
+			next = append(next, pid)
+			if p, err := Look(pid); err == nil && !p.Dead {
+				found = append(found, p)
+			}
+		}
+	}
+	return found, nil
+}
+
+func children(pid int) []int {
+	var pids []int
+	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "children"))
+	for _, f := range files {
+		b, _ := os.ReadFile(f) // a thread that ended has none; they went to another
+		for _, w := range strings.Fields(string(b)) {
+			if c, err := strconv.Atoi(w); err == nil {
+				pids = append(pids, c)
+			}
+		}
+	}
+	return pids
+}
+
 // Marked reports whether the process was started with all of the entries
 // ("NAME=value") in its environment. One that may not be read is not marked.
 func Marked(pid int, entries ...string) bool {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {
 		return false
+	}
+	if len(b) == 0 { // its first thread has ended, or it is none of ours
+		b = environOfThreads(pid)
 	}
 	env := strings.Split(string(b), "\x00")
 	for _, e := range entries {
@@ -128,6 +174,16 @@ func Marked(pid int, entries ...string) bool {
 		}
 	}
 	return true
+}
+
+func environOfThreads(pid int) []byte {
+	files, _ := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task", "*", "environ"))
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && len(b) > 0 {
+			return b
+		}
+	}
+	return nil
 }
 
 // Open returns a descriptor of exactly this process, not of a later one with its

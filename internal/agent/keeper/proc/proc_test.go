@@ -20,6 +20,18 @@ func TestParseNameWithParentheses(t *testing.T) {
 	}
 }
 
+func TestZombieWithThreadsIsNotDead(t *testing.T) {
+	for stat, dead := range map[string]bool{
+		"7 (a) Z 3 4 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0": true,
+		"7 (a) Z 3 4 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 2 0 4711 0 0": false,
+		"7 (a) T 3 4 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0": false,
+	} {
+		if p, err := parse(7, []byte(stat)); err != nil || p.Dead != dead {
+			t.Errorf("%s: %+v, %v", stat, p, err)
+		}
+	}
+}
+
 func TestDescendants(t *testing.T) {
 	all := []Process{
 		{PID: 2, Parent: 1}, {PID: 3, Parent: 2, Dead: true}, {PID: 4, Parent: 3},
@@ -63,6 +75,10 @@ func TestSignalHitsOnlyTheSameProcess(t *testing.T) {
 	}
 	if fd, err := Open(stranger); !errors.Is(err, ErrGone) {
 		t.Fatalf("opened a stranger: %d, %v", fd, err)
+	}
+	below, err := Below(os.Getpid())
+	if err != nil || !slices.Contains(below, must(Look(p.PID))) {
+		t.Fatalf("the process is not below: %v, %v", below, err)
 	}
 	all, err := List()
 	if err != nil || !slices.Contains(all, must(Look(p.PID))) {
