@@ -30,10 +30,16 @@ func run() int {
 		In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
 		InTerminal: cli.IsTerminal(os.Stdin), OutTerminal: cli.IsTerminal(os.Stdout),
 		Env: os.Getenv, Now: time.Now,
-		Version: client.Version{Version: version, Commit: commit, Go: runtime.Version(), API: client.APIVersion},
+		Version: build(),
 		Extra:   parts(),
 	}, os.Args[1:]))
 }
 
 // parts are the commands that run parts of the engine in this process.
-func parts() []*cobra.Command { return nil }
+func parts() []*cobra.Command {
+	return []*cobra.Command{controllerCommand(build()), keeperCommand()}
+}
+
+func build() client.Version {
+	return client.Version{Version: version, Commit: commit, Go: runtime.Version(), API: client.APIVersion}
+}
