@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/protobuf/proto"
 
@@ -233,29 +234,19 @@ func TestFlippedBitAfterCrashNeverLies(t *testing.T) {
 	}
 }
 
-// contents returns all that etcd would read from the bucket "key".
+// contents returns all that etcd would read from the bucket "key", by bbolt's own
+// reader: the check must agree with that one, not with itself.
 func contents(t *testing.T, path string) map[string]string {
 	t.Helper()
-	file, err := os.Open(path)
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := openBolt(t.Context(), file, info.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer db.Close()
 	found := map[string]string{}
-	err = b.buckets(func(name string, walk func(func(element) error) error) error {
-		if name != "key" {
-			return nil
-		}
-		return walk(func(e element) error {
-			found[string(e.key)] = string(e.value)
+	err = db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("key")).ForEach(func(k, v []byte) error {
+			found[string(k)] = string(v)
 			return nil
 		})
 	})
@@ -428,5 +419,19 @@ func TestCrashLosesNothing(t *testing.T) {
 	writeSparse(t, filepath.Join(crashed, "member/snap/db"), db)
 	if mustNotLie(t, crashed, "after a crash", want) {
 		t.Error("the directory after a crash was refused")
+	}
+
+	// Only later records of the log can vouch for what the database lacks.
+	damaged := copyDir(t, crashed)
+	_, wal := memberFiles(t, damaged)
+	data, err := os.ReadFile(wal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offsets := recordOffsets(data)
+	clear(data[offsets[len(offsets)*3/4]:][:8])
+	writeSparse(t, wal, data)
+	if !mustNotLie(t, damaged, "log cut after a crash", want) {
+		t.Error("a log that forgets committed entries was accepted")
 	}
 }
