@@ -221,6 +221,7 @@ func (m *Report) check() error {
 
 func (c *checker) instance(i Instance) {
 	c.server(i.Server)
+	c.answer(i.Alive)
 	c.text("detail", i.Detail, MaxText)
 	switch i.State {
 	case fleet.InstancePending, fleet.InstanceRunning, fleet.InstanceStopping, fleet.InstanceStopped,

@@ -43,6 +43,8 @@ type Work struct {
 	Watch uint64 `json:"watch,omitempty"`
 	// Controller is the incarnation of the controller that made that watch.
 	Controller string `json:"controller,omitempty"`
+	// Look is the highest look that the agent was asked for.
+	Look uint64 `json:"look,omitempty"`
 }
 
 // WorkReply is what an agent is to do.
@@ -130,8 +132,10 @@ type Instance struct {
 	Epoch    fleet.Epoch         `json:"epoch"`
 	State    fleet.InstanceState `json:"state"`
 	SinceAgo fleet.Duration      `json:"sinceAgo"`
-	Units    int                 `json:"units,omitempty"`
-	Detail   string              `json:"detail,omitempty"`
+	// Alive is whether any process of it is seen. With the state reaped, no is the
+	// word of whoever waited for the last process.
+	Alive  fleet.Answer `json:"alive,omitempty"`
+	Detail string       `json:"detail,omitempty"`
 }
 
 // Volume is a volume that the host can reach.

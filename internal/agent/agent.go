@@ -1,0 +1,356 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relight/internal/agent/keeper/proc"
+	"relight/internal/agent/volume"
+	"relight/internal/beat"
+	"relight/internal/core/fleet"
+	"relight/internal/enrol"
+	"relight/internal/provider/onprem/link"
+)
+
+// Defaults of Options.
+const (
+	DefaultReportEvery = time.Second
+	DefaultBeatEvery   = 200 * time.Millisecond
+	// DefaultDriftPPM and DefaultMargin are the bounds of the lease.
+	DefaultDriftPPM = 500
+	DefaultMargin   = 100 * time.Millisecond
+
+	tidyPace = 5 * time.Second
+)
+
+// Options configure an Agent.
+type Options struct {
+	// Dir is the agent's own directory: identity, memory, beat sockets.
+	Dir string
+	// Name is the host's name.
+	Name string
+	// Controller is the base URL, such as "https://controller:7443".
+	Controller string
+	// Token is a join token; it is needed only until the host is enrolled.
+	Token string
+	// BeatAddr overrides where beats go, "host:port"; else it is what the
+	// controller said at enrolment.
+	BeatAddr string
+	// Units is how much the host can carry; 0 means that it does not count.
+	Units int
+	// StorageBeatDir is a directory on shared storage for the hosts' heartbeats;
+	// empty means none.
+	StorageBeatDir string
+	// PeerAddr is the UDP address on which peers are answered, "ip:port"; empty
+	// means that they are not, and then no peer's question is asked either.
+	PeerAddr string
+	Driver   Driver
+	// Inspect looks at a volume; volume.Inspect if nil.
+	Inspect func(dir string) (volume.State, error)
+	// Clock is the lease clock; beat.BootClock() if nil.
+	Clock       beat.Clock
+	Log         *slog.Logger
+	ReportEvery time.Duration
+	BeatEvery   time.Duration
+}
+
+// Agent is the host agent. Make it with New and use it by Run, once.
+type Agent struct {
+	opt    Options
+	run    string // drawn at each start
+	boot   string
+	memory *memory
+	board  *board
+	desk   *desk
+
+	// news wakes the reports; changes wakes the reconciling of lookers.
+	news, changes chan struct{}
+	// tasks are all goroutines of Run.
+	tasks   sync.WaitGroup
+	lookers map[string]*looker
+
+	id       *identity
+	channel  *channel
+	beats    atomic.Pointer[beat.Runner] // nil until the controller's beat address is known
+	keys     *peerKeys
+	peers    asker // nil without a peer address
+	peerSock *net.UDPConn
+
+	mu   sync.Mutex
+	seq  uint64
+	look uint64
+}
+
+// New opens the agent's directory. Nothing is sent before Run.
+func New(o Options) (*Agent, error) {
+	if err := enrol.CheckHost(o.Name); err != nil {
+		return nil, err
+	}
+	if o.Driver == nil {
+		return nil, errors.New("agent needs a driver")
+	}
+	if o.Inspect == nil {
+		o.Inspect = volume.Inspect
+	}
+	if o.Clock == nil {
+		o.Clock = beat.BootClock()
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.ReportEvery == 0 {
+		o.ReportEvery = DefaultReportEvery
+	}
+	if o.BeatEvery == 0 {
+		o.BeatEvery = DefaultBeatEvery
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "beat"), 0o700); err != nil {
+		return nil, fmt.Errorf("agent directory: %w", err)
+	}
+	a := &Agent{
+		opt: o, desk: newDesk(), lookers: map[string]*looker{},
+		news: make(chan struct{}, 1), changes: make(chan struct{}, 1),
+	}
+	var run [8]byte
+	if _, err := rand.Read(run[:]); err != nil {
+		return nil, fmt.Errorf("start agent: %w", err)
+	}
+	a.run = hex.EncodeToString(run[:])
+	a.boot, _ = proc.BootID() // it only tells people that the host was rebooted
+	a.board = newBoard(o.Clock, func() { a.tell() })
+	var err error
+	if a.memory, err = openMemory(o.Dir); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Term is the highest controller term that this host has obeyed.
+func (a *Agent) Term() fleet.Term { return a.memory.term() }
+
+// BeatSocket is where an instance's own heartbeats come in; drivers hand it down.
+func (a *Agent) BeatSocket(server string, epoch fleet.Epoch) string {
+	return a.beatSocket(server, epoch)
+}
+
+func shortName(server string, epoch fleet.Epoch) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s.%d", server, epoch))
+	return hex.EncodeToString(sum[:6])
+}
+
+// Run joins the controller if this host has not joined yet, and works until ctx
+// ends. Instances go on when it returns. It returns an error only if it cannot
+// begin: no token, a refusal, a damaged directory.
+func (a *Agent) Run(ctx context.Context) error {
+	id, err := openIdentity(ctx, a.opt)
+	if err != nil {
+		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
+	}
+	a.id = id
+	conf, err := id.tls()
+	if err != nil {
+		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
+	}
+	a.channel = newChannel(a.opt.Controller, conf)
+	defer a.channel.close()
+	if err := a.openPeers(); err != nil {
+		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
+	}
+	defer a.tasks.Wait()
+	a.start(ctx)
+	a.reconcile(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.opt.Driver.Changes():
+			a.nudgeVolumes()
+			a.tell()
+			a.reconcile(ctx)
+		case <-a.changes:
+			a.reconcile(ctx)
+		}
+	}
+}
+
+func (a *Agent) start(ctx context.Context) {
+	a.tasks.Go(func() { a.poll(ctx) })
+	a.tasks.Go(func() { a.reports(ctx) })
+	a.tasks.Go(func() { a.tidy(ctx) })
+	if a.opt.BeatAddr != "" || a.id.BeatAddr != "" {
+		a.tasks.Go(func() { a.beat(ctx) })
+		// Without beats there are no leases, hence none that could end.
+		a.tasks.Go(func() { a.guard(ctx) })
+	}
+	if a.opt.StorageBeatDir != "" {
+		a.tasks.Go(func() { a.keepStorageBeat(ctx) })
+	}
+	if a.peerSock != nil {
+		a.tasks.Go(func() {
+			p := newPeer(a.id.Agent, a.keys)
+			if err := p.Serve(ctx, a.peerSock, a.higher); err != nil {
+				a.opt.Log.Error("peers are not answered any more", "error", err)
+			}
+		})
+	}
+}
+
+// openPeers opens the socket for peers' questions.
+func (a *Agent) openPeers() error {
+	a.keys = &peerKeys{self: a.id.Agent}
+	a.keys.set(a.memory.watched().Peers)
+	if a.opt.PeerAddr == "" {
+		return nil
+	}
+	addr, err := net.ResolveUDPAddr("udp", a.opt.PeerAddr)
+	if err != nil {
+		return fmt.Errorf("peer address: %w", err)
+	}
+	if a.peerSock, err = net.ListenUDP("udp", addr); err != nil {
+		return fmt.Errorf("peer address: %w", err)
+	}
+	a.peers = newPeer(a.id.Agent, a.keys)
+	return nil
+}
+
+// peerAddr is what is told to the controller.
+func (a *Agent) peerAddr() string {
+	if a.peerSock == nil {
+		return ""
+	}
+	return a.peerSock.LocalAddr().String()
+}
+
+// beat sends beats until ctx ends. A name that cannot be resolved yet, or a socket
+// that failed, is tried again: the rest of the agent works meanwhile.
+func (a *Agent) beat(ctx context.Context) {
+	for wait := newBackOff(); ctx.Err() == nil; wait.pause(ctx) {
+		runner, err := a.openBeats(ctx)
+		if err == nil {
+			a.beats.Store(runner)
+			err = runner.Run(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			a.opt.Log.Error("beats stopped", "error", err)
+		}
+	}
+}
+
+// openBeats opens a sender of beats.
+func (a *Agent) openBeats(ctx context.Context) (*beat.Runner, error) {
+	target, err := a.beatTarget(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := beat.Dial([]netip.AddrPort{target})
+	if err != nil {
+		return nil, err
+	}
+	var seed [16]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	sender := beat.NewSender(beat.SenderConfig{
+		Agent: a.id.Agent, Key: beat.Key(a.id.BeatKey), Kind: beat.HostAgent, Every: a.opt.BeatEvery,
+		Targets: 1, Start: beat.CounterStart(time.Now()), DriftPPM: DefaultDriftPPM, Margin: DefaultMargin,
+		Rand: mathrand.New(mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))),
+	})
+	return beat.NewRunner(sender, beat.RunnerConfig{
+		Conn: conn, Clock: a.opt.Clock, Items: a.items,
+		Failed: func(err error) { a.opt.Log.Debug("beat", "error", err) },
+	}), nil
+}
+
+// beatTarget resolves where beats go. With an empty host it is the controller's own.
+func (a *Agent) beatTarget(ctx context.Context) (netip.AddrPort, error) {
+	addr := a.opt.BeatAddr
+	if addr == "" {
+		addr = a.id.BeatAddr
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("beat address: %w", err)
+	}
+	if host == "" {
+		u, err := url.Parse(a.opt.Controller)
+		if err != nil {
+			return netip.AddrPort{}, fmt.Errorf("beat address: %w", err)
+		}
+		host = u.Hostname()
+	}
+	var r net.Resolver
+	ips, err := r.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("beat address: %w", err)
+	}
+	n, err := r.LookupPort(ctx, "udp", port)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("beat address: %w", err)
+	}
+	return netip.AddrPortFrom(ips[0].Unmap(), uint16(n)), nil
+}
+
+// lease is the agent's right to hold its instances.
+func (a *Agent) lease() beat.Lease {
+	if r := a.beats.Load(); r != nil {
+		return r.Lease()
+	}
+	return beat.Lease{}
+}
+
+// tell sends a report and a beat soon, because something has changed.
+func (a *Agent) tell() {
+	select {
+	case a.news <- struct{}{}:
+	default:
+	}
+	if r := a.beats.Load(); r != nil {
+		r.Nudge()
+	}
+}
+
+// takeWatch takes a new watch from the controller.
+func (a *Agent) takeWatch(w *link.Watch) {
+	if err := a.memory.setWatch(w); err != nil {
+		a.opt.Log.Error("watch not remembered", "error", err)
+	}
+	a.keys.set(w.Peers)
+	select {
+	case a.changes <- struct{}{}:
+	default:
+	}
+	a.tell()
+}
+
+// tidy has the driver clean up behind instances that are gone, now and then: never
+// at once, because whoever stopped one may still be reading about it.
+func (a *Agent) tidy(ctx context.Context) {
+	for pause(ctx, tidyPace) {
+		if err := a.opt.Driver.Tidy(ctx); err != nil {
+			a.opt.Log.Warn("tidy", "error", err)
+		}
+	}
+}
+
+// lookFor has the next report answer the look.
+func (a *Agent) lookFor(n uint64) {
+	a.mu.Lock()
+	a.look = n
+	a.mu.Unlock()
+	a.tell()
+}

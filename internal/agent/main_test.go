@@ -1,0 +1,24 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"relight/internal/agent/keeper"
+)
+
+// The test binary is also the keeper.
+func TestMain(m *testing.M) {
+	if os.Getenv("TEST_KEEPER") != "" {
+		if err := keeper.Main(context.Background(), os.Args[len(os.Args)-1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}

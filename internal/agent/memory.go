@@ -1,0 +1,195 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"relight/internal/agent/keeper"
+	"relight/internal/core/fleet"
+	"relight/internal/provider/onprem/link"
+)
+
+const (
+	memoryFile   = "memory.json"
+	outcomesFile = "outcomes.json"
+	watchFile    = "watch.json"
+	// keepOutcomes is how many outcomes are remembered: a controller that comes
+	// back replays only the steps of recoveries that were under way.
+	keepOutcomes = 128
+)
+
+// memory is what the agent must know after a restart: whom it obeys, which epochs
+// it was given, what it did for which token, and what it is to watch.
+type memory struct {
+	dir string
+
+	mu       sync.Mutex
+	facts    facts
+	outcomes []outcome
+	watch    *link.Watch
+}
+
+// facts survive a power loss.
+type facts struct {
+	Term fleet.Term `json:"term"`
+	// Given is what was asked for last of each server.
+	Given map[string]given `json:"given,omitempty"`
+}
+
+// given is the highest epoch of a server that this host was told to start.
+type given struct {
+	Epoch fleet.Epoch `json:"epoch"`
+	Units int         `json:"units"`
+}
+
+// outcome is a command that succeeded. Failures are not kept: the same token may
+// be tried again once a lock is free.
+type outcome struct {
+	ID string `json:"id"`
+	// Content tells a replay from another command under the same token.
+	Content string      `json:"content"`
+	Result  link.Result `json:"result"`
+}
+
+func openMemory(dir string) (*memory, error) {
+	m := &memory{dir: dir}
+	for name, into := range map[string]any{memoryFile: &m.facts, outcomesFile: &m.outcomes, watchFile: &m.watch} {
+		err := keeper.ReadFile(filepath.Join(dir, name), into)
+		// A damaged file is never taken as an empty one: an agent that forgot
+		// its terms would obey a controller that was replaced.
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("agent memory: %w", err)
+		}
+	}
+	if m.facts.Given == nil {
+		m.facts.Given = map[string]given{}
+	}
+	return m, nil
+}
+
+// contentOf is what must be the same when a command is replayed.
+func contentOf(cmd link.Command) string {
+	step := cmd.Step
+	// These may differ between two calls of one step.
+	step.Within, step.Why, step.Rung, step.Pause = 0, "", "", 0
+	data, err := json.Marshal([]any{step, cmd.Volumes, cmd.Addresses, cmd.Process})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+var (
+	errOldTerm  = errors.New("the controller's term is older than one that this host has obeyed")
+	errOldEpoch = errors.New("this host was given a higher epoch")
+	errContent  = errors.New("another command came under the same token")
+)
+
+// known returns the result of a command that was done before. errContent means
+// that the token was used for something else.
+func (m *memory) known(cmd link.Command) (link.Result, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range m.outcomes {
+		if o.ID != cmd.ID {
+			continue
+		}
+		if o.Content != contentOf(cmd) {
+			return link.Result{}, false, errContent
+		}
+		r := o.Result
+		r.Replayed = true
+		return r, true, nil
+	}
+	return link.Result{}, false, nil
+}
+
+// admit refuses old terms and old epochs and remembers new ones before anything is
+// done for them (invariant S10).
+func (m *memory) admit(cmd link.Command, leaseTerm fleet.Term) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if newest := max(m.facts.Term, leaseTerm); cmd.Term < newest {
+		return fmt.Errorf("term %d: %w, %d", cmd.Term, errOldTerm, newest)
+	}
+	starts := cmd.Step.Kind == fleet.StepLaunch || cmd.Step.Kind == fleet.StepAttach
+	have := m.facts.Given[cmd.Step.Server]
+	if starts && cmd.Step.Epoch < have.Epoch {
+		return fmt.Errorf("epoch %d: %w, %d", cmd.Step.Epoch, errOldEpoch, have.Epoch)
+	}
+	before := m.facts.Term
+	changed := cmd.Term > before
+	m.facts.Term = cmd.Term
+	if starts && cmd.Step.Epoch > have.Epoch {
+		m.facts.Given[cmd.Step.Server] = given{Epoch: cmd.Step.Epoch, Units: cmd.Units}
+		changed = true
+	}
+	if !changed {
+		return nil
+	}
+	if err := keeper.WriteFile(filepath.Join(m.dir, memoryFile), m.facts, true); err != nil {
+		m.facts.Term = before
+		if starts {
+			m.facts.Given[cmd.Step.Server] = have
+		}
+		return fmt.Errorf("agent memory: %w", err)
+	}
+	return nil
+}
+
+// done remembers the outcome of a command that succeeded. It need not survive a
+// power loss, after which nothing of it is left on this host anyway.
+func (m *memory) done(cmd link.Command, r link.Result) error {
+	r.Report = nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.outcomes = append(m.outcomes, outcome{ID: cmd.ID, Content: contentOf(cmd), Result: r})
+	if over := len(m.outcomes) - keepOutcomes; over > 0 {
+		m.outcomes = m.outcomes[over:]
+	}
+	if err := keeper.WriteFile(filepath.Join(m.dir, outcomesFile), m.outcomes, false); err != nil {
+		return fmt.Errorf("agent memory: %w", err)
+	}
+	return nil
+}
+
+// setWatch takes a new watch. It is kept, because an agent that starts while it is
+// cut off must know whom to ask.
+func (m *memory) setWatch(w *link.Watch) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watch = w
+	if err := keeper.WriteFile(filepath.Join(m.dir, watchFile), w, false); err != nil {
+		return fmt.Errorf("agent memory: %w", err)
+	}
+	return nil
+}
+
+// watched returns the present watch, which is not to be changed; never nil.
+func (m *memory) watched() *link.Watch {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.watch == nil {
+		return &link.Watch{}
+	}
+	return m.watch
+}
+
+func (m *memory) term() fleet.Term {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.facts.Term
+}
+
+func (m *memory) givenOf(server string) given {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.facts.Given[server]
+}

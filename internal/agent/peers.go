@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"relight/internal/beat"
+	"relight/internal/core/fleet"
+	"relight/internal/provider/onprem/link"
+)
+
+const (
+	// pingPace is the time between two pings of one host, and how long each may take.
+	pingPace = time.Second
+	// askWithin is how long a peer has to answer whether it was given a higher epoch.
+	askWithin = time.Second
+)
+
+// peerKeys are the keys of this host's pairs, from the present watch.
+type peerKeys struct {
+	self beat.AgentID
+	mu   sync.Mutex
+	to   map[beat.AgentID]beat.Key
+	from map[beat.AgentID]beat.Key
+}
+
+// PeerKey implements beat.PeerKeys.
+func (k *peerKeys) PeerKey(from, to beat.AgentID) (beat.Key, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if from == k.self {
+		key, ok := k.to[to]
+		return key, ok
+	}
+	key, ok := k.from[from]
+	return key, ok && to == k.self
+}
+
+func (k *peerKeys) set(peers []link.Peer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.to, k.from = map[beat.AgentID]beat.Key{}, map[beat.AgentID]beat.Key{}
+	for _, p := range peers {
+		k.to[p.Agent], k.from[p.Agent] = beat.Key(p.To), beat.Key(p.From)
+	}
+}
+
+// asker is what the agent needs of its peers; *beat.Peer, or a fake in tests.
+type asker interface {
+	Ping(ctx context.Context, addr netip.AddrPort, to beat.AgentID) error
+	Ask(ctx context.Context, addr netip.AddrPort, to beat.AgentID, ask beat.PeerAsk) (fleet.Answer, error)
+}
+
+func newPeer(self beat.AgentID, keys *peerKeys) *beat.Peer {
+	return &beat.Peer{Self: self, Keys: keys, Rand: rand.Reader}
+}
+
+// higher answers a peer: was this host given a higher epoch of the server?
+func (a *Agent) higher(_ beat.AgentID, ask beat.PeerAsk) fleet.Answer {
+	if a.memory.givenOf(ask.Server).Epoch > ask.Epoch {
+		return fleet.Yes
+	}
+	return fleet.No
+}
+
+// pingOn asks again and again whether a host is there. No answer is a no of this
+// one source, never a proof.
+func (a *Agent) pingOn(ctx context.Context, p link.Peer) {
+	s := subject{host: p.Host}
+	defer a.board.drop(a.board.pings, s)
+	addr, err := netip.ParseAddrPort(p.Addr)
+	if err != nil {
+		a.board.put(a.board.pings, s, sight{detail: "its address is not known"})
+		<-ctx.Done()
+		return
+	}
+	for {
+		began := time.Now()
+		pctx, cancel := context.WithTimeout(ctx, pingPace)
+		err := a.peers.Ping(pctx, addr, p.Agent)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			a.board.put(a.board.pings, s, sight{alive: fleet.Yes})
+		default:
+			a.board.put(a.board.pings, s, sight{alive: fleet.No, detail: fmt.Sprintf("no answer within %s", pingPace)})
+		}
+		if !pause(ctx, pingPace-time.Since(began)) {
+			return
+		}
+	}
+}
+
+// askHeirs asks every host that could take the server over whether it was given a
+// higher epoch. Yes if any was, no if all say no, else it cannot be told.
+func (a *Agent) askHeirs(ctx context.Context, server string, epoch fleet.Epoch) fleet.Answer {
+	heirs, peers := a.heirs(server)
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	answers := make(chan fleet.Answer, len(heirs))
+	for _, heir := range heirs {
+		p, known := peers[heir]
+		go func() {
+			answer := fleet.CannotTell
+			if addr, err := netip.ParseAddrPort(p.Addr); known && err == nil && a.peers != nil {
+				answer, _ = a.peers.Ask(ctx, addr, p.Agent, beat.PeerAsk{Server: server, Epoch: epoch})
+			}
+			answers <- answer
+		}()
+	}
+	all := fleet.No
+	for range heirs {
+		switch <-answers {
+		case fleet.Yes:
+			all = fleet.Yes
+		case fleet.CannotTell:
+			if all == fleet.No {
+				all = fleet.CannotTell
+			}
+		}
+	}
+	return all
+}
+
+func (a *Agent) heirs(server string) ([]string, map[string]link.Peer) {
+	w := a.memory.watched()
+	peers := map[string]link.Peer{}
+	for _, p := range w.Peers {
+		peers[p.Host] = p
+	}
+	for _, s := range w.Servers {
+		if s.Server == server {
+			return s.Heirs, peers
+		}
+	}
+	return nil, peers
+}

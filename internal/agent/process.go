@@ -1,0 +1,280 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"relight/internal/agent/address"
+	"relight/internal/agent/driver/process"
+	"relight/internal/agent/keeper"
+	"relight/internal/agent/volume"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	"relight/internal/provider/onprem/link"
+)
+
+// Processes is a Driver that runs instances as processes of this host. Its Term and
+// BeatSocket are the agent's own, set between New and Run.
+type Processes struct {
+	// Driver is open and has adopted what an earlier agent left.
+	Driver *process.Driver
+	// Device carries addresses that are no loopback addresses; empty if the host
+	// has none to give.
+	Device string
+	// BeatSocket returns the path of an instance's beat socket; nil for none.
+	BeatSocket func(server string, epoch fleet.Epoch) string
+	// Term returns the highest term that the agent has seen; for what it does on
+	// its own decision.
+	Term func() fleet.Term
+}
+
+// Changes implements Driver.
+func (p *Processes) Changes() <-chan struct{} { return p.Driver.Changes() }
+
+// Instances implements Driver.
+func (p *Processes) Instances() []Instance {
+	var out []Instance
+	for _, in := range p.Driver.Instances() {
+		out = append(out, told(in))
+	}
+	slices.SortFunc(out, func(a, b Instance) int {
+		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Epoch, b.Epoch))
+	})
+	return out
+}
+
+// told turns the driver's knowledge into the words of the port.
+func told(in process.Instance) Instance {
+	out := Instance{Server: in.Server, Epoch: in.Epoch, Since: in.Since, Detail: detail(in)}
+	for _, v := range in.Volumes {
+		out.Volumes = append(out.Volumes, v.Dir)
+	}
+	for _, a := range in.Addresses {
+		out.Addresses = append(out.Addresses, a.IP)
+	}
+	switch in.State {
+	case process.Attached:
+		out.State = fleet.InstancePending
+	case process.Running:
+		out.State, out.Alive = fleet.InstanceRunning, fleet.Yes
+	case process.Exited:
+		out.State, out.Alive = fleet.InstanceLost, fleet.No
+		// Only both together are final: a lock that is still held has a holder
+		// whom the keeper did not wait for.
+		if in.Reaped && in.LocksFree {
+			out.State = fleet.InstanceReaped
+		}
+	default:
+		out.State, out.Alive = fleet.InstanceLost, fleet.No
+		if len(in.Processes) > 0 || in.LocksHeld {
+			out.Alive = fleet.Yes
+		}
+	}
+	return out
+}
+
+// detail says for people how the instance stands.
+func detail(in process.Instance) string {
+	text := ""
+	switch {
+	case in.Exit != nil && in.Exit.Error != "":
+		text = "did not start: " + in.Exit.Error
+	case in.Exit != nil && in.Exit.Signal != "":
+		text = "killed by " + in.Exit.Signal
+	case in.Exit != nil:
+		text = fmt.Sprintf("exited with code %d", in.Exit.Code)
+	case in.State == process.KeeperLost && len(in.Processes) > 0:
+		text = fmt.Sprintf("its keeper is gone, %d processes run on", len(in.Processes))
+	case in.State == process.KeeperLost:
+		text = "its keeper is gone, no process of it is seen"
+	}
+	if in.Trouble != "" {
+		text += "; " + in.Trouble
+	}
+	return link.Cut(text)
+}
+
+// Do implements Driver.
+func (p *Processes) Do(ctx context.Context, cmd link.Command) (Effect, error) {
+	effect, err := p.do(ctx, cmd)
+	if err != nil {
+		return Effect{}, classed(cmd, err)
+	}
+	return effect, nil
+}
+
+func (p *Processes) do(ctx context.Context, cmd link.Command) (Effect, error) {
+	ref := process.Ref{Server: cmd.Step.Server, Epoch: cmd.Step.Epoch, Term: cmd.Term}
+	switch cmd.Step.Kind {
+	case fleet.StepAttach:
+		return Effect{}, p.attach(ctx, ref, cmd)
+	case fleet.StepLaunch:
+		return p.launch(ctx, ref, cmd)
+	case fleet.StepStop:
+		return p.stop(ctx, ref, cmd)
+	case fleet.StepDetach:
+		_, err := p.Driver.Detach(ctx, ref)
+		return Effect{}, err
+	case fleet.StepSeal:
+		return p.seal(ctx, ref, cmd)
+	default:
+		return Effect{}, fmt.Errorf("step %s: %w", cmd.Step.Kind, errNoStep)
+	}
+}
+
+var (
+	errNoStep   = errors.New("this driver has no such step")
+	errNoVolume = errors.New("the server has no such volume with a path")
+	errNoneHere = errors.New("no instance of that epoch is known here, which proves nothing")
+	errNotEnded = errors.New("the instance has not ended for certain")
+	errFresh    = errors.New("no instance was ever seen on this volume, so its seal proves nothing")
+)
+
+func (p *Processes) attach(ctx context.Context, ref process.Ref, cmd link.Command) error {
+	order := process.Order{Ref: ref}
+	if name := cmd.Step.Object.Volume; name != "" {
+		dir, err := pathOf(cmd, name)
+		if err != nil {
+			return err
+		}
+		order.Volumes = []keeper.Volume{{Name: name, Dir: dir}}
+	}
+	// Without a volume this only makes the keeper, which an address needs as well.
+	if _, err := p.Driver.Attach(ctx, order); err != nil || cmd.Step.Object.Address == "" {
+		return err
+	}
+	_, err := p.Driver.Claim(ctx, ref, []address.Address{p.address(cmd.Step.Object.Address)})
+	return err
+}
+
+// address adds the device to addresses that need one: all but loopback ones.
+func (p *Processes) address(ip string) address.Address {
+	a := address.Address{IP: ip}
+	if !isLoopback(ip) {
+		a.Device = p.Device
+	}
+	return a
+}
+
+func pathOf(cmd link.Command, name string) (string, error) {
+	for _, v := range cmd.Volumes {
+		if v.Name == name && v.Path != "" {
+			return v.Path, nil
+		}
+	}
+	return "", fmt.Errorf("volume %s: %w", name, errNoVolume)
+}
+
+func (p *Processes) launch(ctx context.Context, ref process.Ref, cmd link.Command) (Effect, error) {
+	if cmd.Process == nil {
+		return Effect{}, fmt.Errorf("launch: %w", errNoStep)
+	}
+	// A server without volumes and addresses has no keeper yet.
+	if _, err := p.Driver.Attach(ctx, process.Order{Ref: ref}); err != nil {
+		return Effect{}, err
+	}
+	l := keeper.Launch{Command: cmd.Process.Command, Dir: cmd.Process.Dir}
+	for _, k := range slices.Sorted(maps.Keys(cmd.Process.Env)) {
+		l.Env = append(l.Env, k+"="+cmd.Process.Env[k])
+	}
+	if p.BeatSocket != nil {
+		l.BeatSocket = p.BeatSocket(ref.Server, ref.Epoch)
+	}
+	in, err := p.Driver.Launch(ctx, ref, l)
+	return Effect{Detail: fmt.Sprintf("pid %d", in.PID)}, err
+}
+
+// stop ends the instance. The evidence is the keeper's: it waited for the last
+// process and found the locks free.
+func (p *Processes) stop(ctx context.Context, ref process.Ref, cmd link.Command) (Effect, error) {
+	var grace fleet.Duration
+	if cmd.Process != nil {
+		grace = cmd.Process.StopGrace
+	}
+	in, err := p.Driver.Stop(ctx, ref, grace.Std())
+	switch {
+	case err != nil:
+		return Effect{}, err
+	case in.State == process.Absent:
+		return Effect{}, fmt.Errorf("stop: %w", errNoneHere)
+	case in.State != process.Exited || !in.Reaped || !in.LocksFree:
+		return Effect{}, fmt.Errorf("stop: %w: %s", errNotEnded, detail(in))
+	}
+	return Effect{Detail: detail(in), Evidence: []fleet.Evidence{{
+		Method: fleet.Reaped, Server: ref.Server, Epoch: ref.Epoch, Detail: detail(in),
+	}}}, nil
+}
+
+func (p *Processes) seal(_ context.Context, ref process.Ref, cmd link.Command) (Effect, error) {
+	name := cmd.Step.Object.Volume
+	dir, err := pathOf(cmd, name)
+	if err != nil {
+		return Effect{}, err
+	}
+	s, err := p.Driver.Seal(context.Background(), ref, dir)
+	if err != nil {
+		return Effect{}, err
+	}
+	if s.Fresh || !s.ReadBack || s.Epoch < ref.Epoch {
+		return Effect{}, fmt.Errorf("seal %s: %w", dir, errFresh)
+	}
+	text := fmt.Sprintf("sealed up to epoch %d", s.Epoch)
+	return Effect{Detail: text, Evidence: []fleet.Evidence{{
+		Method: fleet.Sealed, Server: ref.Server, Epoch: ref.Epoch, Volume: name, Detail: text,
+	}}}, nil
+}
+
+// End implements Driver.
+func (p *Processes) End(ctx context.Context, server string, epoch fleet.Epoch) error {
+	_, err := p.Driver.Stop(ctx, process.Ref{Server: server, Epoch: epoch, Term: p.Term()}, 0)
+	return err
+}
+
+// classed classes a driver's error once, at this edge.
+func classed(cmd link.Command, err error) error {
+	call := provider.Call{Step: cmd.Step}
+	class, may := provider.Retry, true
+	for _, c := range []struct {
+		is    error
+		class provider.Class
+	}{
+		{process.ErrOldTerm, provider.Refused}, {process.ErrOldEpoch, provider.Refused},
+		{process.ErrFenced, provider.Refused}, {volume.ErrSealed, provider.Refused},
+		{volume.ErrOldEpoch, provider.Refused}, {volume.ErrOtherServer, provider.Refused},
+		{volume.ErrLocked, provider.Conflict}, {volume.ErrInUse, provider.Conflict},
+		{address.ErrClaimed, provider.Conflict}, {process.ErrAlive, provider.Conflict},
+		{keeper.ErrRunning, provider.Conflict}, {keeper.ErrDifferent, provider.Conflict},
+		{keeper.ErrStopped, provider.Conflict}, {keeper.ErrNotStopped, provider.Conflict},
+		{process.ErrNotFound, provider.Conflict}, {errFresh, provider.Conflict}, {errNotEnded, provider.Conflict},
+		{process.ErrKeeperLost, provider.Conflict},
+		{process.ErrAbsent, provider.NotFound}, {errNoneHere, provider.NotFound},
+		{volume.ErrUnreachable, provider.NotFound},
+		{volume.ErrCorrupt, provider.Permanent}, {volume.ErrUnfit, provider.Permanent},
+		{address.ErrInvalid, provider.Permanent}, {keeper.ErrLaunch, provider.Permanent},
+		{errNoStep, provider.Permanent}, {errNoVolume, provider.Permanent}, {process.ErrName, provider.Permanent},
+	} {
+		if errors.Is(err, c.is) {
+			class, may = c.class, false
+			break
+		}
+	}
+	e := provider.Errorf(class, call, "%w", err)
+	e.MayHaveHappened = may
+	return e
+}
+
+// Tidy implements Driver: it ends the keepers of instances that are gone.
+func (p *Processes) Tidy(ctx context.Context) error {
+	var errs []error
+	for _, in := range p.Driver.Instances() {
+		if in.State == process.Exited && in.Reaped && in.LocksFree && !in.Retired {
+			_, err := p.Driver.Retire(ctx, process.Ref{Server: in.Server, Epoch: in.Epoch, Term: p.Term()})
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,157 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/enrol"
+)
+
+const (
+	storagePace = time.Second
+	// storageStale is after how long without a change another host's heartbeat on
+	// shared storage counts as stopped, on the reader's own clock.
+	storageStale = 3500 * time.Millisecond
+	beatSuffix   = ".beat"
+)
+
+// storageBeat is the file that a host rewrites: it says nothing but that whoever
+// writes it is alive. Readers compare it with what they read before and never
+// with their own clock.
+type storageBeat struct {
+	Counter uint64 `json:"counter"`
+	Boot    string `json:"boot"`
+}
+
+// keepStorageBeat writes this host's heartbeat to shared storage and reads those
+// of the others, until ctx ends. A file server that hangs holds up only this.
+func (a *Agent) keepStorageBeat(ctx context.Context) {
+	seen := storageSight{stale: int64(storageStale), hosts: map[string]moving{}}
+	own := storageBeat{Boot: a.boot + "/" + a.run}
+	for {
+		began := time.Now()
+		own.Counter++
+		err := writeStorageBeat(a.opt.StorageBeatDir, a.opt.Name, own)
+		a.board.setOwn(err)
+		if err != nil {
+			a.opt.Log.Warn("storage heartbeat not written", "error", err)
+		}
+		found, err := readStorageBeats(a.opt.StorageBeatDir)
+		for host, saw := range seen.step(a.opt.Clock(), found, err) {
+			if host != a.opt.Name {
+				a.board.put(a.board.storage, subject{host: host}, saw)
+			}
+		}
+		if !pause(ctx, storagePace-time.Since(began)) {
+			return
+		}
+	}
+}
+
+func (b *board) setOwn(err error) {
+	answer := fleet.Yes
+	if err != nil {
+		answer = fleet.No
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.own = answer
+}
+
+func writeStorageBeat(dir, host string, beat storageBeat) error {
+	data, err := json.Marshal(beat)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, host+beatSuffix)
+	// Not synced: what counts is that others see it, not that it survives.
+	if err := os.WriteFile(path+".new", data, 0o644); err != nil {
+		return fmt.Errorf("write storage heartbeat: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("write storage heartbeat: %w", err)
+	}
+	return nil
+}
+
+// readStorageBeats returns the content of each host's heartbeat.
+func readStorageBeats(dir string) (map[string]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read storage heartbeats: %w", err)
+	}
+	out := map[string]string{}
+	for _, e := range entries {
+		host, ok := strings.CutSuffix(e.Name(), beatSuffix)
+		if !ok || enrol.CheckHost(host) != nil {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil || len(data) > 4096 {
+			continue
+		}
+		out[host] = string(data)
+	}
+	return out, nil
+}
+
+// storageSight tells from what was read whether the heartbeats move. It is a step
+// machine; times are the reader's own clock.
+type storageSight struct {
+	stale int64
+	hosts map[string]moving
+	// since is when the present stretch of good readings began, 0 if there is none.
+	since int64
+}
+
+// moving is one host's heartbeat.
+type moving struct {
+	content string
+	// first is when it was first read, changed when it last changed.
+	first, changed int64
+}
+
+// step takes one reading and says what is known of each host.
+func (m *storageSight) step(now int64, found map[string]string, err error) map[string]sight {
+	out := map[string]sight{}
+	if err != nil {
+		m.since = 0
+		for host := range m.hosts {
+			out[host] = sight{detail: err.Error()}
+		}
+		return out
+	}
+	if m.since == 0 {
+		m.since = now
+	}
+	for host, content := range found {
+		have, ok := m.hosts[host]
+		switch {
+		case !ok:
+			m.hosts[host] = moving{content: content, first: now}
+		case have.content != content:
+			have.content, have.changed = content, now
+			m.hosts[host] = have
+		}
+	}
+	for host, have := range m.hosts {
+		// Stillness counts only while it was looked at: readings that failed in
+		// between saw nothing.
+		still := now - max(have.changed, have.first, m.since)
+		switch {
+		case have.changed != 0 && now-have.changed <= m.stale:
+			out[host] = sight{alive: fleet.Yes}
+		case still > m.stale:
+			out[host] = sight{alive: fleet.No, detail: fmt.Sprintf("unchanged for %s", time.Duration(still).Truncate(time.Second))}
+		default:
+			out[host] = sight{detail: "not watched for long enough"}
+		}
+	}
+	return out
+}

@@ -1,0 +1,156 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"relight/internal/provider/onprem/link"
+)
+
+const (
+	dialWithin = time.Second
+	joinWithin = 5 * time.Second
+	// postWithin bounds a report or a result; a later one says the same.
+	postWithin = 2 * time.Second
+	// deafAfter is how long a held request may bring no newline before its
+	// connection counts as dead: the controller sends one each second.
+	deafAfter = 2500 * time.Millisecond
+	// firstBackOff and lastBackOff bound the pause between tries.
+	firstBackOff = 20 * time.Millisecond
+	lastBackOff  = time.Second
+)
+
+// newClient makes an HTTP client with connections of its own. HTTP/2 is left out:
+// it would put all requests on one connection, and one that died without a word
+// would take the reports with it.
+func newClient(conf *tls.Config) *http.Client {
+	d := net.Dialer{Timeout: dialWithin, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: time.Second, Interval: time.Second, Count: 2,
+	}}
+	return &http.Client{Transport: &http.Transport{
+		DialContext: d.DialContext, TLSClientConfig: conf, TLSHandshakeTimeout: dialWithin,
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
+		MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute,
+	}}
+}
+
+// channel speaks to the controller.
+type channel struct {
+	base string
+	// poll has connections of its own: closing them must not cut off a result.
+	poll, post *http.Client
+}
+
+func newChannel(base string, conf *tls.Config) *channel {
+	return &channel{base: base, poll: newClient(conf), post: newClient(conf.Clone())}
+}
+
+func (c *channel) close() {
+	c.poll.CloseIdleConnections()
+	c.post.CloseIdleConnections()
+}
+
+// send posts a report or a result.
+func (c *channel) send(ctx context.Context, path string, m any) error {
+	ctx, cancel := context.WithTimeout(ctx, postWithin)
+	defer cancel()
+	res, err := c.do(ctx, c.post, path, m)
+	if err != nil {
+		// The pooled connections probably are as dead as the one that failed.
+		c.post.CloseIdleConnections()
+		return err
+	}
+	defer res.Body.Close()
+	if err := statusError(res); err != nil {
+		return fmt.Errorf("send to %s: %w", path, err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	return nil
+}
+
+// work asks for work and waits for it for as long as the controller shows signs
+// of life.
+func (c *channel) work(ctx context.Context, m link.Work, into *link.WorkReply) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	deaf := time.AfterFunc(deafAfter, cancel)
+	defer deaf.Stop()
+	res, err := c.do(ctx, c.poll, link.PathWork, m)
+	if err != nil {
+		c.poll.CloseIdleConnections()
+		return err
+	}
+	defer res.Body.Close()
+	if err := statusError(res); err != nil {
+		return fmt.Errorf("ask for work: %w", err)
+	}
+	if err := link.Decode(&pulsed{res.Body, deaf}, link.MaxBody, into); err != nil {
+		return fmt.Errorf("ask for work: %w", err)
+	}
+	return nil
+}
+
+// pulsed puts off the deadline with each byte that comes.
+type pulsed struct {
+	r    io.Reader
+	deaf *time.Timer
+}
+
+func (p *pulsed) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if n > 0 {
+		p.deaf.Reset(deafAfter)
+	}
+	return n, err
+}
+
+func (c *channel) do(ctx context.Context, client *http.Client, path string, m any) (*http.Response, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	target, err := url.JoinPath(c.base, path)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	// A request that goes out on a connection that the controller has just closed
+	// is repeated by the library only if it may be; ours are all idempotent.
+	req.Header["Idempotency-Key"] = nil
+	return client.Do(req)
+}
+
+// backOff is a pause that doubles, drawn from the upper half so that agents that
+// lost the same controller do not return as one.
+type backOff struct{ next time.Duration }
+
+func newBackOff() *backOff { return &backOff{next: firstBackOff} }
+
+func (b *backOff) reset() { b.next = firstBackOff }
+
+// pause waits; it returns false if ctx ended first.
+func (b *backOff) pause(ctx context.Context) bool {
+	d := b.next/2 + rand.N(b.next/2+1)
+	b.next = min(2*b.next, lastBackOff)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,262 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	"relight/internal/provider/onprem/link"
+	"relight/internal/provider/onprem/power"
+)
+
+// inspectWithin bounds the look at a command's volumes after its effect.
+const inspectWithin = 200 * time.Millisecond
+
+// desk holds the commands that the agent has been handed, until their results are
+// delivered.
+type desk struct {
+	mu sync.Mutex
+	// hands maps a command's token to whether it is here.
+	hands map[string]bool
+	// turns let the commands of one server run one after the other.
+	turns map[string]*turn
+}
+
+// turn is a lock that can be given up on.
+type turn struct {
+	sem   chan struct{}
+	users int
+}
+
+func newDesk() *desk { return &desk{hands: map[string]bool{}, turns: map[string]*turn{}} }
+
+// begin reports whether the command is new.
+func (d *desk) begin(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hands[id] {
+		return false
+	}
+	d.hands[id] = true
+	return true
+}
+
+func (d *desk) end(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.hands, id)
+}
+
+func (d *desk) knows() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]string, 0, len(d.hands))
+	for id := range d.hands {
+		out = append(out, id)
+	}
+	return out
+}
+
+// take waits for the server's turn; give gives it back.
+func (d *desk) take(ctx context.Context, server string) (give func(), err error) {
+	d.mu.Lock()
+	t := d.turns[server]
+	if t == nil {
+		t = &turn{sem: make(chan struct{}, 1)}
+		d.turns[server] = t
+	}
+	t.users++
+	d.mu.Unlock()
+	leave := func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if t.users--; t.users == 0 {
+			delete(d.turns, server)
+		}
+	}
+	select {
+	case t.sem <- struct{}{}:
+		return func() { <-t.sem; leave() }, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
+
+// poll asks for work for as long as ctx lasts. It ends earlier only if the
+// controller refuses this host for good: nobody can help that but a person, and
+// the instances run on.
+func (a *Agent) poll(ctx context.Context) {
+	wait := newBackOff()
+	var look uint64
+	for ctx.Err() == nil {
+		var reply link.WorkReply
+		w := a.memory.watched()
+		err := a.channel.work(ctx, link.Work{
+			V: link.Version, Knows: a.desk.knows(), Watch: w.Version, Controller: w.Controller, Look: look,
+		}, &reply)
+		if err != nil {
+			if ctx.Err() == nil {
+				a.opt.Log.Warn("no word from the controller", "error", err)
+			}
+			look = 0 // another controller may answer next and count anew
+			wait.pause(ctx)
+			continue
+		}
+		wait.reset()
+		if reply.Watch != nil {
+			a.takeWatch(reply.Watch)
+		}
+		for _, cmd := range reply.Commands {
+			if a.desk.begin(cmd.ID) {
+				a.tasks.Go(func() { a.carryOut(ctx, cmd) })
+			}
+		}
+		if reply.Look > look {
+			look = reply.Look
+			a.lookFor(look)
+		}
+	}
+}
+
+// carryOut does a command and delivers its result, however often that takes.
+func (a *Agent) carryOut(ctx context.Context, cmd link.Command) {
+	defer a.desk.end(cmd.ID)
+	r := a.execute(ctx, cmd)
+	a.inspectFor(ctx, cmd)
+	wait := newBackOff()
+	for ctx.Err() == nil {
+		report := a.report()
+		r.Report = &report
+		err := a.channel.send(ctx, link.PathResult, r)
+		if err == nil || errors.Is(err, ErrRefused) {
+			return
+		}
+		wait.pause(ctx)
+	}
+}
+
+// inspectFor looks at the command's volumes, so that the report that goes along
+// with its result shows the effect. It does not wait long for them.
+func (a *Agent) inspectFor(ctx context.Context, cmd link.Command) {
+	ctx, cancel := context.WithTimeout(ctx, inspectWithin)
+	defer cancel()
+	for _, v := range cmd.Volumes {
+		a.inspect(ctx, v.Path)
+	}
+}
+
+// execute does a command, once for each token.
+func (a *Agent) execute(ctx context.Context, cmd link.Command) link.Result {
+	ctx, cancel := context.WithTimeout(ctx, cmd.Within.Std())
+	defer cancel()
+	refuse := func(class provider.Class, err error) link.Result {
+		return link.Result{V: link.Version, ID: cmd.ID, Class: class, Error: link.Cut(err.Error())}
+	}
+	give, err := a.desk.take(ctx, cmd.Step.Server)
+	if err != nil {
+		return refuse(provider.Retry, fmt.Errorf("another step of the server is under way: %w", err))
+	}
+	defer give()
+	// The term comes before the memory of outcomes: a controller that was replaced
+	// gets nothing done and is told nothing.
+	if err := a.memory.admit(cmd, a.lease().Term); err != nil {
+		if errors.Is(err, errOldTerm) || errors.Is(err, errOldEpoch) {
+			return refuse(provider.Refused, err)
+		}
+		return refuse(provider.Retry, err)
+	}
+	switch r, done, err := a.memory.known(cmd); {
+	case err != nil:
+		return refuse(provider.Conflict, err)
+	case done:
+		return r
+	}
+	if err := a.room(cmd); err != nil {
+		return refuse(provider.Capacity, err)
+	}
+	if cmd.Step.Kind == fleet.StepPowerOff {
+		return switchOff(ctx, cmd)
+	}
+	effect, err := a.opt.Driver.Do(ctx, cmd)
+	if err != nil {
+		r := refuse("", err)
+		r.Class, r.MayHaveHappened = provider.ClassOf(err)
+		a.opt.Log.Warn("step failed", "step", cmd.Step.Kind, "server", cmd.Step.Server, "epoch", cmd.Step.Epoch, "error", err)
+		return r
+	}
+	a.opt.Log.Info("step done", "step", cmd.Step.Kind, "server", cmd.Step.Server, "epoch", cmd.Step.Epoch)
+	r := link.Result{V: link.Version, ID: cmd.ID, Evidence: effect.Evidence, Detail: link.Cut(effect.Detail)}
+	if err := a.memory.done(cmd, r); err != nil {
+		// The driver is idempotent by itself, so a lost memory costs only speed.
+		a.opt.Log.Error("outcome not remembered", "error", err)
+	}
+	return r
+}
+
+// switchOff reads the power state anew each time: that evidence is perishable, so
+// its outcome is never remembered.
+func switchOff(ctx context.Context, cmd link.Command) link.Result {
+	r := link.Result{V: link.Version, ID: cmd.ID}
+	if cmd.Power == nil {
+		r.Class, r.Error = provider.Permanent, "the command names no power device"
+		return r
+	}
+	if err := power.Switch(ctx, *cmd.Power); err != nil {
+		r.Class, r.Error, r.MayHaveHappened = provider.Retry, link.Cut(err.Error()), true
+		return r
+	}
+	r.Evidence = []fleet.Evidence{{
+		Method: fleet.PoweredOff, Server: cmd.Step.Server, Epoch: cmd.Step.Epoch, Host: cmd.Step.Host, Detail: "read back as off",
+	}}
+	return r
+}
+
+// room refuses to start what the host cannot carry.
+func (a *Agent) room(cmd link.Command) error {
+	if cmd.Step.Kind != fleet.StepAttach && cmd.Step.Kind != fleet.StepLaunch || a.opt.Units == 0 {
+		return nil
+	}
+	used := cmd.Units
+	for _, i := range a.opt.Driver.Instances() {
+		if i.State != fleet.InstanceReaped && i.Server != cmd.Step.Server {
+			used += a.unitsOf(i)
+		}
+	}
+	if used > a.opt.Units {
+		return fmt.Errorf("it would carry %d units of %d", used, a.opt.Units)
+	}
+	return nil
+}
+
+func (a *Agent) unitsOf(i Instance) int { return max(a.memory.givenOf(i.Server).Units, 1) }
+
+// reports sends a report whenever something has changed, and each ReportEvery.
+func (a *Agent) reports(ctx context.Context) {
+	tick := time.NewTicker(a.opt.ReportEvery)
+	defer tick.Stop()
+	wait := newBackOff()
+	for {
+		err := a.channel.send(ctx, link.PathReport, a.report())
+		if err != nil {
+			if ctx.Err() == nil {
+				a.opt.Log.Warn("report not sent", "error", err)
+			}
+			if !wait.pause(ctx) {
+				return
+			}
+			continue
+		}
+		wait.reset()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-a.news:
+		}
+	}
+}
