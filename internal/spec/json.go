@@ -20,8 +20,8 @@ type jsonReader struct {
 	// at, line and col follow the text; tokens only ever move forward.
 	at        int
 	line, col int
-	// begin is where the document begins, parts counts its values.
-	begin, parts int
+	// parts counts the document's values.
+	parts int
 }
 
 var (
@@ -35,10 +35,14 @@ func (r *reader) json() iter.Seq[*yaml.Node] {
 		j := &jsonReader{reader: r, dec: json.NewDecoder(strings.NewReader(r.src.text)), line: 1, col: 1}
 		j.dec.UseNumber()
 		for {
-			j.begin, j.parts = j.at, 0
+			begin := j.at
+			j.parts = 0
 			n, err := j.value(0)
 			if errors.Is(err, io.EOF) && n == nil {
 				return
+			}
+			if err == nil && int(j.dec.InputOffset())-begin > maxDocument {
+				err = errTooLarge
 			}
 			if err != nil {
 				j.syntax(err)
@@ -97,7 +101,7 @@ func (j *jsonReader) value(depth int) (*yaml.Node, error) {
 		return nil, errTooDeep
 	}
 	j.start()
-	if j.parts++; j.parts > maxParts || j.at-j.begin > maxDocument {
+	if j.parts++; j.parts > maxParts {
 		return nil, errTooLarge
 	}
 	n := &yaml.Node{Kind: yaml.ScalarNode, Line: j.line, Column: j.col}

@@ -116,7 +116,8 @@ func (c *checker) kind(root *yaml.Node) (Kind, bool) {
 	return "", false
 }
 
-// canonical writes a tree as JSON with sorted keys, without HTML escapes.
+// canonical writes a tree as JSON with sorted keys, without HTML escapes, in a
+// form that Parse accepts again.
 func canonical(tree any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -124,7 +125,7 @@ func canonical(tree any) (json.RawMessage, error) {
 	if err := enc.Encode(tree); err != nil {
 		return nil, err
 	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
+	return escape(bytes.TrimRight(b.Bytes(), "\n")), nil
 }
 
 // repeats reports documents of one kind that share a name.

@@ -147,12 +147,13 @@ func TestUnshowableInputIsRefused(t *testing.T) {
 		"too many parts":  {server("  provider: [" + strings.Repeat("a,", maxParts) + "]\n"), `the document has more than 250000 parts`},
 		"too deep":        {server("  provider: " + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "\n"), `nested deeper than 64 levels`},
 		"far too deep":    {server("  provider: " + strings.Repeat("[", 200_000)), `exceeded max depth`},
+		"long JSON":       {[]byte(`{"a":"` + strings.Repeat("x", maxDocument) + `"}`), `the document has more than 4194304 bytes`},
 		"deep JSON":       {[]byte(`{"apiVersion":` + strings.Repeat("[", 300_000)), `nested deeper than 64 levels`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			file := File{Name: "a.yaml", Data: test.data}
-			if name == "deep JSON" {
+			if strings.HasSuffix(name, "JSON") {
 				file.Name = "-"
 			}
 			_, err := Parse(file)
@@ -212,5 +213,13 @@ func TestLoadKeepsWhatANewerReleaseWrote(t *testing.T) {
 		if _, err := Load([]byte(bad)); err == nil {
 			t.Errorf("accepted %s", bad)
 		}
+	}
+}
+
+func TestSecretsAreNotShown(t *testing.T) {
+	_, err := Parse(File{"a.yaml", []byte("apiVersion: relight/v1alpha1\nkind: Site\nmetadata: {name: host-1}\n" +
+		"spec: {kind: hst, power: {plug: \"1\", command: [fence_x], options: {passwd: hunter2}}}\n")})
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), `spec.kind cannot be "hst"`) {
+		t.Errorf("got\n%v", err)
 	}
 }

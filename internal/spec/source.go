@@ -104,10 +104,10 @@ func invisible(r rune) bool {
 	switch r {
 	case '\t', '\n', '\r':
 		return false
-	case 0x85, 0x2028, 0x2029, 0xfeff:
+	case 0x200b, 0x200e, 0x200f, 0x2028, 0x2029, 0xfeff:
 		return true
 	}
-	return r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	return r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
 
 // chunk is the text of one document and the number of lines before it.
