@@ -417,12 +417,12 @@ func TestCrashLosesNothing(t *testing.T) {
 	}
 	crashed := copyDir(t, dir)
 	writeSparse(t, filepath.Join(crashed, "member/snap/db"), db)
+	damaged := copyDir(t, crashed)
 	if mustNotLie(t, crashed, "after a crash", want) {
 		t.Error("the directory after a crash was refused")
 	}
 
 	// Only later records of the log can vouch for what the database lacks.
-	damaged := copyDir(t, crashed)
 	_, wal := memberFiles(t, damaged)
 	data, err := os.ReadFile(wal)
 	if err != nil {
