@@ -1,129 +1,165 @@
-package api
+package notify
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"reflect"
+	"net/url"
 	"time"
-
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
-	"relight/internal/api/client"
 )
 
-type eventsInput struct {
-	After    string `query:"after" doc:"id after which to start"`
-	Since    string `query:"since" doc:"a moment (RFC 3339) or a span before now such as 10m"`
-	Server   string `query:"server"`
-	Incident string `query:"incident"`
-	Limit    int    `query:"limit" minimum:"1" maximum:"1000" default:"200"`
+// Clock is the time that a Notifier lives in.
+type Clock interface {
+	Now() time.Time
+	// After is time.After.
+	After(d time.Duration) <-chan time.Time
 }
 
-type streamInput struct {
-	After       string `query:"after" doc:"id after which to start; the next event if absent"`
-	Since       string `query:"since" doc:"a moment (RFC 3339) or a span before now such as 10m"`
-	Server      string `query:"server"`
-	Incident    string `query:"incident"`
-	LastEventID string `header:"Last-Event-ID" doc:"id of the last event that was seen; wins over after"`
+// WallClock is the real time.
+type WallClock struct{}
+
+// Now implements Clock.
+func (WallClock) Now() time.Time { return time.Now() }
+
+// After implements Clock.
+func (WallClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
+
+// Cursor remembers for each shard up to which journal entry all events have been
+// delivered, or refused for good.
+type Cursor interface {
+	// Load returns the saved number, 0 if there is none.
+	Load(ctx context.Context, shard int) (uint64, error)
+	// Save stores the number. It must not replace a higher one: two controllers
+	// may both save for a shard that changes hands.
+	Save(ctx context.Context, shard int, seq uint64) error
 }
 
-func (s *server) query(in eventsInput) (client.EventQuery, error) {
-	q := client.EventQuery{After: in.After, Server: in.Server, Incident: in.Incident, Limit: in.Limit}
-	if in.Since == "" {
-		return q, nil
+// Config is what a Notifier is made of; every field is needed.
+type Config struct {
+	// URL is where messages go.
+	URL string
+	// Secret is shared with the receiver, for the signature.
+	Secret []byte
+	// Source is the CloudEvents source, a URI reference such as "/relight/main".
+	Source string
+	Client *http.Client
+	Clock  Clock
+	// Jitter returns numbers in [0, 1).
+	Jitter func() float64
+	Cursor Cursor
+	Log    *slog.Logger
+}
+
+// Notifier sends events to one webhook. Run it, and offer it events.
+type Notifier struct {
+	cfg    Config
+	client http.Client
+	host   string // for logs: the path and query may hold secrets
+	offers chan Item
+	drops  chan int
+}
+
+// New checks the configuration and makes a notifier.
+func New(cfg Config) (*Notifier, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, errors.New("notify: the webhook's URL is not an http or https URL")
 	}
-	if d, err := time.ParseDuration(in.Since); err == nil && d >= 0 {
-		q.Since = s.now().Add(-d)
-		return q, nil
+	if len(cfg.Secret) == 0 || cfg.Source == "" {
+		return nil, errors.New("notify: the webhook needs a secret and a source")
 	}
-	at, err := time.Parse(time.RFC3339Nano, in.Since)
+	n := &Notifier{cfg: cfg, client: *cfg.Client, host: u.Host, offers: make(chan Item), drops: make(chan int)}
+	// A redirect would hand the signed message to an address that nobody chose.
+	n.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return n, nil
+}
+
+// Resume returns the number of the first entry of the shard's journal that is to
+// be offered.
+func (n *Notifier) Resume(ctx context.Context, shard int) (uint64, error) {
+	seq, err := n.cfg.Cursor.Load(ctx, shard)
 	if err != nil {
-		return q, client.NewProblem(client.CodeBadRequest, "since: %q is neither a moment such as 2026-11-21T09:14:03Z nor a span such as 10m", in.Since).
-			WithNext("relight events --since 10m")
+		return 0, fmt.Errorf("notify: load cursor of shard %d: %w", shard, err)
 	}
-	q.Since = at
-	return q, nil
+	return seq + 1, nil
 }
 
-func (s *server) events(a huma.API) {
-	add(a, s, op{id: "list-events", method: http.MethodGet, path: "/events", summary: "Events, oldest first", tag: "events"},
-		func(ctx context.Context, in *eventsInput) (*answer[client.List[client.EventRecord]], error) {
-			q, err := s.query(*in)
-			if err != nil {
-				return nil, err
-			}
-			return wrap(s.backend.Events(ctx, q))
-		})
-	add(a, s, op{id: "stream-events", method: http.MethodGet, path: "/events/stream", summary: "Events as they happen (server-sent events)", tag: "events"}, s.stream)
-	record := a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[client.EventRecord](), true, "EventRecord")
-	a.OpenAPI().Paths[Prefix+"/events/stream"].Get.Responses["200"] = &huma.Response{
-		Description: "one message per event: id is the cursor, data an EventRecord",
-		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: record}},
+// Offer hands over an event of a shard, in the order of the shard's journal and
+// without gaps. It blocks while the queue is full or Run does not run, until the
+// context ends, whose error it then returns.
+func (n *Notifier) Offer(ctx context.Context, it Item) error {
+	select {
+	case n.offers <- it:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-func (s *server) stream(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
-	q, err := s.query(eventsInput{After: in.After, Since: in.Since, Server: in.Server, Incident: in.Incident})
-	if err != nil {
-		return nil, err
+// Drop forgets a shard that another controller now owns.
+func (n *Notifier) Drop(ctx context.Context, shard int) error {
+	select {
+	case n.drops <- shard:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if in.LastEventID != "" {
-		q.After, q.Since = in.LastEventID, time.Time{}
-	}
-	records, err := s.backend.WatchEvents(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return &huma.StreamResponse{Body: func(hctx huma.Context) {
-		_, w := humago.Unwrap(hctx)
-		h := w.Header()
-		h.Set("Content-Type", "text/event-stream")
-		h.Set("Cache-Control", "no-store")
-		w.WriteHeader(http.StatusOK)
-		s.send(ctx, w, records)
-	}}, nil
 }
 
-// send writes records until the watch or the caller ends. A reader that takes
-// nothing for a while is cut off: it would hold memory for ever, and it can
-// resume where it was.
-func (s *server) send(ctx context.Context, w http.ResponseWriter, records <-chan client.EventRecord) {
-	rc := http.NewResponseController(w)
-	write := func(format string, args ...any) bool {
-		_ = rc.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		if _, err := fmt.Fprintf(w, format, args...); err != nil {
-			return false
+// Run delivers until the context ends. What is under way then is sent again by
+// whoever resumes.
+func (n *Notifier) Run(ctx context.Context) {
+	m := NewMachine(n.cfg.Jitter)
+	posted := make(chan answer, 1)
+	posting := false
+	for ctx.Err() == nil {
+		effects := m.Next(n.cfg.Clock.Now())
+		if effects.Post != nil {
+			posting = true
+			go func() { posted <- n.post(ctx, effects.Post) }()
 		}
-		return rc.Flush() == nil
-	}
-	tick := time.NewTicker(s.keepAlive)
-	defer tick.Stop()
-	if !write(": relight events\n\n") {
-		return
-	}
-	for {
+		if len(effects.Save) > 0 {
+			n.save(ctx, m, effects.Save)
+			continue
+		}
+		var timer <-chan time.Time
+		if !effects.LookAgainAt.IsZero() {
+			timer = n.cfg.Clock.After(effects.LookAgainAt.Sub(n.cfg.Clock.Now()))
+		}
+		offers := n.offers
+		if m.Full() {
+			offers = nil // the journal keeps what the queue cannot
+		}
 		select {
+		case it := <-offers:
+			m.Add(n.cfg.Clock.Now(), it)
+		case shard := <-n.drops:
+			m.Drop(shard)
+		case a := <-posted:
+			posting = false
+			m.Posted(n.cfg.Clock.Now(), a.result, a.retryAfter)
+		case <-timer:
 		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if !write(":\n\n") {
-				return
-			}
-		case r, ok := <-records:
-			if !ok {
-				return
-			}
-			data, err := json.Marshal(r)
-			if err != nil {
-				s.log.Error("event not written", "id", r.ID, "error", err)
-				return
-			}
-			if !write("id: %s\nevent: %s\ndata: %s\n\n", r.ID, r.Event.Kind, data) {
-				return
-			}
 		}
+	}
+	if posting {
+		<-posted
+	}
+}
+
+// saveTimeout bounds how long a store that hangs keeps messages waiting.
+const saveTimeout = 5 * time.Second
+
+func (n *Notifier) save(ctx context.Context, m *Machine, positions []Position) {
+	for _, p := range positions {
+		sctx, cancel := context.WithTimeout(ctx, saveTimeout)
+		err := n.cfg.Cursor.Save(sctx, p.Shard, p.Seq)
+		cancel()
+		if err != nil {
+			n.cfg.Log.Warn("notify: cursor not saved, events may be sent twice", "shard", p.Shard, "seq", p.Seq, "error", err)
+		}
+		m.Saved(n.cfg.Clock.Now(), p, err == nil)
 	}
 }
