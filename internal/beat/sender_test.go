@@ -244,13 +244,20 @@ func TestSenderTriesTheNextController(t *testing.T) {
 	if got := fmt.Sprint(targets); got != "[0 0 0 1 1 1 2 2]" {
 		t.Errorf("targets %s", got)
 	}
-	// An ack of the controller that is spoken to keeps it; a late one of another doesn't.
+	// A late ack of another controller does not keep this one.
+	if err := s.Acked(0, sealAck(Ack{Agent: 1, Counter: 1006, Session: 8, Term: 5, Hello: true})); err != nil {
+		t.Fatal(err)
+	}
+	if s.misses != 2 {
+		t.Errorf("%d misses of controller 2 after an ack of controller 1", s.misses)
+	}
+	// An ack of the one that is spoken to does.
 	if err := s.Acked(0, sealAck(Ack{Agent: 1, Counter: 1008, Session: 9, Term: 5, Hello: true})); err != nil {
 		t.Fatal(err)
 	}
 	b := step(t, s, s.Due())
-	if b[0].Session != 9 || s.target != 2 {
-		t.Errorf("beat %+v to %d", b[0], s.target)
+	if b[0].Session != 9 || s.target != 2 || s.misses != 1 {
+		t.Errorf("beat %+v to %d after %d misses", b[0], s.target, s.misses)
 	}
 }
 

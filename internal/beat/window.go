@@ -26,11 +26,6 @@ func (w *window) take(counter uint64) {
 		w.seen |= 1 << (w.highest - counter)
 		return
 	}
-	if ahead := counter - w.highest; ahead < 64 {
-		w.seen <<= ahead
-	} else {
-		w.seen = 0
-	}
-	w.seen |= 1
+	w.seen = w.seen<<(counter-w.highest) | 1
 	w.highest = counter
 }
