@@ -45,6 +45,7 @@ func (w *World) HoldAddress(ip string, i *Instance, take bool) error {
 			w.ReleaseAddress(ip, w.instances[id])
 		}
 	}
+	w.tookEpoch(i)
 	a.Holders = insert(a.Holders, i.ID)
 	i.Addresses = insert(i.Addresses, ip)
 	w.note("hold", ip, a.Server, i.name())

@@ -104,6 +104,10 @@ func (w *World) violate(invariant, object, detail string) {
 }
 
 func (w *World) tookEpoch(i *Instance) {
+	if i.counted {
+		return
+	}
+	i.counted = true
 	if i.Epoch <= w.highest[i.Server] {
 		w.violate("S3", i.Server, fmt.Sprintf("epoch %d was made after epoch %d", i.Epoch, w.highest[i.Server]))
 	}

@@ -56,6 +56,7 @@ type Instance struct {
 
 	writes  uint64 // the sequence number of its last write
 	ticking bool   // its next write is in the queue
+	counted bool   // its epoch was taken: it held something or was started
 }
 
 func (i *Instance) takesUnits() bool {
@@ -90,9 +91,20 @@ func (w *World) Prepare(r Request) (*Instance, error) {
 	w.byServer[r.Server] = append(w.byServer[r.Server], i)
 	w.onHost[h.Name] = append(w.onHost[h.Name], i)
 	w.note("prepare", i.name(), i.Server, i.ID)
-	w.tookEpoch(i)
 	w.tookToken(i)
 	return i, nil
+}
+
+// Discard takes back a prepared instance that holds nothing: as if it had never
+// been made.
+func (w *World) Discard(i *Instance) {
+	if i.counted || i.State != fleet.InstancePending || len(i.Volumes)+len(i.Addresses) > 0 {
+		return
+	}
+	w.note("discard", i.name(), i.Server, i.ID)
+	w.leaveHost(i)
+	w.byServer[i.Server] = slices.DeleteFunc(w.byServer[i.Server], func(o *Instance) bool { return o == i })
+	delete(w.instances, i.ID)
 }
 
 func (w *World) place(r Request) (*Host, error) {
@@ -126,6 +138,7 @@ func (w *World) Start(i *Instance) error {
 	if i.State != fleet.InstancePending && i.State != fleet.InstanceStopped {
 		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
 	}
+	w.tookEpoch(i)
 	w.setState(i, fleet.InstancePending, "")
 	w.afterSpan(w.cfg.Delays.Start, func() {
 		if i.State != fleet.InstancePending || w.hosts[i.Host].Dead {
@@ -266,7 +279,7 @@ func (w *World) Recover(i *Instance, epoch fleet.Epoch, site string) error {
 		return err
 	}
 	w.leaveHost(i)
-	i.Host, i.Epoch, i.writes = h.Name, epoch, 0
+	i.Host, i.Epoch, i.writes, i.counted = h.Name, epoch, 0, false
 	w.onHost[h.Name] = append(w.onHost[h.Name], i)
 	w.tookEpoch(i)
 	for _, v := range i.Volumes {

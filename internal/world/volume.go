@@ -86,6 +86,7 @@ func (w *World) Attach(id string, i *Instance) error {
 }
 
 func (w *World) openVolume(v *Volume, i *Instance) {
+	w.tookEpoch(i)
 	v.Holder, v.Epoch = i.ID, max(v.Epoch, i.Epoch)
 	i.Volumes = insert(i.Volumes, v.ID)
 	w.note("attach", v.ID, v.Server, i.name())

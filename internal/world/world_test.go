@@ -134,8 +134,8 @@ func TestCheckSeesReuseLossAndLeaks(t *testing.T) {
 	wantViolation(t, w, "S8", "formatted")
 	wantViolation(t, w, "S1", "1 of 1 acknowledged")
 	for range 2 {
-		_, err := w.Prepare(world.Request{Server: "lic", Epoch: 2, Host: "host-2", Token: "t"})
-		ok(t, err)
+		i := must[*world.Instance](t)(w.Prepare(world.Request{Server: "lic", Epoch: 2, Host: "host-2", Token: "t"}))
+		ok(t, w.Start(i))
 	}
 	wantViolation(t, w, "S3", "epoch 2 was made after epoch 2")
 	wantViolation(t, w, "S7", "made both")

@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/world"
+)
+
+// witnesses is how many other hosts probe a host and its servers.
+const witnesses = 2
+
+// agentSignals are a host agent's words on its own child: directly, by its beats,
+// and from the application's own check.
+func (l look) agentSignals(s fleet.Server, i *world.Instance, h *world.Host, seen fleet.Instance) []fleet.Signal {
+	alive := fleet.Signal{
+		Source: fleet.Source{Channel: fleet.ChannelAgent, Vantage: h.Name}, Question: fleet.Alive,
+		Epoch: i.Epoch, At: seen.At, Since: seen.Since, Detail: seen.Detail,
+	}
+	switch {
+	case seen.State.Gone():
+		alive.Answer, alive.CannotLie = fleet.No, true
+	case seen.State == fleet.InstanceRunning:
+		alive.Answer = fleet.Yes
+	}
+	beat := alive
+	beat.Source = fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}
+	out := []fleet.Signal{alive, beat}
+	if seen.State == fleet.InstanceRunning && !s.Spec.Health.Check.IsZero() {
+		out = append(out, l.check(i, h))
+	}
+	return out
+}
+
+// check is the application's own check as its host makes it.
+func (l look) check(i *world.Instance, h *world.Host) fleet.Signal {
+	works := fleet.Signal{
+		Source: fleet.Source{Channel: fleet.ChannelApp, Vantage: h.Name}, Question: fleet.Works, Epoch: i.Epoch,
+		Answer: fleet.No, At: l.seenAt(h), Since: i.AppSince, Detail: "the application is " + string(i.App),
+	}
+	if i.App == world.AppOK || i.AppSince.After(works.At) {
+		works.Answer, works.Detail = fleet.Yes, ""
+	}
+	if works.Since.After(works.At) {
+		works.Since = works.At
+	}
+	return works
+}
+
+// platformSignals are a cloud's record with its status checks, and the guest
+// agent's beats and check.
+func (l look) platformSignals(s fleet.Server, i *world.Instance, h *world.Host) []fleet.Signal {
+	record := fleet.Signal{
+		Source: fleet.Source{Channel: fleet.ChannelProvider, Vantage: controller}, Question: fleet.Alive,
+		Epoch: i.Epoch, At: l.now, Since: i.Since, Detail: "its record says " + string(i.State),
+	}
+	switch i.State {
+	case fleet.InstanceTerminated, fleet.InstanceStopped:
+		record.Answer, record.CannotLie = fleet.No, true
+		return []fleet.Signal{record}
+	case fleet.InstanceRunning:
+		record.Answer = fleet.Yes
+		if !l.w.Able(i) {
+			record.Answer, record.Since = fleet.No, i.AppSince
+			record.Detail = "its status check fails"
+		}
+	default:
+		return []fleet.Signal{record}
+	}
+	beat := fleet.Signal{
+		Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
+		Epoch: i.Epoch, Answer: fleet.Yes, At: l.guestSeenAt(i, h), Since: i.Since,
+	}
+	out := []fleet.Signal{record, beat}
+	if i.Executes && !s.Spec.Health.Check.IsZero() {
+		out = append(out, l.check(i, h))
+	}
+	return out
+}
+
+// guestSeenAt is when the guest's agent was last heard: until it ended, or until
+// its host fell silent.
+func (l look) guestSeenAt(i *world.Instance, h *world.Host) time.Time {
+	at := l.seenAt(h)
+	if !i.Executes && i.AppSince.Before(at) {
+		at = i.AppSince
+	}
+	return at
+}
+
+// probes are what other hosts see of a running server over the network.
+func (l look) probes(s fleet.Server, i *world.Instance, h *world.Host) []fleet.Signal {
+	c := s.Spec.Health.Check
+	if (c.HTTP == "" && c.TCP == "") || i.State.Gone() || i.State == fleet.InstancePending {
+		return nil
+	}
+	alive, works := fleet.No, fleet.No
+	if h.HasPeers() && i.Executes {
+		switch i.App {
+		case world.AppOK:
+			alive, works = fleet.Yes, fleet.Yes
+		case world.AppFails:
+			alive = fleet.Yes
+		case world.AppMute:
+			alive = fleet.CannotTell
+		}
+	}
+	var out []fleet.Signal
+	for _, seer := range l.seers(h, (*world.Host).HasPeers) {
+		sig := fleet.Signal{
+			Source:   fleet.Source{Channel: fleet.ChannelProbe, Vantage: seer},
+			Question: fleet.Alive, Answer: alive, Epoch: i.Epoch, At: l.now, Since: l.since(i, h),
+		}
+		out = append(out, sig)
+		sig.Question, sig.Answer = fleet.Works, works
+		out = append(out, sig)
+	}
+	return out
+}
+
+// since is the last change of what a probe sees.
+func (l look) since(i *world.Instance, h *world.Host) time.Time {
+	if h.ContactSince.After(i.AppSince) && !h.InContact() {
+		return h.ContactSince
+	}
+	return i.AppSince
+}
+
+// seers are the first other hosts in contact that can look.
+func (l look) seers(at *world.Host, can func(*world.Host) bool) []string {
+	var out []string
+	for _, name := range l.w.Hosts() {
+		h := l.w.Host(name)
+		if name != at.Name && h.InContact() && can(h) {
+			out = append(out, name)
+		}
+		if len(out) == witnesses {
+			break
+		}
+	}
+	return out
+}
+
+// hostSignals are a host's beats, and what others see of it over the network and
+// on shared storage.
+func (l look) hostSignals(h *world.Host) []fleet.Signal {
+	out := []fleet.Signal{{
+		Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
+		Answer: fleet.Yes, At: l.seenAt(h), Since: h.ContactSince,
+	}}
+	see := func(channel fleet.Channel, is bool, can func(*world.Host) bool) {
+		answer := fleet.No
+		if is {
+			answer = fleet.Yes
+		}
+		for _, seer := range l.seers(h, can) {
+			out = append(out, fleet.Signal{
+				Source: fleet.Source{Channel: channel, Vantage: seer}, Question: fleet.Alive,
+				Answer: answer, At: l.now, Since: h.ContactSince,
+			})
+		}
+	}
+	see(fleet.ChannelProbe, h.HasPeers(), (*world.Host).HasPeers)
+	see(fleet.ChannelStorage, h.HasStorage(), (*world.Host).HasStorage)
+	return out
+}

@@ -1,0 +1,162 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	"relight/internal/world"
+)
+
+// Options choose the style and the faults of a provider.
+type Options struct {
+	// AttachFirst makes a site of hosts with keepers: processes, volumes that are
+	// sealed, places chosen by us. Without it, it is a cloud with machines.
+	AttachFirst bool
+	// Rungs are those in Traits; nil means all that the style can do.
+	Rungs []fleet.Rung
+	// Faults are injected at each call; nil means none.
+	Faults Faults
+	// OnCrash is called when a crash fault strikes: from then on this provider
+	// answers ErrCrashed only, as for a controller that is no more.
+	OnCrash func()
+	// Wakes makes Wakes deliver the servers that something happens to.
+	Wakes bool
+}
+
+// wakesKept is how many wakes wait for a slow reader before more are lost.
+const wakesKept = 1024
+
+// ErrCrashed is what a provider answers whose controller has crashed.
+var ErrCrashed = errors.New("the controller is gone")
+
+// Provider implements provider.Provider on a world. Several may share one world,
+// one per controller: what executors must remember lives in the world.
+type Provider struct {
+	w       *world.World
+	opts    Options
+	traits  fleet.Traits
+	wakes   chan string
+	calls   int
+	crashed bool
+	past    map[string][]provider.ServerSight
+}
+
+var _ provider.Provider = (*Provider)(nil)
+
+// New returns a provider on the world. It takes the world's lock for each call.
+func New(w *world.World, opts Options) *Provider {
+	p := &Provider{w: w, opts: opts, past: map[string][]provider.ServerSight{}}
+	p.traits = fleet.Traits{
+		Provider: "sim", Rungs: []fleet.Rung{fleet.RestartApp, fleet.Reboot, fleet.Recover, fleet.Relaunch, fleet.Move},
+	}
+	if opts.AttachFirst {
+		p.traits.Rungs = []fleet.Rung{fleet.Relaunch, fleet.Move}
+		p.traits.AttachFirst, p.traits.AppIsInstance, p.traits.Seals, p.traits.Places = true, true, true, true
+	}
+	if opts.Rungs != nil {
+		p.traits.Rungs = slices.Clone(opts.Rungs)
+	}
+	if opts.Wakes {
+		p.wakes = make(chan string, wakesKept)
+		w.Lock()
+		w.Watch(p.wake)
+		w.Unlock()
+	}
+	return p
+}
+
+// Declare adds the volumes and addresses of a server to a world, free and empty.
+// Zone and host volumes lie in place.
+func Declare(w *world.World, s fleet.Server, place string) {
+	w.Lock()
+	defer w.Unlock()
+	for _, v := range s.Spec.Identity.Volumes {
+		vol := world.Volume{ID: VolumeID(s, v.Name), Server: s.Name, Reach: v.Reach}
+		if v.Reach == fleet.ReachHost || v.Reach == fleet.ReachZone {
+			vol.Place = place
+		}
+		w.AddVolume(vol)
+	}
+	for _, a := range s.Spec.Identity.Addresses {
+		w.AddAddress(world.Address{
+			IP: a.IP, Server: s.Name,
+			Exclusive: s.Spec.Template.Process == nil, AllowTwo: s.Spec.Fence == fleet.FenceStorage,
+		})
+	}
+}
+
+// VolumeID is the world's name of a server's volume.
+func VolumeID(s fleet.Server, volume string) string { return s.Name + "/" + volume }
+
+// Traits implements provider.Provider.
+func (p *Provider) Traits() fleet.Traits { return p.traits }
+
+// Wakes implements provider.Provider.
+func (p *Provider) Wakes() <-chan string { return p.wakes }
+
+func (p *Provider) wake(e world.Event) {
+	if e.Server == "" && e.What[:4] != "host" {
+		return
+	}
+	select {
+	case p.wakes <- e.Server:
+	default: // lost wakes change nothing but speed
+	}
+}
+
+// Clock is a provider.Clock on the world of a test with one goroutine: a pause
+// lets the world go on.
+func Clock(w *world.World) provider.Clock { return worldClock{w} }
+
+type worldClock struct{ w *world.World }
+
+func (c worldClock) Now() time.Time {
+	c.w.Lock()
+	defer c.w.Unlock()
+	return c.w.Now()
+}
+
+func (c worldClock) Pause(ctx context.Context, d time.Duration, _ <-chan struct{}) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.w.Advance(d)
+	return nil
+}
+
+// classed turns the world's answer into the port's error.
+func classed(call provider.Call, err error) error {
+	if err == nil {
+		return nil
+	}
+	var already *provider.Error
+	if errors.As(err, &already) {
+		return err
+	}
+	class := provider.Retry
+	switch {
+	case errors.Is(err, world.ErrNotFound):
+		class = provider.NotFound
+	case errors.Is(err, world.ErrConflict):
+		class = provider.Conflict
+	case errors.Is(err, world.ErrCapacity):
+		class = provider.Capacity
+	case errors.Is(err, world.ErrSealed):
+		class = provider.Refused
+	}
+	return provider.Errorf(class, call, "%w", err)
+}
+
+// request is a call in a form that can be compared: a token belongs to one
+// request. Why and the term may differ between a call and its replay.
+func request(call provider.Call) string {
+	s := call.Step
+	return fmt.Sprintf("%s|%s|%d|%s|%s|%s|%s", s.Kind, s.Server, s.Epoch, s.Host, s.Object, s.Via, s.Rung)
+}
