@@ -24,7 +24,7 @@ func Schema() []byte {
 	}
 	root := map[string]any{
 		"$schema":     "https://json-schema.org/draft/2020-12/schema",
-		"$id":         "https://relight.dev/schema/" + APIVersion + ".json",
+		"$id":         "urn:relight:schema:v1alpha1",
 		"title":       "Relight " + APIVersion,
 		"description": "Servers that must stay alive, the sites that they run in, and the policies that rule what may be done.",
 		"type":        "object",
