@@ -37,6 +37,10 @@ an administrator's token (DIR/people/admin.token is secret).`,
 				return err
 			}
 			opt.Log = log
+			// Files tell others these paths, whose working directory may differ.
+			if opt.Dir, err = filepath.Abs(opt.Dir); err != nil {
+				return err
+			}
 			if opt.Name == "" {
 				opt.Name, _ = os.Hostname()
 			}
