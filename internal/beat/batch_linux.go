@@ -121,7 +121,8 @@ func (b *batch) sendmmsg(fd uintptr) bool {
 }
 
 // socketOptions makes a socket shareable and its buffer large. The buffer is what
-// bridges a pause of the process: at 100,000 beats a second 4 MB last about 50 ms.
+// bridges a pause of the process. The kernel charges about 1 KB for a short
+// datagram and doubles what is asked for: at 100,000 beats a second 16 MB last 0.3 s.
 func socketOptions(fd uintptr, share bool, buffer int) error {
 	if share {
 		if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
