@@ -176,6 +176,17 @@ func TestEnginesFailuresHaveCodes(t *testing.T) {
 	}
 }
 
+// A comparison that fails must not look like one that found a difference.
+func TestComparisonsFailAboveOne(t *testing.T) {
+	l := serve(t)
+	l.Fail = func(string) error { return client.NewProblem(client.CodeInternal, "no") }
+	for _, args := range [][]string{{"plan", "web-01"}, {"diff", "-f", "testdata/site.yaml"}} {
+		if code, _, _ := l.once(args...); code <= client.ExitFailed {
+			t.Errorf("%v: exit %d", args, code)
+		}
+	}
+}
+
 func TestBadNewsIsAnExitCode(t *testing.T) {
 	l := serve(t)
 	l.Audit.OK, l.Audit.Shards[0].OK, l.Audit.Shards[0].Reason = false, false, "hash differs"

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"net"
@@ -166,6 +167,13 @@ func TestDocumentsKeepTheirForm(t *testing.T) {
 	d.Revision = 7
 	raw, err := d.Raw()
 	if err != nil || string(raw) != `{"apiVersion":"relight/v1alpha1","kind":"Site","metadata":{"name":"dc1"},"spec":{"kind":"zone"}}` {
+		t.Errorf("%s %v", raw, err)
+	}
+}
+
+func TestEmptyListsAreLists(t *testing.T) {
+	raw, err := json.Marshal(client.List[int]{})
+	if err != nil || string(raw) != `{"items":[]}` {
 		t.Errorf("%s %v", raw, err)
 	}
 }

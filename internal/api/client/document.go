@@ -150,6 +150,15 @@ type List[T any] struct {
 	Next  string `json:"next,omitempty"`
 }
 
+// MarshalJSON writes an empty list as [], which every reader can walk.
+func (l List[T]) MarshalJSON() ([]byte, error) {
+	type plain List[T]
+	if l.Items == nil {
+		l.Items = []T{}
+	}
+	return json.Marshal(plain(l))
+}
+
 // ListQuery narrows a list. Zero fields do not narrow.
 type ListQuery struct {
 	// Selector lists label values that must all match.

@@ -11,8 +11,8 @@ import (
 type Need struct {
 	// Volume is the volume that must be sealed; empty if the instance itself
 	// must be seen stopped, terminated, reaped or powered off.
-	Volume string
-	Reason string
+	Volume string `json:"volume,omitempty"`
+	Reason string `json:"reason"`
 }
 
 // Prove makes the proof that epoch of the server is dead, from evidence, or says
