@@ -71,6 +71,8 @@ func TestEventsOfOneIncidentAreOneMessage(t *testing.T) {
 	e = m.Next(start.Add(time.Hour))
 	wantPost(t, e, "[1-2]")
 	wantSave(t, e, Position{1, 1}, Position{2, 7})
+	m.Posted(start.Add(time.Hour), Delivered, 0)
+	wantPost(t, m.Next(start.Add(time.Hour)), "[1-4]")
 }
 
 func TestEventWithoutIncidentGoesAtOnceAlone(t *testing.T) {

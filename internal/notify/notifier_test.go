@@ -95,6 +95,13 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// tried is how many requests came so far.
+func (r *receiver) tried() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tries
+}
+
 func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Host == "silent" {
 		<-req.Context().Done()
@@ -223,13 +230,13 @@ func TestReceiversPauseIsKept(t *testing.T) {
 		offer(t, n, item(1, 1, ""))
 		time.Sleep(119 * time.Second)
 		synctest.Wait()
-		if r.tries != 1 {
-			t.Errorf("%d tries within the pause", r.tries)
+		if n := r.tried(); n != 1 {
+			t.Errorf("%d tries within the pause", n)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if r.tries != 2 {
-			t.Errorf("%d tries after the pause", r.tries)
+		if n := r.tried(); n != 2 {
+			t.Errorf("%d tries after the pause", n)
 		}
 	})
 }
@@ -330,12 +337,13 @@ func TestCursorTrouble(t *testing.T) {
 
 // The same over real sockets: what arrives, and that a redirect leads nowhere.
 func TestOverTheNetwork(t *testing.T) {
+	took := make(chan struct{}, 16)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the redirect was followed")
+		took <- struct{}{}
 	}))
 	defer elsewhere.Close()
 	r := &receiver{statuses: []int{http.StatusTemporaryRedirect}, header: http.Header{"Location": {elsewhere.URL}}}
-	took := make(chan struct{}, 16)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.ServeHTTP(w, req)
 		took <- struct{}{}
