@@ -129,7 +129,17 @@ type waiter struct {
 	seq      uint64
 	since    time.Time
 	granted  bool
-	ready    chan struct{}
+	// leads is true for those whose turn is next at one of their buckets: they
+	// alone watch the clock, so that a crowd does not wake at each token.
+	leads bool
+	wake  chan struct{}
+}
+
+func (w *waiter) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it is poked already
+	}
 }
 
 // Do implements Provider.
@@ -160,7 +170,7 @@ func (p *pacer) wait(ctx context.Context, call Call) error {
 	}
 	p.mu.Lock()
 	p.seq++
-	me := &waiter{uses: uses, priority: call.Server.Spec.Priority, seq: p.seq, since: p.clock.Now(), ready: make(chan struct{})}
+	me := &waiter{uses: uses, priority: call.Server.Spec.Priority, seq: p.seq, since: p.clock.Now(), wake: make(chan struct{}, 1)}
 	p.waiting = append(p.waiting, me)
 	for {
 		p.grant()
@@ -170,7 +180,7 @@ func (p *pacer) wait(ctx context.Context, call Call) error {
 		}
 		pause := p.untilToken(me)
 		p.mu.Unlock()
-		err := p.clock.Pause(ctx, pause, me.ready)
+		err := p.clock.Pause(ctx, pause, me.wake)
 		p.mu.Lock()
 		if me.granted {
 			p.mu.Unlock()
@@ -185,15 +195,14 @@ func (p *pacer) wait(ctx context.Context, call Call) error {
 	}
 }
 
-// untilToken is how long the waiter's slowest bucket takes to its next token.
+// untilToken is how long the waiter's slowest bucket takes to its next token, if
+// it is the waiter's turn then. The others are poked when it is theirs.
 func (p *pacer) untilToken(w *waiter) time.Duration {
 	var d time.Duration
 	for _, n := range w.uses {
 		d = max(d, p.buckets[n].missing())
 	}
-	if d == 0 {
-		// Its buckets have tokens, which are kept for one before it that waits
-		// for another bucket: that one's grant wakes it.
+	if d == 0 || !w.leads {
 		return pacePatience
 	}
 	return d
@@ -210,21 +219,26 @@ func (p *pacer) grant() {
 	slices.SortFunc(p.waiting, func(a, b *waiter) int { return before(a, b, now) })
 	kept := map[string]bool{}
 	p.waiting = slices.DeleteFunc(p.waiting, func(w *waiter) bool {
-		free := true
+		free, leads := true, false
 		for _, n := range w.uses {
+			leads = leads || !kept[n]
 			free = free && !kept[n] && p.buckets[n].tokens >= wholeToken
 		}
 		if !free {
 			for _, n := range w.uses {
 				kept[n] = true
 			}
+			if leads && !w.leads {
+				w.poke()
+			}
+			w.leads = leads
 			return false
 		}
 		for _, n := range w.uses {
 			p.buckets[n].tokens--
 		}
 		w.granted = true
-		close(w.ready)
+		w.poke()
 		return true
 	})
 }
