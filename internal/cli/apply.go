@@ -143,7 +143,10 @@ func (a *app) printApplied(got client.ApplyAnswer) error {
 			line += " (dry run)"
 		}
 		fmt.Fprintln(a.Out, line)
-		printChanges(a.Out, d)
+		// Whoever just created a document knows what is in it.
+		if got.DryRun || d.Result != client.Created {
+			printChanges(a.Out, d)
+		}
 	}
 	return nil
 }

@@ -41,8 +41,18 @@ func (a *app) auditCmd() *cobra.Command {
 		"  relight audit verify", verify)
 }
 
+// audit shows the shards that hold entries, or are broken; all with -o wide.
 func (a *app) audit(out io.Writer, r client.AuditReport) error {
-	return table(out, a.flags.output == "wide", []column[client.AuditShard]{
+	wide := a.flags.output == "wide"
+	var rows []client.AuditShard
+	var entries uint64
+	for _, s := range r.Shards {
+		entries += s.Entries
+		if wide || s.Entries > 0 || !s.OK {
+			rows = append(rows, s)
+		}
+	}
+	err := table(out, wide, []column[client.AuditShard]{
 		{"SHARD", false, func(s client.AuditShard) string { return fmt.Sprint(s.Shard) }},
 		{"STATE", false, func(s client.AuditShard) string {
 			if s.OK {
@@ -51,14 +61,23 @@ func (a *app) audit(out io.Writer, r client.AuditReport) error {
 			return "BROKEN"
 		}},
 		{"ENTRIES", false, func(s client.AuditShard) string { return fmt.Sprint(s.Entries) }},
-		{"HEAD", false, func(s client.AuditShard) string { return s.Head }},
+		{"HEAD", false, func(s client.AuditShard) string {
+			if wide {
+				return s.Head
+			}
+			return s.Head[:min(len(s.Head), 16)]
+		}},
 		{"REASON", false, func(s client.AuditShard) string {
 			if s.OK {
 				return ""
 			}
 			return fmt.Sprintf("entry %d: %s", s.BrokenAt, s.Reason)
 		}},
-	}, r.Shards)
+	}, rows)
+	if err == nil && r.OK {
+		_, err = fmt.Fprintf(out, "%d entries in %d shards verify\n", entries, len(r.Shards))
+	}
+	return err
 }
 
 func (a *app) schemaCmd() *cobra.Command {

@@ -58,7 +58,7 @@ func (a *app) maintainStartCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.next("relight maintain end " + m.ID)
+			defer a.next("relight maintain end " + m.ID)
 			return a.object(m, "maintenance/"+m.ID, func(out io.Writer) error {
 				_, err := fmt.Fprintf(out, "%s: %s until %s\n", m.ID, m.Scope, client.Clock(m.Until, a.Now()))
 				return err
@@ -125,7 +125,7 @@ fleet, until somebody unfreezes it. Watching goes on.`,
 			if err != nil {
 				return err
 			}
-			a.next("relight unfreeze")
+			defer a.next("relight unfreeze")
 			return a.object(f, "freeze", func(out io.Writer) error {
 				_, err := fmt.Fprintf(out, "frozen by %s at %s\n", f.By, client.Clock(f.At, a.Now()))
 				return err
@@ -196,7 +196,7 @@ the name must be typed; elsewhere --yes is needed.`,
 			if err != nil {
 				return err
 			}
-			a.next("relight why " + args[0])
+			defer a.next("relight why " + args[0])
 			err = a.object(got, "server/"+args[0], func(out io.Writer) error {
 				_, err := fmt.Fprintf(out, "epoch %d of %s attested dead by %s: %s\n", got.Evidence.Epoch, args[0], got.Evidence.By, clean(got.Message))
 				return err

@@ -92,7 +92,7 @@ time use relight maintain start, which does.`,
 			if err != nil {
 				return err
 			}
-			a.next("relight resume " + args[0])
+			defer a.next("relight resume " + args[0])
 			return a.object(p, "server/"+args[0], func(out io.Writer) error {
 				_, err := fmt.Fprintf(out, "%s paused by %s\n", p.Server, p.By)
 				return err
@@ -171,7 +171,7 @@ func (a *app) answerCmd(verb, short, long string, deny bool) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.next("relight why " + row.Server)
+			defer a.next("relight why " + row.Server)
 			return a.object(got, "approval/"+row.Server, func(out io.Writer) error {
 				_, err := fmt.Fprintf(out, "%s: %s (%d of %d)\n", row.Server, clean(got.Message), got.Given, got.Needed)
 				return err

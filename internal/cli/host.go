@@ -40,7 +40,7 @@ HOST it is good for a host of that name only.`,
 				return err
 			}
 			if t.Command != "" {
-				a.next(t.Command)
+				defer a.next(t.Command)
 			}
 			return a.object(t, t.Token, func(out io.Writer) error {
 				fmt.Fprintf(a.Err, "good until %s, once\n", client.Clock(t.Until, a.Now()))

@@ -251,7 +251,8 @@ func (a *app) plan(out io.Writer, p client.Plan) error {
 	if len(p.Steps) > 0 && p.Hold == nil {
 		a.next("relight heal " + p.Server)
 	} else {
-		a.next("relight why " + p.Server)
+		w := client.Why{Server: p.Server, At: a.Now(), Decision: decide.Decision{Hold: p.Hold}, Status: fleet.Status{Epoch: p.From}}
+		a.next(append([]string{"relight why " + p.Server}, client.HoldCommands(w)...)...)
 	}
 	return nil
 }

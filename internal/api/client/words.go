@@ -130,14 +130,15 @@ func Span(d time.Duration) string {
 
 // NextCommands lists at most three commands that help most with what w says.
 func NextCommands(w Why) []string {
-	out := append(holdCommands(w), stateCommands(w)...)
+	out := append(HoldCommands(w), stateCommands(w)...)
 	if len(out) > 3 {
 		out = out[:3]
 	}
 	return out
 }
 
-func holdCommands(w Why) []string {
+// HoldCommands lists the commands that clear what holds, if anything does.
+func HoldCommands(w Why) []string {
 	h := w.Decision.Hold
 	if h == nil {
 		return nil
