@@ -68,6 +68,8 @@ type Event struct {
 	Finding     *fleet.Finding    `json:"finding,omitempty"`
 	Step        *fleet.StepRecord `json:"step,omitempty"`
 	Evidence    []fleet.Evidence  `json:"evidence,omitempty"`
+	// Gate names the guard that holds; set for Held.
+	Gate string `json:"gate,omitempty"`
 	// Message is one sentence for people.
 	Message string `json:"message"`
 }
