@@ -60,15 +60,8 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 		v = h.Viewer.View(name, now)
 		d = decide.Next(v.View, now)
 	}
-	if err := h.noteVerdict(ctx, v, now); err != nil {
-		return nil, d, err
-	}
 	if d.Step == nil {
-		return nil, d, h.noteHold(ctx, v, d, now)
-	}
-	if v.verdictChanged() {
-		// The verdict's own write has moved the status: decide on what is stored now.
-		return nil, decide.Decision{Reason: d.Reason, LookAgainAt: now}, nil
+		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
 	}
 	if err := h.intend(ctx, v, d, now); err != nil {
 		return nil, d, err
@@ -119,9 +112,11 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 		if err := take(tx, v, d); err != nil {
 			return err
 		}
+		if d.Begins != nil {
+			tellVerdict(tx, &status, v.Finding)
+		}
 		next := decide.Intend(status, d, now)
 		if d.Begins != nil {
-			openIncident(tx, &next, v.Finding)
 			next.Recovery.Incident = next.Incident
 			tx.Delete(kindRequest, v.Server.Name)
 		}
@@ -354,32 +349,47 @@ func (h *Healer) Pass(ctx context.Context, name string) (decide.Decision, error)
 	return d, nil
 }
 
-// noteVerdict records a changed verdict. Beats are never written, only this is.
+// noteVerdict records a changed verdict. Beats are never written, only this is. A
+// recovery's own ups and downs are told by its steps.
 func (h *Healer) noteVerdict(ctx context.Context, v viewed, now time.Time) error {
-	if !v.verdictChanged() {
+	if !v.verdictChanged() || v.Status.Recovery != nil {
 		return nil
 	}
 	err := h.Journal.Do(ctx, now, func(tx *Tx) error {
 		status, _ := TxGet[fleet.Status](tx, kindStatus, v.Server.Name)
 		status.Server = v.Server.Name
-		was := status.Verdict
-		status.Verdict, status.VerdictSince, status.Cause = v.Finding.Verdict, v.Finding.Since, v.Finding.Cause
-		if status.Epoch > 0 && (v.Finding.Verdict == fleet.Down || v.Finding.Verdict == fleet.Impaired || v.Finding.Verdict == fleet.Isolated) {
-			openIncident(tx, &status, v.Finding)
-		}
-		if v.Finding.Verdict == fleet.Healthy && status.Recovery == nil && status.Incident != "" {
-			leaveIncident(tx, status, &status, true)
-		}
-		finding := v.Finding
-		tx.Emit(event.Event{
-			Kind: event.VerdictChanged, Server: v.Server.Name, Host: status.Host, Incident: status.Incident, Epoch: status.Epoch,
-			Verdict: v.Finding.Verdict, Finding: &finding, Message: fmt.Sprintf("%s, was %s: %s", v.Finding.Verdict, was, v.Finding.Reason),
-		})
+		tellVerdict(tx, &status, v.Finding)
 		tx.Put(kindStatus, v.Server.Name, status)
 		return nil
 	})
 	h.Viewer.forgetSurvey()
 	return err
+}
+
+// tellVerdict writes a finding's verdict into the status, opens or leaves the
+// incident with it, and emits the change.
+func tellVerdict(tx *Tx, status *fleet.Status, f fleet.Finding) {
+	was := status.Verdict
+	if was == f.Verdict && status.Cause == f.Cause {
+		openIfFailing(tx, status, f)
+		return
+	}
+	status.Verdict, status.VerdictSince, status.Cause = f.Verdict, f.Since, f.Cause
+	openIfFailing(tx, status, f)
+	if f.Verdict == fleet.Healthy && status.Recovery == nil && status.Incident != "" {
+		leaveIncident(tx, *status, status, true)
+	}
+	tx.Emit(event.Event{
+		Kind: event.VerdictChanged, Server: status.Server, Host: status.Host, Incident: status.Incident, Epoch: status.Epoch,
+		Verdict: f.Verdict, Finding: &f, Message: fmt.Sprintf("%s, was %s: %s", f.Verdict, was, f.Reason),
+	})
+}
+
+func openIfFailing(tx *Tx, status *fleet.Status, f fleet.Finding) {
+	switch f.Verdict {
+	case fleet.Down, fleet.Impaired, fleet.Isolated:
+		openIncident(tx, status, f)
+	}
 }
 
 // noteHold tells once that something due is not done, and why.

@@ -264,7 +264,7 @@ func verify(v View, now time.Time) Decision {
 	if since.IsZero() {
 		since = r.RungBegun
 	}
-	if v.Finding.Verdict == fleet.Healthy && seenAfter(v.Finding, since) {
+	if v.Finding.Verdict == fleet.Healthy && seenAfter(v, since) {
 		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
 	due := since.Add(v.Server.Spec.Ladder.VerifyWithin.Std())
@@ -274,11 +274,16 @@ func verify(v View, now time.Time) Decision {
 	return pending("it waits for the server's own checks: "+v.Finding.Reason, due)
 }
 
-// seenAfter asks for an observation that is younger than the last effect: the
-// yes of a moment before says nothing about what was done since.
-func seenAfter(f fleet.Finding, since time.Time) bool {
-	for _, s := range f.Evidence {
-		if s.At.After(since) && s.Answer == fleet.Yes {
+// seenAfter asks for an observation of this very epoch that is younger than the
+// last effect: the yes of a moment before says nothing about what was done since,
+// and a probe from afar may have met the old instance.
+func seenAfter(v View, since time.Time) bool {
+	asked := fleet.Works
+	if v.Server.Spec.Health.Check.IsZero() {
+		asked = fleet.Alive
+	}
+	for _, s := range v.Finding.Evidence {
+		if s.Question == asked && s.Epoch == v.Status.Epoch && s.At.After(since) && s.Answer == fleet.Yes {
 			return true
 		}
 	}

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -152,7 +153,7 @@ func (j *judgement) addLocks() {
 		j.yes = append(j.yes, fleet.Signal{
 			Source:   fleet.Source{Channel: fleet.ChannelStorage, Vantage: v.Host},
 			Question: fleet.Alive, Answer: fleet.Yes, At: v.At, Since: v.At,
-			Detail: "the lock of volume " + v.Volume + " is held",
+			Detail: "the lock of volume " + v.Volume + " is held there",
 		})
 	}
 }
@@ -218,8 +219,10 @@ func (j *judgement) running() fleet.Finding {
 	if f := j.starting(own); f.Verdict != fleet.Unknown {
 		return f
 	}
+	// The failure must have been seen for that long: the time since the last look
+	// of a host that fell silent says nothing about the application (S4).
 	due := own.Since.Add(j.in.Server.Spec.Health.ImpairedAfter.Std())
-	if j.now.Before(due) {
+	if own.At.Before(due) {
 		f := j.finding(fleet.Suspect, own.Since, []fleet.Signal{own}, "its check fails: "+orNothing(own.Detail), name)
 		f.LookAgainAt = due
 		return f
@@ -256,16 +259,36 @@ func (j *judgement) starting(own fleet.Signal) fleet.Finding {
 // agentCannotTell covers a host in contact whose agent has no word on the epoch.
 func (j *judgement) agentCannotTell() fleet.Finding {
 	if len(j.yes) > 0 {
-		return j.finding(fleet.Healthy, j.yes[0].Since, j.yes, "its host agent cannot tell, but "+describe(j.yes[0]), "server "+j.in.Server.Name)
+		return j.lives("its host agent cannot tell", nil, "server "+j.in.Server.Name)
 	}
 	return j.finding(fleet.Suspect, j.now, j.no, "its host agent has not told about it yet", "server "+j.in.Server.Name)
+}
+
+// lives judges a server that only others than its agent can see: one that passes
+// its check is healthy; one that merely shows life is left alone, for nobody can
+// tell whether it works.
+func (j *judgement) lives(but string, about *fleet.Signal, cause string) fleet.Finding {
+	evidence := append([]fleet.Signal{}, j.yes...)
+	if about != nil {
+		evidence = append(evidence, *about)
+	}
+	sortSignals(evidence)
+	for _, s := range j.works {
+		if s.Answer == fleet.Yes {
+			return j.finding(fleet.Healthy, s.Since, evidence, but+", but "+describe(s), cause)
+		}
+	}
+	if j.in.Server.Spec.Health.Check.IsZero() {
+		return j.finding(fleet.Healthy, j.yes[0].Since, evidence, but+", but "+describe(j.yes[0]), cause)
+	}
+	return j.finding(fleet.Suspect, j.yes[0].Since, evidence, but+" and nobody can tell whether it works, but it lives: "+describe(j.yes[0]), cause)
 }
 
 // deadWithWitness covers an agent that knows of no such instance but did not
 // reap it: a wiped state directory says the same, so a witness must agree.
 func (j *judgement) deadWithWitness() fleet.Finding {
 	if len(j.yes) > 0 {
-		return j.finding(fleet.Healthy, j.yes[0].Since, append(j.yes, *j.agent), "its host agent does not know it, but "+describe(j.yes[0]), "server "+j.in.Server.Name)
+		return j.lives("its host agent does not know it", j.agent, "server "+j.in.Server.Name)
 	}
 	return j.downIfTwoAgree(append([]fleet.Signal{*j.agent}, j.no...), "server "+j.in.Server.Name)
 }
@@ -282,7 +305,7 @@ func (j *judgement) fromAfar() fleet.Finding {
 		return j.isolated(storage)
 	}
 	if len(j.yes) > 0 {
-		return j.finding(fleet.Healthy, j.yes[0].Since, append([]fleet.Signal{*j.contact}, j.yes...), "its host agent is silent, but "+describe(j.yes[0]), cause)
+		return j.lives("its host agent is silent", j.contact, cause)
 	}
 	return j.downIfTwoAgree(append(append([]fleet.Signal{}, j.hostNo...), j.no...), cause)
 }
@@ -317,7 +340,7 @@ func (j *judgement) downIfTwoAgree(no []fleet.Signal, cause string) fleet.Findin
 	longest := health.DownAfter.Std()
 	wait := Suspicion(longest, longest/3, vantages(no)-1, 3, j.in.Observer.unwellness(j.now))
 	due := latest(agreed[0].Since, agreed[1].Since).Add(wait)
-	reason := fmt.Sprintf("%d sources say no: %s", len(no), describeAll(no))
+	reason := "independent sources agree: " + describeAll(no)
 	if j.now.Before(due) {
 		f := j.finding(fleet.Suspect, no[0].Since, no, reason, cause)
 		f.LookAgainAt = due
@@ -417,29 +440,43 @@ func nonZero(s fleet.Signal) []fleet.Signal {
 	return []fleet.Signal{s}
 }
 
+// describe says in words what a signal says.
 func describe(s fleet.Signal) string {
-	words := map[fleet.Channel]string{
-		fleet.ChannelAgent:    "the agent of " + s.Source.Vantage,
-		fleet.ChannelBeat:     "its beats at the " + s.Source.Vantage,
-		fleet.ChannelApp:      "its own check on " + s.Source.Vantage,
-		fleet.ChannelProbe:    "a probe from " + s.Source.Vantage,
-		fleet.ChannelStorage:  "its storage heartbeat as " + s.Source.Vantage + " sees it",
-		fleet.ChannelProvider: "the provider's record",
+	yes := s.Answer == fleet.Yes
+	switch s.Source.Channel {
+	case fleet.ChannelBeat:
+		return say(yes, "its beats reach the "+s.Source.Vantage, "no beat of it reaches the "+s.Source.Vantage, s.Detail)
+	case fleet.ChannelProbe:
+		return say(yes, "a probe from "+s.Source.Vantage+" succeeds", "a probe from "+s.Source.Vantage+" fails", s.Detail)
+	case fleet.ChannelStorage:
+		return say(yes, s.Source.Vantage+" sees its heartbeat on the storage", s.Source.Vantage+" sees no heartbeat on the storage", s.Detail)
+	case fleet.ChannelApp:
+		return say(yes, "its own check on "+s.Source.Vantage+" passes", "its own check on "+s.Source.Vantage+" fails", s.Detail)
+	case fleet.ChannelAgent:
+		return say(yes, "the agent of "+s.Source.Vantage+" runs it", "the agent of "+s.Source.Vantage+" says that it ended", s.Detail)
+	default:
+		return say(yes, "the provider's record says that it runs", "the provider's record says that it does not run", s.Detail)
 	}
-	what, ok := words[s.Source.Channel]
-	if !ok {
-		what = s.Source.String()
+}
+
+func say(yes bool, is, isNot, detail string) string {
+	what := isNot
+	if yes {
+		what = is
 	}
-	if s.Detail != "" {
-		return what + " says " + s.Answer.String() + " (" + s.Detail + ")"
+	if detail == "" {
+		return what
 	}
-	return what + " says " + s.Answer.String()
+	return what + " (" + detail + ")"
 }
 
 func describeAll(list []fleet.Signal) string {
 	parts := make([]string, 0, len(list))
 	for _, s := range list {
-		parts = append(parts, describe(s))
+		// A host's beats and those about its server come over one channel.
+		if what := describe(s); !slices.Contains(parts, what) {
+			parts = append(parts, what)
+		}
 	}
 	return strings.Join(parts, ", ")
 }
