@@ -113,7 +113,9 @@ var rows = []row{
 	{
 		who: []string{"internal/agent/..."}, never: append([]string{
 			"internal/core/decide", "internal/core/failover", "internal/core/detect", "internal/store/...",
-		}, adapters...),
+			// Below onprem is what both ends of the line to an agent share.
+			"internal/provider/onprem",
+		}, without(adapters, "internal/provider/onprem/...")...),
 		why: "an agent reports and obeys; it owns one rule, self-fencing",
 	},
 	{
