@@ -154,6 +154,9 @@ func TestPacingObeysContext(t *testing.T) {
 		if got := inner.order(); !slices.Equal(got, []string{"first", "behind"}) {
 			t.Fatalf("calls %v", got)
 		}
+		if d := inner.at[1].Sub(inner.at[0]).Round(time.Millisecond); d != time.Second {
+			t.Fatalf("the one behind went after %s, want the next token's time", d)
+		}
 	})
 }
 
@@ -231,7 +234,7 @@ func TestRetry(t *testing.T) {
 		{"capacity", fail(provider.Capacity, false, 9), "t", time.Minute, 1, true, false},
 		{"refused", fail(provider.Refused, false, 9), "t", time.Minute, 1, true, false},
 		{"conflict", fail(provider.Conflict, false, 9), "t", time.Minute, 1, true, false},
-		{"for ever", fail(provider.Retry, false, 99), "t", 7500 * time.Millisecond, 3, true, false},
+		{"for ever", fail(provider.Retry, false, 99), "t", 8500 * time.Millisecond, 4, true, false},
 		{"no time", fail(provider.Retry, false, 99), "t", 0, 1, true, false},
 		{"lost, then refused", func(n int, c provider.Call) error {
 			e := provider.Errorf(provider.Refused, c, "no")

@@ -78,7 +78,7 @@ func wantClean(t *testing.T, w *world.World) {
 func TestVolumeTakesOneHolder(t *testing.T) {
 	w := newWorld(t, world.Config{})
 	one := run(t, w, 1, "host-1", world.Process, "lic/data")
-	two := must[*world.Instance](t)(w.Prepare(world.Request{Server: "lic", Epoch: 2, Host: "host-2", Style: world.Process}))
+	two := must[*world.Instance](t)(w.Prepare(world.Request{Server: "lic", Epoch: 3, Host: "host-2", Style: world.Process}))
 	if err := w.Attach("lic/data", two); !errors.Is(err, world.ErrConflict) {
 		t.Fatalf("second attach: %v", err)
 	}
@@ -87,11 +87,15 @@ func TestVolumeTakesOneHolder(t *testing.T) {
 	}
 	ok(t, w.Reap(one, ""))
 	ok(t, w.Seal("lic/data", 1, "host-2"))
-	ok(t, w.Attach("lic/data", two))
-	one = must[*world.Instance](t)(w.Prepare(world.Request{Server: "lic", Epoch: 3, Host: "host-1", Style: world.Process}))
-	one.Epoch = 1
+	one = must[*world.Instance](t)(w.Prepare(world.Request{Server: "lic", Epoch: 1, Host: "host-1", Style: world.Process}))
 	if err := w.Attach("lic/data", one); !errors.Is(err, world.ErrSealed) {
 		t.Fatalf("attach of a sealed epoch: %v", err)
+	}
+	ok(t, w.Attach("lic/data", two))
+	ok(t, w.Reap(two, ""))
+	one.Epoch = 2
+	if err := w.Attach("lic/data", one); !errors.Is(err, world.ErrSealed) {
+		t.Fatalf("attach of an epoch before the volume's: %v", err)
 	}
 	wantClean(t, w)
 }

@@ -37,6 +37,12 @@ func attachHeld(t T, h Harness) {
 	}
 	s.refuses("a volume that epoch 1 holds", s.call(fleet.StepAttach, 2, host, volume, proof), provider.Conflict)
 	s.holds(1)
+	if !s.traits.AttachFirst {
+		return
+	}
+	if i, ok := s.instance(2); ok && !i.State.Gone() {
+		s.Fatalf("a refused attach left %+v", i) // S8: it would hold its place for ever
+	}
 }
 
 func detach(t T, h Harness) {

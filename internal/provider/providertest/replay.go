@@ -2,6 +2,7 @@ package providertest
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +16,7 @@ func replayCases() []Case {
 		{Name: "replay/starts nothing after a stop", Run: replayAfterStop},
 		{Name: "replay/at the same moment leaves one object", Run: replayTogether},
 		{Name: "replay/another launch of the same epoch makes no second object", Run: secondLaunch},
+		{Name: "replay/claims nothing for a token of another request", Run: tokenOfAnother},
 	}
 }
 
@@ -80,4 +82,31 @@ func secondLaunch(t T, h Harness) {
 	}
 	s.wantRunning(1)
 	s.holds(1)
+}
+
+// tokenOfAnother is a decider that gives two steps one token: an answer from
+// memory would claim what was never done.
+func tokenOfAnother(t T, h Harness) {
+	s := newSuite(t, h)
+	token := ""
+	for _, c := range s.calls(1, s.host(0), s.first()) {
+		if c.Step.Object.Address == "" {
+			if c.Step.Kind == fleet.StepLaunch && s.traits.AttachFirst {
+				break
+			}
+			s.must(c)
+			if c.Step.Kind == fleet.StepLaunch {
+				s.runs(1)
+			} else {
+				token = c.Step.Token
+			}
+			continue
+		}
+		c.Step.Token = token
+		if out, err := s.do(c); err == nil {
+			s.eventually("what was claimed of a step with another's token: "+out.Detail, func() bool {
+				return slices.ContainsFunc(s.observe().Observed.Addresses, func(a fleet.AddressState) bool { return a.Holder == 1 })
+			})
+		}
+	}
 }

@@ -34,7 +34,12 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	if !p.w.Take(api(StepObserve)) {
 		return provider.Sweep{}, provider.Errorf(provider.Retry, call, "%w", errThrottled)
 	}
-	l := look{p: p, w: p.w, now: p.w.Now()}
+	l := look{p: p, w: p.w, now: p.w.Now(), volumes: make([][]*world.Volume, len(servers))}
+	for n, s := range servers {
+		for _, v := range s.Spec.Identity.Volumes {
+			l.volumes[n] = append(l.volumes[n], p.w.Volume(VolumeID(s, v.Name)))
+		}
+	}
 	sweep := provider.Sweep{At: l.now, Servers: make([]provider.ServerSight, 0, len(servers))}
 	for _, s := range servers {
 		sight := l.server(s)
@@ -100,6 +105,8 @@ type look struct {
 	p   *Provider
 	w   *world.World
 	now time.Time
+	// volumes are the world's, by server and volume of the sweep; nil if unknown.
+	volumes [][]*world.Volume
 }
 
 // seenAt is when the host's agent was last heard.
@@ -216,9 +223,9 @@ func (l look) host(h *world.Host, servers []fleet.Server) provider.HostSight {
 	if h.InContact() {
 		sight.Host.InContact = fleet.Yes
 	}
-	for _, s := range servers {
-		for _, v := range s.Spec.Identity.Volumes {
-			if vol := l.w.Volume(VolumeID(s, v.Name)); vol != nil && l.w.Reaches(h.Name, vol) {
+	for n, s := range servers {
+		for k, v := range s.Spec.Identity.Volumes {
+			if vol := l.volumes[n][k]; vol != nil && l.w.Reaches(h.Name, vol) {
 				sight.Reaches[s.Name] = append(sight.Reaches[s.Name], v.Name)
 			}
 		}
