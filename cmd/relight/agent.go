@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"relight/internal/agent"
+	"relight/internal/agent/driver/process"
+)
+
+// agentCommand groups the agents.
+func agentCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "agent",
+		Short:   "Run an agent on a host",
+		Long:    "Run an agent. A host agent runs instances on a hypervisor or plain host and tells the controller what it sees.",
+		Example: "  relight agent host --name host-1 --controller https://relight.example:7443 --token-file token",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(hostAgentCommand())
+	return cmd
+}
+
+type hostFlags struct {
+	opt                      agent.Options
+	tokenFile, device, level string
+}
+
+func hostAgentCommand() *cobra.Command {
+	var f hostFlags
+	cmd := &cobra.Command{
+		Use:   "host",
+		Short: "Run the agent of this host",
+		Long: `Run the agent of this host. It joins once with a token, keeps its certificate
+below --dir, opens no port for the controller, and runs servers under keepers:
+if the agent dies, its servers run on, and the next agent adopts them.`,
+		Example: `  relight host token --host host-1 > token
+  relight agent host --name host-1 --controller https://relight.example:7443 --token-file token --units 8
+  relight agent host --name host-1 --controller https://relight.example:7443 --storage-beats /mnt/shared/beats --peer 10.0.0.11:7444`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runHostAgent(cmd, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.opt.Dir, "dir", "/var/lib/relight-agent", "the agent's own directory")
+	flags.StringVar(&f.opt.Name, "name", "", "the host's name (default: its host name)")
+	flags.StringVar(&f.opt.Controller, "controller", "", "base URL of the controller")
+	flags.StringVar(&f.tokenFile, "token-file", "", "file with a join token; needed until the host has joined")
+	flags.StringVar(&f.opt.BeatAddr, "beat-addr", "", "where beats go, host:port (default: what the controller says)")
+	flags.IntVar(&f.opt.Units, "units", 16, "how much this host can carry")
+	flags.StringVar(&f.opt.StorageBeatDir, "storage-beats", "", "directory on shared storage for the hosts' heartbeats")
+	flags.StringVar(&f.opt.PeerAddr, "peer", "", "UDP address, ip:port, on which other hosts' questions are answered")
+	flags.StringVar(&f.device, "device", "", "network device that carries the servers' addresses; loopback ones need none")
+	flags.DurationVar(&f.opt.ReportEvery, "report-every", agent.DefaultReportEvery, "how often everything is reported though nothing changed")
+	flags.DurationVar(&f.opt.BeatEvery, "beat-every", agent.DefaultBeatEvery, "how often a beat is sent")
+	flags.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func runHostAgent(cmd *cobra.Command, f hostFlags) error {
+	log, err := logger(cmd.ErrOrStderr(), f.level)
+	if err != nil {
+		return err
+	}
+	o := f.opt
+	o.Log = log
+	if o.Name == "" {
+		if o.Name, err = os.Hostname(); err != nil {
+			return err
+		}
+	}
+	if o.Dir, err = filepath.Abs(o.Dir); err != nil {
+		return err
+	}
+	if f.tokenFile != "" {
+		token, err := os.ReadFile(f.tokenFile)
+		if err != nil {
+			return fmt.Errorf("read the join token: %w", err)
+		}
+		o.Token = strings.TrimSpace(string(token))
+	}
+	return hostAgent(cmd.Context(), o, f.device)
+}
+
+// hostAgent wires the process driver to the agent.
+func hostAgent(ctx context.Context, o agent.Options, device string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	driver, err := process.New(process.Options{
+		Dir:    filepath.Join(o.Dir, "instances"),
+		Claims: filepath.Join(o.Dir, "claims"),
+		Exec:   []string{self, "keeper"},
+		Env:    inherited(os.Environ()),
+		Logger: o.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("open the process driver: %w", err)
+	}
+	defer driver.Close()
+	if err := driver.Adopt(ctx); err != nil {
+		return fmt.Errorf("adopt what runs: %w", err)
+	}
+	processes := &agent.Processes{Driver: driver, Device: device}
+	o.Driver = processes
+	a, err := agent.New(o)
+	if err != nil {
+		return err
+	}
+	processes.Term, processes.BeatSocket = a.Term, a.BeatSocket
+	return a.Run(ctx)
+}
+
+// inherited is what keepers and applications get of the agent's environment: the
+// agent may hold secrets in its own.
+func inherited(env []string) []string {
+	var out []string
+	for _, kv := range env {
+		name, _, _ := strings.Cut(kv, "=")
+		switch {
+		case name == "PATH", name == "HOME", name == "LANG", name == "TZ", strings.HasPrefix(name, "RELIGHT_DEV"):
+			out = append(out, kv)
+		}
+	}
+	return out
+}
