@@ -126,7 +126,9 @@ func mistakes() []mistake {
 		}), []string{"seal/refuses while held and works after"}},
 		{"steals volumes", false, doing(func(p provider.Provider, w *world.World, ctx context.Context, c provider.Call) (provider.Outcome, error) {
 			if c.Step.Kind == fleet.StepAttach && c.Step.Object.Volume != "" {
+				w.Lock()
 				w.LoseLock(sim.VolumeID(c.Server, c.Step.Object.Volume))
+				w.Unlock()
 			}
 			return p.Do(ctx, c)
 		}), []string{"attach/refuses what another epoch holds"}},
