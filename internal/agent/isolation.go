@@ -108,11 +108,11 @@ func (m *isolation) mustStop(now, leaseUntil int64, r *round) bool {
 		return true
 	case now < leaseUntil:
 		return false
-	case r.ended != 0 && r.answer == fleet.No && now-r.ended <= int64(answersFor):
-		return false
+	case r.ended != 0:
+		return r.answer != fleet.No || now-r.ended > int64(answersFor)
 	default:
-		// Without an answer yet, the first round still has its time: it began before
-		// the lease ended, unless the host slept.
+		// The first round still has its time. It began before the lease ended,
+		// unless the host slept.
 		return !r.asking || now-r.begun > int64(askAhead)
 	}
 }

@@ -33,15 +33,14 @@ type storageBeat struct {
 // of the others, until ctx ends. A file server that hangs holds up only this.
 func (a *Agent) keepStorageBeat(ctx context.Context) {
 	seen := storageSight{stale: int64(storageStale), hosts: map[string]moving{}}
+	trouble := trouble{log: a.opt.Log, what: "writing the storage heartbeat"}
 	own := storageBeat{Boot: a.boot + "/" + a.run}
 	for {
 		began := time.Now()
 		own.Counter++
 		err := writeStorageBeat(a.opt.StorageBeatDir, a.opt.Name, own)
 		a.board.setOwn(err)
-		if err != nil {
-			a.opt.Log.Warn("storage heartbeat not written", "error", err)
-		}
+		trouble.note(ctx, err)
 		found, err := readStorageBeats(a.opt.StorageBeatDir)
 		for host, saw := range seen.step(a.opt.Clock(), found, err) {
 			if host != a.opt.Name {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -153,4 +154,25 @@ func (b *backOff) pause(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// trouble logs the beginning and the end of a trouble, and not each time that it is
+// met: an agent that is cut off for a week must not fill its disk.
+type trouble struct {
+	log   *slog.Logger
+	what  string
+	since time.Time
+}
+
+// note takes an outcome and returns true if it is an error.
+func (t *trouble) note(ctx context.Context, err error) bool {
+	switch {
+	case err != nil && ctx.Err() == nil && t.since.IsZero():
+		t.since = time.Now()
+		t.log.Warn(t.what+" fails", "error", err)
+	case err == nil && !t.since.IsZero():
+		t.log.Info(t.what+" works again", "after", time.Since(t.since).Round(time.Millisecond))
+		t.since = time.Time{}
+	}
+	return err != nil
 }

@@ -20,7 +20,7 @@ const inspectWithin = 200 * time.Millisecond
 // delivered.
 type desk struct {
 	mu sync.Mutex
-	// hands maps a command's token to whether it is here.
+	// hands has each command's token, true if it was handed out again meanwhile.
 	hands map[string]bool
 	// turns let the commands of one server run one after the other.
 	turns map[string]*turn
@@ -34,21 +34,30 @@ type turn struct {
 
 func newDesk() *desk { return &desk{hands: map[string]bool{}, turns: map[string]*turn{}} }
 
-// begin reports whether the command is new.
+// begin reports whether the command is new. One that is here already is marked:
+// its result may have gone to a controller that did not wait for it yet.
 func (d *desk) begin(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.hands[id] {
+	if _, here := d.hands[id]; here {
+		d.hands[id] = true
 		return false
 	}
-	d.hands[id] = true
+	d.hands[id] = false
 	return true
 }
 
-func (d *desk) end(id string) {
+// end reports whether the command is done with; if not, its result is to be
+// delivered once more.
+func (d *desk) end(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.hands[id] {
+		d.hands[id] = false
+		return false
+	}
 	delete(d.hands, id)
+	return true
 }
 
 func (d *desk) knows() []string {
@@ -92,6 +101,7 @@ func (d *desk) take(ctx context.Context, server string) (give func(), err error)
 // the instances run on.
 func (a *Agent) poll(ctx context.Context) {
 	wait := newBackOff()
+	trouble := trouble{log: a.opt.Log, what: "asking the controller for work"}
 	var look uint64
 	for ctx.Err() == nil {
 		var reply link.WorkReply
@@ -99,10 +109,7 @@ func (a *Agent) poll(ctx context.Context) {
 		err := a.channel.work(ctx, link.Work{
 			V: link.Version, Knows: a.desk.knows(), Watch: w.Version, Controller: w.Controller, Look: look,
 		}, &reply)
-		if err != nil {
-			if ctx.Err() == nil {
-				a.opt.Log.Warn("no word from the controller", "error", err)
-			}
+		if trouble.note(ctx, err) {
 			look = 0 // another controller may answer next and count anew
 			wait.pause(ctx)
 			continue
@@ -125,18 +132,19 @@ func (a *Agent) poll(ctx context.Context) {
 
 // carryOut does a command and delivers its result, however often that takes.
 func (a *Agent) carryOut(ctx context.Context, cmd link.Command) {
-	defer a.desk.end(cmd.ID)
 	r := a.execute(ctx, cmd)
 	a.inspectFor(ctx, cmd)
 	wait := newBackOff()
-	for ctx.Err() == nil {
+	for {
 		report := a.report()
 		r.Report = &report
 		err := a.channel.send(ctx, link.PathResult, r)
-		if err == nil || errors.Is(err, ErrRefused) {
+		if err != nil && !errors.Is(err, ErrRefused) && wait.pause(ctx) {
+			continue
+		}
+		if a.desk.end(cmd.ID) || ctx.Err() != nil {
 			return
 		}
-		wait.pause(ctx)
 	}
 }
 
@@ -240,12 +248,10 @@ func (a *Agent) reports(ctx context.Context) {
 	tick := time.NewTicker(a.opt.ReportEvery)
 	defer tick.Stop()
 	wait := newBackOff()
+	trouble := trouble{log: a.opt.Log, what: "reporting to the controller"}
 	for {
 		err := a.channel.send(ctx, link.PathReport, a.report())
-		if err != nil {
-			if ctx.Err() == nil {
-				a.opt.Log.Warn("report not sent", "error", err)
-			}
+		if trouble.note(ctx, err) {
 			if !wait.pause(ctx) {
 				return
 			}

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"errors"
+	"testing"
+
+	"relight/internal/core/fleet"
+)
+
+func TestStorageSight(t *testing.T) {
+	m := storageSight{stale: 3 * second, hosts: map[string]moving{}}
+	step := func(now int64, content string, err error, want fleet.Answer) {
+		t.Helper()
+		if got := m.step(now*second, map[string]string{"host-1": content}, err)["host-1"].alive; got != want {
+			t.Errorf("at %d with %q: %s, want %s", now, content, got, want)
+		}
+	}
+	step(1, "1", nil, fleet.CannotTell) // an old file looks the same as a fresh one
+	step(2, "2", nil, fleet.Yes)
+	step(5, "2", nil, fleet.Yes)
+	step(6, "2", nil, fleet.No)
+	step(7, "3", nil, fleet.Yes)
+	step(8, "", errors.New("stale handle"), fleet.CannotTell)
+	step(20, "3", nil, fleet.CannotTell) // nobody looked in between
+	step(24, "3", nil, fleet.No)
+	step(25, "1", nil, fleet.Yes) // a restarted host counts anew
+}
+
+func TestStorageSightOfADeadFile(t *testing.T) {
+	m := storageSight{stale: 3 * second, hosts: map[string]moving{}}
+	found := map[string]string{"host-1": "9"}
+	m.step(second, found, nil)
+	if got := m.step(5*second, found, nil)["host-1"].alive; got != fleet.No {
+		t.Errorf("a file that never moved: %s, want no", got)
+	}
+}
+
+func TestStorageBeatsOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	must(t, writeStorageBeat(dir, "host-1", storageBeat{Counter: 1}))
+	a, err := readStorageBeats(dir)
+	must(t, err)
+	must(t, writeStorageBeat(dir, "host-1", storageBeat{Counter: 2}))
+	b, err := readStorageBeats(dir)
+	must(t, err)
+	if len(a) != 1 || a["host-1"] == b["host-1"] {
+		t.Errorf("read %q and %q", a, b)
+	}
+	if err := writeStorageBeat(dir+"/none", "host-1", storageBeat{}); err == nil {
+		t.Error("wrote into a directory that is not there")
+	}
+	if _, err := readStorageBeats(dir + "/none"); err == nil {
+		t.Error("read a directory that is not there")
+	}
+}
