@@ -15,6 +15,7 @@ func TestEveryCheckCanFail(t *testing.T) {
 		finds                int
 	}{
 		{"init", "internal/a/a.go", "package a\nfunc init() {}\n", 1},
+		{"init", "internal/a/a_test.go", "package a\nfunc init() {}\n", 0},
 		{"init", "internal/a/a.go", "package a\ntype t int\nfunc (t) init() {}\n", 0},
 		{"size", "internal/a/a.go", "package a\n" + strings.Repeat("\n", 800), 1},
 		{"size", "internal/a/a.go", "package a\n" + strings.Repeat("\n", 799), 0},

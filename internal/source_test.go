@@ -126,8 +126,12 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// checkInit: registries that fill themselves hide what a program is made of.
+// checkInit: registries that fill themselves hide what a program is made of. A
+// test binary may need one, to keep main on the process's first thread.
 func checkInit(s source) []string {
+	if s.isTest() {
+		return nil
+	}
 	var findings []string
 	for _, d := range s.file.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
