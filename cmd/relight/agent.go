@@ -40,7 +40,7 @@ func hostAgentCommand() *cobra.Command {
 		Long: `Run the agent of this host. It joins once with a token, keeps its certificate
 below --dir, opens no port for the controller, and runs servers under keepers:
 if the agent dies, its servers run on, and the next agent adopts them.`,
-		Example: `  relight host token --host host-1 > token
+		Example: `  relight host token host-1 > token
   relight agent host --name host-1 --controller https://relight.example:7443 --token-file token --units 8
   relight agent host --name host-1 --controller https://relight.example:7443 --storage-beats /mnt/shared/beats --peer 10.0.0.11:7444`,
 		Args: cobra.NoArgs,

@@ -61,7 +61,7 @@ an administrator's token (DIR/people/admin.token is secret).`,
 	f.DurationVar(&opt.BeatLease, "beat-lease", 15*time.Second, "length of the lease that agents get with each beat's ack")
 	f.DurationVar(&opt.Contact, "contact", 3*time.Second, "silence after which a host counts as out of contact")
 	f.DurationVar(&opt.Lease, "lease", 6*time.Second, "length of this controller's own lease")
-	f.DurationVar(&opt.Pace.Sweep, "sweep", opt.Pace.Sweep, "how often all servers are observed in one batch")
+	f.DurationVar(&opt.Pace.Sweep, "sweep", 0, "how often all servers are observed in one batch (default: a quarter of --contact)")
 	f.StringVar(&opt.Webhook, "webhook", "", "URL that gets signed events")
 	f.StringVar(&secretFile, "webhook-secret-file", "", "file with the secret that signs them")
 	f.StringVar(&readyFile, "ready-file", "", "file to write with the addresses, as client configuration, once the controller serves")

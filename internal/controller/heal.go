@@ -385,7 +385,11 @@ func tellVerdict(tx *Tx, status *fleet.Status, f fleet.Finding) {
 	})
 }
 
+// openIfFailing opens an incident for a failure; a first launch is none.
 func openIfFailing(tx *Tx, status *fleet.Status, f fleet.Finding) {
+	if status.Epoch == 0 {
+		return
+	}
 	switch f.Verdict {
 	case fleet.Down, fleet.Impaired, fleet.Isolated:
 		openIncident(tx, status, f)

@@ -17,14 +17,15 @@ import (
 type Pace struct {
 	// Scan is the beat of the deadline table.
 	Scan time.Duration
-	// Sweep is how often all servers are observed in one batch.
+	// Sweep is how often all servers are observed in one batch; 0 leaves it to the
+	// wiring.
 	Sweep time.Duration
 	// Workers is how many recoveries are carried at once.
 	Workers int
 }
 
 // DefaultPace suits a real fleet.
-func DefaultPace() Pace { return Pace{Scan: 100 * time.Millisecond, Sweep: time.Second, Workers: 256} }
+func DefaultPace() Pace { return Pace{Scan: 50 * time.Millisecond, Workers: 256} }
 
 // Loops is the thin runner around Healer: it owns the goroutines and timers, and
 // no decision.

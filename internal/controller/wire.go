@@ -93,6 +93,11 @@ type Controller struct {
 
 // Run opens the store, takes the term, and serves until ctx ends.
 func Run(ctx context.Context, opt Options) error {
+	if opt.Pace.Sweep == 0 {
+		// What was swept is judged by its age: it must be younger than the silence
+		// that counts, with room for a late sweep.
+		opt.Pace.Sweep = opt.Contact / 4
+	}
 	c := &Controller{opt: opt, clock: wallClock{}, log: opt.Log}
 	defer c.close()
 	for _, step := range []struct {

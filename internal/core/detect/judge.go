@@ -445,6 +445,9 @@ func describe(s fleet.Signal) string {
 	yes := s.Answer == fleet.Yes
 	switch s.Source.Channel {
 	case fleet.ChannelBeat:
+		if s.CannotLie {
+			return say(yes, "its host agent's beat says that it runs", "its host agent's beat says that it ended", s.Detail)
+		}
 		return say(yes, "its beats reach the "+s.Source.Vantage, "no beat of it reaches the "+s.Source.Vantage, s.Detail)
 	case fleet.ChannelProbe:
 		return say(yes, "a probe from "+s.Source.Vantage+" succeeds", "a probe from "+s.Source.Vantage+" fails", s.Detail)
