@@ -50,6 +50,7 @@ func CheckDestructive(entries iter.Seq2[Entry, error]) error {
 			if detail := unannounced(ev, intents, twice); detail != "" {
 				return &DestructiveError{e.Shard, e.Seq, token, detail}
 			}
+		default: // tells the end of a recovery, not of an effect
 		}
 	}
 	return nil

@@ -69,13 +69,8 @@ func Each(entries []Entry) iter.Seq2[Entry, error] {
 // reader is returned as it is, with the place.
 func Verify(entries iter.Seq2[Entry, error], from, to Head, anchors ...Head) error {
 	w := walk{at: from, to: to, anchors: map[uint64]Hash{}}
-	if to.Seq < from.Seq {
-		return &BadEntryError{from.Shard, to.Seq + 1, RolledBack, fmt.Sprintf("the chain was at entry %d already", from.Seq)}
-	}
-	for _, a := range anchors {
-		if err := w.anchor(a); err != nil {
-			return err
-		}
+	if err := w.begin(anchors); err != nil {
+		return err
 	}
 	var early *Entry // the first entry with a number that is too high
 	for e, err := range entries {
@@ -113,6 +108,18 @@ func Verify(entries iter.Seq2[Entry, error], from, to Head, anchors ...Head) err
 type walk struct {
 	at, to  Head
 	anchors map[uint64]Hash
+}
+
+func (w *walk) begin(anchors []Head) error {
+	if w.to.Seq < w.at.Seq {
+		return &BadEntryError{w.to.Shard, w.to.Seq + 1, RolledBack, fmt.Sprintf("the chain was at entry %d already", w.at.Seq)}
+	}
+	for _, a := range anchors {
+		if err := w.anchor(a); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *walk) anchor(a Head) error {
@@ -174,11 +181,8 @@ func VerifyCheckpoints(checkpoints []Checkpoint, from Checkpoint, kept ...Checkp
 		case c.Prev != at.Hash:
 			return bad(Replaced, "it does not follow the checkpoint before it")
 		}
-		for _, before := range at.Heads {
-			now, ok := headOf(c, before.Shard)
-			if !ok || now.Seq < before.Seq || (now.Seq == before.Seq && now.Hash != before.Hash) {
-				return bad(RolledBack, fmt.Sprintf("shard %d was at entry %d before", before.Shard, before.Seq))
-			}
+		if detail := backwards(at, c); detail != "" {
+			return bad(RolledBack, detail)
 		}
 		at = c
 		hashes[c.N] = c.Hash
@@ -196,6 +200,17 @@ func VerifyCheckpoints(checkpoints []Checkpoint, from Checkpoint, kept ...Checkp
 		}
 	}
 	return nil
+}
+
+// backwards names the first shard that goes back from one checkpoint to the next.
+func backwards(from, to Checkpoint) string {
+	for _, before := range from.Heads {
+		now, ok := headOf(to, before.Shard)
+		if !ok || now.Seq < before.Seq || (now.Seq == before.Seq && now.Hash != before.Hash) {
+			return fmt.Sprintf("shard %d was at entry %d before", before.Shard, before.Seq)
+		}
+	}
+	return ""
 }
 
 // Anchors returns the heads of one shard in the checkpoints, for Verify.

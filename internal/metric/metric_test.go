@@ -3,6 +3,7 @@ package metric_test
 import (
 	"flag"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -34,7 +35,7 @@ func newRegistry() *metric.Registry {
 func scrape(t *testing.T, r *metric.Registry) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	r.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	body, err := io.ReadAll(w.Result().Body)
 	if err != nil || w.Code != 200 {
 		t.Fatalf("%d %v %s", w.Code, err, body)

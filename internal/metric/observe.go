@@ -43,6 +43,7 @@ func (r *Registry) Observe(e event.Event) {
 		r.ended(e, resultClimbed)
 	case event.RecoveryGaveUp:
 		r.ended(e, resultGaveUp)
+	default: // counted above
 	}
 }
 
@@ -72,6 +73,7 @@ func (r *Registry) stepEnded(e event.Event) {
 	switch kind {
 	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff:
 		r.fences.WithLabelValues(string(kind), result).Inc()
+	default: // fences nothing
 	}
 	if e.Step.State == fleet.StepDone {
 		rec.started = e.At

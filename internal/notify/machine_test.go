@@ -103,12 +103,13 @@ func TestPausesDoubleWithFullJitter(t *testing.T) {
 	m.Add(start, item(1, 1, ""))
 	now := start
 	wantPost(t, m.Next(now), "[1-1]")
-	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+	for i, seconds := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+		want := time.Duration(seconds) * time.Second
 		m.Posted(now, Again, 0)
 		e := m.Next(now)
 		wantPost(t, e, "nothing")
-		if pause := e.LookAgainAt.Sub(now); pause != want*time.Second/2 {
-			t.Fatalf("pause %d is %s, want half of %s", i+1, pause, want*time.Second)
+		if pause := e.LookAgainAt.Sub(now); pause != want/2 {
+			t.Fatalf("pause %d is %s, want half of %s", i+1, pause, want)
 		}
 		wantPost(t, m.Next(e.LookAgainAt.Add(-1)), "nothing")
 		now = e.LookAgainAt

@@ -48,7 +48,7 @@ func (n *Notifier) post(ctx context.Context, msg *Message) answer {
 	// Read a little, so that the connection can be used again, and no more: the
 	// receiver is not trusted with our memory.
 	io.CopyN(io.Discard, resp.Body, 64<<10) //nolint:errcheck // the status is known already
-	resp.Body.Close()                       //nolint:errcheck // nothing is lost with it
+	resp.Body.Close()
 	a := answer{result: judge(resp.StatusCode), retryAfter: retryAfter(resp.Header.Get("Retry-After"), n.cfg.Clock.Now())}
 	switch a.result {
 	case Delivered:
