@@ -23,13 +23,13 @@ func (e *DestructiveError) Error() string {
 }
 
 // CheckDestructive checks invariant S12 over entries in the order of their
-// chains: the outcome of each destructive step has exactly one earlier intent
-// with the same token, marked as destructive, of the same step. The entries
-// must start where the oldest open step was intended, or before. An intent
-// without an outcome is no error: its controller may have died.
+// chains: the outcome of each destructive call uses up one earlier intent with
+// the same token, marked as destructive, of the same step. A call that is
+// replayed is announced again. The entries must start where the oldest open step
+// was intended, or before. An intent without an outcome is no error: its
+// controller may have died.
 func CheckDestructive(entries iter.Seq2[Entry, error]) error {
-	intents := map[string]event.Event{}
-	twice := map[string]bool{}
+	open := map[string][]event.Event{}
 	for e, err := range entries {
 		if err != nil {
 			return fmt.Errorf("check destructive steps: %w", err)
@@ -44,12 +44,12 @@ func CheckDestructive(entries iter.Seq2[Entry, error]) error {
 		token := ev.Step.Step.Token
 		switch ev.Kind {
 		case event.StepIntended:
-			_, twice[token] = intents[token]
-			intents[token] = ev
+			open[token] = append(open[token], ev)
 		case event.StepEnded:
-			if detail := unannounced(ev, intents, twice); detail != "" {
+			if detail := unannounced(ev, open[token]); detail != "" {
 				return &DestructiveError{e.Shard, e.Seq, token, detail}
 			}
+			open[token] = open[token][1:]
 		default: // tells the end of a recovery, not of an effect
 		}
 	}
@@ -57,19 +57,15 @@ func CheckDestructive(entries iter.Seq2[Entry, error]) error {
 }
 
 // unannounced says what is wrong with the announcement of a step that ended.
-func unannounced(ended event.Event, intents map[string]event.Event, twice map[string]bool) string {
-	token := ended.Step.Step.Token
-	intent, ok := intents[token]
+func unannounced(ended event.Event, open []event.Event) string {
 	switch {
-	case token == "":
+	case ended.Step.Step.Token == "":
 		return "it ended without a token"
-	case !ok:
-		return "it ended without an earlier intent"
-	case twice[token]:
-		return "it ended after more than one intent"
-	case !intent.Destructive:
+	case len(open) == 0:
+		return "it ended without an earlier intent of its own"
+	case !open[0].Destructive:
 		return "its intent is not marked as destructive"
-	case !sameStep(intent.Step.Step, ended.Step.Step):
+	case !sameStep(open[0].Step.Step, ended.Step.Step):
 		return "its intent announced another step"
 	}
 	return ""

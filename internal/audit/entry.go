@@ -91,8 +91,8 @@ func Append(head Head, e event.Event) (Entry, Head, error) {
 // before it, so that no two different entries have the same form.
 func (e Entry) sum() Hash {
 	form := appendField(nil, []byte("relight/entry"))
-	form = appendNumber(form, uint64(e.V))     //nolint:gosec // ours, never negative
-	form = appendNumber(form, uint64(e.Shard)) //nolint:gosec // ours, never negative
+	form = appendNumber(form, uint64(e.V))
+	form = appendNumber(form, uint64(e.Shard))
 	form = appendNumber(form, e.Seq)
 	form = appendField(form, e.Prev[:])
 	form = appendField(form, e.Raw)

@@ -255,7 +255,7 @@ func (f *form) number(n uint64) {
 func sumOf(e Entry) Hash {
 	var f form
 	f.field([]byte("relight/entry"))
-	for _, n := range []uint64{uint64(e.V), uint64(e.Shard), e.Seq} { //nolint:gosec // a negative one has another sum
+	for _, n := range []uint64{uint64(e.V), uint64(e.Shard), e.Seq} {
 		f.number(n)
 	}
 	f.field(e.Prev[:])
@@ -266,13 +266,13 @@ func sumOf(e Entry) Hash {
 func sumOfCheckpoint(c Checkpoint) Hash {
 	var f form
 	f.field([]byte("relight/checkpoint"))
-	f.number(uint64(c.V)) //nolint:gosec // a negative one has another sum
+	f.number(uint64(c.V))
 	f.number(c.N)
 	f.field([]byte(c.At.UTC().Format(time.RFC3339Nano)))
 	f.field(c.Prev[:])
 	f.number(uint64(len(c.Heads)))
 	for _, h := range c.Heads {
-		f.number(uint64(h.Shard)) //nolint:gosec // a negative one has another sum
+		f.number(uint64(h.Shard))
 		f.number(h.Seq)
 		f.field(h.Hash[:])
 	}
