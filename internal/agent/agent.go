@@ -158,6 +158,9 @@ func shortName(server string, epoch fleet.Epoch) string {
 // begin: no token, a refusal, a damaged directory.
 func (a *Agent) Run(ctx context.Context) error {
 	id, err := openIdentity(ctx, a.opt)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"relight/internal/agent/address"
 	"relight/internal/agent/driver/process"
@@ -39,12 +40,20 @@ func (p *Processes) Changes() <-chan struct{} { return p.Driver.Changes() }
 func (p *Processes) Instances() []Instance {
 	var out []Instance
 	for _, in := range p.Driver.Instances() {
-		out = append(out, told(in))
+		if !empty(in) {
+			out = append(out, told(in))
+		}
 	}
 	slices.SortFunc(out, func(a, b Instance) int {
 		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Epoch, b.Epoch))
 	})
 	return out
+}
+
+// empty reports whether all that there is of an instance is its keeper: what a
+// refused attach leaves until it is tried again. It takes no place.
+func empty(in process.Instance) bool {
+	return in.State == process.Attached && len(in.Volumes) == 0 && len(in.Addresses) == 0
 }
 
 // told turns the driver's knowledge into the words of the port.
@@ -127,11 +136,12 @@ func (p *Processes) do(ctx context.Context, cmd link.Command) (Effect, error) {
 }
 
 var (
-	errNoStep   = errors.New("this driver has no such step")
-	errNoVolume = errors.New("the server has no such volume with a path")
-	errNoneHere = errors.New("no instance of that epoch is known here, which proves nothing")
-	errNotEnded = errors.New("the instance has not ended for certain")
-	errFresh    = errors.New("no instance was ever seen on this volume, so its seal proves nothing")
+	errNoStep      = errors.New("this driver has no such step")
+	errNoVolume    = errors.New("the server has no such volume with a path")
+	errNoneHere    = errors.New("no instance of that epoch is known here, which proves nothing")
+	errNotAttached = errors.New("the instance does not have it")
+	errNotEnded    = errors.New("the instance has not ended for certain")
+	errFresh       = errors.New("no instance was ever seen on this volume, so its seal proves nothing")
 )
 
 func (p *Processes) attach(ctx context.Context, ref process.Ref, cmd link.Command) error {
@@ -173,6 +183,9 @@ func (p *Processes) launch(ctx context.Context, ref process.Ref, cmd link.Comman
 	if cmd.Process == nil {
 		return Effect{}, fmt.Errorf("launch: %w", errNoStep)
 	}
+	if err := p.complete(cmd); err != nil {
+		return Effect{}, err
+	}
 	// A server without volumes and addresses has no keeper yet.
 	if _, err := p.Driver.Attach(ctx, process.Order{Ref: ref}); err != nil {
 		return Effect{}, err
@@ -186,6 +199,28 @@ func (p *Processes) launch(ctx context.Context, ref process.Ref, cmd link.Comman
 	}
 	in, err := p.Driver.Launch(ctx, ref, l)
 	return Effect{Detail: fmt.Sprintf("pid %d", in.PID)}, err
+}
+
+// complete refuses a launch before the instance has all that moves with it: an
+// application that finds its directory unlocked would start all the same.
+func (p *Processes) complete(cmd link.Command) error {
+	var have Instance
+	for _, i := range p.Instances() {
+		if i.Server == cmd.Step.Server && i.Epoch == cmd.Step.Epoch {
+			have = i
+		}
+	}
+	for _, v := range cmd.Volumes {
+		if v.Path != "" && !slices.Contains(have.Volumes, v.Path) {
+			return fmt.Errorf("launch: volume %s: %w", v.Name, errNotAttached)
+		}
+	}
+	for _, a := range cmd.Addresses {
+		if !slices.Contains(have.Addresses, a.IP) {
+			return fmt.Errorf("launch: address %s: %w", a.IP, errNotAttached)
+		}
+	}
+	return nil
 }
 
 // stop ends the instance. The evidence is the keeper's: it waited for the last
@@ -250,6 +285,7 @@ func classed(cmd link.Command, err error) error {
 		{keeper.ErrRunning, provider.Conflict}, {keeper.ErrDifferent, provider.Conflict},
 		{keeper.ErrStopped, provider.Conflict}, {keeper.ErrNotStopped, provider.Conflict},
 		{process.ErrNotFound, provider.Conflict}, {errFresh, provider.Conflict}, {errNotEnded, provider.Conflict},
+		{errNotAttached, provider.Conflict},
 		{process.ErrKeeperLost, provider.Conflict},
 		{process.ErrAbsent, provider.NotFound}, {errNoneHere, provider.NotFound},
 		{volume.ErrUnreachable, provider.NotFound},
@@ -267,12 +303,22 @@ func classed(cmd link.Command, err error) error {
 	return e
 }
 
-// Tidy implements Driver: it ends the keepers of instances that are gone.
+// emptyFor is how long an instance may hold nothing before its keeper is ended: by
+// then nobody comes back to that attach.
+const emptyFor = time.Minute
+
+// Tidy implements Driver: it ends the keepers of instances that are gone, and of
+// those that never became any.
 func (p *Processes) Tidy(ctx context.Context) error {
 	var errs []error
 	for _, in := range p.Driver.Instances() {
-		if in.State == process.Exited && in.Reaped && in.LocksFree && !in.Retired {
-			_, err := p.Driver.Retire(ctx, process.Ref{Server: in.Server, Epoch: in.Epoch, Term: p.Term()})
+		ref := process.Ref{Server: in.Server, Epoch: in.Epoch, Term: p.Term()}
+		switch {
+		case in.State == process.Exited && in.Reaped && in.LocksFree && !in.Retired:
+			_, err := p.Driver.Retire(ctx, ref)
+			errs = append(errs, err)
+		case empty(in) && time.Since(in.Since) > emptyFor:
+			_, err := p.Driver.Stop(ctx, ref, 0)
 			errs = append(errs, err)
 		}
 	}

@@ -24,7 +24,7 @@ func processes(t *testing.T, dir, claims string) *Processes {
 	must(t, d.Adopt(t.Context()))
 	p := &Processes{Driver: d}
 	t.Cleanup(func() {
-		for _, i := range p.Instances() {
+		for _, i := range d.Instances() {
 			if err := p.End(context.Background(), i.Server, i.Epoch); err != nil {
 				t.Error(err)
 			}

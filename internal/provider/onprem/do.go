@@ -35,6 +35,9 @@ func (h *Hub) Do(ctx context.Context, call provider.Call) (provider.Outcome, err
 	if within <= 0 {
 		within = DefaultWithin
 	}
+	if err := ctx.Err(); err != nil {
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	switch call.Step.Kind {

@@ -246,7 +246,9 @@ func (h *Hub) serveResult(w http.ResponseWriter, r *http.Request, name string) {
 	h.mu.Lock()
 	if x := h.hosts[name]; x != nil {
 		h.heard(x)
-		x.finish(&req, h.opt.Now())
+		if step, waited := x.finish(&req, h.opt.Now()); waited && req.Class == "" {
+			h.effects[step.Server] = effect{host: name, at: h.opt.Now()}
+		}
 	}
 	h.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)

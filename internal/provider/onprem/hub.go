@@ -76,6 +76,9 @@ type Hub struct {
 	servers map[string]fleet.Server
 	names   []string // of servers, sorted
 	sites   map[string]fleet.Site
+	// effects has each server's last effect: what other hosts saw before it is not
+	// the present any more.
+	effects map[string]effect
 	// plan numbers the changes of what watches are made from.
 	plan uint64
 	term fleet.Term
@@ -104,7 +107,8 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 		opt: opt, keys: &beat.Keys{}, wakes: make(chan string, 1024),
 		run: hex.EncodeToString(run[:]), started: opt.Now(),
 		hosts: map[string]*host{}, agents: map[beat.AgentID]string{},
-		servers: map[string]fleet.Server{}, sites: map[string]fleet.Site{}, plan: 1,
+		servers: map[string]fleet.Server{}, sites: map[string]fleet.Site{},
+		effects: map[string]effect{}, plan: 1,
 	}
 	var err error
 	if h.site, err = siteKey(ctx, opt.Vault); err != nil {
@@ -180,6 +184,11 @@ func (h *Hub) SetServers(list []fleet.Server) {
 	h.mu.Lock()
 	h.servers = servers
 	h.names = sortedNames(servers)
+	for name := range h.effects {
+		if _, ok := servers[name]; !ok {
+			delete(h.effects, name)
+		}
+	}
 	h.planChanged()
 	h.mu.Unlock()
 	h.beats.Recheck()
@@ -288,6 +297,12 @@ func (h *Hub) planChanged() {
 	for _, x := range h.hosts {
 		x.ring()
 	}
+}
+
+// effect is when a host last did something to a server, by our clock.
+type effect struct {
+	host string
+	at   time.Time
 }
 
 // host is what the hub knows of one host. All is guarded by Hub.mu.

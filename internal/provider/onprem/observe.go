@@ -168,7 +168,7 @@ func (l look) servers() {
 		l.instance(i)
 	}
 	for _, v := range r.Volumes {
-		if s := l.sights[v.Server]; s != nil && v.Looked {
+		if s := l.sights[v.Server]; s != nil && v.Looked && !l.overtaken(v) {
 			s.Observed.Volumes = append(s.Observed.Volumes, fleet.VolumeState{
 				Volume: v.Volume, Epoch: v.Epoch, Sealed: v.Sealed, Holder: v.Holder,
 				Host: l.name, Held: v.Held, At: l.ago(v.Ago),
@@ -186,6 +186,13 @@ func (l look) servers() {
 	for _, p := range r.Probes {
 		l.probe(p)
 	}
+}
+
+// overtaken reports whether another host has done something to the server since
+// this one looked at the volume. What it saw would read as if nothing had been done.
+func (l look) overtaken(v link.Volume) bool {
+	e := l.hub.effects[v.Server]
+	return e.host != l.name && l.ago(v.Ago).Before(e.at)
 }
 
 // incomplete marks the servers that may run on this host without our knowing.

@@ -86,17 +86,18 @@ func (x *host) hand(knows []string, now time.Time) []link.Command {
 	return out
 }
 
-// finish takes the result of a command; mu is held. A result that nobody waits for
-// is dropped: the report that came with it says what counts.
-func (x *host) finish(r *link.Result, now time.Time) {
+// finish takes the result of a command and returns its step; mu is held. A result
+// that nobody waits for is dropped: the report that came with it says what counts.
+func (x *host) finish(r *link.Result, now time.Time) (step fleet.Step, waited bool) {
 	for _, j := range x.jobs {
 		if j.cmd.ID == r.ID {
 			j.endedAt = now
 			x.drop(j)
 			j.end(r)
-			return
+			return j.cmd.Step, true
 		}
 	}
+	return fleet.Step{}, false
 }
 
 // busyWith reports whether a command about the server is under way; mu is held.
