@@ -32,7 +32,7 @@ const (
 	DefaultReportEvery = time.Second
 	DefaultBeatEvery   = 200 * time.Millisecond
 	// DefaultDriftPPM and DefaultMargin are the bounds of the lease.
-	DefaultDriftPPM = 500
+	DefaultDriftPPM = 10_000
 	DefaultMargin   = 100 * time.Millisecond
 
 	tidyPace = 5 * time.Second

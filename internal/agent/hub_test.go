@@ -403,3 +403,25 @@ func TestUnknownOutcomeIsLookedAt(t *testing.T) {
 		return nil
 	})
 }
+
+// BenchmarkCommand is the way of a command to an idle agent, through its memory on
+// disk, and of its result back.
+func BenchmarkCommand(b *testing.B) {
+	s := newSite(b)
+	a := s.agent("host-1", b.TempDir(), nil)
+	s.inContact("host-1")
+	go func() {
+		for range a.driver.began {
+		}
+	}()
+	defer close(a.driver.began)
+	n := 0
+	for b.Loop() {
+		n++
+		c := call(b, server("a"), fleet.StepDetach, "host-1", 1)
+		c.Step.Token = fmt.Sprint(n)
+		if _, err := s.hub.Do(b.Context(), c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

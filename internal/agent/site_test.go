@@ -51,7 +51,7 @@ func (r *registry) RemoveHost(_ context.Context, name string) error {
 
 // site is a controller's hub behind TLS on a loopback address that outlives it.
 type site struct {
-	t        *testing.T
+	t        testing.TB
 	vault    *enrol.DirVault
 	registry *registry
 	auth     *enrol.Authority
@@ -62,7 +62,7 @@ type site struct {
 	stop func()
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t testing.TB) *site {
 	t.Helper()
 	vault, err := enrol.NewDirVault(filepath.Join(t.TempDir(), "vault"))
 	must(t, err)
@@ -210,7 +210,7 @@ func server(name string, volumes ...fleet.Volume) fleet.Server {
 }
 
 // call makes a call whose token is fit for a replay.
-func call(t *testing.T, s fleet.Server, kind fleet.StepKind, host string, epoch fleet.Epoch, evidence ...fleet.Evidence) provider.Call {
+func call(t testing.TB, s fleet.Server, kind fleet.StepKind, host string, epoch fleet.Epoch, evidence ...fleet.Evidence) provider.Call {
 	t.Helper()
 	proof, missing := fence.Prove(s, epoch-1, "", evidence, time.Now())
 	if kind == fleet.StepLaunch && len(missing) > 0 {
@@ -306,7 +306,7 @@ func (f *fake) count() int {
 	return len(f.calls)
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +314,7 @@ func must(t *testing.T, err error) {
 }
 
 // eventually polls until f is content.
-func eventually(t *testing.T, what string, f func() error) {
+func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -333,7 +333,7 @@ func eventually(t *testing.T, what string, f func() error) {
 }
 
 // logger writes to the test's log; what comes after the test's end is dropped.
-func logger(t *testing.T) *slog.Logger {
+func logger(t testing.TB) *slog.Logger {
 	w := &testWriter{t: t}
 	t.Cleanup(func() {
 		w.mu.Lock()
@@ -345,7 +345,7 @@ func logger(t *testing.T) *slog.Logger {
 
 type testWriter struct {
 	mu sync.Mutex
-	t  *testing.T
+	t  testing.TB
 }
 
 func (w *testWriter) Write(b []byte) (int, error) {
