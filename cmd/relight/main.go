@@ -37,7 +37,7 @@ func run() int {
 
 // parts are the commands that run parts of the engine in this process.
 func parts() []*cobra.Command {
-	return []*cobra.Command{controllerCommand(build()), agentCommand(), keeperCommand()}
+	return append([]*cobra.Command{controllerCommand(build()), agentCommand(), keeperCommand(), devCommand()}, helperCommands()...)
 }
 
 func build() client.Version {
