@@ -271,7 +271,7 @@ func (a *Agent) openBeats(ctx context.Context) (*beat.Runner, error) {
 	sender := beat.NewSender(beat.SenderConfig{
 		Agent: a.id.Agent, Key: beat.Key(a.id.BeatKey), Kind: beat.HostAgent, Every: a.opt.BeatEvery,
 		Targets: 1, Start: beat.CounterStart(time.Now()), DriftPPM: DefaultDriftPPM, Margin: DefaultMargin,
-		Rand: mathrand.New(mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))),
+		Rand: mathrand.New(mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:8]), binary.LittleEndian.Uint64(seed[8:]))), //nolint:gosec // jitter and a salt, no secret
 	})
 	return beat.NewRunner(sender, beat.RunnerConfig{
 		Conn: conn, Clock: a.opt.Clock, Items: a.items,
@@ -350,10 +350,9 @@ func (a *Agent) tidy(ctx context.Context) {
 	}
 }
 
-// lookFor has the next report answer the look.
-func (a *Agent) lookFor(n uint64) {
+// setLook has the next reports answer the look.
+func (a *Agent) setLook(n uint64) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.look = n
-	a.mu.Unlock()
-	a.tell()
 }

@@ -123,6 +123,7 @@ func (a *Agent) askHeirs(ctx context.Context, server string, epoch fleet.Epoch) 
 			if all == fleet.No {
 				all = fleet.CannotTell
 			}
+		default: // one more no
 		}
 	}
 	return all

@@ -244,13 +244,13 @@ func (p *Processes) stop(ctx context.Context, ref process.Ref, cmd link.Command)
 	}}}, nil
 }
 
-func (p *Processes) seal(_ context.Context, ref process.Ref, cmd link.Command) (Effect, error) {
+func (p *Processes) seal(ctx context.Context, ref process.Ref, cmd link.Command) (Effect, error) {
 	name := cmd.Step.Object.Volume
 	dir, err := pathOf(cmd, name)
 	if err != nil {
 		return Effect{}, err
 	}
-	s, err := p.Driver.Seal(context.Background(), ref, dir)
+	s, err := p.Driver.Seal(ctx, ref, dir)
 	if err != nil {
 		return Effect{}, err
 	}
@@ -277,21 +277,35 @@ func classed(cmd link.Command, err error) error {
 		is    error
 		class provider.Class
 	}{
-		{process.ErrOldTerm, provider.Refused}, {process.ErrOldEpoch, provider.Refused},
-		{process.ErrFenced, provider.Refused}, {volume.ErrSealed, provider.Refused},
-		{volume.ErrOldEpoch, provider.Refused}, {volume.ErrOtherServer, provider.Refused},
-		{volume.ErrLocked, provider.Conflict}, {volume.ErrInUse, provider.Conflict},
-		{address.ErrClaimed, provider.Conflict}, {process.ErrAlive, provider.Conflict},
-		{keeper.ErrRunning, provider.Conflict}, {keeper.ErrDifferent, provider.Conflict},
-		{keeper.ErrStopped, provider.Conflict}, {keeper.ErrNotStopped, provider.Conflict},
-		{process.ErrNotFound, provider.Conflict}, {errFresh, provider.Conflict}, {errNotEnded, provider.Conflict},
+		{process.ErrOldTerm, provider.Refused},
+		{process.ErrOldEpoch, provider.Refused},
+		{process.ErrFenced, provider.Refused},
+		{volume.ErrSealed, provider.Refused},
+		{volume.ErrOldEpoch, provider.Refused},
+		{volume.ErrOtherServer, provider.Refused},
+		{volume.ErrLocked, provider.Conflict},
+		{volume.ErrInUse, provider.Conflict},
+		{address.ErrClaimed, provider.Conflict},
+		{process.ErrAlive, provider.Conflict},
+		{keeper.ErrRunning, provider.Conflict},
+		{keeper.ErrDifferent, provider.Conflict},
+		{keeper.ErrStopped, provider.Conflict},
+		{keeper.ErrNotStopped, provider.Conflict},
+		{process.ErrNotFound, provider.Conflict},
+		{errFresh, provider.Conflict},
+		{errNotEnded, provider.Conflict},
 		{errNotAttached, provider.Conflict},
 		{process.ErrKeeperLost, provider.Conflict},
-		{process.ErrAbsent, provider.NotFound}, {errNoneHere, provider.NotFound},
+		{process.ErrAbsent, provider.NotFound},
+		{errNoneHere, provider.NotFound},
 		{volume.ErrUnreachable, provider.NotFound},
-		{volume.ErrCorrupt, provider.Permanent}, {volume.ErrUnfit, provider.Permanent},
-		{address.ErrInvalid, provider.Permanent}, {keeper.ErrLaunch, provider.Permanent},
-		{errNoStep, provider.Permanent}, {errNoVolume, provider.Permanent}, {process.ErrName, provider.Permanent},
+		{volume.ErrCorrupt, provider.Permanent},
+		{volume.ErrUnfit, provider.Permanent},
+		{address.ErrInvalid, provider.Permanent},
+		{keeper.ErrLaunch, provider.Permanent},
+		{errNoStep, provider.Permanent},
+		{errNoVolume, provider.Permanent},
+		{process.ErrName, provider.Permanent},
 	} {
 		if errors.Is(err, c.is) {
 			class, may = c.class, false

@@ -144,7 +144,7 @@ func (b *backOff) reset() { b.next = firstBackOff }
 
 // pause waits; it returns false if ctx ended first.
 func (b *backOff) pause(ctx context.Context) bool {
-	d := b.next/2 + rand.N(b.next/2+1)
+	d := b.next/2 + rand.N(b.next/2+1) //nolint:gosec // jitter
 	b.next = min(2*b.next, lastBackOff)
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -111,6 +111,7 @@ func (a *Agent) poll(ctx context.Context) {
 		}, &reply)
 		if trouble.note(ctx, err) {
 			look = 0 // another controller may answer next and count anew
+			a.setLook(0)
 			wait.pause(ctx)
 			continue
 		}
@@ -125,7 +126,8 @@ func (a *Agent) poll(ctx context.Context) {
 		}
 		if reply.Look > look {
 			look = reply.Look
-			a.lookFor(look)
+			a.setLook(look)
+			a.tell()
 		}
 	}
 }

@@ -26,6 +26,9 @@ func (l look) hostSight() provider.HostSight {
 		sight.Host.Closed = "its agent has not reported yet"
 		return sight
 	}
+	if l.contact == fleet.Yes {
+		sight.Host.StorageBeat = r.StorageBeat
+	}
 	sight.Host.Units, sight.Host.UsedUnits, sight.Host.Closed = r.Units, r.UsedUnits, r.Full
 	for _, v := range r.Volumes {
 		sight.Reaches[v.Server] = append(sight.Reaches[v.Server], v.Volume)

@@ -318,6 +318,8 @@ type host struct {
 	jobs []*job
 	// look counts the reports that were asked for, looked those that came.
 	look, looked uint64
+	// lookAsked is when the first report was asked for that has not come.
+	lookAsked time.Time
 	// dirty is set while a command's outcome is unknown: the report from before it
 	// must not be taken for the present.
 	dirty bool

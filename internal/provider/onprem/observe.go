@@ -99,19 +99,7 @@ func (h *Hub) Observe(ctx context.Context, servers []fleet.Server) (provider.Swe
 
 // lookAgain asks for fresh reports and waits for them, for lookWait at most.
 func (h *Hub) lookAgain(ctx context.Context) error {
-	beats := h.allBeats()
-	h.mu.Lock()
-	now := h.opt.Now()
-	want := map[*host]uint64{}
-	for name, x := range h.hosts {
-		old := x.report != nil && now.Sub(x.reportAt) > h.opt.FreshFor
-		if (old || x.dirty) && h.contact(x, beats[name].at, now) == fleet.Yes {
-			x.look++
-			want[x] = x.look
-			x.ring()
-		}
-	}
-	h.mu.Unlock()
+	want := h.askForReports()
 	if len(want) == 0 {
 		return ctx.Err()
 	}
@@ -134,7 +122,33 @@ func (h *Hub) lookAgain(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return ctx.Err()
+}
+
+// askForReports asks the hosts in contact whose last report is old or in doubt, and
+// returns those to wait for with the number of the look.
+func (h *Hub) askForReports() map[*host]uint64 {
+	beats := h.allBeats()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.opt.Now()
+	want := map[*host]uint64{}
+	for name, x := range h.hosts {
+		old := x.report != nil && now.Sub(x.reportAt) > h.opt.FreshFor
+		if !old && !x.dirty || h.contact(x, beats[name].at, now) != fleet.Yes {
+			continue
+		}
+		if x.look == x.looked {
+			x.lookAsked = now
+		}
+		x.look++
+		x.ring()
+		// A host that beats and does not report must hold up one sweep, not all.
+		if now.Sub(x.lookAsked) < lookWait {
+			want[x] = x.look
+		}
+	}
+	return want
 }
 
 // look is one host's share of a sweep. Hub.mu is held while it is used.
