@@ -37,7 +37,7 @@ func run() int {
 
 // parts are the commands that run parts of the engine in this process.
 func parts() []*cobra.Command {
-	return append([]*cobra.Command{controllerCommand(build()), agentCommand(), keeperCommand(), devCommand()}, helperCommands()...)
+	return append([]*cobra.Command{controllerCommand(build()), agentCommand(), keeperCommand(), devCommand(), demoCommand()}, helperCommands()...)
 }
 
 func build() client.Version {

@@ -320,19 +320,28 @@ func (f *Fleet) Client() *client.Client { return f.client }
 // closeWithin bounds the end of a fleet.
 const closeWithin = 10 * time.Second
 
-// Close ends every process of the fleet, looks that none is left, and removes a
-// temporary directory.
-func (f *Fleet) Close() error {
+// Keep has Close leave the directory in place.
+func (f *Fleet) Keep() { f.temporary = false }
+
+// Stop ends every process of the fleet and looks that none is left. Its files stay
+// for whoever wants to read them before Close.
+func (f *Fleet) Stop() error {
+	if f.ID == "" {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
-	var errs []error
-	if f.ID != "" {
-		// The controller first: it would heal what ends now.
-		f.stopController(ctx)
-		if err := Kill(ctx, f.ID, ""); err != nil {
-			errs = append(errs, fmt.Errorf("end the fleet: %w", err))
-		}
+	// The controller first: it would heal what ends now.
+	f.stopController(ctx)
+	if err := Kill(ctx, f.ID, ""); err != nil {
+		return fmt.Errorf("end the fleet: %w", err)
 	}
+	return nil
+}
+
+// Close stops the fleet and removes a temporary directory.
+func (f *Fleet) Close() error {
+	errs := []error{f.Stop()}
 	if f.client != nil {
 		f.client.Close()
 	}
