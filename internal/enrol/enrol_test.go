@@ -3,6 +3,7 @@ package enrol
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"os"
@@ -208,6 +209,16 @@ func TestTrust(t *testing.T) {
 	}
 	if _, err := handshake(t, fake, tok.FirstContact()); !errors.Is(err, ErrAuthority) {
 		t.Errorf("a host passes for a controller at first contact: %v", err)
+	}
+	if _, _, err := Identify(nil); !errors.Is(err, ErrIdentity) {
+		t.Errorf("no certificate: %v, want ErrIdentity", err)
+	}
+	plain, err := x509.ParseCertificate(a.Cert())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Identify([][]*x509.Certificate{{plain}}); !errors.Is(err, ErrIdentity) {
+		t.Errorf("a certificate that names no host: %v, want ErrIdentity", err)
 	}
 	// A controller's certificate must not pass for a host's.
 	cert, err := a.ControllerCert(nil)

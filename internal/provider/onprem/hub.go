@@ -305,6 +305,13 @@ type effect struct {
 	at   time.Time
 }
 
+// doubt is a command with an unknown outcome.
+type doubt struct {
+	server string
+	// until is when the agent has ended it at the latest.
+	until time.Time
+}
+
 // host is what the hub knows of one host. All is guarded by Hub.mu.
 type host struct {
 	record enrol.Host
@@ -320,9 +327,9 @@ type host struct {
 	look, looked uint64
 	// lookAsked is when the first report was asked for that has not come.
 	lookAsked time.Time
-	// dirty is set while a command's outcome is unknown: the report from before it
-	// must not be taken for the present.
-	dirty bool
+	// doubts are the commands that were handed out and given up, by token: they may
+	// still be under way, whatever the host reports meanwhile.
+	doubts map[string]doubt
 	// may names the servers that a handed-out command may have started here.
 	may map[string]bool
 
@@ -338,7 +345,7 @@ type host struct {
 }
 
 func newHost(r enrol.Host) *host {
-	return &host{record: r, may: map[string]bool{}, bell: make(chan struct{}), news: make(chan struct{})}
+	return &host{record: r, may: map[string]bool{}, doubts: map[string]doubt{}, bell: make(chan struct{}), news: make(chan struct{})}
 }
 
 // ring wakes the host's poll.

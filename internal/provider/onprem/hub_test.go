@@ -118,12 +118,15 @@ func TestQueue(t *testing.T) {
 		t.Fatalf("handed out after its time: %+v", late)
 	}
 	x.leave(a)
-	if x.dirty || len(x.jobs) != 1 {
+	if len(x.doubts) != 0 || len(x.jobs) != 1 {
 		t.Fatal("the job went with its first caller")
 	}
 	x.leave(a)
-	if !x.dirty || len(x.jobs) != 0 {
-		t.Fatal("a command that was handed out and given up must leave the host in doubt")
+	if len(x.jobs) != 0 || !x.busyWith("a") {
+		t.Fatal("a command that was handed out and given up must leave a doubt")
+	}
+	if _, waited := x.finish(&link.Result{ID: "t1"}, now); waited || x.busyWith("a") {
+		t.Fatal("its late result must end the doubt")
 	}
 }
 

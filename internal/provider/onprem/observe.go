@@ -135,7 +135,7 @@ func (h *Hub) askForReports() map[*host]uint64 {
 	want := map[*host]uint64{}
 	for name, x := range h.hosts {
 		old := x.report != nil && now.Sub(x.reportAt) > h.opt.FreshFor
-		if !old && !x.dirty || h.contact(x, beats[name].at, now) != fleet.Yes {
+		if !old && len(x.doubts) == 0 || h.contact(x, beats[name].at, now) != fleet.Yes {
 			continue
 		}
 		if x.look == x.looked {
@@ -164,7 +164,7 @@ type look struct {
 
 // stale reports whether the host's last report may not be the present.
 func (l look) stale() bool {
-	return l.contact != fleet.Yes || l.host.report == nil || l.host.dirty ||
+	return l.contact != fleet.Yes || l.host.report == nil ||
 		l.now.Sub(l.host.reportAt) > l.hub.opt.Contact
 }
 
@@ -172,6 +172,11 @@ func (l look) stale() bool {
 func (l look) servers() {
 	if l.stale() {
 		l.incomplete()
+	}
+	for _, d := range l.host.doubts {
+		if s := l.sights[d.server]; s != nil {
+			s.Observed.Complete = false
+		}
 	}
 	l.beats()
 	r := l.host.report
@@ -212,7 +217,7 @@ func (l look) overtaken(v link.Volume) bool {
 // incomplete marks the servers that may run on this host without our knowing.
 func (l look) incomplete() {
 	for server, s := range l.sights {
-		if l.host.report == nil || l.host.may[server] || l.host.dirty || hasInstance(l.host.report, server) {
+		if l.host.report == nil || l.host.may[server] || hasInstance(l.host.report, server) {
 			s.Observed.Complete = false
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"relight/internal/beat"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
+	"relight/internal/provider"
 	"relight/internal/provider/onprem/link"
 )
 
@@ -134,6 +135,67 @@ func TestMuteHostHoldsUpOneSweep(t *testing.T) {
 			if took := time.Since(began); took != want {
 				t.Errorf("sweep %d took %v, want %v", i, took, want)
 			}
+		}
+	})
+}
+
+// An older poll may wait on a connection that died without a word: it gets nothing.
+func TestOnlyTheNewestPollIsServed(t *testing.T) {
+	h := open(t, t.TempDir(), record("host-1", 1))
+	req := &link.Work{Watch: h.plan, Controller: h.run}
+	old := h.beginPoll("host-1")
+	if _, _, more := h.gather("host-1", old, req); !more {
+		t.Fatal("there is nothing to do")
+	}
+	fresh := h.beginPoll("host-1")
+	h.mu.Lock()
+	h.hosts["host-1"].enqueue(link.Command{ID: "t1"}, time.Now().Add(time.Minute))
+	h.mu.Unlock()
+	if out, _, more := h.gather("host-1", old, req); more || len(out.Commands) != 0 {
+		t.Errorf("the old poll got %+v, more %v", out, more)
+	}
+	if out, _, _ := h.gather("host-1", fresh, req); len(out.Commands) != 1 {
+		t.Errorf("the new poll got %+v", out)
+	}
+}
+
+// A call whose context has ended must not reach an agent that waits at that moment.
+func TestCallThatWasGivenUpIsNotQueued(t *testing.T) {
+	h := open(t, t.TempDir(), record("host-1", 1))
+	h.beginPoll("host-1")
+	bell := h.hosts["host-1"].bell
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := h.Do(ctx, provider.Call{Step: fleet.Step{Kind: fleet.StepStop, Server: "a", Epoch: 1, Host: "host-1", Token: "t1"}})
+	if class, may := provider.ClassOf(err); class != provider.Retry || may {
+		t.Errorf("%v, want a retry that cannot have happened", err)
+	}
+	select {
+	case <-bell:
+		t.Error("the agent was woken")
+	default:
+	}
+}
+
+// While a command's outcome is unknown nothing may be concluded from its absence.
+func TestDoubtEndsWithItsTime(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, dir, record("host-1", 1))
+		h.take("host-1", &link.Report{Run: "r", Seq: 1}, "")
+		x := h.hosts["host-1"]
+		j := x.enqueue(link.Command{ID: "t1", Step: fleet.Step{Kind: fleet.StepLaunch, Server: "a"}}, time.Now().Add(time.Second))
+		x.hand(nil, time.Now())
+		x.leave(j)
+		x.look, x.looked, x.lookAsked = 1, 0, time.Now().Add(-time.Hour) // no agent is there to be waited for
+		h.take("host-1", &link.Report{Run: "r", Seq: 2}, "")
+		if got, _ := h.sight(t); got.Complete {
+			t.Error("complete while the command may be under way")
+		}
+		time.Sleep(time.Second + lateBy + time.Millisecond)
+		h.take("host-1", &link.Report{Run: "r", Seq: 3}, "")
+		if got, _ := h.sight(t); !got.Complete {
+			t.Error("incomplete though the command must have ended")
 		}
 	})
 }

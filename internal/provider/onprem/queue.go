@@ -8,6 +8,10 @@ import (
 	"relight/internal/provider/onprem/link"
 )
 
+// lateBy is how much later than its deadline an agent may end a command: what it
+// waited on the way, and a bit.
+const lateBy = 2 * time.Second
+
 // job is a command that waits for its result. It is guarded by Hub.mu.
 type job struct {
 	cmd      link.Command
@@ -50,15 +54,14 @@ func (x *host) enqueue(cmd link.Command, deadline time.Time) *job {
 }
 
 // leave takes one caller from the job, and the job from the queue with the last
-// one; mu is held. A command that was handed out and not answered leaves the host
-// dirty.
+// one; mu is held. A command that was handed out and not answered leaves a doubt.
 func (x *host) leave(j *job) {
 	j.callers--
 	if j.callers > 0 || j.ended {
 		return
 	}
 	if j.handed {
-		x.dirty = true
+		x.doubts[j.cmd.ID] = doubt{server: j.cmd.Step.Server, until: j.deadline.Add(lateBy)}
 	}
 	x.drop(j)
 }
@@ -89,6 +92,7 @@ func (x *host) hand(knows []string, now time.Time) []link.Command {
 // finish takes the result of a command and returns its step; mu is held. A result
 // that nobody waits for is dropped: the report that came with it says what counts.
 func (x *host) finish(r *link.Result, now time.Time) (step fleet.Step, waited bool) {
+	delete(x.doubts, r.ID)
 	for _, j := range x.jobs {
 		if j.cmd.ID == r.ID {
 			j.endedAt = now
@@ -100,7 +104,13 @@ func (x *host) finish(r *link.Result, now time.Time) (step fleet.Step, waited bo
 	return fleet.Step{}, false
 }
 
-// busyWith reports whether a command about the server is under way; mu is held.
+// busyWith reports whether a command about the server is or may be under way; mu is
+// held.
 func (x *host) busyWith(server string) bool {
+	for _, d := range x.doubts {
+		if d.server == server {
+			return true
+		}
+	}
 	return slices.ContainsFunc(x.jobs, func(j *job) bool { return j.handed && j.cmd.Step.Server == server })
 }

@@ -25,8 +25,10 @@ func (h *Hub) take(name string, r *link.Report, from string) {
 	if r.Look > x.looked {
 		x.looked = min(r.Look, x.look)
 	}
-	if len(x.jobs) == 0 {
-		x.dirty = false
+	for id, d := range x.doubts {
+		if x.reportAt.After(d.until) {
+			delete(x.doubts, id)
+		}
 	}
 	for s := range x.may {
 		if !x.busyWith(s) {
