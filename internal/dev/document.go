@@ -22,6 +22,9 @@ const (
 	StopGrace     = 300 * time.Millisecond
 	// BeatLease is the length of the lease that agents hold.
 	BeatLease = 1500 * time.Millisecond
+	// reportEvery keeps what only reports carry (probes, locks) younger than a
+	// suspicion.
+	reportEvery = 200 * time.Millisecond
 	// contact is the controller's own limit, with room for a beat or two.
 	contact = time.Second
 )
