@@ -1,0 +1,352 @@
+package decide_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"relight/internal/core/decide"
+	"relight/internal/core/fleet"
+)
+
+// doStatus sets what is recorded, as of a server about which nothing else is:
+// status epoch=N host=H [phase=…] [message=…] [verified]. Without phase, a server
+// with an epoch is running.
+func (s *story) doStatus(a args) error {
+	s.v.Status = fleet.Status{}
+	st := &s.v.Status
+	st.Server, st.Epoch, st.Host = s.v.Server.Name, a.epoch("epoch"), a.get("host", "")
+	st.Phase = fleet.PhaseRunning
+	if st.Epoch == 0 {
+		st.Phase = fleet.PhaseNew
+	}
+	st.Phase = fleet.Phase(a.get("phase", string(st.Phase)))
+	st.Message = a.get("message", "")
+	st.LaunchedAt = s.now.Add(-time.Hour)
+	if a.has("verified") {
+		st.VerifiedAt = s.now.Add(-time.Hour)
+	}
+	return nil
+}
+
+// doAttempt adds a try of the ladder: attempt RUNG AGE [healed].
+func (s *story) doAttempt(a args) error {
+	s.v.Status.Attempts = append(s.v.Status.Attempts, fleet.Attempt{
+		Rung: fleet.Rung(a.at(0)), At: s.now.Add(-a.parse(a.at(1))), Healed: a.has("healed"),
+	})
+	return nil
+}
+
+// doEvidence stores evidence: evidence METHOD epoch=N [AGE] volume= host= by= server=.
+func (s *story) doEvidence(a args) error {
+	s.v.Status.Evidence = append(s.v.Status.Evidence, fleet.Evidence{
+		Method: fleet.Method(a.at(0)), Server: a.get("server", s.v.Server.Name), Epoch: a.epoch("epoch"),
+		Volume: a.get("volume", ""), Host: a.get("host", ""), By: a.get("by", "somebody"), At: s.ago(a, 1),
+	})
+	return nil
+}
+
+// ago returns the time that the ith word gives as an age; now without it.
+func (s *story) ago(a args, i int) time.Time {
+	if a.at(i) == "" {
+		return s.now
+	}
+	return s.now.Add(-a.parse(a.at(i)))
+}
+
+// doFinding sets the verdict: finding VERDICT AGE "reason" [works=AGE] [alive=AGE]
+// [look=IN]. works and alive add a yes to that question that was seen AGE ago.
+func (s *story) doFinding(a args) error {
+	verdict := fleet.Verdict(a.at(0))
+	if a.at(0) == "unknown" {
+		verdict = fleet.Unknown
+	}
+	s.v.Finding = fleet.Finding{Verdict: verdict, Since: s.ago(a, 1), Reason: a.at(2), Cause: a.get("cause", "server "+s.v.Server.Name)}
+	for _, q := range []fleet.Question{fleet.Alive, fleet.Works} {
+		if age, ok := a.pairs[string(q)]; ok {
+			at := s.now.Add(-a.parse(age))
+			s.v.Finding.Evidence = append(s.v.Finding.Evidence, fleet.Signal{
+				Source: fleet.Source{Channel: fleet.ChannelApp, Vantage: s.v.Status.Host}, Question: q, Answer: fleet.Yes,
+				Epoch: s.v.Status.Epoch, At: at, Since: at,
+			})
+		}
+	}
+	if look, ok := a.pairs["look"]; ok {
+		s.v.Finding.LookAgainAt = s.now.Add(a.parse(look))
+	}
+	return nil
+}
+
+// doObserved begins a new look at the resources, in which nothing is seen yet:
+// observed complete|incomplete.
+func (s *story) doObserved(a args) error {
+	s.v.Observed = fleet.Observed{Server: s.v.Server.Name, At: s.now, Complete: a.at(0) != "incomplete"}
+	return nil
+}
+
+// doInstance adds what is seen of an instance: instance epoch=N host=H STATE [AGE].
+func (s *story) doInstance(a args) error {
+	at := s.ago(a, 1)
+	s.v.Observed.Instances = append(s.v.Observed.Instances, fleet.Instance{
+		Server: s.v.Server.Name, Epoch: a.epoch("epoch"), Host: a.get("host", ""), State: fleet.InstanceState(a.at(0)), At: at, Since: at,
+	})
+	return nil
+}
+
+// doVolume adds what is seen of a volume: volume NAME epoch=N sealed=N holder=N
+// host=H held=yes|no.
+func (s *story) doVolume(a args) error {
+	held := map[string]fleet.Answer{"yes": fleet.Yes, "no": fleet.No}[a.get("held", "")]
+	s.v.Observed.Volumes = append(s.v.Observed.Volumes, fleet.VolumeState{
+		Volume: a.at(0), Epoch: a.epoch("epoch"), Sealed: a.epoch("sealed"), Holder: a.epoch("holder"), Host: a.get("host", ""), Held: held, At: s.now,
+	})
+	return nil
+}
+
+// doAddress adds what is seen of an address: address IP holder=N host=H.
+func (s *story) doAddress(a args) error {
+	s.v.Observed.Addresses = append(s.v.Observed.Addresses, fleet.AddressState{IP: a.at(0), Holder: a.epoch("holder"), Host: a.get("host", ""), At: s.now})
+	return nil
+}
+
+// doMode sets the only modes that hold: mode SCOPE MODE [by=].
+func (s *story) doMode(a args) error {
+	s.v.Guards.Modes = append(s.v.Guards.Modes, fleet.ModeSetting{Scope: a.at(0), Mode: fleet.Mode(a.at(1)), By: a.get("by", "")})
+	return nil
+}
+
+// doFreeze freezes the fleet: freeze by= reason=.
+func (s *story) doFreeze(a args) error {
+	s.v.Guards.Freeze = &fleet.Freeze{By: a.get("by", "kim"), Reason: a.get("reason", "no reason"), At: s.now}
+	return nil
+}
+
+// doPause pauses a server: pause SERVER by= reason=.
+func (s *story) doPause(a args) error {
+	s.v.Guards.Pauses = append(s.v.Guards.Pauses, fleet.Pause{Server: a.at(0), By: a.get("by", "kim"), Reason: a.get("reason", "no reason"), At: s.now})
+	return nil
+}
+
+// doWindow adds a maintenance window: window SCOPE from=IN until=IN owner= reason=;
+// from and until count from now, and may be negative.
+func (s *story) doWindow(a args) error {
+	s.v.Guards.Windows = append(s.v.Guards.Windows, fleet.Maintenance{
+		ID: "mw-" + strconv.Itoa(len(s.v.Guards.Windows)+1), Scope: a.at(0), Owner: a.get("owner", "lee"), Reason: a.get("reason", "new switch"),
+		From: s.now.Add(a.duration("from", -time.Minute)), Until: s.now.Add(a.duration("until", time.Hour)),
+	})
+	return nil
+}
+
+// doApprove adds an answer to the plan that would run now: approve|deny by=
+// [rung=RUNG] [epoch=N] [until=IN] [reason=]. Without rung it is for the plan
+// that the last decision asked for.
+func (s *story) doApprove(a args) error {
+	plan := ""
+	if s.last.Hold != nil {
+		plan = s.last.Hold.Plan
+	}
+	if r, ok := a.pairs["rung"]; ok {
+		plan = decide.PlanHash(s.v, fleet.Rung(r))
+	}
+	epoch := s.v.Status.Epoch
+	if _, ok := a.pairs["epoch"]; ok {
+		epoch = a.epoch("epoch")
+	}
+	s.v.Guards.Approvals = append(s.v.Guards.Approvals, fleet.Approval{
+		ID: "ap-" + strconv.Itoa(len(s.v.Guards.Approvals)+1), Server: s.v.Server.Name, Epoch: epoch, Plan: plan, By: a.get("by", "kim"),
+		Denied: a.word == "deny", Reason: a.get("reason", ""), At: s.now, Until: s.now.Add(a.duration("until", time.Hour)),
+	})
+	return nil
+}
+
+// doClear ends guards: clear freeze|pauses|windows|approvals|modes|around|storm|request.
+func (s *story) doClear(a args) error {
+	g := &s.v.Guards
+	switch a.at(0) {
+	case "freeze":
+		g.Freeze = nil
+	case "pauses":
+		g.Pauses = nil
+	case "windows":
+		g.Windows = nil
+	case "approvals":
+		g.Approvals = nil
+	case "modes":
+		g.Modes = nil
+	case "around":
+		s.v.Around.Domains = nil
+	case "storm":
+		s.v.Around.Storm = nil
+	case "request":
+		s.v.Request = nil
+	default:
+		return fmt.Errorf("cannot clear %q", a.at(0))
+	}
+	return nil
+}
+
+// doLease sets how long our lease lasts from now: lease IN.
+func (s *story) doLease(a args) error {
+	s.v.Guards.Authority.Until = s.now.Add(a.parse(a.at(0)))
+	return nil
+}
+
+// doStore sets why the store takes no writes: store "reason".
+func (s *story) doStore(a args) error {
+	s.v.Guards.StoreTrouble = a.at(0)
+	return nil
+}
+
+// doAround adds a domain: around NAME total= healthy= down= keep= steps= window=
+// begun=AGE,… waiting=PRIORITY,….
+func (s *story) doAround(a args) error {
+	d := fleet.Domain{
+		Name: a.at(0), Total: a.number("total", 0), Healthy: a.number("healthy", 0), Down: a.number("down", 0),
+		Budget: fleet.Budget{KeepAlive: a.number("keep", 0), Steps: a.number("steps", 0), Window: fleet.Duration(a.duration("window", 0))},
+	}
+	for _, age := range a.list("begun") {
+		d.Begun = append(d.Begun, s.now.Add(-a.parse(age)))
+	}
+	for _, p := range a.list("waiting") {
+		n, err := strconv.Atoi(p)
+		if err != nil {
+			return err
+		}
+		d.Waiting = append(d.Waiting, n)
+	}
+	s.v.Around.Domains = append(s.v.Around.Domains, d)
+	return nil
+}
+
+// doStorm sets the storm classifier's finding: storm "cause" "reason".
+func (s *story) doStorm(a args) error {
+	s.v.Around.Storm = &fleet.Trouble{Cause: a.at(0), Reason: a.at(1)}
+	return nil
+}
+
+// doRequest sets a person's wish: request RUNG|any by= [to=SITE] [reason=].
+func (s *story) doRequest(a args) error {
+	rung := fleet.Rung(a.at(0))
+	if rung == "any" {
+		rung = ""
+	}
+	s.v.Request = &fleet.Request{
+		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.get("to", ""), By: a.get("by", "ana"), Reason: a.get("reason", "a new kernel"), At: s.now,
+	}
+	return nil
+}
+
+// doDecide makes a decision, prints it, and journals its step as the heal loop does.
+func (s *story) doDecide(args) error { return s.decide() }
+
+// doWhy prints the decision with all gates and candidates and changes nothing.
+func (s *story) doWhy(args) error {
+	s.why()
+	return nil
+}
+
+// doShow prints the recorded status.
+func (s *story) doShow(args) error {
+	s.status()
+	return nil
+}
+
+// doPlan prints what would be done if each step did what it should.
+func (s *story) doPlan(args) error {
+	ahead := decide.Foresee(s.v, s.now, 12)
+	for _, step := range ahead.Steps {
+		s.printf("would %s", s.describe(step))
+	}
+	s.printf("epoch %d, %d candidates", ahead.Epoch, len(ahead.Candidates))
+	return nil
+}
+
+// doDone reports the effect of the step in hand, with the evidence that such a
+// step gives: a seal, a power-off, and a stop by our own agent, which reaps.
+// "done nothing" gives none.
+func (s *story) doDone(a args) error {
+	last := s.last.Step
+	if last == nil {
+		return fmt.Errorf("no step is in hand")
+	}
+	e := fleet.Evidence{Server: last.Server, Epoch: last.Epoch, By: "the agent of " + orNone(last.Via+last.Host), At: s.now}
+	switch {
+	case a.has("nothing"):
+	case last.Kind == fleet.StepSeal:
+		e.Method, e.Volume, e.By = fleet.Sealed, last.Object.Volume, "the agent of "+last.Via
+	case last.Kind == fleet.StepPowerOff:
+		e.Method, e.Host, e.By = fleet.PoweredOff, last.Host, "its power device"
+	case last.Kind == fleet.StepStop && s.v.Traits.AppIsInstance:
+		e.Method, e.By = fleet.Reaped, "the agent of "+last.Host
+	}
+	res := decide.Result{State: fleet.StepDone}
+	if e.Method != "" {
+		res.Evidence = []fleet.Evidence{e}
+	}
+	s.v.Status = decide.Record(s.v.Status, *last, res, s.now)
+	return nil
+}
+
+// doFailed reports that the step in hand had no effect (failed) or that no answer
+// came (unknown): failed class= error=.
+func (s *story) doFailed(a args) error {
+	if s.last.Step == nil {
+		return fmt.Errorf("no step is in hand")
+	}
+	res := decide.Result{State: fleet.StepFailed, Class: a.get("class", "retry"), Error: a.get("error", "it failed")}
+	if a.word == "unknown" {
+		res.State, res.Error = fleet.StepUnknown, a.get("error", "no reply")
+	}
+	s.v.Status = decide.Record(s.v.Status, *s.last.Step, res, s.now)
+	return nil
+}
+
+// doAfter lets time pass; what was observed is observed again at the new time if
+// "seen" is added: after IN [seen].
+func (s *story) doAfter(a args) error {
+	s.now = s.now.Add(a.parse(a.at(0)))
+	if a.has("seen") {
+		s.v.Observed.At = s.now
+		for i := range s.v.Observed.Instances {
+			s.v.Observed.Instances[i].At = s.now
+		}
+	}
+	return nil
+}
+
+// doSurvey prints what surrounds a server: survey hosts=N window= then rows as
+// SERVER/HOST/RACK/VERDICT/AGE, one word each; the first row is the server's own.
+func (s *story) doSurvey(a args) error {
+	var rows []decide.Row
+	for _, w := range a.words {
+		f := strings.Split(w, "/")
+		if len(f) != 5 {
+			return fmt.Errorf("row %q is not SERVER/HOST/RACK/VERDICT/AGE", w)
+		}
+		v, phase, _ := strings.Cut(f[3], "+")
+		if v == "unknown" {
+			v = ""
+		}
+		row := decide.Row{Server: f[0], Sites: []string{f[1], f[2]}, Verdict: fleet.Verdict(v), Phase: fleet.Phase(phase), Cause: "host " + f[1], Since: s.now.Add(-a.parse(f[4]))}
+		if row.Verdict == fleet.Unknown {
+			row.Cause = "own view"
+		}
+		if row.Verdict == fleet.Impaired {
+			row.Cause = "server " + f[0]
+		}
+		rows = append(rows, row)
+	}
+	half := len(rows) / 2
+	sum := decide.Add(decide.Survey(rows[:half]), decide.Survey(rows[half:]))
+	s.v.Around = decide.Around(sum, rows[0].Sites, decide.Bounds{Storm: fleet.Storm{Hosts: a.number("hosts", 0), Window: fleet.Duration(a.duration("window", time.Minute))}}, s.now)
+	for _, d := range s.v.Around.Domains {
+		s.printf("%s: %d total, %d healthy, %d suspect, %d down, %d recovering, waiting %v", d.Name, d.Total, d.Healthy, d.Suspect, d.Down, d.Recovering, d.Waiting)
+	}
+	if t := s.v.Around.Storm; t != nil {
+		s.printf("storm %s: %s", t.Cause, t.Reason)
+	} else {
+		s.printf("no storm")
+	}
+	return nil
+}

@@ -1,0 +1,305 @@
+package decide_test
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"relight/internal/core/decide"
+	"relight/internal/core/fleet"
+)
+
+// do carries out one line. A line is a word followed by arguments: key=value,
+// bare words, and "quoted text"; a quoted value may follow key= too. Times are
+// given as ages (4s means 4 s ago) unless the word says otherwise. Each command
+// is documented at its function.
+func (s *story) do(line string) error {
+	a, err := parseArgs(line)
+	if err != nil || a.word == "" {
+		return err
+	}
+	commands := map[string]func(args) error{
+		"server": s.doServer, "traits": s.doTraits, "host": s.doHost, "status": s.doStatus, "attempt": s.doAttempt,
+		"evidence": s.doEvidence, "finding": s.doFinding, "observed": s.doObserved, "instance": s.doInstance,
+		"volume": s.doVolume, "address": s.doAddress, "mode": s.doMode, "freeze": s.doFreeze, "pause": s.doPause,
+		"window": s.doWindow, "approve": s.doApprove, "deny": s.doApprove, "clear": s.doClear, "lease": s.doLease,
+		"store": s.doStore, "around": s.doAround, "storm": s.doStorm, "request": s.doRequest,
+		"decide": s.doDecide, "why": s.doWhy, "show": s.doShow, "plan": s.doPlan, "survey": s.doSurvey,
+		"done": s.doDone, "failed": s.doFailed, "unknown": s.doFailed, "after": s.doAfter,
+	}
+	do, ok := commands[a.word]
+	if !ok {
+		return fmt.Errorf("unknown command %q", a.word)
+	}
+	if err := do(a); err != nil {
+		return fmt.Errorf("%s: %w", a.word, err)
+	}
+	return a.err()
+}
+
+// args are one parsed line.
+type args struct {
+	word  string
+	words []string
+	pairs map[string]string
+	errs  *[]error
+}
+
+func (a args) err() error { return errors.Join(*a.errs...) }
+
+func (a args) get(key, otherwise string) string {
+	if v, ok := a.pairs[key]; ok {
+		return v
+	}
+	return otherwise
+}
+
+func (a args) has(word string) bool {
+	for _, w := range a.words {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+func (a args) at(i int) string {
+	if i < len(a.words) {
+		return a.words[i]
+	}
+	return ""
+}
+
+func (a args) number(key string, otherwise int) int {
+	v, ok := a.pairs[key]
+	if !ok {
+		return otherwise
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		*a.errs = append(*a.errs, err)
+	}
+	return n
+}
+
+func (a args) epoch(key string) fleet.Epoch { return fleet.Epoch(a.number(key, 0)) } //nolint:gosec // written by hand
+
+func (a args) duration(key string, otherwise time.Duration) time.Duration {
+	v, ok := a.pairs[key]
+	if !ok {
+		return otherwise
+	}
+	return a.parse(v)
+}
+
+func (a args) parse(text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		*a.errs = append(*a.errs, err)
+	}
+	return d
+}
+
+func (a args) list(key string) []string {
+	if a.pairs[key] == "" {
+		return nil
+	}
+	return strings.Split(a.pairs[key], ",")
+}
+
+// parseArgs splits a line; # begins a comment.
+func parseArgs(line string) (args, error) {
+	a := args{pairs: map[string]string{}, errs: new([]error)}
+	var fields []string
+	var cur strings.Builder
+	quoted, open := false, false
+	flush := func() {
+		if open {
+			fields = append(fields, cur.String())
+		}
+		cur.Reset()
+		open = false
+	}
+	for _, r := range line {
+		switch {
+		case r == '"':
+			quoted, open = !quoted, true
+			cur.WriteRune('\x01') // marks that = inside belongs to the text
+		case quoted:
+			cur.WriteRune(r)
+			open = true
+		case r == '#':
+			flush()
+			return a.fill(fields), nil
+		case r == ' ':
+			flush()
+		default:
+			cur.WriteRune(r)
+			open = true
+		}
+	}
+	if quoted {
+		return a, fmt.Errorf("a quote is not closed: %s", line)
+	}
+	flush()
+	return a.fill(fields), nil
+}
+
+func (a args) fill(fields []string) args {
+	for i, f := range fields {
+		eq, q := strings.IndexByte(f, '='), strings.IndexByte(f, '\x01')
+		clean := strings.ReplaceAll(f, "\x01", "")
+		switch {
+		case i == 0:
+			a.word = clean
+		case eq > 0 && (q < 0 || eq < q):
+			a.pairs[f[:eq]] = strings.ReplaceAll(f[eq+1:], "\x01", "")
+		default:
+			a.words = append(a.words, clean)
+		}
+	}
+	return a
+}
+
+// doServer sets the spec; keys that are left out keep their value:
+//
+//	server NAME volumes=NAME:REACH,… addresses=IP,… rungs=RUNG:TRIES,… window= backoff=
+//	  maxBackoff= verifyWithin= isolatedFor= fence=storage|power approvals=N priority=N
+//	  sites=A,B apart=LABEL labels=K:V units=N stopGrace= check=URL
+//
+// Volumes of reach zone get a provider's ID, all others a path.
+func (s *story) doServer(a args) error {
+	sp := &s.v.Server.Spec
+	sp.Health.Check.HTTP = a.get("check", sp.Health.Check.HTTP)
+	if n := a.at(0); n != "" {
+		s.v.Server.Name, s.v.Status.Server, s.v.Observed.Server = n, n, n
+	}
+	if _, ok := a.pairs["volumes"]; ok {
+		sp.Identity.Volumes = nil
+		for _, v := range a.list("volumes") {
+			name, reach, _ := strings.Cut(v, ":")
+			vol := fleet.Volume{Name: name, Reach: fleet.Reach(reach), Path: "/srv/" + name}
+			if vol.Reach == fleet.ReachZone {
+				vol.Path, vol.ID = "", "vol-"+name
+			}
+			sp.Identity.Volumes = append(sp.Identity.Volumes, vol)
+		}
+	}
+	if _, ok := a.pairs["addresses"]; ok {
+		sp.Identity.Addresses = nil
+		for _, ip := range a.list("addresses") {
+			sp.Identity.Addresses = append(sp.Identity.Addresses, fleet.Address{IP: ip})
+		}
+	}
+	if _, ok := a.pairs["rungs"]; ok {
+		sp.Ladder.Rungs = nil
+		for _, r := range a.list("rungs") {
+			name, tries, _ := strings.Cut(r, ":")
+			n, err := strconv.Atoi(tries)
+			if err != nil {
+				return err
+			}
+			sp.Ladder.Rungs = append(sp.Ladder.Rungs, fleet.RungSpec{Rung: fleet.Rung(name), Tries: n})
+		}
+	}
+	for key, d := range map[string]*fleet.Duration{
+		"window": &sp.Ladder.Window, "backoff": &sp.Ladder.BackOff, "maxBackoff": &sp.Ladder.MaxBackOff,
+		"verifyWithin": &sp.Ladder.VerifyWithin, "isolatedFor": &sp.IsolatedFor,
+	} {
+		*d = fleet.Duration(a.duration(key, d.Std()))
+	}
+	if _, ok := a.pairs["stopGrace"]; ok {
+		sp.Template.Process = &fleet.ProcessTemplate{StopGrace: fleet.Duration(a.duration("stopGrace", 0))}
+	}
+	sp.Fence = fleet.FenceDemand(a.get("fence", string(sp.Fence)))
+	sp.Approvals, sp.Priority = a.number("approvals", sp.Approvals), a.number("priority", sp.Priority)
+	sp.Placement.Units = a.number("units", sp.Placement.Units)
+	if v := a.list("sites"); v != nil {
+		sp.Placement.Sites = v
+	}
+	if v := a.list("apart"); v != nil {
+		sp.Placement.Apart = v
+	}
+	for _, l := range a.list("labels") {
+		k, v, _ := strings.Cut(l, ":")
+		if s.v.Server.Labels == nil {
+			s.v.Server.Labels = map[string]string{}
+		}
+		s.v.Server.Labels[k] = v
+	}
+	return nil
+}
+
+// doTraits sets what the provider can do: "traits onprem" are our host agents
+// (a restarted application is a new epoch), "traits cloud" a provider that chooses
+// the host, "traits guest" our hosts with machines that can be reset in place.
+func (s *story) doTraits(a args) error {
+	all := fleet.Rungs()
+	known := map[string]fleet.Traits{
+		"onprem": {
+			Provider: "onprem", Rungs: []fleet.Rung{fleet.RestartApp, fleet.Relaunch, fleet.Move},
+			AttachFirst: true, AppIsInstance: true, Seals: true, Places: true,
+		},
+		"cloud": {Provider: "cloud", Rungs: all},
+		"guest": {Provider: "guest", Rungs: all, AttachFirst: true, Seals: true, Places: true},
+	}
+	t, ok := known[a.at(0)]
+	if !ok {
+		return fmt.Errorf("unknown traits %q", a.at(0))
+	}
+	s.v.Traits, s.v.Server.Spec.Provider = t, t.Provider
+	return nil
+}
+
+// doHost adds a host or changes one; it is in contact unless it is told to be
+// silent or unheard:
+//
+//	host NAME [silent|unheard|in-contact] sites=RACK,ZONE reaches=VOLUME,… units=USED/ALL
+//	  power=yes|no apart=LABEL:VALUE closed="reason"
+//
+// A new host lies in rack-1, zone-a, reaches volume data and has 0/4 units.
+func (s *story) doHost(a args) error {
+	h := hostOf(&s.v, a.at(0))
+	if h == nil {
+		s.v.Hosts = append(s.v.Hosts, fleet.Host{
+			Name: a.at(0), Sites: []string{"rack-1", "zone-a"}, InContact: fleet.Yes, Units: 4, Reaches: []string{"data"},
+		})
+		h = &s.v.Hosts[len(s.v.Hosts)-1]
+	}
+	switch {
+	case a.has("silent"):
+		h.InContact = fleet.No
+	case a.has("unheard"):
+		h.InContact = fleet.CannotTell
+	case a.has("in-contact"):
+		h.InContact = fleet.Yes
+	}
+	if _, ok := a.pairs["sites"]; ok {
+		h.Sites = a.list("sites")
+	}
+	if _, ok := a.pairs["reaches"]; ok {
+		h.Reaches = a.list("reaches")
+	}
+	if u, ok := a.pairs["units"]; ok {
+		if _, err := fmt.Sscanf(u, "%d/%d", &h.UsedUnits, &h.Units); err != nil {
+			return err
+		}
+	}
+	h.Power = a.get("power", map[bool]string{true: "yes"}[h.Power]) == "yes"
+	h.Closed = a.get("closed", h.Closed)
+	for _, l := range a.list("apart") {
+		h.Apart = append(h.Apart, strings.Replace(l, ":", "=", 1))
+	}
+	return nil
+}
+
+func hostOf(v *decide.View, name string) *fleet.Host {
+	for i := range v.Hosts {
+		if v.Hosts[i].Name == name {
+			return &v.Hosts[i]
+		}
+	}
+	return nil
+}
