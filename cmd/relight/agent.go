@@ -54,6 +54,7 @@ if the agent dies, its servers run on, and the next agent adopts them.`,
 	flags.StringVar(&f.opt.BeatAddr, "beat-addr", "", "where beats go, host:port (default: what the controller says)")
 	flags.IntVar(&f.opt.Units, "units", 16, "how much this host can carry")
 	flags.StringVar(&f.opt.StorageBeatDir, "storage-beats", "", "directory on shared storage for the hosts' heartbeats")
+	flags.DurationVar(&f.opt.StorageBeatEvery, "storage-every", agent.DefaultStorageBeatEvery, "how often the heartbeats on shared storage are written and read; the same on all hosts")
 	flags.StringVar(&f.opt.PeerAddr, "peer", "", "UDP address, ip:port, on which other hosts' questions are answered")
 	flags.StringVar(&f.device, "device", "", "network device that carries the servers' addresses; loopback ones need none")
 	flags.DurationVar(&f.opt.ReportEvery, "report-every", agent.DefaultReportEvery, "how often everything is reported though nothing changed")

@@ -31,6 +31,8 @@ import (
 const (
 	DefaultReportEvery = time.Second
 	DefaultBeatEvery   = 200 * time.Millisecond
+	// DefaultStorageBeatEvery spares file servers.
+	DefaultStorageBeatEvery = time.Second
 	// DefaultDriftPPM and DefaultMargin are the bounds of the lease.
 	DefaultDriftPPM = 10_000
 	DefaultMargin   = 100 * time.Millisecond
@@ -56,6 +58,11 @@ type Options struct {
 	// StorageBeatDir is a directory on shared storage for the hosts' heartbeats;
 	// empty means none.
 	StorageBeatDir string
+	// StorageBeatEvery is how often they are written and read. All hosts should have
+	// the same: one that stands still for three and a half times as long counts as
+	// stopped. A server whose suspectAfter is shorter cannot tell an isolated host
+	// from a dead one between two of them.
+	StorageBeatEvery time.Duration
 	// PeerAddr is the UDP address on which peers are answered, "ip:port"; empty
 	// means that they are not, and then no peer's question is asked either.
 	PeerAddr string
@@ -118,6 +125,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if o.BeatEvery == 0 {
 		o.BeatEvery = DefaultBeatEvery
+	}
+	if o.StorageBeatEvery == 0 {
+		o.StorageBeatEvery = DefaultStorageBeatEvery
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "beat"), 0o700); err != nil {
 		return nil, fmt.Errorf("agent directory: %w", err)

@@ -160,9 +160,7 @@ func (a *Agent) report() link.Report {
 			Server: i.Server, Epoch: i.Epoch, State: i.State, Alive: i.Alive,
 			SinceAgo: fleet.Duration(max(now.Sub(i.Since), 0)), Detail: link.Cut(i.Detail),
 		})
-		if i.State != fleet.InstanceReaped {
-			r.UsedUnits += a.unitsOf(i)
-		}
+		r.UsedUnits += a.unitsOf(i)
 		for _, ip := range i.Addresses {
 			if i.State != fleet.InstanceReaped {
 				r.Addresses = append(r.Addresses, link.Address{Server: i.Server, IP: ip, Holder: i.Epoch})

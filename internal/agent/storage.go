@@ -13,13 +13,11 @@ import (
 	"relight/internal/enrol"
 )
 
-const (
-	storagePace = time.Second
-	// storageStale is after how long without a change another host's heartbeat on
-	// shared storage counts as stopped, on the reader's own clock.
-	storageStale = 3500 * time.Millisecond
-	beatSuffix   = ".beat"
-)
+const beatSuffix = ".beat"
+
+// storageStale is after how long without a change another host's heartbeat on
+// shared storage counts as stopped, on the reader's own clock: three were missed.
+func storageStale(every time.Duration) time.Duration { return 7 * every / 2 }
 
 // storageBeat is the file that a host rewrites: it says nothing but that whoever
 // writes it is alive. Readers compare it with what they read before and never
@@ -32,7 +30,7 @@ type storageBeat struct {
 // keepStorageBeat writes this host's heartbeat to shared storage and reads those
 // of the others, until ctx ends. A file server that hangs holds up only this.
 func (a *Agent) keepStorageBeat(ctx context.Context) {
-	seen := storageSight{stale: int64(storageStale), hosts: map[string]moving{}}
+	seen := storageSight{stale: int64(storageStale(a.opt.StorageBeatEvery)), hosts: map[string]moving{}}
 	trouble := trouble{log: a.opt.Log, what: "writing the storage heartbeat"}
 	own := storageBeat{Boot: a.boot + "/" + a.run}
 	for {
@@ -47,7 +45,7 @@ func (a *Agent) keepStorageBeat(ctx context.Context) {
 				a.board.put(a.board.storage, subject{host: host}, saw)
 			}
 		}
-		if !pause(ctx, storagePace-time.Since(began)) {
+		if !pause(ctx, a.opt.StorageBeatEvery-time.Since(began)) {
 			return
 		}
 	}

@@ -233,7 +233,7 @@ func (a *Agent) room(cmd link.Command) error {
 	}
 	used := cmd.Units
 	for _, i := range a.opt.Driver.Instances() {
-		if i.State != fleet.InstanceReaped && i.Server != cmd.Step.Server {
+		if i.Server != cmd.Step.Server {
 			used += a.unitsOf(i)
 		}
 	}
@@ -243,7 +243,15 @@ func (a *Agent) room(cmd link.Command) error {
 	return nil
 }
 
-func (a *Agent) unitsOf(i Instance) int { return max(a.memory.givenOf(i.Server).Units, 1) }
+// unitsOf is what an instance takes of the host. One that lost its keeper and of
+// which nothing is seen takes nothing: that is no proof of its death, but a host
+// that came back after a crash has room again.
+func (a *Agent) unitsOf(i Instance) int {
+	if i.State == fleet.InstanceReaped || i.State == fleet.InstanceLost && i.Alive == fleet.No {
+		return 0
+	}
+	return max(a.memory.givenOf(i.Server).Units, 1)
+}
 
 // reports sends a report whenever something has changed, and each ReportEvery.
 func (a *Agent) reports(ctx context.Context) {
