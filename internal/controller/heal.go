@@ -344,6 +344,12 @@ func (h *Healer) Pass(ctx context.Context, name string) (decide.Decision, error)
 		if err := h.Finish(ctx, w, out, stepErr); err != nil {
 			return d, fmt.Errorf("record the outcome of %s: %w", provider.ObjectOf(w.Call), err)
 		}
+		if stepErr != nil && h.Journal.State.Status(name).Recovery == nil {
+			// Outside of a recovery nothing counts the tries: without a pause a step
+			// that cannot work would be tried as fast as its host can refuse it.
+			d.LookAgainAt = h.Clock.Now().Add(retryAfter)
+			return d, nil
+		}
 	}
 	d.LookAgainAt = h.Clock.Now()
 	return d, nil

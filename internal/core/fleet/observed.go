@@ -39,6 +39,9 @@ type Instance struct {
 	Host   string        `json:"host,omitempty"`
 	State  InstanceState `json:"state"`
 	Since  time.Time     `json:"since"`
+	// Alive is whether any process of it is seen, where its host can say. A no is
+	// no proof that none is left.
+	Alive Answer `json:"alive,omitempty"`
 	// At is when this was seen.
 	At     time.Time `json:"at"`
 	Detail string    `json:"detail,omitempty"`
@@ -51,9 +54,10 @@ type VolumeState struct {
 	// for the next one (invariant S3). Sealed is the highest sealed epoch.
 	Epoch  Epoch `json:"epoch,omitempty"`
 	Sealed Epoch `json:"sealed,omitempty"`
-	// Holder is the epoch to which it is attached, 0 if to none, on Host.
-	Holder Epoch  `json:"holder,omitempty"`
-	Host   string `json:"host,omitempty"`
+	// Holder is the epoch to which it is attached, 0 if to none.
+	Holder Epoch `json:"holder,omitempty"`
+	// Host is the one that looked.
+	Host string `json:"host,omitempty"`
 	// Held is Yes if something holds it, even if it is not known what.
 	Held Answer    `json:"held"`
 	At   time.Time `json:"at"`

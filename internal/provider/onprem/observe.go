@@ -266,7 +266,7 @@ func (l look) instance(i link.Instance) {
 		}
 	}
 	s.Observed.Instances = append(s.Observed.Instances, fleet.Instance{
-		Server: i.Server, Epoch: i.Epoch, Host: l.name, State: i.State, Since: since, At: at, Detail: i.Detail,
+		Server: i.Server, Epoch: i.Epoch, Host: l.name, State: i.State, Since: since, Alive: i.Alive, At: at, Detail: i.Detail,
 	})
 	s.Signals = append(s.Signals, sig)
 }
