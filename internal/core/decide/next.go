@@ -195,6 +195,9 @@ func leftover(v View, now time.Time) *fleet.Step {
 		if i.Epoch >= v.Status.Epoch || i.State.Gone() || i.State == fleet.InstanceStopped || i.State == fleet.InstanceStopping {
 			continue
 		}
+		if i.State == fleet.InstanceLost && i.Alive == fleet.No {
+			continue // a host that came back remembers it; there is nothing to stop
+		}
 		if now.Sub(i.At) > staleAfter || contactWith(v, i.Host) != fleet.Yes {
 			continue
 		}
