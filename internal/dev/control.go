@@ -130,7 +130,7 @@ func (f *Fleet) makeHost(ctx context.Context, name string) error {
 	return host{Fleet: f.ID, Name: name, Command: []string{
 		f.opt.Exe, "agent", "host", "--dir", dir + "/agent", "--name", name,
 		"--controller", "https://" + api, "--beat-addr", beat, "--token-file", token,
-		"--units", strconv.Itoa(hostUnits), "--report-every", reportEvery.String(), "--storage-beats", f.path("beats"), "--peer", peer,
+		"--units", strconv.Itoa(hostUnits), "--report-every", reportEvery.String(), "--storage-beats", f.path("beats"), "--storage-every", reportEvery.String(), "--peer", peer,
 	}}.write(f.Dir)
 }
 
