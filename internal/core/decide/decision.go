@@ -35,6 +35,9 @@ type Decision struct {
 	Takes Takes `json:"takes"`
 	// Proof covers the epoch before the step's, if the step needs one.
 	Proof fence.Proof `json:"-"`
+	// FromHost is where the epoch ran that the proof speaks of, if the step takes
+	// the next one; empty if nobody knows.
+	FromHost string `json:"-"`
 	// Begins is set on the first step of a recovery: what it claims.
 	Begins *fleet.Recovery `json:"begins,omitempty"`
 	// Gates lists every guard with its value, passed or not, for why.

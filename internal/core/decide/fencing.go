@@ -23,6 +23,10 @@ func workFence(v View, now time.Time) Decision {
 	var candidates []Candidate
 	if v.Traits.Places {
 		taken.Host, candidates = place(v)
+		if d, onward := noPlace(v, now, taken.Host, candidates); onward {
+			d.Candidates = candidates
+			return d
+		}
 		if taken.Host == "" {
 			d := held(GatePlacement, "no host can take it", false)
 			d.Reason = "no host can take it: " + refusals(candidates)
@@ -36,7 +40,7 @@ func workFence(v View, now time.Time) Decision {
 	steps := buildSteps(next)
 	first := steps[0]
 	return Decision{
-		Step: &first, Proof: proof, Reason: first.Why, Candidates: candidates,
+		Step: &first, Proof: proof, FromHost: host, Reason: first.Why, Candidates: candidates,
 		Takes: Takes{Host: taken.Host, Units: max(v.Server.Spec.Placement.Units, 1)},
 		Gates: []Gate{{Name: GateProof, Pass: true, Value: proof.String()}},
 	}
@@ -53,8 +57,9 @@ func lastEpoch(v View) (fleet.Epoch, string) {
 		}
 	}
 	for _, vol := range v.Observed.Volumes {
+		// The volume tells which epoch it has seen, not where that one ran.
 		if seen := max(vol.Epoch, vol.Holder, vol.Sealed); seen > epoch {
-			epoch, host = seen, vol.Host
+			epoch, host = seen, ""
 		}
 	}
 	return epoch, host
@@ -272,10 +277,26 @@ func powerWay(v View, epoch fleet.Epoch, host string, _ []fence.Need) (*fleet.St
 		}
 	}
 	step := newStep(v, fleet.StepPowerOff, epoch, host, fleet.Object{}, fmt.Sprintf("switch %s off and read its state back", host))
+	// Evidence that has aged must be read back again; that is a call of its own, or
+	// a slow start would leave the proof beyond reach for ever.
+	if read := lastPowerOff(v, epoch, host); !read.IsZero() {
+		step.Token = Token(step.Server, epoch, step.Kind, step.Object, host, tryKey(v.Status.Recovery)+"/"+read.UTC().Format(time.RFC3339Nano))
+	}
 	if done(v.Status.Recovery, step.Token) {
-		return nil, host + " was switched off, but the evidence has aged"
+		return nil, host + " was switched off, but its state was not read back"
 	}
 	return &step, ""
+}
+
+// lastPowerOff is when the host was last read back as off, zero if it never was.
+func lastPowerOff(v View, epoch fleet.Epoch, host string) time.Time {
+	var last time.Time
+	for _, e := range v.Status.Evidence {
+		if e.Method == fleet.PoweredOff && e.Epoch == epoch && e.Host == host && e.At.After(last) {
+			last = e.At
+		}
+	}
+	return last
 }
 
 func orUnknown(host string) string {

@@ -154,6 +154,36 @@ func climb(v View, now time.Time, why string, to onward) Decision {
 	return Decision{Step: &step, Reason: step.Why}
 }
 
+// noPlace decides what becomes of a try for which no host is left: a later rung
+// that has a place is taken up, and a host that refused a moment ago is asked
+// again after the back-off. Holding would wait for ever for a host that is dead
+// while another could start the server, or for room that has come back since.
+func noPlace(v View, now time.Time, host string, candidates []Candidate) (Decision, bool) {
+	if host != "" {
+		return Decision{}, false
+	}
+	r := v.Status.Recovery
+	why := "no host can take it: " + refusals(candidates)
+	for rung, _ := pickRung(v, now, r.Rung); rung != ""; rung, _ = pickRung(v, now, rung) {
+		if !inPlaceRung(rung, v.Traits) && placeable(v, rung, r.Refused) {
+			return climb(v, now, why, upward), true
+		}
+	}
+	if len(r.Refused) > 0 && placeable(v, r.Rung, nil) {
+		return climb(v, now, why, later), true
+	}
+	return Decision{}, false
+}
+
+// placeable reports whether a rung would find a host, those refused left out.
+func placeable(v View, rung fleet.Rung, refused []string) bool {
+	other := *v.Status.Recovery
+	other.Rung, other.Refused = rung, refused
+	v.Status.Recovery = &other
+	host, _ := place(v)
+	return host != ""
+}
+
 // climbVerdict is the verdict to climb with: once a new epoch was tried, the old
 // instance is dead whatever the signals about it said.
 func climbVerdict(v View) fleet.Verdict {

@@ -76,7 +76,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 	case fleet.Suspect, fleet.Unknown:
 		return held(GateVerdict, fmt.Sprintf("it is %s: %s", v.Finding.Verdict, why), false), true
 	case fleet.Isolated:
-		return isolatedWait(v, now)
+		if d, waits := isolatedWait(v, now); waits {
+			return d, true
+		}
 	}
 	if v.Status.Phase == fleet.PhaseNeedsPerson && v.Request == nil {
 		return held(GateLadder, v.Status.Message, true), true

@@ -70,9 +70,9 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet.Status {
 	r := s.Recovery
 	r.From, r.To, r.Host = step.Epoch-1, step.Epoch, step.Host
-	if s.Epoch == r.From {
-		r.FromHost = s.Host
-	}
+	// The proved epoch may be one that only the resources knew, and that ran
+	// elsewhere: a power-off of the stored host would prove nothing about it.
+	r.FromHost = d.FromHost
 	s.Evidence = append(keepEvidence(s.Evidence, r.From), missingFrom(s.Evidence, d.Proof.Evidence())...)
 	s.Epoch, s.Host = step.Epoch, step.Host
 	s.LaunchedAt, s.VerifiedAt = now, time.Time{}
@@ -163,6 +163,9 @@ func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 	if r.To != 0 {
 		// The try that failed took an epoch; that one must be proved dead next.
 		r.From, r.FromHost = r.To, r.Host
+	}
+	if r.Rung != step.Rung || step.Pause > 0 {
+		r.Refused = nil // room may have come back by then
 	}
 	r.Rung, r.RungBegun, r.EffectAt = step.Rung, now, time.Time{}
 	r.To, r.Host, r.Done, r.Failed, r.NotBefore = 0, "", nil, nil, time.Time{}
