@@ -56,10 +56,16 @@ func appCommand() *cobra.Command {
 	return cmd
 }
 
-// powerStatus ends a fence device with the exit code that its protocol asks for.
+// powerStatus ends the power device with the exit code that its protocol asks for.
 type powerStatus int
 
-func (p powerStatus) Error() string     { return fmt.Sprintf("exit code %d", int(p)) }
+func (p powerStatus) Error() string {
+	if p == 2 {
+		return "the host is off, which fence agents say with exit code 2"
+	}
+	return fmt.Sprintf("exit code %d", int(p))
+}
+
 func (p powerStatus) Exit() client.Exit { return client.Exit(p) }
 
 func powerCommand() *cobra.Command {

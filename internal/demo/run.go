@@ -63,14 +63,12 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	err = s.play(ctx, o, &report)
 	s.load.Stop()
 	// The applications end before their logs are read.
-	if o.Keep || err != nil || !report.Healed {
-		s.fleet.Keep()
-	}
-	errs := []error{err, s.fleet.Stop(), s.check(o, &report)}
-	if err = errors.Join(errs...); err == nil && !report.Healed {
+	err = errors.Join(err, s.fleet.Stop(), s.check(o, &report))
+	if err == nil && !report.Healed {
 		err = ErrNotHealed
 	}
-	if err != nil {
+	// Whoever interrupts the demo wants nothing of it.
+	if o.Keep || err != nil && ctx.Err() == nil {
 		s.fleet.Keep()
 		fmt.Fprintf(o.Err, "the fleet's directory is kept: %s\n", s.fleet.Dir)
 	}

@@ -215,7 +215,14 @@ func (f *Fleet) Hosts() []string {
 // fleet is frozen until each server could go to the host that it prefers: hosts
 // tell one after the other that they reach its volume.
 func (f *Fleet) declare(ctx context.Context) error {
-	if _, err := f.client.SetFreeze(ctx, "the fleet is being declared"); err != nil {
+	now, err := f.client.Freeze(ctx)
+	if err != nil {
+		return err
+	}
+	if now.Freeze != nil && now.Freeze.Reason != declaring {
+		return f.apply(ctx) // a person froze the fleet of this directory and will clear it
+	}
+	if _, err := f.client.SetFreeze(ctx, declaring); err != nil {
 		return err
 	}
 	if err := f.apply(ctx); err != nil {
@@ -229,6 +236,10 @@ func (f *Fleet) declare(ctx context.Context) error {
 	}
 	return f.client.ClearFreeze(ctx)
 }
+
+// declaring is the reason of our own freeze, by which a later run knows one that a
+// crash has left.
+const declaring = "the fleet is being declared"
 
 // placesWithin is how long a start waits for the hosts that servers prefer.
 const placesWithin = 4 * time.Second

@@ -146,6 +146,12 @@ func look(pid int) (process, bool) {
 	return process{pid: pid, session: session, start: start}, errors.Join(err1, err2, err3) == nil && !dead
 }
 
+// isAgent reports whether the process is a host agent, by its command line.
+func isAgent(pid int) bool {
+	args, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	return err == nil && bytes.Contains(args, []byte("\x00agent\x00host\x00"))
+}
+
 func hasMarks(pid int, marks []string) bool {
 	env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -81,7 +82,7 @@ func (f *Fleet) keep(ctx context.Context, out io.Writer) {
 		case <-every.C:
 		}
 		for _, name := range append([]string{controllerName}, f.Hosts()...) {
-			if f.child(name).running() {
+			if f.child(name).running() || f.switchedOn(name) {
 				delete(gone, name)
 				continue
 			}
@@ -95,6 +96,15 @@ func (f *Fleet) keep(ctx context.Context, out io.Writer) {
 			}
 		}
 	}
+}
+
+// switchedOn reports whether a host runs an agent that the power device started.
+func (f *Fleet) switchedOn(name string) bool {
+	if name == controllerName {
+		return false
+	}
+	pids, _ := Pids(f.ID, name)
+	return slices.ContainsFunc(pids, isAgent)
 }
 
 const controllerName = "controller"
