@@ -115,18 +115,40 @@ func (h *Hub) send(ctx context.Context, call provider.Call, cmd link.Command, wi
 	}
 	j := x.enqueue(cmd, deadline)
 	h.mu.Unlock()
-	select {
-	case <-j.done:
-	case <-ctx.Done():
-	}
+	late := h.await(ctx, name, j)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	x.leave(j)
-	return h.outcome(call, name, j)
+	return h.outcome(call, name, j, late)
 }
 
-// outcome turns a job's end into the call's; mu is held.
-func (h *Hub) outcome(call provider.Call, host string, j *job) (provider.Outcome, error) {
+// await waits for a job's end and says why there was none: its time is over, or
+// its host fell silent meanwhile. A recovery must not wait for the answer of a
+// dead host when another one could act.
+func (h *Hub) await(ctx context.Context, name string, j *job) error {
+	look := time.NewTicker(h.opt.Contact / 4)
+	defer look.Stop()
+	for {
+		select {
+		case <-j.done:
+			return nil
+		case <-ctx.Done():
+			return errLate
+		case <-look.C:
+		}
+		at := h.lastBeat(name)
+		h.mu.Lock()
+		x := h.hosts[name]
+		silent := x != nil && h.contact(x, at, h.opt.Now()) == fleet.No
+		h.mu.Unlock()
+		if silent {
+			return errSilent
+		}
+	}
+}
+
+// outcome turns a job's end into the call's; late is why it has none. mu is held.
+func (h *Hub) outcome(call provider.Call, host string, j *job, late error) (provider.Outcome, error) {
 	fail := func(class provider.Class, may bool, err error) (provider.Outcome, error) {
 		return provider.Outcome{}, &provider.Error{
 			Class: class, Op: string(call.Step.Kind), Object: provider.ObjectOf(call), MayHaveHappened: may,
@@ -135,7 +157,7 @@ func (h *Hub) outcome(call provider.Call, host string, j *job) (provider.Outcome
 	}
 	switch r := j.result; {
 	case !j.ended:
-		return fail(provider.Retry, j.handed, errLate)
+		return fail(provider.Retry, j.handed, late)
 	case r == nil:
 		return fail(provider.Retry, j.handed, errGone)
 	case r.Class != "":

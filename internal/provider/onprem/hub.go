@@ -24,8 +24,8 @@ const Name = "onprem"
 const (
 	// DefaultContact is three reports of an agent's default pace.
 	DefaultContact = 3 * time.Second
-	// lookWait is how long a sweep waits for the reports that it asked for.
-	lookWait = time.Second
+	// longestLook bounds lookWait.
+	longestLook = time.Second
 )
 
 // Options configure a Hub.

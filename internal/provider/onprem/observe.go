@@ -97,13 +97,18 @@ func (h *Hub) Observe(ctx context.Context, servers []fleet.Server) (provider.Swe
 	return sweep, nil
 }
 
+// lookWait is how long a sweep waits for the reports that it asked for. While it
+// waits, what all other hosts said grows old: the wait must stay well below the
+// silence that makes a host suspect.
+func (h *Hub) lookWait() time.Duration { return min(longestLook, h.opt.FreshFor/2) }
+
 // lookAgain asks for fresh reports and waits for them, for lookWait at most.
 func (h *Hub) lookAgain(ctx context.Context) error {
 	want := h.askForReports()
 	if len(want) == 0 {
 		return ctx.Err()
 	}
-	limit := time.NewTimer(lookWait)
+	limit := time.NewTimer(h.lookWait())
 	defer limit.Stop()
 	for x, n := range want {
 		for {
@@ -144,7 +149,7 @@ func (h *Hub) askForReports() map[*host]uint64 {
 		x.look++
 		x.ring()
 		// A host that beats and does not report must hold up one sweep, not all.
-		if now.Sub(x.lookAsked) < lookWait {
+		if now.Sub(x.lookAsked) < h.lookWait() {
 			want[x] = x.look
 		}
 	}

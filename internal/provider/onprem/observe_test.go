@@ -2,6 +2,7 @@ package onprem
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
@@ -128,13 +129,31 @@ func TestMuteHostHoldsUpOneSweep(t *testing.T) {
 		h := open(t, dir, record("host-1", 1))
 		h.take("host-1", &link.Report{Run: "r", Seq: 1}, "")
 		time.Sleep(2 * time.Second) // older than FreshFor, within Contact
-		for i, want := range []time.Duration{lookWait, 0, 0} {
+		for i, want := range []time.Duration{h.lookWait(), 0, 0} {
 			h.beginPoll("host-1")
 			began := time.Now()
 			h.sight(t)
 			if took := time.Since(began); took != want {
 				t.Errorf("sweep %d took %v, want %v", i, took, want)
 			}
+		}
+	})
+}
+
+// The answer of a host that dies with a command in hand never comes: whoever waits
+// for it is told as soon as the host counts as out of contact.
+func TestCommandEndsWithItsHostsContact(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, dir, record("host-1", 1))
+		h.take("host-1", &link.Report{Run: "r", Seq: 1}, "")
+		began := time.Now()
+		_, err := h.Do(t.Context(), provider.Call{
+			Step: fleet.Step{Kind: fleet.StepStop, Server: "a", Epoch: 1, Host: "host-1", Token: "t", Within: fleet.Duration(time.Minute)},
+		})
+		class, _ := provider.ClassOf(err)
+		if took := time.Since(began); !errors.Is(err, errSilent) || class != provider.Retry || took > h.opt.Contact+h.opt.Contact/2 {
+			t.Errorf("after %s: %v", took, err)
 		}
 	})
 }
