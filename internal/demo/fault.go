@@ -95,8 +95,9 @@ func hostKilled(ctx context.Context, s *stage) (Result, []healing, error) {
 	if err != nil {
 		return Result{}, nil, err
 	}
-	// Two sources must have said no: the beats, silent for so long, and a witness.
-	h.floor = dev.SuspectAfter + dev.DownAfter
+	// All of these count from the last sign of life, and a host is not down before
+	// the last of them has said no.
+	h.floor = max(h.recovery.DownSince.Add(max(dev.SuspectAfter, dev.DownAfter, dev.StorageStale)).Sub(at), 0)
 	return h.result("host-killed"), []healing{h}, s.fleet.StartHost(first.Host)
 }
 

@@ -25,6 +25,9 @@ const (
 	// reportEvery keeps what only reports carry (probes, locks) younger than a
 	// suspicion.
 	reportEvery = 200 * time.Millisecond
+	// StorageStale is when a host's heartbeat on the storage counts as stopped: three
+	// were missed.
+	StorageStale = 7 * reportEvery / 2
 	// contact is the controller's own limit, with room for a beat or two.
 	contact = time.Second
 )
