@@ -15,6 +15,7 @@ import (
 // done. It is a pure function of the view and the time.
 func Next(v View, now time.Time) Decision {
 	var d Decision
+	v = inOrder(v)
 	if v.Status.Recovery != nil {
 		d = resume(v, now)
 	} else {
@@ -70,7 +71,7 @@ func notDue(v View, now time.Time) (Decision, bool) {
 			return held(GateVerdict, "it is healthy; name a rung to act all the same", true), true
 		}
 		if v.Status.Phase != fleet.PhaseRunning {
-			return record(v, fleet.StepClose, "it works again: "+why), true
+			return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why)), true
 		}
 		return Decision{Reason: why}, true
 	case fleet.Suspect, fleet.Unknown:
@@ -122,6 +123,8 @@ func resume(v View, now time.Time) Decision {
 // that was made already. Records need no consent: they only write down what is so.
 func guarded(v View, now time.Time, d Decision) Decision {
 	g := &gatekeeper{v: v, now: now}
+	// A wish that waits is no consent to what was begun without it.
+	g.v.Request = nil
 	g.authority()
 	if d.Step == nil || d.Step.Kind.Destructive() {
 		g.consent()

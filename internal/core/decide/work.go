@@ -173,6 +173,11 @@ func pending(reason string, at time.Time) Decision {
 // workBuild gives the new epoch its volumes and addresses and starts it.
 func workBuild(v View, now time.Time) Decision {
 	r := v.Status.Recovery
+	if seen, _ := lastEpoch(v); seen > r.To {
+		// The store was restored from a backup made in the middle of a recovery: what
+		// came after it must be proved dead, and its epochs are used up (S3).
+		return climb(v, now, fmt.Sprintf("epoch %d was seen, which is later than %d", seen, r.To), elsewhere)
+	}
 	if contactWith(v, r.Host) == fleet.No {
 		return climb(v, now, "its new host "+r.Host+" fell silent", elsewhere)
 	}
