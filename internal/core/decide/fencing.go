@@ -235,30 +235,54 @@ func sealWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*fle
 		if need.Volume == "" {
 			return nil, need.Reason
 		}
-		via := sealer(v, need.Volume, host)
-		if via == "" {
-			return nil, "no host in contact reaches volume " + need.Volume
-		}
-		step := newStep(v, fleet.StepSeal, epoch, host, fleet.Object{Volume: need.Volume}, fmt.Sprintf("seal volume %s against epoch %d from %s", need.Volume, epoch, via))
-		step.Via = via
-		return &step, ""
+		return sealFrom(v, epoch, host, need.Volume)
 	}
 	return nil, "nothing is left to seal"
 }
 
-// sealer prefers a host other than the failed one: its own agent may be sick too.
-func sealer(v View, volume, host string) string {
-	best := ""
-	for _, h := range v.Hosts {
-		if h.InContact != fleet.Yes || !slices.Contains(h.Reaches, volume) {
+// sealFrom asks the host that failed to seal the longest ago, so that one with a
+// broken path to the volume does not keep the others from it. A lock that is held
+// is held whoever asks: then only the next way helps.
+func sealFrom(v View, epoch fleet.Epoch, host, volume string) (*fleet.Step, string) {
+	var (
+		best   *fleet.Step
+		bestAt time.Time
+	)
+	r := v.Status.Recovery
+	why := "no host in contact reaches volume " + volume
+	for _, via := range sealers(v, volume, host) {
+		step := newStep(v, fleet.StepSeal, epoch, host, fleet.Object{Volume: volume}, fmt.Sprintf("seal volume %s against epoch %d from %s", volume, epoch, via))
+		step.Via = via
+		step.Token = Token(step.Server, epoch, step.Kind, step.Object, host, tryKey(r)+"/"+via)
+		if done(r, step.Token) {
+			why = "volume " + volume + " was sealed, but it was not read back"
 			continue
 		}
-		if h.Name != host {
-			return h.Name
+		failed, at := failures(r, step.Token)
+		if failed != nil && failed.Class == classConflict {
+			return &step, ""
 		}
-		best = h.Name
+		if best == nil || at.Before(bestAt) {
+			best, bestAt = &step, at
+		}
 	}
-	return best
+	return best, why
+}
+
+// sealers lists the hosts that can seal the volume, the failed one last: its own
+// agent may be sick too.
+func sealers(v View, volume, host string) []string {
+	var others, own []string
+	for _, h := range v.Hosts {
+		switch {
+		case h.InContact != fleet.Yes || !slices.Contains(h.Reaches, volume):
+		case h.Name == host:
+			own = append(own, h.Name)
+		default:
+			others = append(others, h.Name)
+		}
+	}
+	return append(others, own...)
 }
 
 // powerWay switches the host off. Never one that is in contact, and never one on
