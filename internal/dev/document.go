@@ -15,7 +15,7 @@ import (
 const (
 	CheckInterval = 100 * time.Millisecond
 	CheckTimeout  = 300 * time.Millisecond
-	SuspectAfter  = 600 * time.Millisecond
+	SuspectAfter  = time.Second
 	DownAfter     = 600 * time.Millisecond
 	ImpairedAfter = 500 * time.Millisecond
 	IsolatedFor   = 3 * time.Second
@@ -28,7 +28,7 @@ const (
 	// StorageStale is when a host's heartbeat on the storage counts as stopped: three
 	// were missed.
 	StorageStale = 7 * reportEvery / 2
-	// contact is the controller's own limit, with room for a beat or two.
+	// contact is the controller's own limit: a host that is suspect is asked nothing.
 	contact = time.Second
 )
 
