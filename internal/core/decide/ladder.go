@@ -66,9 +66,30 @@ func unsuited(v View, rung fleet.Rung) string {
 		return "its host cannot be reached"
 	case fencedForEver(v) && inPlace:
 		return "the epoch is fenced"
+	case rung == fleet.Move && !otherSite(v):
+		return "there is no other site"
 	default:
 		return ""
 	}
+}
+
+// otherSite reports whether a move could lead anywhere: a rung that no host can
+// ever serve would hold the recovery for ever instead of asking a person.
+func otherSite(v View) bool {
+	from := hostByName(v.Hosts, v.Status.Host)
+	if !v.Traits.Places || from == nil || len(from.Sites) == 0 {
+		return true
+	}
+	allowed := v.Server.Spec.Placement.Sites
+	for _, h := range v.Hosts {
+		if len(allowed) > 0 && preference(allowed, h) == len(allowed) {
+			continue
+		}
+		if len(h.Sites) == 0 || h.Sites[0] != from.Sites[0] {
+			return true
+		}
+	}
+	return false
 }
 
 // inPlaceRung reports whether the rung keeps the epoch.
@@ -138,6 +159,12 @@ func climb(v View, now time.Time, why string, to onward) Decision {
 	// The rung that failed may have fenced the instance; it is gone either way.
 	counted.Finding.Verdict = climbVerdict(v)
 	from := r.Rung
+	if to == elsewhere && (r.Rung == fleet.RestartApp || r.Rung == fleet.Reboot) {
+		// These have one place only; to ask it again at once would be a hot loop.
+		if to = later; inReach(counted, now, r.Rung) {
+			to = upward
+		}
+	}
 	if to != upward {
 		from = previous(r.Rung)
 	}
@@ -182,6 +209,12 @@ func placeable(v View, rung fleet.Rung, refused []string) bool {
 	v.Status.Recovery = &other
 	host, _ := place(v)
 	return host != ""
+}
+
+// inReach reports whether a rung after the given one is left.
+func inReach(v View, now time.Time, after fleet.Rung) bool {
+	next, _ := pickRung(v, now, after)
+	return next != ""
 }
 
 // climbVerdict is the verdict to climb with: once a new epoch was tried, the old

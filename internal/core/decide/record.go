@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -143,12 +144,19 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 }
 
 func closed(s fleet.Status, now time.Time) fleet.Status {
-	if r := s.Recovery; r != nil && len(r.Done) > 0 {
+	if r := s.Recovery; r != nil && acted(r) {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now, Healed: true})
 	}
 	s.Phase, s.VerifiedAt, s.Recovery = fleet.PhaseRunning, now, nil
 	s.Message = ""
 	return s
+}
+
+// acted reports whether the present try did something, or may have: a try whose
+// replies are lost counts too, or a server could be restarted without end.
+func acted(r *fleet.Recovery) bool {
+	unknown := func(rec fleet.StepRecord) bool { return rec.State == fleet.StepUnknown }
+	return len(r.Done) > 0 || slices.ContainsFunc(r.Failed, unknown)
 }
 
 func gaveUp(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {

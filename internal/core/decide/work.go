@@ -119,7 +119,9 @@ func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
 	if last == nil || last.Step.Token != step.Token || last.State == fleet.StepIntended {
 		return Decision{Step: &step, Reason: step.Why}, true
 	}
-	if last.Tries >= stepTries || final(last.Class) {
+	// What may have happened all the same is settled by the same call alone,
+	// whatever kind of error came instead of the reply.
+	if last.Tries >= stepTries || (last.State == fleet.StepFailed && final(last.Class)) {
 		return climb(v, now, fmt.Sprintf("%s failed %d times: %s", step.Kind, last.Tries, last.Error), afterClass(last.Class)), true
 	}
 	due := last.Ended.Add(firstPause << (last.Tries - 1))
