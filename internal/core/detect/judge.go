@@ -1,9 +1,9 @@
 package detect
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -61,6 +61,7 @@ type judgement struct {
 }
 
 func newJudgement(in Input, now time.Time) *judgement {
+	in.Signals, in.Host = inOrder(in.Signals), inOrder(in.Host)
 	j := &judgement{in: in, now: now}
 	for _, s := range in.Signals {
 		if s.Epoch != 0 && s.Epoch != in.Status.Epoch {
@@ -88,6 +89,10 @@ func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 	if j.now.Sub(silentSince) <= j.suspectAfter() {
 		if s.At.Before(j.in.Observer.listeningSince()) && s.Source.Channel == fleet.ChannelBeat {
 			s.Answer, s.Detail = fleet.CannotTell, "the controller began to listen a moment ago"
+		}
+		if s.Answer == fleet.No && j.now.Sub(s.At) > j.suspectAfter() {
+			// A no from before our own stall may have turned into a yes meanwhile (S4).
+			s.Answer, s.Detail = fleet.CannotTell, "it has not looked since the controller listens"
 		}
 		return s
 	}
@@ -340,6 +345,9 @@ func (j *judgement) downIfTwoAgree(no []fleet.Signal, cause string) fleet.Findin
 	longest := health.DownAfter.Std()
 	wait := Suspicion(longest, longest/3, vantages(no)-1, 3, j.in.Observer.unwellness(j.now))
 	due := latest(agreed[0].Since, agreed[1].Since).Add(wait)
+	if alone := no[0].Since.Add(longest); j.in.Server.Spec.OneSource == fleet.OneSourceFence && alone.Before(due) {
+		due = alone // what one source may say alone, a second does not put off
+	}
 	reason := "independent sources agree: " + describeAll(no)
 	if j.now.Before(due) {
 		f := j.finding(fleet.Suspect, no[0].Since, no, reason, cause)
@@ -385,10 +393,12 @@ func (j *judgement) nextSilence() time.Time {
 	return next
 }
 
-// independentPair returns two signals whose sources share neither channel nor vantage.
+// independentPair returns the first two signals, in the order of sortSignals, whose
+// sources share neither channel nor vantage: a further no must never delay those
+// that agreed already.
 func independentPair(no []fleet.Signal) ([2]fleet.Signal, bool) {
-	for i := range no {
-		for k := i + 1; k < len(no); k++ {
+	for k := range no {
+		for i := range k {
 			if no[i].Source.Independent(no[k].Source) {
 				return [2]fleet.Signal{no[i], no[k]}, true
 			}
@@ -418,12 +428,23 @@ func onChannel(list []fleet.Signal, c fleet.Channel) []fleet.Signal {
 // sortSignals puts the earliest first and breaks ties by source, so that results
 // do not depend on the order of arrival.
 func sortSignals(list []fleet.Signal) {
-	sort.SliceStable(list, func(a, b int) bool {
-		if !list[a].Since.Equal(list[b].Since) {
-			return list[a].Since.Before(list[b].Since)
-		}
-		return list[a].Source.String()+string(list[a].Question) < list[b].Source.String()+string(list[b].Question)
-	})
+	slices.SortStableFunc(list, earlierSignal)
+}
+
+func earlierSignal(a, b fleet.Signal) int {
+	return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Source.Channel, b.Source.Channel),
+		cmp.Compare(a.Source.Vantage, b.Source.Vantage), cmp.Compare(a.Question, b.Question))
+}
+
+// inOrder returns the signals in one order, so that the order of arrival changes
+// no verdict. A list that is in order already is not copied.
+func inOrder(list []fleet.Signal) []fleet.Signal {
+	if slices.IsSortedFunc(list, earlierSignal) {
+		return list
+	}
+	list = slices.Clone(list)
+	sortSignals(list)
+	return list
 }
 
 func latest(a, b time.Time) time.Time {

@@ -1,0 +1,252 @@
+package detect_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"relight/internal/core/detect"
+	"relight/internal/core/fleet"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output of the stories")
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+// story is an input that commands build up and change, with a clock.
+type story struct {
+	in  detect.Input
+	now time.Time
+	out strings.Builder
+}
+
+func newStory() *story {
+	s := &story{now: noon}
+	s.in.Server = fleet.Server{Name: "lic-01"}
+	h := &s.in.Server.Spec.Health
+	h.SuspectAfter, h.DownAfter = fleet.Duration(time.Second), fleet.Duration(3*time.Second)
+	h.ImpairedAfter, h.StartupGrace = fleet.Duration(5*time.Second), fleet.Duration(20*time.Second)
+	h.Check.HTTP = "/healthz"
+	s.in.Server.Spec.OneSource = fleet.OneSourceHold
+	s.in.Status = fleet.Status{Server: "lic-01", Epoch: 3, Host: "host-1", LaunchedAt: noon.Add(-time.Hour), VerifiedAt: noon.Add(-time.Hour)}
+	s.in.Observer = detect.Observer{Since: noon.Add(-time.Hour), Hosts: 3}
+	return s
+}
+
+// TestStories runs every file of testdata: commands, a line of four dashes, and
+// what "judge" prints, up to an empty line. The commands are documented at do.
+func TestStories(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no stories: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { runStory(t, file) })
+	}
+}
+
+func runStory(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStory()
+	var got strings.Builder
+	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
+	for i := 0; i < len(lines); i++ {
+		got.WriteString(lines[i] + "\n")
+		if lines[i] != "----" {
+			if err := s.do(lines[i]); err != nil {
+				t.Fatalf("%s:%d: %v", file, i+1, err)
+			}
+			continue
+		}
+		for i+1 < len(lines) && lines[i+1] != "" {
+			i++
+		}
+		got.WriteString(s.out.String())
+		s.out.Reset()
+	}
+	switch {
+	case s.out.Len() > 0:
+		t.Fatalf("%s: the last judge has no ---- after it", file)
+	case got.String() == string(text):
+	case *update:
+		if err := os.WriteFile(file, []byte(got.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Fatalf("%s tells otherwise now (go test -update rewrites it):\n%s", file, got.String())
+	}
+}
+
+// do carries out one line; times are ages, such as 4s for 4 s ago:
+//
+//	spec [check=none] [oneSource=fence] [impairedAfter= startupGrace= suspectAfter= downAfter=]
+//	status epoch=N host=H launched=AGE [verified=AGE]
+//	says CHANNEL@VANTAGE alive|works yes|no|cannot AGE [epoch=N] [since=AGE] [cannotLie] [detail=WORD]
+//	host CHANNEL@VANTAGE yes|no|cannot AGE [since=AGE]   the same about the host
+//	silence CHANNEL@VANTAGE                              forget the source
+//	held VOLUME by=HOST AGE [sealed=N]                   a lock that somebody looked at
+//	instance STATE epoch=N AGE
+//	observer since=AGE [stalled=AGE] [stall=LENGTH] hosts=N silent=N
+//	after LENGTH
+//	judge
+//
+// A source that speaks again is folded with what it said before.
+func (s *story) do(line string) error {
+	line, _, _ = strings.Cut(line, "#")
+	a := args{s: s, pairs: map[string]string{}}
+	for _, f := range strings.Fields(line) {
+		if k, v, ok := strings.Cut(f, "="); ok {
+			a.pairs[k] = v
+		} else {
+			a.words = append(a.words, f)
+		}
+	}
+	if len(a.words) == 0 {
+		return nil
+	}
+	switch a.words[0] {
+	case "spec":
+		a.spec()
+	case "status":
+		s.in.Status = fleet.Status{Server: "lic-01", Epoch: a.epoch("epoch"), Host: a.pairs["host"], LaunchedAt: a.ago(a.pairs["launched"])}
+		if v, ok := a.pairs["verified"]; ok {
+			s.in.Status.VerifiedAt = a.ago(v)
+		}
+	case "says":
+		s.in.Signals = fold(s.in.Signals, a.signal(fleet.Question(a.word(2)), 3))
+	case "host":
+		s.in.Host = fold(s.in.Host, a.signal(fleet.Alive, 2))
+	case "silence":
+		s.in.Signals, s.in.Host = without(s.in.Signals, a.word(1)), without(s.in.Host, a.word(1))
+	case "held":
+		s.in.Observed.Volumes = append(s.in.Observed.Volumes, fleet.VolumeState{Volume: a.word(1), Host: a.pairs["by"], Held: fleet.Yes, Sealed: a.epoch("sealed"), At: a.ago(a.word(2))})
+	case "instance":
+		at := a.ago(a.word(2))
+		s.in.Observed.Instances = append(s.in.Observed.Instances, fleet.Instance{Epoch: a.epoch("epoch"), Host: "host-1", State: fleet.InstanceState(a.word(1)), At: at, Since: at})
+	case "observer":
+		s.in.Observer = detect.Observer{Since: a.ago(a.pairs["since"]), Hosts: a.number("hosts"), Silent: a.number("silent"), Stall: a.length(a.pairs["stall"])}
+		if v, ok := a.pairs["stalled"]; ok {
+			s.in.Observer.StalledAt = a.ago(v)
+		}
+	case "after":
+		s.now = s.now.Add(a.length(a.word(1)))
+	case "judge":
+		s.judge()
+	default:
+		return fmt.Errorf("unknown command %q", a.words[0])
+	}
+	return a.err
+}
+
+// fold joins a signal with what its source said before.
+func fold(list []fleet.Signal, next fleet.Signal) []fleet.Signal {
+	for i, prev := range list {
+		if prev.Source == next.Source && prev.Question == next.Question {
+			list[i] = detect.Fold(prev, next)
+			return list
+		}
+	}
+	return append(list, detect.Fold(fleet.Signal{}, next))
+}
+
+func without(list []fleet.Signal, source string) []fleet.Signal {
+	var out []fleet.Signal
+	for _, x := range list {
+		if x.Source.String() != source {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func (s *story) judge() {
+	f := detect.Judge(s.in, s.now)
+	since := "now"
+	if age := s.now.Sub(f.Since); age > 0 {
+		since = "for " + age.String()
+	}
+	fmt.Fprintf(&s.out, "%s %s, cause %s\n  reason: %s\n", f.Verdict, since, f.Cause, f.Reason)
+	if !f.LookAgainAt.IsZero() {
+		fmt.Fprintf(&s.out, "  look again in %s\n", f.LookAgainAt.Sub(s.now))
+	}
+}
+
+// args are one parsed line.
+type args struct {
+	s     *story
+	words []string
+	pairs map[string]string
+	err   error
+}
+
+func (a *args) word(i int) string {
+	if i < len(a.words) {
+		return a.words[i]
+	}
+	return ""
+}
+
+func (a *args) length(text string) time.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		a.err = err
+	}
+	return d
+}
+
+func (a *args) ago(text string) time.Time { return a.s.now.Add(-a.length(text)) }
+
+func (a *args) number(key string) int {
+	n, err := strconv.Atoi(a.pairs[key])
+	if err != nil && a.pairs[key] != "" {
+		a.err = err
+	}
+	return n
+}
+
+func (a *args) epoch(key string) fleet.Epoch { return fleet.Epoch(a.number(key)) } //nolint:gosec // written by hand
+
+func (a *args) spec() {
+	sp := &a.s.in.Server.Spec
+	if a.pairs["check"] == "none" {
+		sp.Health.Check = fleet.Check{}
+	}
+	if v, ok := a.pairs["oneSource"]; ok {
+		sp.OneSource = fleet.OneSource(v)
+	}
+	for key, d := range map[string]*fleet.Duration{
+		"impairedAfter": &sp.Health.ImpairedAfter, "startupGrace": &sp.Health.StartupGrace, "suspectAfter": &sp.Health.SuspectAfter, "downAfter": &sp.Health.DownAfter,
+	} {
+		if v, ok := a.pairs[key]; ok {
+			*d = fleet.Duration(a.length(v))
+		}
+	}
+}
+
+// signal reads a source, an answer at word i, and its age.
+func (a *args) signal(q fleet.Question, i int) fleet.Signal {
+	channel, vantage, _ := strings.Cut(a.word(1), "@")
+	out := fleet.Signal{
+		Source: fleet.Source{Channel: fleet.Channel(channel), Vantage: vantage}, Question: q, Epoch: a.epoch("epoch"),
+		Answer: map[string]fleet.Answer{"yes": fleet.Yes, "no": fleet.No}[a.word(i)], At: a.ago(a.word(i + 1)), Detail: a.pairs["detail"],
+	}
+	if v, ok := a.pairs["since"]; ok {
+		out.Since = a.ago(v)
+	}
+	for _, w := range a.words {
+		out.CannotLie = out.CannotLie || w == "cannotLie"
+	}
+	return out
+}
