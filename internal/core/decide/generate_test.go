@@ -46,7 +46,7 @@ func drawView(t *rapid.T) decide.View {
 	drawSpec(t, &v.Server)
 	v.Hosts = nil
 	if v.Traits.Places || chance(t, "hosts known", 30) {
-		for _, name := range hostNames[:rapid.IntRange(0, len(hostNames)).Draw(t, "hosts")] {
+		for _, name := range hostNames[:pick(t, "hosts", 0, 2, 3, 4, 4, 4)] {
 			v.Hosts = append(v.Hosts, drawHost(t, name))
 		}
 	}
@@ -55,17 +55,21 @@ func drawView(t *rapid.T) decide.View {
 	v.Observed = drawObserved(t, v.Server, v.Status.Epoch, noon)
 	v.Guards = drawGuards(t)
 	v.Around = drawAround(t)
-	if chance(t, "requested", 25) {
+	if chance(t, "requested", 35) {
 		v.Request = &fleet.Request{
 			Server: v.Server.Name, Epoch: v.Status.Epoch, By: pick(t, "requester", people...), At: noon,
 			Rung: pick(t, "asked", append(fleet.Rungs(), "")...), To: pick(t, "to", "", "", "rack-2", "host-3"),
 		}
 	}
+	likely := pick(t, "approved rung", fleet.Rungs()...)
+	if v.Request != nil && v.Request.Rung != "" {
+		likely = v.Request.Rung
+	}
 	v.Guards.Approvals = some(t, "approval", 4, func(t *rapid.T, l string) fleet.Approval {
 		return fleet.Approval{
 			Server: pick(t, l+"server", v.Server.Name, v.Server.Name, v.Server.Name, "other"), By: pick(t, l+"by", people...),
 			Epoch: v.Status.Epoch + pick(t, l+"epoch", fleet.Epoch(0), 0, 0, 1), Denied: chance(t, l+"denied", 10),
-			Plan: pick(t, l+"plan", decide.PlanHash(v, pick(t, l+"rung", fleet.Rungs()...)), "other"),
+			Plan: pick(t, l+"plan", decide.PlanHash(v, likely), decide.PlanHash(v, likely), "other"),
 			At:   noon, Until: noon.Add(pick(t, l+"until", time.Hour, time.Hour, 0)),
 		}
 	})
@@ -125,6 +129,9 @@ func drawStatus(t *rapid.T, s fleet.Server) fleet.Status {
 		st.Message = "given up"
 	}
 	st.Evidence = some(t, "stored", 3, func(t *rapid.T, l string) fleet.Evidence { return drawEvidence(t, l, s.Name) })
+	if chance(t, "reaped", 40) { // so that many views are about to place and start
+		st.Evidence = append(st.Evidence, fleet.Evidence{Method: fleet.Reaped, Server: s.Name, Epoch: st.Epoch, At: noon})
+	}
 	st.Attempts = some(t, "attempt", 4, func(t *rapid.T, l string) fleet.Attempt {
 		return fleet.Attempt{Rung: pick(t, l, fleet.Rungs()...), At: ageOf(t, l+"at")}
 	})
@@ -157,8 +164,12 @@ func drawObserved(t *rapid.T, s fleet.Server, epoch fleet.Epoch, now time.Time) 
 		return fleet.Epoch(max(0, int(epoch)+rapid.IntRange(-2, 2).Draw(t, l))) //nolint:gosec // small
 	}
 	states := []fleet.InstanceState{
+		fleet.InstanceRunning, fleet.InstanceStopped,
 		fleet.InstancePending, fleet.InstanceRunning, fleet.InstanceRunning, fleet.InstanceStopping, fleet.InstanceStopped,
 		fleet.InstanceTerminated, fleet.InstanceReaped, fleet.InstanceLost,
+	}
+	if chance(t, "nothing special", 50) {
+		return fleet.Observed{Server: s.Name, At: now, Complete: true}
 	}
 	return fleet.Observed{
 		Server: s.Name, At: now, Complete: chance(t, "complete", 70),
@@ -176,23 +187,26 @@ func drawObserved(t *rapid.T, s fleet.Server, epoch fleet.Epoch, now time.Time) 
 
 func drawGuards(t *rapid.T) fleet.Guards {
 	g := fleet.Guards{Authority: fleet.Authority{Term: 7, Until: noon.Add(time.Hour)}}
-	if chance(t, "no lease", 5) {
+	if chance(t, "no lease", 3) {
 		g.Authority.Until = noon
 	}
-	if chance(t, "no store", 5) {
+	if chance(t, "no store", 3) {
 		g.StoreTrouble = "no space left"
 	}
-	modes := []fleet.Mode{fleet.Auto, fleet.Auto, fleet.Auto, fleet.Auto, fleet.Ask, fleet.Observe, "", "nonsense"}
-	g.Modes = some(t, "mode", 3, func(t *rapid.T, l string) fleet.ModeSetting {
-		return fleet.ModeSetting{Scope: "fleet", Mode: pick(t, l, modes...)}
-	})
-	if chance(t, "frozen", 10) {
+	g.Modes = []fleet.ModeSetting{{Scope: "fleet", Mode: pick(t, "fleet mode", fleet.Auto, fleet.Auto, fleet.Ask)}}
+	if chance(t, "many modes", 20) {
+		modes := []fleet.Mode{fleet.Auto, fleet.Auto, fleet.Ask, fleet.Observe, "", "nonsense"}
+		g.Modes = some(t, "mode", 3, func(t *rapid.T, l string) fleet.ModeSetting {
+			return fleet.ModeSetting{Scope: "fleet", Mode: pick(t, l, modes...)}
+		})
+	}
+	if chance(t, "frozen", 5) {
 		g.Freeze = &fleet.Freeze{By: "kim", Reason: "audit"}
 	}
-	if chance(t, "paused", 10) {
+	if chance(t, "paused", 5) {
 		g.Pauses = []fleet.Pause{{Server: pick(t, "pause", "lic-01", "other", ""), By: "kim"}}
 	}
-	g.Windows = some(t, "window", 2, func(t *rapid.T, l string) fleet.Maintenance {
+	g.Windows = some(t, "window", pick(t, "most windows", 0, 0, 2), func(t *rapid.T, l string) fleet.Maintenance {
 		return fleet.Maintenance{
 			ID: l, Owner: "lee", Scope: pick(t, l, "fleet", "site rack-1", "site rack-9", "server lic-01", "server other", "", "site ", "nonsense"),
 			From: noon.Add(-time.Hour), Until: noon.Add(pick(t, l+"until", -time.Minute, 0, time.Minute)),
@@ -203,12 +217,13 @@ func drawGuards(t *rapid.T) fleet.Guards {
 
 func drawAround(t *rapid.T) fleet.Around {
 	var a fleet.Around
-	for _, name := range []string{"fleet", "rack-1", "host-1"} {
+	domains := []string{"fleet", "rack-1", "host-1"}
+	for _, name := range domains[:pick(t, "domains", 0, 1, 3)] {
 		d := fleet.Domain{Name: name, Total: 6, Healthy: rapid.IntRange(0, 5).Draw(t, name+" healthy")}
 		if chance(t, name+" velocity", 30) {
 			d.Budget.Steps, d.Budget.Window = rapid.IntRange(1, 3).Draw(t, name+" steps"), fleet.Duration(10*time.Minute)
 		}
-		if chance(t, name+" keep", 20) {
+		if chance(t, name+" keep", 40) {
 			d.Budget.KeepAlive = rapid.IntRange(1, 3).Draw(t, name+" keep alive")
 		}
 		d.Begun = some(t, name+" begun", 3, ageOf)
@@ -229,7 +244,7 @@ func drawReached(t *rapid.T) (decide.View, time.Time) {
 	calm := v.Guards
 	calm.Modes, calm.Freeze, calm.Pauses, calm.Windows = []fleet.ModeSetting{{Scope: "fleet", Mode: fleet.Auto}}, nil, nil, nil
 	calm.StoreTrouble, calm.Authority.Until = "", noon.Add(24*time.Hour)
-	for i := range rapid.IntRange(0, 6).Draw(t, "rounds") {
+	for i := range pick(t, "rounds", 0, 0, 0, 1, 2, 3, 4, 6) {
 		past := v
 		past.Guards, past.Around = calm, fleet.Around{}
 		d := decide.Next(past, now)

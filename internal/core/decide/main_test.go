@@ -8,7 +8,7 @@ import (
 
 // checks is how many views each property is tried on; rapid's own 100 are too few
 // to meet what needs three coincidences.
-const checks = "1500"
+const checks = "3000"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", checks); err != nil {

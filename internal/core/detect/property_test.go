@@ -145,7 +145,7 @@ func TestFurtherNoNeverDelays(t *testing.T) {
 		if detect.Judge(in, noon).Verdict != fleet.Down {
 			return
 		}
-		at := noon.Add(-pick(t, "further", 0, time.Hour))
+		at := noon.Add(-pick(t, "further", 0, 3*time.Hour))
 		more := fleet.Signal{Source: fleet.Source{Channel: pick(t, "channel", fleet.ChannelProbe, fleet.ChannelStorage), Vantage: pick(t, "vantage", "host-9", "controller")}, Question: fleet.Alive, Answer: fleet.No, At: noon, Since: at}
 		in.Signals = append(slices.Clone(in.Signals), more)
 		if f := detect.Judge(in, noon); f.Verdict != fleet.Down {
