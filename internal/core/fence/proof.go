@@ -26,9 +26,11 @@ type Proof struct {
 }
 
 // Covers reports whether the proof allows the given epoch of the server to
-// start: it must speak of the same server and of an epoch before it.
+// start: it must speak of the same server and of the very epoch before it. A
+// proof that skips an epoch would say nothing of a try that was given up and may
+// live (S3).
 func (p Proof) Covers(server string, starting fleet.Epoch) bool {
-	return p.ok && p.server == server && p.epoch < starting
+	return p.ok && p.server == server && p.epoch+1 == starting
 }
 
 // Epoch returns the epoch that was proved dead.
