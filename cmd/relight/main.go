@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relight/internal/api/client"
+	"relight/internal/beat/beatbench"
 	"relight/internal/cli"
 )
 
@@ -22,6 +23,9 @@ var version, commit = "dev", ""
 func main() { os.Exit(run()) }
 
 func run() int {
+	if beatbench.Child() {
+		return 0
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first signal asks to end well; a second one ends the process at once.
@@ -37,7 +41,7 @@ func run() int {
 
 // parts are the commands that run parts of the engine in this process.
 func parts() []*cobra.Command {
-	return append([]*cobra.Command{controllerCommand(build()), agentCommand(), keeperCommand(), devCommand(), demoCommand()}, helperCommands()...)
+	return append([]*cobra.Command{controllerCommand(build()), agentCommand(), keeperCommand(), beatCommand(), devCommand(), demoCommand(), benchCommand()}, helperCommands()...)
 }
 
 func build() client.Version {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"relight/internal/api/client"
 	"relight/internal/core/event"
@@ -36,8 +37,12 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 	if err != nil {
 		return answer, err
 	}
-	if _, err := spec.Resolve(docs, existing); err != nil {
+	set, err := spec.Resolve(docs, existing)
+	if err != nil {
 		return answer, invalid(err)
+	}
+	if err := b.checkProviders(set.Servers); err != nil {
+		return answer, err
 	}
 	if err := b.compareAll(req.Documents, docs, existing, &answer); err != nil || req.DryRun {
 		return answer, err
@@ -65,6 +70,24 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 	b.Changed()
 	b.Loops.Wake("")
 	return answer, nil
+}
+
+// checkProviders refuses servers that nobody here could ever start: accepted,
+// each would only fail at its first step.
+func (b *Backend) checkProviders(servers []fleet.Server) error {
+	var fields []client.Field
+	for _, s := range servers {
+		if !slices.Contains(b.Providers, s.Spec.Provider) {
+			fields = append(fields, client.Field{
+				Where:   "spec.provider",
+				Message: fmt.Sprintf("server %s: no provider %s is wired in this controller; wired are: %s", s.Name, s.Spec.Provider, strings.Join(b.Providers, ", ")),
+			})
+		}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return problem(client.CodeInvalidDocument, "%d problems; nothing was changed", len(fields)).WithFields(fields...)
 }
 
 func serverOf(d spec.Doc) string {

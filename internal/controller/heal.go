@@ -419,7 +419,7 @@ func (h *Healer) noteHold(ctx context.Context, v viewed, d decide.Decision, now 
 		return nil
 	}
 	return h.Journal.Do(ctx, now, func(tx *Tx) error {
-		tx.Emit(event.Event{Kind: event.Held, Server: v.Server.Name, Host: v.Status.Host, Incident: v.Status.Incident, Epoch: v.Status.Epoch, Message: d.Hold.Gate + ": " + d.Hold.Reason})
+		tx.Emit(event.Event{Kind: event.Held, Server: v.Server.Name, Host: v.Status.Host, Incident: v.Status.Incident, Epoch: v.Status.Epoch, Gate: d.Hold.Gate, Message: d.Hold.Gate + ": " + d.Hold.Reason})
 		return nil
 	})
 }

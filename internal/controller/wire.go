@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +20,8 @@ import (
 	"relight/internal/beat"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
+	"relight/internal/metric"
+	"relight/internal/notify"
 	"relight/internal/provider"
 	"relight/internal/provider/onprem"
 	"relight/internal/store"
@@ -85,6 +89,8 @@ type Controller struct {
 	collector *Collector
 	loops     *Loops
 	backend   *Backend
+	metrics   *metric.Registry
+	teller    *Teller // nil without a webhook
 	listener  net.Listener
 	// sick is why the store takes no writes, or empty; asked every healthEvery,
 	// because each decision reads it.
@@ -107,6 +113,7 @@ func Run(ctx context.Context, opt Options) error {
 		{"open the store", c.openStore},
 		{"take the term", c.takeTerm},
 		{"read the journal", c.openChronicle},
+		{"open the webhook", c.openTeller},
 		{"open the listeners", c.listen},
 		{"open the host provider", c.openHosts},
 		{"wire the loops", c.wire},
@@ -156,7 +163,19 @@ func (c *Controller) openChronicle(ctx context.Context) error {
 	c.chronicle, err = NewChronicle(ctx, c.store, c.state, dir)
 	if err == nil {
 		c.journal.Listen(c.chronicle.Add)
+		c.openMetrics()
 	}
+	return err
+}
+
+func (c *Controller) openTeller(ctx context.Context) error {
+	if c.opt.Webhook == "" {
+		return nil
+	}
+	var err error
+	c.teller, err = NewTeller(ctx, TellerConfig{
+		URL: c.opt.Webhook, Secret: c.opt.WebhookSecret, Journal: c.journal, Chronicle: c.chronicle, Clock: notify.WallClock{}, Log: c.log,
+	})
 	return err
 }
 
@@ -231,7 +250,7 @@ func (c *Controller) grant() {
 // wire is the one table of parts.
 func (c *Controller) wire(ctx context.Context) error {
 	providers := map[string]provider.Provider{
-		onprem.Name: provider.WithAuthority(c.hub, c.reign.Allowed),
+		onprem.Name: provider.WithAuthority(counted{c.hub, c.metrics.ProviderRequest}, c.reign.Allowed),
 	}
 	traits := map[string]fleet.Traits{}
 	for name, p := range providers {
@@ -247,6 +266,7 @@ func (c *Controller) wire(ctx context.Context) error {
 	c.backend = &Backend{
 		Journal: c.journal, State: c.state, Healer: healer, Viewer: viewer, Collector: c.collector, Chronicle: c.chronicle,
 		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine,
+		Providers: slices.Sorted(maps.Keys(providers)),
 		Enrolment: &Enrolment{Authority: c.authority, Vault: c.secrets, Forget: c.hub.Forget, URL: "https://" + c.advertised(c.listener.Addr().String())},
 	}
 	c.tellProviders()
@@ -295,7 +315,8 @@ func (c *Controller) serve(ctx context.Context) error {
 		ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	failed := make(chan error, 3)
+	const parts = 4
+	failed := make(chan error, parts)
 	go func() {
 		err := server.Serve(tls.NewListener(c.listener, tlsFor(server)))
 		if !errors.Is(err, http.ErrServerClosed) {
@@ -305,6 +326,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	}()
 	go func() { failed <- c.receiver.Run(ctx) }()
 	go func() { failed <- c.schedule(ctx) }()
+	go func() { failed <- c.tell(ctx) }()
 	if c.opt.Ready != nil {
 		c.opt.Ready(Addresses{URL: c.backend.Enrolment.URL, Beat: c.receiver.Addr().String(), CA: ca, Token: people.Admin()})
 	}
@@ -314,7 +336,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	defer cancel()
 	_ = server.Shutdown(closing)
 	_ = server.Close()
-	for range 3 {
+	for range parts {
 		<-failed
 	}
 	if releaseErr := c.reign.Release(closing); releaseErr != nil && err == nil {
@@ -324,6 +346,14 @@ func (c *Controller) serve(ctx context.Context) error {
 		return cause
 	}
 	return err
+}
+
+// tell feeds the webhook, if there is one.
+func (c *Controller) tell(ctx context.Context) error {
+	if c.teller != nil {
+		c.teller.Run(ctx)
+	}
+	return nil
 }
 
 func tlsFor(s *http.Server) *tls.Config {
@@ -339,6 +369,7 @@ func (c *Controller) handler(people *People) http.Handler {
 		Mount: func(mux *http.ServeMux) {
 			mux.Handle("/agent/", c.hub.Handler())
 			c.mountHealth(mux)
+			mux.Handle("GET /metrics", c.serveMetrics())
 		},
 	})
 }
