@@ -29,6 +29,7 @@ type webhook struct {
 	took  []string
 	wrong error
 	deaf  bool
+	tries int
 }
 
 func newWebhook(t *testing.T) *webhook {
@@ -36,6 +37,7 @@ func newWebhook(t *testing.T) *webhook {
 	w.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		w.tries++
 		body, _ := io.ReadAll(r.Body)
 		if err := notify.Verify([]byte(tellSecret), r.Header.Get(notify.SignatureHeader), body, time.Now(), time.Minute); err != nil {
 			w.wrong = err
@@ -194,6 +196,11 @@ func TestTellingKeepsWhatWasNotTaken(t *testing.T) {
 	first := newTold(t, st, hook.URL)
 	stop := first.run(t)
 	first.emit(t, event.Held, "one")
+	within(t, "it is tried", func() bool {
+		hook.mu.Lock()
+		defer hook.mu.Unlock()
+		return hook.tries > 0
+	})
 	stop()
 	if first.cursor() != 0 {
 		t.Errorf("the cursor moved to %d past what was not taken", first.cursor())
