@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -105,9 +106,24 @@ func (c *Collector) Take(sweep provider.Sweep) []string {
 				changed[name] = true
 			}
 		}
-		have.host, have.reaches, have.servers, have.signals = h.Host, h.Reaches, h.Servers, signals
+		have.host, have.servers, have.signals = h.Host, h.Servers, signals
+		have.foldReaches(sweep.Servers, h.Reaches, len(sweep.Servers) == len(c.servers))
 	}
 	return sortedKeys(changed)
+}
+
+// foldReaches takes what the host reaches of the servers that were looked at. A
+// look at one server says nothing about the volumes of the others: forgetting
+// those would leave them without a place to go until the next sweep.
+func (h *hostSight) foldReaches(looked []provider.ServerSight, reaches map[string][]string, all bool) {
+	if all || h.reaches == nil {
+		h.reaches = maps.Clone(reaches)
+		return
+	}
+	for _, s := range looked {
+		delete(h.reaches, s.Observed.Server)
+	}
+	maps.Copy(h.reaches, reaches)
 }
 
 // returned reports that a source was silent for so long that its silence may
@@ -169,11 +185,30 @@ func foldAll(have, news []fleet.Signal) []fleet.Signal {
 	return out
 }
 
+// Settle forgets how often a server's check changed its answer: after a restart in
+// place the epoch is the same, but its past flapping says nothing any more.
+func (c *Collector) Settle(server string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, ok := c.servers[server]
+	if !ok {
+		return
+	}
+	fresh := append([]fleet.Signal(nil), s.signals...)
+	for i := range fresh {
+		fresh[i].Flaps = 0
+	}
+	s.signals = fresh
+}
+
 // Forget drops what was seen of a deleted server.
 func (c *Collector) Forget(server string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.servers, server)
+	for _, h := range c.hosts {
+		delete(h.reaches, server)
+	}
 }
 
 // RemoveHost drops a host that was taken out of the fleet.
