@@ -272,6 +272,9 @@ func (h *Healer) Finish(ctx context.Context, w *Work, out provider.Outcome, step
 	now := h.Clock.Now()
 	res := resultOf(out, stepErr)
 	step := w.Call.Step
+	if step.Kind == fleet.StepReboot || step.Kind == fleet.StepRestartApp {
+		h.Collector.Settle(w.Name)
+	}
 	return h.Journal.Do(ctx, now, func(tx *Tx) error {
 		status, ok := TxGet[fleet.Status](tx, kindStatus, w.Name)
 		if !ok {

@@ -81,13 +81,3 @@ func TestWholeRecoveryOnOneThread(t *testing.T) {
 	}
 	r.verifyAudit()
 }
-
-func TestDumpTimeline(t *testing.T) {
-	r := newRig(t, processStyle(), "db")
-	r.until(20*time.Second, "launched", func() bool { return r.healthy("db") })
-	r.world.Lock()
-	_ = r.world.KillHost(r.status("db").Host)
-	r.world.Unlock()
-	r.until(30*time.Second, "healed", func() bool { return r.status("db").Epoch == 2 && r.healthy("db") })
-	r.dump()
-}

@@ -122,7 +122,10 @@ func (r *rig) start() {
 	}
 	l := &life{state: state, journal: NewJournal(state, r.store)}
 	l.reign = NewReigning(l.journal, r.clock, fmt.Sprintf("controller-%d", r.lives), time.Hour)
-	if err := l.reign.Begin(ctx); err != nil {
+	if err := l.reign.Begin(ctx); r.dead(err) {
+		r.start() // killed while it took the term: the next one does
+		return
+	} else if err != nil {
 		r.t.Fatalf("begin: %v", err)
 	}
 	var err error

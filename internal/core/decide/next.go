@@ -219,7 +219,7 @@ func leftover(v View, now time.Time) *fleet.Step {
 const staleAfter = 10 * time.Second
 
 func contactWith(v View, host string) fleet.Answer {
-	if len(v.Hosts) == 0 {
+	if len(v.Hosts) == 0 || !v.Traits.Places {
 		return fleet.Yes // the provider itself reaches its instances
 	}
 	for _, h := range v.Hosts {

@@ -133,6 +133,11 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 		if (res.Class == classCapacity || res.Class == classRefused) && step.Kind.NeedsProof() && step.Host != "" {
 			r.Refused = append(r.Refused, step.Host)
 		}
+		if neverStarted(s, step) {
+			s.Evidence = append(s.Evidence, fleet.Evidence{
+				Method: fleet.NeverStarted, Server: step.Server, Epoch: step.Epoch, By: "whoever was asked to start it", At: now, Detail: res.Error,
+			})
+		}
 		return s
 	}
 	r.Done = append(r.Done, step.Token)
@@ -141,6 +146,31 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 		s.LaunchedAt = now
 	}
 	return s
+}
+
+// neverStarted reports that the launch of the epoch just taken was refused for
+// good, that no call of it was left unanswered, and that nothing was attached to
+// it before: then there is no instance of it to fence.
+func neverStarted(s fleet.Status, step fleet.Step) bool {
+	r := s.Recovery
+	if step.Kind != fleet.StepLaunch || step.Epoch != s.Epoch || r.To != step.Epoch {
+		return false
+	}
+	if last := r.Last; last.State != fleet.StepFailed || (last.Class != classCapacity && last.Class != classRefused) {
+		return false
+	}
+	for _, f := range r.Failed {
+		if f.Step.Epoch == step.Epoch && f.State != fleet.StepFailed {
+			return false
+		}
+	}
+	for _, m := range r.Marks {
+		// An attach since the epoch was taken may have brought it to life.
+		if m.Name == "attach" && !m.Ended.Before(s.LaunchedAt) {
+			return false
+		}
+	}
+	return true
 }
 
 func closed(s fleet.Status, now time.Time) fleet.Status {

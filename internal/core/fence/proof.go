@@ -70,6 +70,8 @@ func Describe(e fleet.Evidence) string {
 		what = "host " + e.Host + " read back as powered off"
 	case fleet.Sealed:
 		what = "volume " + e.Volume + " sealed and read back"
+	case fleet.NeverStarted:
+		what = "its start was refused"
 	case fleet.Attested:
 		what = "attested as dead"
 	default:

@@ -20,7 +20,8 @@ type Need struct {
 //
 // The rules, from invariant S2:
 //   - epoch 0: nothing was ever started, nothing to fence;
-//   - terminated, reaped, attested: the instance is gone for ever, enough alone;
+//   - terminated, reaped, never started, attested: there is no instance and never
+//     will be, enough alone;
 //   - stopped, powered off: enough alone while fresh;
 //   - sealed: enough if every volume of the server is sealed, the server has at
 //     least one, and neither the demand (fence: power) nor a volume's reach asks
@@ -57,7 +58,7 @@ func about(server string, epoch fleet.Epoch, evidence []fleet.Evidence) []fleet.
 // endsInstance reports whether the evidence alone shows that the instance ended.
 func endsInstance(e fleet.Evidence, host string, now time.Time) bool {
 	switch e.Method {
-	case fleet.Terminated, fleet.Reaped, fleet.Attested:
+	case fleet.Terminated, fleet.Reaped, fleet.NeverStarted, fleet.Attested:
 		return true
 	case fleet.Stopped:
 		return fresh(e.At, now)

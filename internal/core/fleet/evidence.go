@@ -19,6 +19,10 @@ const (
 	PoweredOff Method = "poweredOff"
 	// Sealed: a volume's epoch file was raised under its lock and read back.
 	Sealed Method = "sealed"
+	// NeverStarted: every call that would have started the epoch was refused by
+	// whoever would have carried it out, for want of room or of rights, and none
+	// was left unanswered: there is nothing that could write.
+	NeverStarted Method = "neverStarted"
 	// Attested: a person states that the epoch is dead.
 	Attested Method = "attested"
 )

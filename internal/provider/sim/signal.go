@@ -38,7 +38,7 @@ func (l look) check(i *world.Instance, h *world.Host) fleet.Signal {
 		Source: fleet.Source{Channel: fleet.ChannelApp, Vantage: h.Name}, Question: fleet.Works, Epoch: i.Epoch,
 		Answer: fleet.No, At: l.seenAt(h), Since: i.AppSince, Detail: "the application is " + string(i.App),
 	}
-	if i.App == world.AppOK || !i.AppSince.Before(works.At) {
+	if i.App == world.AppOK || i.AppSince.After(works.At) {
 		works.Answer, works.Detail = fleet.Yes, ""
 	}
 	if works.Since.After(works.At) {
