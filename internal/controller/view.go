@@ -69,12 +69,13 @@ func (w *Viewer) hosts(server fleet.Server, now time.Time) []fleet.Host {
 		h.Sites = w.State.SitesOf(h.Name)
 		place, _ := Get[Place](w.State, kindPlace, h.Name)
 		h.UsedUnits = 0
-		for _, other := range sortedKeys(place.Units) {
-			if other == server.Name {
-				continue
+		for other, units := range place.Units { // a sum: the order is all one
+			if other != server.Name {
+				h.UsedUnits += units
 			}
-			h.UsedUnits += place.Units[other]
-			h.Apart = append(h.Apart, w.labels(other, server.Spec.Placement.Apart)...)
+		}
+		if len(server.Spec.Placement.Apart) > 0 {
+			h.Apart = w.apart(place, server)
 		}
 		if site, ok := w.site(h.Name); ok {
 			h.Power = site.Spec.Power != nil
@@ -84,6 +85,18 @@ func (w *Viewer) hosts(server fleet.Server, now time.Time) []fleet.Host {
 		}
 	}
 	return hosts
+}
+
+// apart lists the labels that the server must keep away from, of all others that
+// take the place.
+func (w *Viewer) apart(place Place, server fleet.Server) []string {
+	var out []string
+	for _, other := range sortedKeys(place.Units) {
+		if other != server.Name {
+			out = append(out, w.labels(other, server.Spec.Placement.Apart)...)
+		}
+	}
+	return out
 }
 
 func (w *Viewer) site(name string) (fleet.Site, bool) {
