@@ -176,7 +176,7 @@ func (w *Viewer) around(host string, now time.Time) fleet.Around {
 		begun[d] = b.Begun
 	}
 	w.State.mu.RUnlock()
-	return decide.Around(survey, sites, decide.Bounds{Budgets: budgets, Begun: begun, Storm: storm}, now)
+	return decide.Around(survey, sites, decide.Bounds{Budgets: budgets, Begun: begun, Storm: storm})
 }
 
 func (w *Viewer) survey(now time.Time) decide.Surveyed {

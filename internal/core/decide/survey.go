@@ -71,6 +71,8 @@ func (s Surveyed) count(domain string, r Row) {
 	switch {
 	case r.Phase == fleet.PhaseRecovering:
 		c.Recovering++
+	case r.Phase == fleet.PhaseNeedsPerson:
+		// It waits for a person, not for a budget: others must not wait for it (L4).
 	case r.Verdict == fleet.Down || r.Verdict == fleet.Impaired:
 		c.Waiting = append(c.Waiting, r.Priority)
 	}
@@ -111,7 +113,7 @@ type Bounds struct {
 
 // Around picks what surrounds one server out of the survey: the fleet and each
 // of its sites, and the storm classifier's finding.
-func Around(s Surveyed, sites []string, b Bounds, now time.Time) fleet.Around {
+func Around(s Surveyed, sites []string, b Bounds) fleet.Around {
 	var a fleet.Around
 	for _, name := range append([]string{"fleet"}, sites...) {
 		c := s.Domains[name]
@@ -122,7 +124,7 @@ func Around(s Surveyed, sites []string, b Bounds, now time.Time) fleet.Around {
 			Budget: b.Budgets[name], Begun: b.Begun[name], Waiting: waiting,
 		})
 	}
-	a.Storm = Classify(s, b.Storm, now)
+	a.Storm = Classify(s, b.Storm)
 	return a
 }
 
@@ -130,20 +132,14 @@ func Around(s Surveyed, sites []string, b Bounds, now time.Time) fleet.Around {
 // Servers that fail one by one, and the loss of one host, are no storm. More
 // hosts than the limit within the window are, and so is a view that cannot be
 // trusted.
-func Classify(s Surveyed, limit fleet.Storm, now time.Time) *fleet.Trouble {
+func Classify(s Surveyed, limit fleet.Storm) *fleet.Trouble {
 	if s.Blind != "" {
 		return &fleet.Trouble{Cause: "own view", Reason: "every host fell silent at once: the controller doubts its own view"}
 	}
 	if limit.Hosts <= 0 {
 		return nil
 	}
-	var lost []string
-	for h, at := range s.LostHosts { //order: sorted below
-		if now.Sub(at) <= limit.Window.Std() {
-			lost = append(lost, h)
-		}
-	}
-	sort.Strings(lost)
+	lost := lostTogether(s.LostHosts, limit.Window.Std())
 	if len(lost) <= limit.Hosts {
 		return nil
 	}
@@ -151,4 +147,33 @@ func Classify(s Surveyed, limit fleet.Storm, now time.Time) *fleet.Trouble {
 		Cause:  fmt.Sprintf("%d hosts", len(lost)),
 		Reason: fmt.Sprintf("%d hosts (%s) lost their servers within %s, more than the %d that may be healed without a person", len(lost), strings.Join(lost, ", "), limit.Window, limit.Hosts),
 	}
+}
+
+// lostTogether returns the largest set of hosts whose losses lie within one
+// window of each other, by name. It does not look at the present: a storm does
+// not pass because time does, only because its servers are healed or a person
+// has asked for their recovery (S5).
+func lostTogether(lost map[string]time.Time, window time.Duration) []string {
+	names := make([]string, 0, len(lost))
+	for h := range lost { //order: sorted below
+		names = append(names, h)
+	}
+	sort.Slice(names, func(a, b int) bool {
+		if !lost[names[a]].Equal(lost[names[b]]) {
+			return lost[names[a]].Before(lost[names[b]])
+		}
+		return names[a] < names[b]
+	})
+	var best []string
+	first := 0
+	for last := range names {
+		for lost[names[last]].Sub(lost[names[first]]) > window {
+			first++
+		}
+		if n := last - first + 1; n > len(best) {
+			best = append([]string{}, names[first:last+1]...)
+		}
+	}
+	sort.Strings(best)
+	return best
 }

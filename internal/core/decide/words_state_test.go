@@ -339,7 +339,7 @@ func (s *story) doSurvey(a args) error {
 	}
 	half := len(rows) / 2
 	sum := decide.Add(decide.Survey(rows[:half]), decide.Survey(rows[half:]))
-	s.v.Around = decide.Around(sum, rows[0].Sites, decide.Bounds{Storm: fleet.Storm{Hosts: a.number("hosts", 0), Window: fleet.Duration(a.duration("window", time.Minute))}}, s.now)
+	s.v.Around = decide.Around(sum, rows[0].Sites, decide.Bounds{Storm: fleet.Storm{Hosts: a.number("hosts", 0), Window: fleet.Duration(a.duration("window", time.Minute))}})
 	for _, d := range s.v.Around.Domains {
 		s.printf("%s: %d total, %d healthy, %d suspect, %d down, %d recovering, waiting %v", d.Name, d.Total, d.Healthy, d.Suspect, d.Down, d.Recovering, d.Waiting)
 	}
