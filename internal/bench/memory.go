@@ -34,11 +34,11 @@ func memoryRows(ctx context.Context, _ Options) ([]Row, error) {
 		}
 		used[n] = float64(heap()) - float64(before)
 		runtime.KeepAlive(held)
-		rows = append(rows, Row{Name: fmt.Sprintf("heap per server at %d", n), Value: used[n] / float64(n), Unit: "B"})
+		rows = append(rows, Row{Name: fmt.Sprintf("controller heap per server at %d", n), Value: used[n] / float64(n), Unit: "B"})
 	}
 	small, large := counts[0], counts[len(counts)-1]
 	slope := (used[large] - used[small]) / float64(large-small)
-	return append(rows, Row{Name: "heap per further server", Value: slope, Unit: "B", Goal: "<= 2048"}), nil
+	return append(rows, Row{Name: "controller heap per further server", Value: slope, Unit: "B", Goal: "<= 2048"}), nil
 }
 
 func heap() uint64 {
