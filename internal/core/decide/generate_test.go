@@ -140,7 +140,7 @@ func drawStatus(t *rapid.T, s fleet.Server) fleet.Status {
 
 func drawEvidence(t *rapid.T, l, server string) fleet.Evidence {
 	return fleet.Evidence{
-		Method: pick(t, l+"method", fleet.Reaped, fleet.Terminated, fleet.Stopped, fleet.PoweredOff, fleet.Sealed, fleet.Attested, fleet.FirstEpoch),
+		Method: pick(t, l+"method", fleet.Reaped, fleet.Terminated, fleet.Stopped, fleet.PoweredOff, fleet.Sealed, fleet.Attested, fleet.NeverStarted, fleet.FirstEpoch),
 		Server: pick(t, l+"server", server, server, server, "other"), Epoch: fleet.Epoch(rapid.IntRange(0, 6).Draw(t, l+"epoch")), //nolint:gosec // small
 		Volume: pick(t, l+"volume", "data", "log"), Host: pick(t, l+"host", hostNames...), At: ageOf(t, l+"at"),
 	}

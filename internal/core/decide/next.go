@@ -133,10 +133,19 @@ func guarded(v View, now time.Time, d Decision) Decision {
 				g.mode("", v.Status.Epoch)
 			} else {
 				g.pass(GateMode, fmt.Sprintf("%s (set for %s)", m.Mode, m.Scope))
+				if m.Mode == fleet.Ask && justClimbed(r) {
+					g.approval(PlanHash(g.v, r.Rung), v.Status.Epoch)
+				}
 			}
 		}
 	}
 	return g.close(d)
+}
+
+// justClimbed reports that the present try has done nothing yet after a climb: what
+// people approved was the try before it, so they are asked again (S11).
+func justClimbed(r *fleet.Recovery) bool {
+	return r != nil && r.Last != nil && r.Last.Step.Kind == fleet.StepClimb
 }
 
 // close joins the gates with the decision: the first gate that holds wins, and

@@ -47,7 +47,7 @@ func dead(v decide.View, epoch fleet.Epoch, now time.Time) bool {
 			continue
 		}
 		switch e.Method {
-		case fleet.Reaped, fleet.Terminated, fleet.Attested:
+		case fleet.Reaped, fleet.Terminated, fleet.NeverStarted, fleet.Attested:
 			return true
 		case fleet.Stopped:
 			if fresh(e.At) {

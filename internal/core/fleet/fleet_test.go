@@ -59,7 +59,7 @@ func TestIndependenceNeedsBoth(t *testing.T) {
 func TestMethods(t *testing.T) {
 	for m, final := range map[fleet.Method]bool{
 		fleet.FirstEpoch: false, fleet.Stopped: false, fleet.PoweredOff: false,
-		fleet.Reaped: true, fleet.Terminated: true, fleet.Sealed: true, fleet.Attested: true,
+		fleet.Reaped: true, fleet.Terminated: true, fleet.Sealed: true, fleet.Attested: true, fleet.NeverStarted: true,
 	} {
 		if m.Final() != final {
 			t.Errorf("%s final: %v", m, !final)
