@@ -11,9 +11,15 @@ build: ## the one binary
 demo: build ## break real servers on this machine and watch them heal (needs no root, no network)
 	bin/relight demo
 
-test: ## every test
+# One package at a time: several drive real processes and must not starve each other.
+test: ## every test, and each fuzz target for two seconds
 	$(GO) vet $(FLAGS) ./...
-	$(GO) test $(FLAGS) -timeout 20m ./...
+	$(GO) test $(FLAGS) -p 1 -timeout 20m ./...
+	@for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' internal | cut -c6- | sort -u); do \
+		for d in $$(grep -rlE --include='*_test.go' "^func $$f\(" internal | xargs -n1 dirname | sort -u); do \
+			$(GO) test $(FLAGS) -run '^$$' -fuzz "^$$f$$" -fuzztime 2s ./$$d || exit 1; \
+		done; \
+	done
 
 bench: build ## measure, print the table, write bench/results.json
 	bin/relight bench --out bench/results.json
