@@ -45,21 +45,20 @@ type Work struct {
 // work if there is nothing to do, the decision says why and when to look again.
 // Record steps are done when it returns; the caller prepares again.
 func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decision, error) {
-	now := h.Clock.Now()
-	v := h.Viewer.View(name, now)
-	if !v.known {
+	server, ok := h.Viewer.State.Server(name)
+	if !ok {
 		return nil, decide.Decision{Reason: "no such server"}, nil
 	}
-	d := decide.Next(v.View, now)
-	if d.Step != nil || v.Status.Recovery != nil {
-		// About to act: what was swept a moment ago is not good enough.
-		if err := h.look(ctx, v.Server); err != nil {
-			h.Log.Warn("cannot look at a server before a step", "server", name, "err", err)
+	if h.Viewer.State.Status(name).Recovery == nil {
+		if v, d, now := h.decide(name); d.Step == nil {
+			return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
 		}
-		now = h.Clock.Now()
-		v = h.Viewer.View(name, now)
-		d = decide.Next(v.View, now)
 	}
+	// About to act: what was swept a moment ago is not good enough.
+	if err := h.look(ctx, server); err != nil {
+		h.Log.Warn("cannot look at a server before a step", "server", name, "err", err)
+	}
+	v, d, now := h.decide(name)
 	if d.Step == nil {
 		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
 	}
@@ -70,6 +69,13 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 		return nil, decide.Decision{Reason: d.Reason, LookAgainAt: now}, nil
 	}
 	return &Work{Name: name, Call: h.call(v, d)}, d, nil
+}
+
+// decide makes the view of a server and asks the decider.
+func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
+	now := h.Clock.Now()
+	v := h.Viewer.View(name, now)
+	return v, decide.Next(v.View, now), now
 }
 
 func (v viewed) verdictChanged() bool {
@@ -387,6 +393,9 @@ func tellVerdict(tx *Tx, status *fleet.Status, f fleet.Finding) {
 	openIfFailing(tx, status, f)
 	if f.Verdict == fleet.Healthy && status.Recovery == nil && status.Incident != "" {
 		leaveIncident(tx, *status, status, true)
+	}
+	if was == f.Verdict {
+		return // only its cause is another one, such as that of its new host
 	}
 	tx.Emit(event.Event{
 		Kind: event.VerdictChanged, Server: status.Server, Host: status.Host, Incident: status.Incident, Epoch: status.Epoch,

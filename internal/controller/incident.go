@@ -85,7 +85,7 @@ func leaveIncident(tx *Tx, before fleet.Status, after *fleet.Status, healed bool
 	}
 	if len(in.Open) == 0 && in.Closed.IsZero() {
 		in.Closed = tx.Now
-		in.Message = fmt.Sprintf("closed after %s, %d servers verified", in.Closed.Sub(in.Opened).Round(time.Millisecond), len(in.Servers))
+		in.Message = fmt.Sprintf("closed after %s, servers verified: %d", in.Closed.Sub(in.Opened).Round(time.Millisecond), len(in.Servers))
 		tx.Emit(event.Event{Kind: event.IncidentClosed, Server: before.Server, Incident: in.ID, Message: in.Cause + ": " + in.Message})
 	}
 	tx.Put(kindIncident, in.ID, in)
