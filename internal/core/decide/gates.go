@@ -194,7 +194,7 @@ func (g *gatekeeper) budget(takesLife bool) []string {
 		}
 		if takesLife && d.Budget.KeepAlive > 0 && d.Healthy <= d.Budget.KeepAlive {
 			g.stop(Gate{Name: GateBudget, Value: fmt.Sprintf("%s: %d of %d healthy, keep %d", d.Name, d.Healthy, d.Total, d.Budget.KeepAlive)},
-				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy)})
+				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy), NeedsPerson: true})
 			return nil
 		}
 	}

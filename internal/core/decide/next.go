@@ -46,7 +46,9 @@ func start(v View, now time.Time) Decision {
 	g.consent()
 	g.mode(plan, v.Status.Epoch)
 	g.storm()
-	taken := g.budget(v.Finding.Verdict != fleet.Down)
+	// One that is down or fails its check takes no working server away; an isolated
+	// one may still serve.
+	taken := g.budget(v.Finding.Verdict != fleet.Down && v.Finding.Verdict != fleet.Impaired)
 	g.ladder(rung, ladder)
 
 	begun := begin(v, rung, now)
