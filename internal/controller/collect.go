@@ -185,6 +185,19 @@ func foldAll(have, news []fleet.Signal) []fleet.Signal {
 	return out
 }
 
+// Silent returns the hosts out of contact at now, with their last sign of life.
+func (c *Collector) Silent(now time.Time) map[string]time.Time {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	out := map[string]time.Time{}
+	for name, h := range c.hosts {
+		if answer, at := contactOf(h, now, c.contact); answer == fleet.No {
+			out[name] = at
+		}
+	}
+	return out
+}
+
 // Settle forgets how often a server's check changed its answer: after a restart in
 // place the epoch is the same, but its past flapping says nothing any more.
 func (c *Collector) Settle(server string) {

@@ -186,7 +186,20 @@ func (w *Viewer) survey(now time.Time) decide.Surveyed {
 		return w.surveyed
 	}
 	w.surveyed, w.at = decide.Survey(w.rows()), now
+	w.addSilent(w.surveyed, now)
 	return w.surveyed
+}
+
+// addSilent counts the hosts that fell silent with servers on them as lost before
+// the first verdict on one of those is recorded: otherwise the first recoveries of
+// a storm would begin before it is seen (S5).
+func (w *Viewer) addSilent(s decide.Surveyed, now time.Time) {
+	for host, at := range w.Collector.Silent(now) {
+		place, _ := Get[Place](w.State, kindPlace, host)
+		if len(place.Units) > 0 && at.After(s.LostHosts[host]) {
+			s.LostHosts[host] = at
+		}
+	}
 }
 
 // rows takes the verdicts as they were last recorded: each pass records its own.
