@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"relight/internal/api/client"
 	"relight/internal/core/event"
@@ -177,6 +176,3 @@ func recoveryView(r EndedRecovery) client.RecoveryView {
 	}
 	return v
 }
-
-// since is how long ago a moment was, to the millisecond, for people.
-func since(at, now time.Time) time.Duration { return now.Sub(at).Round(time.Millisecond) }
