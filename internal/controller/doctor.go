@@ -54,7 +54,7 @@ func (c *Controller) examine(context.Context) []client.DoctorCheck {
 	checks := c.ready()
 	hosts := c.backend.Viewer.hosts(fleet.Server{}, c.clock.Now())
 	checks = append(checks, c.checkHosts(hosts)...)
-	checks = append(checks, c.checkSpare(hosts), c.checkIsolation(), c.checkModes(), c.checkPeople())
+	checks = append(checks, c.checkSpare(hosts), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
 	return checks
 }
 
@@ -116,6 +116,24 @@ func (c *Controller) checkIsolation() client.DoctorCheck {
 		check.State = client.DoctorWarn
 		check.Detail = fmt.Sprintf("stop if all controllers and a peer are away for longer than %s: %s", c.opt.BeatLease, strings.Join(stop, ", "))
 		check.Next = "set spec.onIsolation: run where a second copy cannot start"
+	}
+	return check
+}
+
+// checkTimings names the servers that are judged faster than their hosts: their
+// first fence step would go to a host that is not known to be silent yet.
+func (c *Controller) checkTimings() client.DoctorCheck {
+	var hasty []string
+	for _, s := range c.state.Servers() {
+		if s.Spec.Health.SuspectAfter.Std() < c.opt.Contact {
+			hasty = append(hasty, s.Name)
+		}
+	}
+	check := client.DoctorCheck{Name: "timings", State: client.DoctorOK, Detail: fmt.Sprintf("every server's suspectAfter is at least --contact %s", c.opt.Contact)}
+	if len(hasty) > 0 {
+		check.State = client.DoctorWarn
+		check.Detail = fmt.Sprintf("suspectAfter is shorter than --contact %s: %s", c.opt.Contact, strings.Join(hasty, ", "))
+		check.Next = "raise spec.health.suspectAfter, or lower the controller's --contact"
 	}
 	return check
 }
