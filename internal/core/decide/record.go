@@ -55,6 +55,13 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	}
 	if r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
 		tries = r.Last.Tries // a replay after a crash: the try before never ended
+		if step.Kind.NeedsProof() {
+			// The call before may have had its effect: a refusal of this one must not
+			// be taken for proof that nothing was started (S2).
+			lost := *r.Last
+			lost.State, lost.Ended, lost.Error = fleet.StepUnknown, now, "its controller ended before the answer"
+			r.Failed = append(r.Failed, lost)
+		}
 	}
 	r.Last = &fleet.StepRecord{Step: step, State: fleet.StepIntended, Begun: now, Tries: tries}
 	mark(r, step.Kind, now, time.Time{})
