@@ -136,13 +136,15 @@ relight help lists all commands.
 
 // group is a command that only holds others.
 func group(use, short, long, example string, children ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: cobra.ArbitraryArgs,
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example, Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknown(cmd, args[0])
 			}
 			return cmd.Help()
-		}}
+		},
+	}
 	c.AddCommand(children...)
 	return c
 }

@@ -155,8 +155,10 @@ func line() *format {
 
 func absPath() *format {
 	return &format{pattern: `^/[^\x00]+$`, max: 4096, check: func(s string) (string, *fault) {
-		f := &fault{message: fmt.Sprintf("%s is not an absolute, clean path", quote(s)),
-			why: "it must mean the same directory to every agent and every lock", fix: `write a path such as "/srv/web-1"`}
+		f := &fault{
+			message: fmt.Sprintf("%s is not an absolute, clean path", quote(s)),
+			why:     "it must mean the same directory to every agent and every lock", fix: `write a path such as "/srv/web-1"`,
+		}
 		if len(s) > 4096 || strings.ContainsFunc(s, isControl) || !strings.HasPrefix(s, "/") {
 			return s, f
 		}

@@ -112,8 +112,10 @@ func (c *collector) add(p Problem) {
 	}
 	c.perFile[p.File]++
 	if c.full(p.File) {
-		p = Problem{File: p.File, Line: p.Line, Col: p.Col, source: p.source, width: p.width,
-			Message: fmt.Sprintf("more than %d problems in this file", maxProblems-1), Fix: "fix the ones above first"}
+		p = Problem{
+			File: p.File, Line: p.Line, Col: p.Col, source: p.source, width: p.width,
+			Message: fmt.Sprintf("more than %d problems in this file", maxProblems-1), Fix: "fix the ones above first",
+		}
 	}
 	c.found = append(c.found, p)
 }

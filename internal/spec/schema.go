@@ -60,9 +60,11 @@ func schemaOf(s *shape, defs map[string]any) map[string]any {
 		}
 		return bounds(m, s, "minItems", "maxItems")
 	case dict:
-		return bounds(map[string]any{"type": "object",
+		return bounds(map[string]any{
+			"type":                 "object",
 			"propertyNames":        textSchema(s.keyFormat),
-			"additionalProperties": textSchema(s.format)}, s, "minProperties", "maxProperties")
+			"additionalProperties": textSchema(s.format),
+		}, s, "minProperties", "maxProperties")
 	case whole:
 		return map[string]any{"type": "integer", "minimum": s.min, "maximum": s.max}
 	case truth:
@@ -115,8 +117,10 @@ func objectSchema(s *shape, defs map[string]any) map[string]any {
 			required = append(required, f.name)
 		}
 	}
-	m := map[string]any{"title": s.name, "description": s.doc, "type": "object",
-		"additionalProperties": false, "properties": props}
+	m := map[string]any{
+		"title": s.name, "description": s.doc, "type": "object",
+		"additionalProperties": false, "properties": props,
+	}
 	if len(required) > 0 {
 		m["required"] = required
 	}

@@ -120,8 +120,10 @@ func shapeOf(k Kind) *shape { return shapes()[k] }
 var shapes = sync.OnceValue(func() map[Kind]*shape {
 	return map[Kind]*shape{
 		KindServer: document(KindServer, "What must stay alive: its identity, how to start it, how to tell that it lives, and what may be done about it.",
-			serverShape(), field{name: "labels", doc: "Free labels for selectors and for `placement.apart`.", example: "{app: web}",
-				shape: &shape{form: dict, max: 64, keyFormat: labelKey(), format: labelValue()}}),
+			serverShape(), field{
+				name: "labels", doc: "Free labels for selectors and for `placement.apart`.", example: "{app: web}",
+				shape: &shape{form: dict, max: 64, keyFormat: labelKey(), format: labelValue()},
+			}),
 		KindSite: document(KindSite, "A node in the tree of failure domains: region, zone, outpost, rack or host.",
 			siteShape()),
 		KindPolicy: document(KindPolicy, "Fills what servers leave out. The one called `default` fills every server and holds the guards of the whole fleet.",
@@ -131,15 +133,23 @@ var shapes = sync.OnceValue(func() map[Kind]*shape {
 
 // document wraps a spec into the header that every kind shares.
 func document(k Kind, doc string, spec *shape, meta ...field) *shape {
-	name := field{name: "name", doc: "The name; it never changes.", required: true, example: "web-1",
-		shape: &shape{form: text, format: dnsLabel()}}
+	name := field{
+		name: "name", doc: "The name; it never changes.", required: true, example: "web-1",
+		shape: &shape{form: text, format: dnsLabel()},
+	}
 	return &shape{form: object, name: string(k), doc: doc, fields: []field{
-		{name: "apiVersion", doc: "The version of the file format.", required: true, example: APIVersion,
-			shape: &shape{form: choice, choices: []option{{APIVersion, "the only version so far"}}}},
-		{name: "kind", doc: "What the document declares.", required: true, example: string(k),
-			shape: &shape{form: choice, choices: []option{{string(k), doc}}}},
-		{name: "metadata", doc: "The name, and labels where there are any.", required: true, example: "{name: web-1}",
-			shape: &shape{form: object, name: string(k) + "Metadata", doc: "The name, and labels where there are any.", fields: append([]field{name}, meta...)}},
+		{
+			name: "apiVersion", doc: "The version of the file format.", required: true, example: APIVersion,
+			shape: &shape{form: choice, choices: []option{{APIVersion, "the only version so far"}}},
+		},
+		{
+			name: "kind", doc: "What the document declares.", required: true, example: string(k),
+			shape: &shape{form: choice, choices: []option{{string(k), doc}}},
+		},
+		{
+			name: "metadata", doc: "The name, and labels where there are any.", required: true, example: "{name: web-1}",
+			shape: &shape{form: object, name: string(k) + "Metadata", doc: "The name, and labels where there are any.", fields: append([]field{name}, meta...)},
+		},
 		{name: "spec", doc: "The declared intent.", required: true, shape: spec},
 	}}
 }

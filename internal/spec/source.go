@@ -66,8 +66,10 @@ type mark struct{ line, col, width int }
 type marks map[string]mark
 
 func (s *source) problem(m mark, path, message, why, fix string) Problem {
-	return Problem{File: s.name, Line: m.line, Col: m.col, Path: path, Message: message, Why: why, Fix: fix,
-		source: s.line(m.line), width: m.width}
+	return Problem{
+		File: s.name, Line: m.line, Col: m.col, Path: path, Message: message, Why: why, Fix: fix,
+		source: s.line(m.line), width: m.width,
+	}
 }
 
 // unreadable finds characters that may not stand in a spec as they are: their

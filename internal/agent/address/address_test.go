@@ -107,9 +107,14 @@ func TestFailedClaimIsFree(t *testing.T) {
 func TestInvalid(t *testing.T) {
 	c := Claims{Dir: t.TempDir(), Net: &fakeNet{}}
 	for _, a := range []Address{
-		{IP: ""}, {IP: "localhost"}, {IP: "192.0.2.7"}, {IP: "0.0.0.0"},
-		{IP: "224.0.0.1", Device: "eth0"}, {IP: "fe80::1%eth0", Device: "eth0"},
-		{IP: "../x"}, {IP: "127.0.0.1/40"},
+		{IP: ""},
+		{IP: "localhost"},
+		{IP: "192.0.2.7"},
+		{IP: "0.0.0.0"},
+		{IP: "224.0.0.1", Device: "eth0"},
+		{IP: "fe80::1%eth0", Device: "eth0"},
+		{IP: "../x"},
+		{IP: "127.0.0.1/40"},
 	} {
 		if _, err := c.Claim(a, "db-1.1"); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: %v", a, err)

@@ -83,7 +83,7 @@ func (s Surveyed) count(domain string, r Row) {
 func Add(a, b Surveyed) Surveyed {
 	sum := Surveyed{Domains: map[string]Count{}, LostHosts: map[string]time.Time{}, Blind: a.Blind + b.Blind}
 	for _, part := range []Surveyed{a, b} {
-		for name, c := range part.Domains { //order: counts add up the same in any order
+		for name, c := range part.Domains { // order: counts add up the same in any order
 			t := sum.Domains[name]
 			t.Total += c.Total
 			t.Healthy += c.Healthy
@@ -93,7 +93,7 @@ func Add(a, b Surveyed) Surveyed {
 			t.Waiting = append(t.Waiting, c.Waiting...)
 			sum.Domains[name] = t
 		}
-		for h, at := range part.LostHosts { //order: the latest wins in any order
+		for h, at := range part.LostHosts { // order: the latest wins in any order
 			if at.After(sum.LostHosts[h]) {
 				sum.LostHosts[h] = at
 			}
@@ -155,7 +155,7 @@ func Classify(s Surveyed, limit fleet.Storm) *fleet.Trouble {
 // has asked for their recovery (S5).
 func lostTogether(lost map[string]time.Time, window time.Duration) []string {
 	names := make([]string, 0, len(lost))
-	for h := range lost { //order: sorted below
+	for h := range lost { // order: sorted below
 		names = append(names, h)
 	}
 	sort.Slice(names, func(a, b int) bool {

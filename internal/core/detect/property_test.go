@@ -22,12 +22,17 @@ func ago(t *rapid.T, label string) time.Time {
 // drawSignal draws one of the sources that speak of a server or of its host.
 func drawSignal(t *rapid.T, about string) fleet.Signal {
 	server := []fleet.Source{
-		{Channel: fleet.ChannelAgent, Vantage: "host-1"}, {Channel: fleet.ChannelProvider, Vantage: "controller"}, {Channel: fleet.ChannelApp, Vantage: "host-1"},
-		{Channel: fleet.ChannelProbe, Vantage: "host-2"}, {Channel: fleet.ChannelProbe, Vantage: "host-3"},
+		{Channel: fleet.ChannelAgent, Vantage: "host-1"},
+		{Channel: fleet.ChannelProvider, Vantage: "controller"},
+		{Channel: fleet.ChannelApp, Vantage: "host-1"},
+		{Channel: fleet.ChannelProbe, Vantage: "host-2"},
+		{Channel: fleet.ChannelProbe, Vantage: "host-3"},
 	}
 	host := []fleet.Source{
-		{Channel: fleet.ChannelBeat, Vantage: "controller"}, {Channel: fleet.ChannelStorage, Vantage: "host-2"},
-		{Channel: fleet.ChannelStorage, Vantage: "host-3"}, {Channel: fleet.ChannelProbe, Vantage: "host-2"},
+		{Channel: fleet.ChannelBeat, Vantage: "controller"},
+		{Channel: fleet.ChannelStorage, Vantage: "host-2"},
+		{Channel: fleet.ChannelStorage, Vantage: "host-3"},
+		{Channel: fleet.ChannelProbe, Vantage: "host-2"},
 	}
 	s := fleet.Signal{
 		Question: fleet.Alive, Answer: pick(t, about+" answer", fleet.Yes, fleet.No, fleet.No, fleet.CannotTell),

@@ -34,8 +34,12 @@ func TestZombieWithThreadsIsNotDead(t *testing.T) {
 
 func TestDescendants(t *testing.T) {
 	all := []Process{
-		{PID: 2, Parent: 1}, {PID: 3, Parent: 2, Dead: true}, {PID: 4, Parent: 3},
-		{PID: 5, Parent: 9}, {PID: 9, Parent: 5}, {PID: 6, Parent: 1},
+		{PID: 2, Parent: 1},
+		{PID: 3, Parent: 2, Dead: true},
+		{PID: 4, Parent: 3},
+		{PID: 5, Parent: 9},
+		{PID: 9, Parent: 5},
+		{PID: 6, Parent: 1},
 	}
 	got := Descendants(all, 2)
 	if len(got) != 1 || got[0].PID != 4 {
