@@ -57,6 +57,10 @@ var rows = []row{
 		why: "the words stand below all else",
 	},
 	{
+		who: []string{"internal/core/lease"}, onlyOurs: []string{"internal/core/fleet"},
+		why: "an agent has no more of the core than the rules of its lease, which the simulator drives as well",
+	},
+	{
 		who: []string{"internal/..."}, never: []string{"internal/controller/..."}, except: []string{"internal/controller/...", "internal/bench/..."},
 		why: "the controller is wired from above: only cmd, tests and the bench, which measures it whole, know it",
 	},
@@ -116,7 +120,7 @@ var rows = []row{
 			// Below onprem is what both ends of the line to an agent share.
 			"internal/provider/onprem",
 		}, without(adapters, "internal/provider/onprem/...")...),
-		why: "an agent reports and obeys; it owns one rule, self-fencing",
+		why: "an agent reports and obeys; the one rule of its own, self-fencing, is in core/lease",
 	},
 	{
 		who: []string{"internal/audit/...", "internal/notify/...", "internal/metric/..."}, onlyOurs: []string{
@@ -129,7 +133,7 @@ var rows = []row{
 		why: "the model of the world is no part of what it tests",
 	},
 	{
-		who: []string{"internal/beat/..."}, onlyOurs: []string{"internal/core/fleet", "internal/beat/..."},
+		who: []string{"internal/beat/..."}, onlyOurs: []string{"internal/core/fleet", "internal/core/lease", "internal/beat/..."},
 		why: "beats must flow whatever state the rest is in",
 	},
 	{

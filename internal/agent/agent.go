@@ -151,7 +151,7 @@ func New(o Options) (*Agent, error) {
 }
 
 // Term is the highest controller term that this host has obeyed.
-func (a *Agent) Term() fleet.Term { return a.memory.term() }
+func (a *Agent) Term() fleet.Term { return a.memory.obeyed().Term }
 
 // BeatSocket is where an instance's own heartbeats come in; drivers hand it down.
 func (a *Agent) BeatSocket(server string, epoch fleet.Epoch) string {

@@ -12,6 +12,7 @@ import (
 
 	"relight/internal/agent/keeper"
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 	"relight/internal/provider/onprem/link"
 )
 
@@ -30,22 +31,9 @@ type memory struct {
 	dir string
 
 	mu       sync.Mutex
-	facts    facts
+	facts    lease.Obeyed // survives a power loss
 	outcomes []outcome
 	watch    *link.Watch
-}
-
-// facts survive a power loss.
-type facts struct {
-	Term fleet.Term `json:"term"`
-	// Given is what was asked for last of each server.
-	Given map[string]given `json:"given,omitempty"`
-}
-
-// given is the highest epoch of a server that this host was told to start.
-type given struct {
-	Epoch fleet.Epoch `json:"epoch"`
-	Units int         `json:"units"`
 }
 
 // outcome is a command that succeeded. Failures are not kept: the same token may
@@ -67,9 +55,6 @@ func openMemory(dir string) (*memory, error) {
 			return nil, fmt.Errorf("agent memory: %w", err)
 		}
 	}
-	if m.facts.Given == nil {
-		m.facts.Given = map[string]given{}
-	}
 	return m, nil
 }
 
@@ -86,11 +71,7 @@ func contentOf(cmd link.Command) string {
 	return hex.EncodeToString(sum[:])
 }
 
-var (
-	errOldTerm  = errors.New("the controller's term is older than one that this host has obeyed")
-	errOldEpoch = errors.New("this host was given a higher epoch")
-	errContent  = errors.New("another command came under the same token")
-)
+var errContent = errors.New("another command came under the same token")
 
 // known returns the result of a command that was done before. errContent means
 // that the token was used for something else.
@@ -116,31 +97,16 @@ func (m *memory) known(cmd link.Command) (link.Result, bool, error) {
 func (m *memory) admit(cmd link.Command, leaseTerm fleet.Term) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if newest := max(m.facts.Term, leaseTerm); cmd.Term < newest {
-		return fmt.Errorf("term %d: %w, %d", cmd.Term, errOldTerm, newest)
+	after, changed, err := m.facts.Admit(lease.Order{
+		Term: cmd.Term, Kind: cmd.Step.Kind, Server: cmd.Step.Server, Epoch: cmd.Step.Epoch, Units: cmd.Units,
+	}, leaseTerm)
+	if err != nil || !changed {
+		return err
 	}
-	starts := cmd.Step.Kind == fleet.StepLaunch || cmd.Step.Kind == fleet.StepAttach
-	have := m.facts.Given[cmd.Step.Server]
-	if starts && cmd.Step.Epoch < have.Epoch {
-		return fmt.Errorf("epoch %d: %w, %d", cmd.Step.Epoch, errOldEpoch, have.Epoch)
-	}
-	before := m.facts.Term
-	changed := cmd.Term > before
-	m.facts.Term = cmd.Term
-	if starts && cmd.Step.Epoch > have.Epoch {
-		m.facts.Given[cmd.Step.Server] = given{Epoch: cmd.Step.Epoch, Units: cmd.Units}
-		changed = true
-	}
-	if !changed {
-		return nil
-	}
-	if err := keeper.WriteFile(filepath.Join(m.dir, memoryFile), m.facts, true); err != nil {
-		m.facts.Term = before
-		if starts {
-			m.facts.Given[cmd.Step.Server] = have
-		}
+	if err := keeper.WriteFile(filepath.Join(m.dir, memoryFile), after, true); err != nil {
 		return fmt.Errorf("agent memory: %w", err)
 	}
+	m.facts = after
 	return nil
 }
 
@@ -182,14 +148,9 @@ func (m *memory) watched() *link.Watch {
 	return m.watch
 }
 
-func (m *memory) term() fleet.Term {
+// obeyed returns what the host has obeyed; it is not to be changed.
+func (m *memory) obeyed() lease.Obeyed {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.facts.Term
-}
-
-func (m *memory) givenOf(server string) given {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.facts.Given[server]
+	return m.facts
 }

@@ -10,15 +10,12 @@ import (
 
 	"relight/internal/beat"
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 	"relight/internal/provider/onprem/link"
 )
 
-const (
-	// pingPace is the time between two pings of one host, and how long each may take.
-	pingPace = time.Second
-	// askWithin is how long a peer has to answer whether it was given a higher epoch.
-	askWithin = time.Second
-)
+// pingPace is the time between two pings of one host, and how long each may take.
+const pingPace = time.Second
 
 // peerKeys are the keys of this host's pairs, from the present watch.
 type peerKeys struct {
@@ -61,10 +58,7 @@ func newPeer(self beat.AgentID, keys *peerKeys) *beat.Peer {
 
 // higher answers a peer: was this host given a higher epoch of the server?
 func (a *Agent) higher(_ beat.AgentID, ask beat.PeerAsk) fleet.Answer {
-	if a.memory.givenOf(ask.Server).Epoch > ask.Epoch {
-		return fleet.Yes
-	}
-	return fleet.No
+	return a.memory.obeyed().Higher(lease.Instance{Server: ask.Server, Epoch: ask.Epoch})
 }
 
 // pingOn asks again and again whether a host is there. No answer is a no of this
@@ -98,10 +92,10 @@ func (a *Agent) pingOn(ctx context.Context, p link.Peer) {
 }
 
 // askHeirs asks every host that could take the server over whether it was given a
-// higher epoch. Yes if any was, no if all say no, else it cannot be told.
+// higher epoch.
 func (a *Agent) askHeirs(ctx context.Context, server string, epoch fleet.Epoch) fleet.Answer {
 	heirs, peers := a.heirs(server)
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	ctx, cancel := context.WithTimeout(ctx, lease.AskWithin)
 	defer cancel()
 	answers := make(chan fleet.Answer, len(heirs))
 	for _, heir := range heirs {
@@ -114,19 +108,11 @@ func (a *Agent) askHeirs(ctx context.Context, server string, epoch fleet.Epoch) 
 			answers <- answer
 		}()
 	}
-	all := fleet.No
+	var all []fleet.Answer
 	for range heirs {
-		switch <-answers {
-		case fleet.Yes:
-			all = fleet.Yes
-		case fleet.CannotTell:
-			if all == fleet.No {
-				all = fleet.CannotTell
-			}
-		default: // one more no
-		}
+		all = append(all, <-answers)
 	}
-	return all
+	return lease.Together(all)
 }
 
 func (a *Agent) heirs(server string) ([]string, map[string]link.Peer) {

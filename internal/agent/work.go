@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 	"relight/internal/provider"
 	"relight/internal/provider/onprem/link"
 	"relight/internal/provider/onprem/power"
@@ -175,7 +176,7 @@ func (a *Agent) execute(ctx context.Context, cmd link.Command) link.Result {
 	// The term comes before the memory of outcomes: a controller that was replaced
 	// gets nothing done and is told nothing.
 	if err := a.memory.admit(cmd, a.lease().Term); err != nil {
-		if errors.Is(err, errOldTerm) || errors.Is(err, errOldEpoch) {
+		if errors.Is(err, lease.ErrOldTerm) || errors.Is(err, lease.ErrOldEpoch) {
 			return refuse(provider.Refused, err)
 		}
 		return refuse(provider.Retry, err)
@@ -250,7 +251,7 @@ func (a *Agent) unitsOf(i Instance) int {
 	if i.State == fleet.InstanceReaped || i.State == fleet.InstanceLost && i.Alive == fleet.No {
 		return 0
 	}
-	return max(a.memory.givenOf(i.Server).Units, 1)
+	return max(a.memory.obeyed().Given[i.Server].Units, 1)
 }
 
 // reports sends a report whenever something has changed, and each ReportEvery.

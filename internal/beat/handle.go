@@ -3,6 +3,8 @@ package beat
 import (
 	"encoding/binary"
 	"sort"
+
+	"relight/internal/core/lease"
 )
 
 // worker is the scratch memory of one goroutine that takes beats.
@@ -86,7 +88,7 @@ func (t *Table) take(w *worker, a *agentState, now int64, datagram []byte) (Ack,
 	}
 	if grant.Lease > 0 && !a.withheld && now < grant.NotAfter {
 		ack.Lease = grant.Lease
-		until := GrantorDeadline(now, grant.Lease, t.cfg.DriftPPM, t.cfg.Margin)
+		until := lease.GrantorDeadline(now, grant.Lease, t.cfg.DriftPPM, t.cfg.Margin)
 		a.grantedUntil = max(a.grantedUntil, until)
 	}
 	t.accepted.Add(1)

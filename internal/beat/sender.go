@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 )
 
 const (
@@ -32,7 +33,7 @@ type SenderConfig struct {
 	Targets int
 	// Start is the counter's start, see [CounterStart].
 	Start uint64
-	// DriftPPM and Margin are the bounds of the lease, see [HolderDeadline].
+	// DriftPPM and Margin are the bounds of the lease, see [lease.HolderDeadline].
 	DriftPPM int64
 	Margin   time.Duration
 	// Rand draws the jitter and the salt.
@@ -214,7 +215,7 @@ func (s *Sender) take(now int64, f flight, ack Ack) {
 		s.next = ack.Highest + 1
 	}
 	if ack.Lease > 0 {
-		until := HolderDeadline(f.sentAt, ack.Lease, s.cfg.DriftPPM, s.cfg.Margin)
+		until := lease.HolderDeadline(f.sentAt, ack.Lease, s.cfg.DriftPPM, s.cfg.Margin)
 		s.lease.Until = max(s.lease.Until, until)
 	}
 	if f.target == s.target {

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 )
 
 // TableConfig is what a Table needs to know.
@@ -25,7 +26,7 @@ type TableConfig struct {
 	// beat. It is called without a lock, from the goroutine that took the beat,
 	// and must be quick. May be nil.
 	Changes func(Change)
-	// DriftPPM and Margin are the bounds of the leases, see [GrantorDeadline].
+	// DriftPPM and Margin are the bounds of the leases, see [lease.GrantorDeadline].
 	DriftPPM int64
 	Margin   time.Duration
 	// AssumeLease is the longest lease that an earlier owner of these agents may
@@ -147,7 +148,7 @@ func NewTable(cfg TableConfig, now int64) (*Table, error) {
 	copy(start[2:], seed[8+len(t.nonce):])
 	t.acks.Store(binary.BigEndian.Uint64(start[:]))
 	t.grant.Store(&Grant{})
-	t.assumed.Store(GrantorDeadline(now, cfg.AssumeLease, cfg.DriftPPM, cfg.Margin))
+	t.assumed.Store(lease.GrantorDeadline(now, cfg.AssumeLease, cfg.DriftPPM, cfg.Margin))
 	for i := range t.stripes {
 		t.stripes[i].index = map[AgentID]int32{}
 	}

@@ -234,7 +234,7 @@ func freePort(addr string) (string, error) {
 	return conn.LocalAddr().String(), nil
 }
 
-// Bounds of the agents' leases: see beat.HolderDeadline.
+// Bounds of the agents' leases: see lease.HolderDeadline.
 const (
 	beatMargin   = 100 * time.Millisecond
 	beatDriftPPM = 10000

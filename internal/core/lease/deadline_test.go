@@ -1,4 +1,4 @@
-package beat
+package lease
 
 import (
 	"math"
@@ -55,12 +55,4 @@ func TestHolderStopsBeforeGrantorActs(t *testing.T) {
 			t.Fatalf("holder stops at %.0f, grantor acts at %.0f", holderReal, grantorReal)
 		}
 	})
-}
-
-func TestBootClockRises(t *testing.T) {
-	c := BootClock()
-	a, b := c(), c()
-	if a <= 0 || b < a {
-		t.Errorf("clock read %d, then %d", a, b)
-	}
 }
