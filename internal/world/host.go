@@ -18,7 +18,9 @@ type Site struct {
 // Cut says which links of a host are cut. What runs on it runs on: a cut-off
 // host with storage is where zombies live.
 type Cut struct {
-	Control bool // to the controllers
+	Control bool // to the controllers, both ways
+	In      bool // from the controllers to it: beats get out, nothing gets in
+	Out     bool // from it to the controllers: nothing gets out
 	Peers   bool // to other hosts and to clients
 	Storage bool // to its volumes
 }
@@ -38,13 +40,21 @@ type Host struct {
 	Dead   bool
 	Frozen bool
 	Cut    Cut
+	// Mute is true while its agent is dead: nobody speaks for what runs on.
+	Mute bool
 	// ContactSince is when the present state of contact began.
 	ContactSince time.Time
 	contact      bool
 }
 
-// InContact reports whether controllers reach the host's agent.
-func (h *Host) InContact() bool { return h.runs() && !h.Cut.Control }
+// InContact reports whether controllers and the host's agent reach each other.
+func (h *Host) InContact() bool { return h.Beats() && !h.Cut.In }
+
+// Beats reports whether datagrams of the host's agent get out to controllers.
+func (h *Host) Beats() bool { return h.runs() && !h.Mute && !h.Cut.Control && !h.Cut.Out }
+
+// Runs reports whether the host executes anything.
+func (h *Host) Runs() bool { return h.runs() }
 
 // HasStorage reports whether the host can complete writes to shared storage.
 func (h *Host) HasStorage() bool { return h.runs() && !h.Cut.Storage }
@@ -113,6 +123,16 @@ func (w *World) CutHost(name string, c Cut) error {
 	})
 }
 
+// MuteHost ends a host's agent without anything else; UnmuteHost starts it again.
+func (w *World) MuteHost(name string) error {
+	return w.changeHost(name, "mute", func(h *Host) { h.Mute = true })
+}
+
+// UnmuteHost starts a host's agent again.
+func (w *World) UnmuteHost(name string) error {
+	return w.changeHost(name, "unmute", func(h *Host) { h.Mute = false })
+}
+
 // FreezeHost stops a host without killing it, as a paused virtual machine or a
 // stopped kernel; ThawHost lets it go on where it was.
 func (w *World) FreezeHost(name string) error {
@@ -145,7 +165,7 @@ func (w *World) StartHost(name string) error {
 		if !h.Dead {
 			return
 		}
-		h.Dead, h.Cut = false, Cut{}
+		h.Dead, h.Mute, h.Cut = false, false, Cut{}
 		for _, i := range w.OnHost(name) {
 			if i.Style == Process && !i.State.Gone() {
 				w.setState(i, fleet.InstanceReaped, "its host was started anew")

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 )
 
 type bucket struct {
@@ -36,8 +37,12 @@ func (w *World) Take(api string) bool {
 // Registry is what the executors of calls (host agents, a cloud's API) remember
 // by themselves, so that it outlives every controller.
 type Registry struct {
-	// Terms are the highest controller's terms seen, by server.
+	// Terms are the highest controller's terms seen by a platform, by server.
 	Terms map[string]fleet.Term
+	// Obeyed is what each host's agent has obeyed, by host: its disk keeps it.
+	Obeyed map[string]lease.Obeyed
+	// LeaseTerms are the terms of the hosts' leases, by host.
+	LeaseTerms map[string]fleet.Term
 	// Fenced are the epochs that an executor promised never to start again, with
 	// all before them, by executor and server.
 	Fenced map[Executor]fleet.Epoch
@@ -59,5 +64,5 @@ type Replay struct {
 }
 
 func newRegistry() Registry {
-	return Registry{Terms: map[string]fleet.Term{}, Fenced: map[Executor]fleet.Epoch{}, Replays: map[string]Replay{}}
+	return Registry{Terms: map[string]fleet.Term{}, Obeyed: map[string]lease.Obeyed{}, LeaseTerms: map[string]fleet.Term{}, Fenced: map[Executor]fleet.Epoch{}, Replays: map[string]Replay{}}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 	"relight/internal/provider"
 	"relight/internal/world"
 )
@@ -56,10 +57,9 @@ func (p *Provider) execute(call provider.Call) (provider.Outcome, error) {
 // to be over, and proofs that leave out an epoch that it has seen.
 func (p *Provider) admit(call provider.Call) error {
 	reg, s := p.w.Registry, call.Step
-	if call.Term < reg.Terms[s.Server] {
-		return provider.Errorf(provider.Refused, call, "term %d is older than %d, which was seen already", call.Term, reg.Terms[s.Server])
+	if err := p.obey(call); err != nil {
+		return err
 	}
-	reg.Terms[s.Server] = call.Term
 	if !s.Kind.NeedsProof() {
 		return nil
 	}
@@ -78,6 +78,41 @@ func (p *Provider) admit(call provider.Call) error {
 		}
 	}
 	return nil
+}
+
+// obey holds the call against what its executor has obeyed before: a host's agent
+// by the rules of every agent, a platform's adapter by the term.
+func (p *Provider) obey(call provider.Call) error {
+	reg, s := p.w.Registry, call.Step
+	if !p.opts.AttachFirst {
+		if call.Term < reg.Terms[s.Server] {
+			return provider.Errorf(provider.Refused, call, "term %d is older than %d, which was seen already", call.Term, reg.Terms[s.Server])
+		}
+		reg.Terms[s.Server] = call.Term
+		return nil
+	}
+	host := agentOf(s)
+	if h := p.w.Host(host); h == nil || !p.contact(h) {
+		return nil // whoever needs the agent is told that it is not reached
+	}
+	after, changed, err := reg.Obeyed[host].Admit(lease.Order{
+		Term: call.Term, Kind: s.Kind, Server: s.Server, Epoch: s.Epoch, Units: call.Server.Spec.Placement.Units,
+	}, reg.LeaseTerms[host])
+	if err != nil {
+		return provider.Errorf(provider.Refused, call, "%w", err)
+	}
+	if changed {
+		reg.Obeyed[host] = after
+	}
+	return nil
+}
+
+// agentOf is the host whose agent carries the step out.
+func agentOf(s fleet.Step) string {
+	if s.Via != "" {
+		return s.Via
+	}
+	return s.Host
 }
 
 // executor is who remembers for a server: a host's agent, or the platform.
@@ -144,15 +179,12 @@ func (p *Provider) carryOut(call provider.Call) (provider.Outcome, error) {
 
 // reach returns the host whose agent carries the call out.
 func (p *Provider) reach(call provider.Call) (*world.Host, error) {
-	name := call.Step.Via
-	if name == "" {
-		name = call.Step.Host
-	}
+	name := agentOf(call.Step)
 	h := p.w.Host(name)
 	if h == nil {
 		return nil, provider.Errorf(provider.NotFound, call, "there is no host %q", name)
 	}
-	if !h.InContact() {
+	if !p.contact(h) {
 		return nil, provider.Errorf(provider.Retry, call, "host %s: %w", name, world.ErrUnreachable)
 	}
 	return h, nil

@@ -33,6 +33,10 @@ const (
 	Partial     FaultKind = "partial"
 	CrashBefore FaultKind = "crashBefore"
 	CrashAfter  FaultKind = "crashAfter"
+	// Late: no answer, and the call arrives Age later, when nobody expects it.
+	Late FaultKind = "late"
+	// Doubled: the call arrives once more, Age after the first time.
+	Doubled FaultKind = "doubled"
 )
 
 // DoFaults are those that make sense for Do, for tests that try each.
@@ -50,7 +54,7 @@ func ObserveFaults() []FaultKind {
 // Fault is what happens to one call.
 type Fault struct {
 	Kind FaultKind
-	// Age is how old a StaleRead is.
+	// Age is how old a StaleRead is, or how late a Late or Doubled call.
 	Age time.Duration
 }
 
@@ -85,6 +89,12 @@ func (p *Provider) before(call provider.Call, f Fault) error {
 		return unsure(call, errServer)
 	case TimeoutBefore:
 		return unsure(call, errTimeout)
+	case Late:
+		p.again(call, f.Age)
+		return unsure(call, errTimeout)
+	case Doubled:
+		p.again(call, f.Age)
+		return nil
 	case Capacity:
 		return provider.Errorf(provider.Capacity, call, "no capacity here")
 	case Refused:
@@ -114,6 +124,12 @@ func (p *Provider) after(call provider.Call, f Fault) error {
 	}
 }
 
+// again lets the call arrive later, as a network delivers it: whoever sent it has
+// given up on it, or is dead.
+func (p *Provider) again(call provider.Call, after time.Duration) {
+	p.w.After(after, func() { _, _ = p.execute(call) })
+}
+
 func (p *Provider) crash() error {
 	p.crashed = true
 	if p.opts.OnCrash != nil {
@@ -140,6 +156,9 @@ func (p *Provider) alive(ctx context.Context, call provider.Call) error {
 	}
 	if err := ctx.Err(); err != nil {
 		return provider.Errorf(provider.Retry, call, "%w", err)
+	}
+	if !p.opts.AttachFirst && p.lost() {
+		return unsure(call, errTimeout)
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	if !p.w.Take(api(StepObserve)) {
 		return provider.Sweep{}, provider.Errorf(provider.Retry, call, "%w", errThrottled)
 	}
+	p.hear()
 	l := look{p: p, w: p.w, now: p.w.Now(), volumes: make([][]*world.Volume, len(servers))}
 	for n, s := range servers {
 		for _, v := range s.Spec.Identity.Volumes {
@@ -109,22 +110,17 @@ type look struct {
 	volumes [][]*world.Volume
 }
 
-// seenAt is when the host's agent was last heard.
-func (l look) seenAt(h *world.Host) time.Time {
-	if h.InContact() {
-		return l.now
-	}
-	return h.ContactSince
-}
-
 func (l look) server(s fleet.Server) provider.ServerSight {
 	sight := provider.ServerSight{Observed: fleet.Observed{Server: s.Name, At: l.now, Complete: true}}
 	for _, i := range l.w.Of(s.Name) {
 		h := l.w.Host(i.Host)
-		seen := l.instance(i, h)
-		if l.p.opts.AttachFirst && !h.InContact() && !seen.State.Gone() {
+		seen, known := l.instance(i, h)
+		if l.p.opts.AttachFirst && !l.p.contact(h) && !seen.State.Gone() {
 			// It is known only from before the silence.
 			sight.Observed.Complete = false
+		}
+		if !known {
+			continue
 		}
 		sight.Observed.Instances = append(sight.Observed.Instances, seen)
 		if l.p.opts.AttachFirst {
@@ -147,17 +143,23 @@ func (l look) server(s fleet.Server) provider.ServerSight {
 
 // instance is what its record says. A host's agent that is silent has last said
 // what was so when the silence began.
-func (l look) instance(i *world.Instance, h *world.Host) fleet.Instance {
+func (l look) instance(i *world.Instance, h *world.Host) (fleet.Instance, bool) {
 	seen := fleet.Instance{
 		Server: i.Server, Epoch: i.Epoch, Host: i.Host, State: i.State, Since: i.Since, At: l.now, Detail: i.Detail,
 	}
-	if l.p.opts.AttachFirst && !h.InContact() {
+	if !l.p.opts.AttachFirst {
+		return seen, true
+	}
+	if l.p.opts.Hearing != nil {
+		return l.p.heard.instance(i.ID, seen, l.p.contact(h))
+	}
+	if !l.p.contact(h) {
 		seen.At = h.ContactSince
 		if i.Since.After(h.ContactSince) {
 			seen.State, seen.Since, seen.Detail = fleet.InstanceRunning, h.ContactSince, ""
 		}
 	}
-	return seen
+	return seen, true
 }
 
 // volume is what each host says that looks at the lock, or what the platform
@@ -179,7 +181,7 @@ func (l look) volume(s fleet.Server, name string) []fleet.VolumeState {
 		return []fleet.VolumeState{state}
 	}
 	var out []fleet.VolumeState
-	if holder != nil {
+	if holder != nil && !l.seenAt(l.w.Host(holder.Host)).IsZero() {
 		own := state
 		own.Holder, own.Host, own.At = holder.Epoch, holder.Host, l.seenAt(l.w.Host(holder.Host))
 		out = append(out, own)
@@ -187,7 +189,7 @@ func (l look) volume(s fleet.Server, name string) []fleet.VolumeState {
 	for _, name := range l.w.Hosts() {
 		// One look from elsewhere is enough to tell: the lock is the same for all.
 		h := l.w.Host(name)
-		if h.InContact() && h.HasStorage() && l.w.Reaches(name, v) && (holder == nil || holder.Host != name) {
+		if l.p.contact(h) && h.HasStorage() && l.w.Reaches(name, v) && (holder == nil || holder.Host != name) {
 			state.Host = name
 			return append(out, state)
 		}
@@ -207,6 +209,9 @@ func (l look) address(ip string) []fleet.AddressState {
 		if l.p.opts.AttachFirst {
 			at = l.seenAt(l.w.Host(i.Host))
 		}
+		if at.IsZero() {
+			continue // nobody has told this controller
+		}
 		out = append(out, fleet.AddressState{IP: ip, Holder: i.Epoch, Host: i.Host, At: at})
 	}
 	return out
@@ -215,12 +220,12 @@ func (l look) address(ip string) []fleet.AddressState {
 func (l look) host(h *world.Host, servers []fleet.Server) provider.HostSight {
 	sight := provider.HostSight{
 		Host: fleet.Host{
-			Name: h.Name, Sites: l.w.Path(h.Name), InContact: fleet.No, Since: h.ContactSince,
+			Name: h.Name, Sites: l.w.Path(h.Name), InContact: l.p.silent(l.now), Since: h.ContactSince,
 			Units: h.Units, UsedUnits: l.w.UsedUnits(h.Name), Power: h.Power, Closed: h.Closed,
 		},
 		Reaches: map[string][]string{},
 	}
-	if h.InContact() {
+	if l.p.contact(h) {
 		sight.Host.InContact = fleet.Yes
 	}
 	for n, s := range servers {

@@ -25,9 +25,16 @@ func (l look) agentSignals(s fleet.Server, i *world.Instance, h *world.Host, see
 	}
 	beat := alive
 	beat.Source = fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}
+	if at := l.beatAt(h); at.After(beat.At) {
+		beat.At = at
+	}
 	out := []fleet.Signal{alive, beat}
 	if seen.State == fleet.InstanceRunning && !s.Spec.Health.Check.IsZero() {
-		out = append(out, l.check(i, h))
+		works := l.check(i, h)
+		if l.p.opts.Hearing != nil {
+			works = l.p.heard.check(i.ID, works, l.p.contact(h))
+		}
+		out = append(out, works)
 	}
 	return out
 }
@@ -120,7 +127,7 @@ func (l look) probes(s fleet.Server, i *world.Instance, h *world.Host) []fleet.S
 
 // since is the last change of what a probe sees.
 func (l look) since(i *world.Instance, h *world.Host) time.Time {
-	if h.ContactSince.After(i.AppSince) && !h.InContact() {
+	if h.ContactSince.After(i.AppSince) && !h.InContact() { // the truth's own time
 		return h.ContactSince
 	}
 	return i.AppSince
@@ -131,7 +138,7 @@ func (l look) seers(at *world.Host, can func(*world.Host) bool) []string {
 	var out []string
 	for _, name := range l.w.Hosts() {
 		h := l.w.Host(name)
-		if name != at.Name && h.InContact() && can(h) {
+		if name != at.Name && l.p.contact(h) && can(h) {
 			out = append(out, name)
 		}
 		if len(out) == witnesses {
@@ -144,10 +151,13 @@ func (l look) seers(at *world.Host, can func(*world.Host) bool) []string {
 // hostSignals are a host's beats, and what others see of it over the network and
 // on shared storage.
 func (l look) hostSignals(h *world.Host) []fleet.Signal {
-	out := []fleet.Signal{{
-		Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
-		Answer: fleet.Yes, At: l.seenAt(h), Since: h.ContactSince,
-	}}
+	var out []fleet.Signal
+	if at := l.beatAt(h); !at.IsZero() {
+		out = append(out, fleet.Signal{
+			Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
+			Answer: fleet.Yes, At: at, Since: h.ContactSince,
+		})
+	}
 	see := func(channel fleet.Channel, is bool, can func(*world.Host) bool) {
 		answer := fleet.No
 		if is {

@@ -26,6 +26,10 @@ type Options struct {
 	OnCrash func()
 	// Wakes makes Wakes deliver the servers that something happens to.
 	Wakes bool
+	// Hearing makes the provider know of silent hosts only what it heard from
+	// them itself, as a controller does. Nil means that it knows how they were
+	// when they fell silent.
+	Hearing *Hearing
 }
 
 // wakesKept is how many wakes wait for a slow reader before more are lost.
@@ -44,13 +48,14 @@ type Provider struct {
 	calls   int
 	crashed bool
 	past    map[string][]provider.ServerSight
+	heard   heard
 }
 
 var _ provider.Provider = (*Provider)(nil)
 
 // New returns a provider on the world. It takes the world's lock for each call.
 func New(w *world.World, opts Options) *Provider {
-	p := &Provider{w: w, opts: opts, past: map[string][]provider.ServerSight{}}
+	p := &Provider{w: w, opts: opts, past: map[string][]provider.ServerSight{}, heard: newHeard()}
 	p.traits = fleet.Traits{
 		Provider: "sim", Rungs: []fleet.Rung{fleet.RestartApp, fleet.Reboot, fleet.Recover, fleet.Relaunch, fleet.Move},
 	}
