@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sort"
 	"sync"
@@ -122,7 +123,7 @@ func (l *Loops) sweep(ctx context.Context, name string, p provider.Provider) {
 	tick := time.NewTicker(l.Pace.Sweep)
 	defer tick.Stop()
 	for {
-		l.sweepOnce(ctx, name, p)
+		_ = l.sweepOnce(ctx, name, p) // it said so; the next one comes
 		select {
 		case <-ctx.Done():
 			return
@@ -131,7 +132,7 @@ func (l *Loops) sweep(ctx context.Context, name string, p provider.Provider) {
 	}
 }
 
-func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider) {
+func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider) error {
 	var mine []fleet.Server
 	for _, s := range l.State.Servers() {
 		if s.Spec.Provider == name {
@@ -141,7 +142,7 @@ func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider)
 	sweep, err := p.Observe(ctx, mine)
 	if err != nil {
 		l.Log.Warn("a sweep saw nothing", "provider", name, "err", err)
-		return
+		return fmt.Errorf("observe by %s: %w", name, err)
 	}
 	now := l.Clock.Now()
 	for _, name := range l.Collector.Take(sweep) {
@@ -154,6 +155,7 @@ func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider)
 			l.Deadlines.Wake(s.Name, now)
 		}
 	}
+	return nil
 }
 
 // wakes turns a provider's hints into looks: the hinted servers are observed at
