@@ -16,6 +16,8 @@ type Address struct {
 	// (fence: storage), so that two holders are no violation.
 	AllowTwo bool
 	Holders  []string
+
+	dirty bool
 }
 
 // AddAddress adds an address without a holder.
@@ -49,7 +51,7 @@ func (w *World) HoldAddress(ip string, i *Instance, take bool) error {
 	a.Holders = insert(a.Holders, i.ID)
 	i.Addresses = insert(i.Addresses, ip)
 	w.note("hold", ip, a.Server, i.name())
-	w.touch(ip)
+	w.touch(a)
 	return nil
 }
 
@@ -63,5 +65,5 @@ func (w *World) ReleaseAddress(ip string, i *Instance) {
 	a.Holders = remove(a.Holders, i.ID)
 	i.Addresses = remove(i.Addresses, ip)
 	w.note("release", ip, a.Server, i.name())
-	w.touch(ip)
+	w.touch(a)
 }

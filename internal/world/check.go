@@ -26,19 +26,32 @@ func (v Violation) String() string {
 // write is gone), S3 (an epoch was reused), S7 (two objects for one token), S8
 // (data was formatted). It costs as much as has changed since the last call.
 func (w *World) Check() []Violation {
-	for _, id := range sortedKeys(w.touched) {
-		if v := w.volumes[id]; v != nil {
-			w.checkVolume(v)
-		}
-		if a := w.addresses[id]; a != nil {
-			w.checkAddress(a)
-		}
+	for n, o := range w.touched {
+		o.check(w)
+		w.touched[n] = nil
 	}
-	clear(w.touched)
+	w.touched = w.touched[:0]
 	return w.violations
 }
 
-func (w *World) checkVolume(v *Volume) {
+// checked is an object with something to check. soil reports whether it was
+// clean until now.
+type checked interface {
+	soil() bool
+	check(*World)
+}
+
+func (v *Volume) soil() bool  { return soil(&v.dirty) }
+func (a *Address) soil() bool { return soil(&a.dirty) }
+
+func soil(dirty *bool) bool {
+	clean := !*dirty
+	*dirty = true
+	return clean
+}
+
+func (v *Volume) check(w *World) {
+	v.dirty = false
 	var first fleet.Epoch
 	for _, id := range v.open {
 		i := w.instances[id]
@@ -50,18 +63,15 @@ func (w *World) checkVolume(v *Volume) {
 		}
 		first = i.Epoch
 	}
-	stored := map[fleet.Epoch]uint64{}
-	for _, r := range v.Runs {
-		stored[r.Epoch] += r.count
-	}
-	for _, e := range sortedKeys(v.acked) {
-		if acked := v.acked[e]; stored[e] < acked {
-			w.violate("S1", v.ID, fmt.Sprintf("%d of %d acknowledged writes of epoch %d are gone", acked-stored[e], acked, e))
+	for _, a := range v.acked {
+		if stored := v.stored(a.epoch); stored < a.count {
+			w.violate("S1", v.ID, fmt.Sprintf("%d of %d acknowledged writes of epoch %d are gone", a.count-stored, a.count, a.epoch))
 		}
 	}
 }
 
-func (w *World) checkAddress(a *Address) {
+func (a *Address) check(w *World) {
+	a.dirty = false
 	if a.AllowTwo {
 		return
 	}
@@ -125,13 +135,18 @@ func (w *World) tookToken(i *Instance) {
 	w.byToken[i.Token] = i.ID
 }
 
-func (w *World) touch(object string) { w.touched[object] = true }
+// touch has the object looked at by the next Check.
+func (w *World) touch(o checked) {
+	if o.soil() {
+		w.touched = append(w.touched, o)
+	}
+}
 
 func (w *World) touchInstance(i *Instance) {
 	for _, v := range i.Volumes {
-		w.touch(v)
+		w.touch(w.volumes[v])
 	}
 	for _, a := range i.Addresses {
-		w.touch(a)
+		w.touch(w.addresses[a])
 	}
 }

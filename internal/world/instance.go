@@ -3,6 +3,7 @@ package world
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -33,6 +34,20 @@ const (
 	AppNone     AppState = "absent" // the instance does not execute
 )
 
+// what is the event of coming into the state.
+func (s AppState) what() string {
+	switch s {
+	case AppStarting:
+		return "app starting"
+	case AppOK:
+		return "app ok"
+	case AppNone:
+		return "app absent"
+	default:
+		return "app " + string(s)
+	}
+}
+
 // Instance is one incarnation of a server, as it truly is.
 type Instance struct {
 	ID     string
@@ -57,6 +72,9 @@ type Instance struct {
 	writes  uint64 // the sequence number of its last write
 	ticking bool   // its next write is in the queue
 	counted bool   // its epoch was taken: it held something or was started
+
+	label      string
+	labelEpoch fleet.Epoch
 }
 
 func (i *Instance) takesUnits() bool {
@@ -279,7 +297,7 @@ func (w *World) Recover(i *Instance, epoch fleet.Epoch, site string) error {
 		return err
 	}
 	w.leaveHost(i)
-	i.Host, i.Epoch, i.writes, i.counted = h.Name, epoch, 0, false
+	i.Host, i.Epoch, i.writes, i.counted, i.label = h.Name, epoch, 0, false, ""
 	w.onHost[h.Name] = append(w.onHost[h.Name], i)
 	w.tookEpoch(i)
 	for _, v := range i.Volumes {
@@ -343,10 +361,17 @@ func (w *World) setApp(i *Instance, s AppState) {
 		return
 	}
 	i.App, i.AppSince = s, w.Now()
-	w.note("app "+string(s), i.name(), i.Server, "")
+	w.note(s.what(), i.name(), i.Server, "")
 }
 
-func (i *Instance) name() string { return fmt.Sprintf("%s.%d@%s", i.Server, i.Epoch, i.Host) }
+// name is the server with epoch and host, made once for each pair: it is noted
+// with every change.
+func (i *Instance) name() string {
+	if i.label == "" || i.labelEpoch != i.Epoch {
+		i.label, i.labelEpoch = i.Server+"."+strconv.FormatUint(uint64(i.Epoch), 10)+"@"+i.Host, i.Epoch
+	}
+	return i.label
+}
 
 // able reports whether the instance can do anything now.
 func (w *World) able(i *Instance) bool { return i.Executes && w.hosts[i.Host].runs() }

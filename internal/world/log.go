@@ -25,7 +25,7 @@ func (e Event) String() string {
 
 func (w *World) note(what, object, server, detail string) {
 	e := Event{At: w.Now(), What: what, Object: object, Server: server, Detail: detail}
-	fmt.Fprintf(w.trace, "%d|%s|%s|%s\n", e.At.UnixNano(), what, object, detail)
+	w.trace = w.trace.number(uint64(e.At.UnixNano())).text(what).text(object).text(detail)
 	if len(w.log) >= 2*keepEvents {
 		w.log = append(w.log[:0], w.log[keepEvents:]...)
 	}
@@ -39,7 +39,32 @@ func (w *World) note(what, object, server, detail string) {
 func (w *World) Log() []Event { return w.log }
 
 // Trace is a hash over all that ever happened: equal for equal runs.
-func (w *World) Trace() uint64 { return w.trace.Sum64() }
+func (w *World) Trace() uint64 { return uint64(w.trace) }
+
+// digest is a running FNV-1a hash. It is written out here because a million
+// events a second must not allocate, as hash.Hash does with every string.
+type digest uint64
+
+const (
+	digestStart digest = 14695981039346656037
+	digestPrime digest = 1099511628211
+)
+
+// text adds a string and its end, so that "ab","c" differs from "a","bc".
+func (d digest) text(s string) digest {
+	for n := range len(s) {
+		d = (d ^ digest(s[n])) * digestPrime
+	}
+	return (d ^ 0xff) * digestPrime
+}
+
+func (d digest) number(n uint64) digest {
+	for range 8 {
+		d = (d ^ digest(n&0xff)) * digestPrime
+		n >>= 8
+	}
+	return d
+}
 
 // Watch calls fn at each event, under the caller's lock of the world; fn must
 // not call back into it. There is one watcher; nil ends it.

@@ -1,38 +1,9 @@
 package world
 
 import (
-	"time"
-
 	"relight/internal/core/fleet"
 	"relight/internal/core/lease"
 )
-
-type bucket struct {
-	rate, burst, tokens float64
-	at                  time.Time
-}
-
-// SetQuota limits an API of the world to a rate per second and a burst.
-func (w *World) SetQuota(api string, perSecond float64, burst int) {
-	w.buckets[api] = &bucket{rate: perSecond, burst: float64(burst), tokens: float64(burst), at: w.Now()}
-}
-
-// Take uses one token of an API's quota and reports whether there was one. An
-// API without a quota always has.
-func (w *World) Take(api string) bool {
-	b := w.buckets[api]
-	if b == nil {
-		return true
-	}
-	now := w.Now()
-	b.tokens = min(b.burst, b.tokens+now.Sub(b.at).Seconds()*b.rate)
-	b.at = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}
 
 // Registry is what the executors of calls (host agents, a cloud's API) remember
 // by themselves, so that it outlives every controller.

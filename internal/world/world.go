@@ -3,24 +3,12 @@ package world
 import (
 	"cmp"
 	"container/heap"
-	"errors"
-	"hash"
-	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"relight/internal/core/fleet"
-)
-
-// What the world answers when it cannot do what it was asked.
-var (
-	ErrNotFound    = errors.New("not there")
-	ErrConflict    = errors.New("in another state or in other hands")
-	ErrCapacity    = errors.New("no capacity")
-	ErrUnreachable = errors.New("does not answer")
-	ErrSealed      = errors.New("sealed or owned by a later epoch")
 )
 
 // Span is how long something takes: drawn evenly between Min and Max, or Min if
@@ -68,18 +56,20 @@ type World struct {
 	onHost    map[string][]*Instance // not gone
 	volumes   map[string]*Volume
 	addresses map[string]*Address
-	buckets   map[string]*bucket
+	buckets   map[bucketKey]*bucket
+	calls     map[string]Calls
 
 	// Registry is what the executors remember; see Registry.
 	Registry Registry
 
-	highest    map[string]fleet.Epoch
-	byToken    map[string]string
-	touched    map[string]bool
+	highest map[string]fleet.Epoch
+	byToken map[string]string
+	// touched is what Check must look at again, in the order of the changes.
+	touched    []checked
 	violations []Violation
 
 	log     []Event
-	trace   hash.Hash64
+	trace   digest
 	watcher func(Event)
 }
 
@@ -94,12 +84,12 @@ func New(cfg Config) *World {
 		onHost:    map[string][]*Instance{},
 		volumes:   map[string]*Volume{},
 		addresses: map[string]*Address{},
-		buckets:   map[string]*bucket{},
+		buckets:   map[bucketKey]*bucket{},
+		calls:     map[string]Calls{},
 		Registry:  newRegistry(),
 		highest:   map[string]fleet.Epoch{},
 		byToken:   map[string]string{},
-		touched:   map[string]bool{},
-		trace:     fnv.New64a(),
+		trace:     digestStart,
 	}
 }
 
