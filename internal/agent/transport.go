@@ -62,6 +62,14 @@ func (c *channel) close() {
 
 // send posts a report or a result.
 func (c *channel) send(ctx context.Context, path string, m any) error {
+	return c.exchange(ctx, path, m, func(body io.Reader) error {
+		_, _ = io.Copy(io.Discard, body)
+		return nil
+	})
+}
+
+// exchange posts a message and has take read the answer.
+func (c *channel) exchange(ctx context.Context, path string, m any, take func(io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, postWithin)
 	defer cancel()
 	res, err := c.do(ctx, c.post, path, m)
@@ -74,8 +82,20 @@ func (c *channel) send(ctx context.Context, path string, m any) error {
 	if err := statusError(res); err != nil {
 		return fmt.Errorf("send to %s: %w", path, err)
 	}
-	_, _ = io.Copy(io.Discard, res.Body)
+	if err := take(res.Body); err != nil {
+		return fmt.Errorf("send to %s: %w", path, err)
+	}
 	return nil
+}
+
+// beats sends sealed beats where datagrams do not come through, and returns their
+// sealed acks.
+func (c *channel) beats(ctx context.Context, datagrams [][]byte) ([][]byte, error) {
+	var reply link.Beats
+	err := c.exchange(ctx, link.PathBeat, link.Beats{V: link.Version, Datagrams: datagrams}, func(body io.Reader) error {
+		return link.Decode(body, link.MaxBody, &reply)
+	})
+	return reply.Datagrams, err
 }
 
 // work asks for work and waits for it for as long as the controller shows signs

@@ -85,6 +85,10 @@ func (s *sealer) open(a cipher.AEAD, b []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// Speaker returns the agent that a beat claims to come from. Only [Table.Handle]
+// can tell whether it does.
+func Speaker(datagram []byte) (AgentID, error) { return header(datagram, typeBeat) }
+
 // header checks version, length and type and returns the sender.
 func header(b []byte, typ byte) (AgentID, error) {
 	if len(b) < minDatagram || len(b) > MaxDatagram {

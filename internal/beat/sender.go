@@ -16,6 +16,9 @@ const (
 	// missesToSwitch is after how many rounds without an ack the next controller
 	// is tried.
 	missesToSwitch = 3
+	// probeRounds is how often, in rounds, a sender on the detour tries the direct
+	// way. While the detour is not answered either it tries both each time.
+	probeRounds = 10
 	// minGap is the shortest time between two rounds, whatever wakes the sender,
 	// so that a flapping server or two disagreeing receivers can't start a flood.
 	minGap = int64(20 * time.Millisecond)
@@ -31,6 +34,9 @@ type SenderConfig struct {
 	Every time.Duration
 	// Targets is how many controllers there are; one is spoken to at a time.
 	Targets int
+	// Detour says that there is another way to a controller, for when datagrams are
+	// not answered.
+	Detour bool
 	// Start is the counter's start, see [CounterStart].
 	Start uint64
 	// DriftPPM and Margin are the bounds of the lease, see [lease.HolderDeadline].
@@ -59,8 +65,13 @@ type Lease struct {
 type Datagrams struct {
 	// Target is the index of the controller.
 	Target int
-	// Sealed are the datagrams; they are valid until the next call of Step.
+	// Sealed are the datagrams; the list is valid until the next call of Step.
 	Sealed [][]byte
+	// Detour says that they go the other way, to whichever controller is there.
+	Detour bool
+	// Probe, if not nil, goes to Target all the same: it asks whether datagrams are
+	// answered again.
+	Probe []byte
 }
 
 // Sender is an agent's end as a step machine. It is not safe for concurrent use.
@@ -71,10 +82,13 @@ type Sender struct {
 	salt    uint32
 	next    uint64 // the next counter
 	flights [inFlight]flight
-	session []uint64 // by target; 0 = unknown
-	newest  []uint64 // by target: counter of the newest ack
+	session []uint64 // by target, the detour's last; 0 = unknown
+	newest  []uint64 // likewise: counter of the newest ack
 	target  int
-	misses  int
+	detour  bool
+	misses  int // rounds without an ack, the present way
+	tried   int // targets given up since the last ack
+	unasked int // rounds since the direct way was probed
 	due     int64
 	sentAt  int64
 	started bool
@@ -87,14 +101,14 @@ type Sender struct {
 type flight struct {
 	counter uint64
 	sentAt  int64
-	target  int
+	way     int
 }
 
 // NewSender returns a sender that is due at once.
 func NewSender(cfg SenderConfig) *Sender {
 	return &Sender{
 		cfg: cfg, aead: newAEAD(&cfg.Key), salt: cfg.Rand.Uint32() & 0xffffff,
-		next: max(cfg.Start, 1), session: make([]uint64, cfg.Targets), newest: make([]uint64, cfg.Targets),
+		next: max(cfg.Start, 1), session: make([]uint64, cfg.Targets+1), newest: make([]uint64, cfg.Targets+1),
 	}
 }
 
@@ -103,6 +117,10 @@ func (s *Sender) Due() int64 { return s.due }
 
 // Lease returns the lease as granted so far.
 func (s *Sender) Lease() Lease { return s.lease }
+
+// Detour reports whether beats take the other way, because datagrams were not
+// answered.
+func (s *Sender) Detour() bool { return s.detour }
 
 // Work reports whether the newest ack said that work is waiting.
 func (s *Sender) Work() bool { return s.work }
@@ -123,24 +141,22 @@ func (s *Sender) Step(now int64, items []Item) (Datagrams, error) {
 	if s.started && now < s.due {
 		return Datagrams{Target: s.target}, nil
 	}
-	if s.misses >= missesToSwitch {
-		s.target = (s.target + 1) % s.cfg.Targets
-		s.misses = 0
-	}
+	s.route(now)
 	s.started = true
 	s.misses++
 	s.sentAt = now
 	every := int64(s.cfg.Every)
 	s.due = now + max(every-every/10+s.cfg.Rand.Int64N(every/5+1), minGap)
 	items, err := checked(items)
-	out := Datagrams{Target: s.target}
+	out := Datagrams{Detour: s.detour, Probe: s.probe(now)}
+	out.Target = s.target
 	s.bufs = s.bufs[:0]
-	if s.session[s.target] == 0 {
+	if s.session[s.way()] == 0 {
 		items = nil // a hello proves nothing; one short datagram asks for the session
 	}
 	for {
 		n := fit(items)
-		s.bufs = append(s.bufs, s.datagram(now, items[:n]))
+		s.bufs = append(s.bufs, s.datagram(now, s.way(), items[:n]))
 		items = items[n:]
 		if len(items) == 0 || len(s.bufs) == inFlight {
 			break
@@ -168,12 +184,12 @@ func checked(items []Item) ([]Item, error) {
 	return items, nil
 }
 
-func (s *Sender) datagram(now int64, items []Item) []byte {
+func (s *Sender) datagram(now int64, way int, items []Item) []byte {
 	b := Beat{
-		Agent: s.cfg.Agent, Counter: s.next, Salt: s.salt, Session: s.session[s.target],
+		Agent: s.cfg.Agent, Counter: s.next, Salt: s.salt, Session: s.session[way],
 		SentAt: now, Kind: s.cfg.Kind, Items: items,
 	}
-	s.flights[s.next%inFlight] = flight{counter: s.next, sentAt: now, target: s.target}
+	s.flights[s.next%inFlight] = flight{counter: s.next, sentAt: now, way: way}
 	s.next++
 	return s.sealer.seal(s.aead, appendBeat(make([]byte, 0, MaxDatagram), &b))
 }
@@ -218,16 +234,14 @@ func (s *Sender) take(now int64, f flight, ack Ack) {
 		until := lease.HolderDeadline(f.sentAt, ack.Lease, s.cfg.DriftPPM, s.cfg.Margin)
 		s.lease.Until = max(s.lease.Until, until)
 	}
-	if f.target == s.target {
-		s.misses = 0
-	}
-	if ack.Counter < s.newest[f.target] {
+	s.answered(f.way)
+	if ack.Counter < s.newest[f.way] {
 		return // overtaken: the newer ack knows the session and the work better
 	}
-	s.newest[f.target] = ack.Counter
+	s.newest[f.way] = ack.Counter
 	s.work = ack.Work
-	s.session[f.target] = ack.Session
-	if ack.Hello && f.target == s.target {
+	s.session[f.way] = ack.Session
+	if ack.Hello && f.way == s.way() {
 		s.Nudge(now)
 	}
 }

@@ -66,6 +66,9 @@ func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
 		case h.InContact != fleet.Yes:
 			check.State, check.Detail = client.DoctorFail, "out of contact since "+h.Since.Format("15:04:05")
 			check.Next = "relight get hosts"
+		case h.Detour:
+			check.State, check.Detail = client.DoctorWarn, "in contact, with beats over HTTPS: its datagrams or the answers do not come through"
+			check.Next = "let UDP through to the controller's --beat-listen, both ways"
 		case !h.Power:
 			check.State = client.DoctorWarn
 			check.Detail = "in contact; no power device: if it is cut off while its servers run on, a person must confirm their death"

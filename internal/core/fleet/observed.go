@@ -79,6 +79,9 @@ type Host struct {
 	// InContact is Yes if its agent answered lately, No if it fell silent.
 	InContact Answer    `json:"inContact"`
 	Since     time.Time `json:"since"`
+	// Detour is true if the agent's beats come over HTTPS, because datagrams do not
+	// come through.
+	Detour bool `json:"detour,omitempty"`
 	// StorageBeat is Yes if the host's heartbeat on shared storage is fresh.
 	StorageBeat Answer `json:"storageBeat"`
 	Units       int    `json:"units"`

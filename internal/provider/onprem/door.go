@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"relight/internal/beat"
 	"relight/internal/enrol"
 	"relight/internal/provider/onprem/link"
 )
@@ -35,6 +36,7 @@ func (h *Hub) Handler() http.Handler {
 	mux.HandleFunc("POST "+link.PathWork, h.known(h.serveWork))
 	mux.HandleFunc("POST "+link.PathReport, h.known(h.serveReport))
 	mux.HandleFunc("POST "+link.PathResult, h.known(h.serveResult))
+	mux.HandleFunc("POST "+link.PathBeat, h.known(h.serveBeats))
 	return mux
 }
 
@@ -252,6 +254,40 @@ func (h *Hub) serveResult(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	h.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// serveBeats takes the beats of a host whose datagrams do not come through. They
+// meet the same table, so that counters, leases and refusals are the same.
+func (h *Hub) serveBeats(w http.ResponseWriter, r *http.Request, name string) {
+	var req link.Beats
+	if err := link.Decode(r.Body, link.MaxBody, &req); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	h.mu.Lock()
+	var agent beat.AgentID
+	if x := h.hosts[name]; x != nil {
+		agent = x.record.Agent
+	}
+	h.mu.Unlock()
+	acks := link.Beats{V: link.Version}
+	for _, d := range req.Datagrams {
+		// A certificate opens the door for its own host's beats alone (S13).
+		if id, err := beat.Speaker(d); err != nil || id != agent {
+			continue
+		}
+		if ack, err := h.beats.Handle(h.opt.Clock(), nil, d); err == nil {
+			acks.Datagrams = append(acks.Datagrams, ack)
+		}
+	}
+	if len(acks.Datagrams) > 0 {
+		h.mu.Lock()
+		if x := h.hosts[name]; x != nil {
+			x.detoured = h.opt.Now()
+		}
+		h.mu.Unlock()
+	}
+	reply(w, acks)
 }
 
 func remoteIP(r *http.Request) string {

@@ -13,7 +13,8 @@ func (l look) hostSight() provider.HostSight {
 	sight := provider.HostSight{
 		Host: fleet.Host{
 			Name: l.name, Sites: l.hub.path(l.name), InContact: l.contact, Since: x.contactSince,
-			Power: l.hub.sites[l.name].Spec.Power != nil,
+			Power:  l.hub.sites[l.name].Spec.Power != nil,
+			Detour: l.contact == fleet.Yes && l.hub.opt.Now().Sub(x.detoured) <= l.hub.opt.Contact,
 		},
 		Reaches: map[string][]string{},
 		Signals: []fleet.Signal{l.contactSignal()},

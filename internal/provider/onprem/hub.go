@@ -318,6 +318,8 @@ type host struct {
 	report *link.Report
 	// reportAt is when the report came; heard is when anything authentic came.
 	reportAt, heard time.Time
+	// detoured is when beats came over HTTPS last.
+	detoured time.Time
 	// contactSince is when the present stretch of contact began.
 	contactSince time.Time
 	peerAddr     string

@@ -22,7 +22,7 @@ var (
 
 // Message is a body that can be decoded.
 type Message interface {
-	*JoinRequest | *JoinReply | *Work | *WorkReply | *Result | *Report
+	*JoinRequest | *JoinReply | *Work | *WorkReply | *Result | *Report | *Beats
 	// check refuses what no sender of ours makes.
 	check() error
 }
@@ -169,6 +169,18 @@ func (m *Result) check() error {
 	}
 	if m.Report != nil && c.err == nil {
 		return m.Report.check()
+	}
+	return c.err
+}
+
+func (m *Beats) check() error {
+	var c checker
+	c.version(m.V)
+	c.list("datagrams", len(m.Datagrams))
+	for _, d := range m.Datagrams {
+		if len(d) > beat.MaxDatagram {
+			c.fail("datagram of %d bytes", len(d))
+		}
 	}
 	return c.err
 }

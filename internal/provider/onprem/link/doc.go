@@ -16,6 +16,7 @@ const (
 	PathWork   = "/agent/v1/work"
 	PathReport = "/agent/v1/report"
 	PathResult = "/agent/v1/result"
+	PathBeat   = "/agent/v1/beat"
 )
 
 // Bounds of the messages.

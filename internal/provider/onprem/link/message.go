@@ -29,6 +29,13 @@ type JoinReply struct {
 	BeatAddr string `json:"beatAddr,omitempty"`
 }
 
+// Beats carries an agent's sealed beats where UDP is blocked, and their sealed acks
+// back. They are the same datagrams, with the same counters.
+type Beats struct {
+	V         int      `json:"v"`
+	Datagrams [][]byte `json:"datagrams,omitempty"`
+}
+
 // Work asks for commands. It is answered as soon as there is something to do, a
 // new watch or a wish for a report, and with an empty reply after WaitMost.
 // Until then the controller sends a newline each second, so that a connection
