@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
@@ -64,6 +65,10 @@ type Backend interface {
 
 	VerifyAudit(ctx context.Context) (client.AuditReport, error)
 	AuditEntries(ctx context.Context, q client.AuditQuery) (client.List[client.AuditEntry], error)
+
+	// Backup writes everything that the engine remembers to w, as of one moment.
+	// After an error what was written is worth nothing.
+	Backup(ctx context.Context, by string, w io.Writer) error
 
 	Doctor(ctx context.Context) (client.DoctorReport, error)
 	Version(ctx context.Context) (client.Version, error)

@@ -99,6 +99,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.incidents(a)
 	s.events(a)
 	s.engine(a)
+	s.backups(a)
 	return a
 }
 

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http/httptest"
@@ -118,7 +119,16 @@ func runRelight(ts *testscript.TestScript, neg bool, args []string) {
 	if n := len(args); n >= 2 && args[n-2] == "<" {
 		in, args = ts.ReadFile(args[n-1]), args[:n-2]
 	}
+	e.backend.Fail = func(call string) error {
+		if call == ts.Getenv("FAIL") {
+			return errors.New("failed as the script asks")
+		}
+		return nil
+	}
 	for i, a := range args {
+		if strings.Contains(a, ".backup") || strings.Contains(a, "no/such") {
+			args[i] = ts.MkAbs(a)
+		}
 		// Files of a script are relative to it, the process is elsewhere.
 		if i > 0 && args[i-1] == "-f" && a != "-" {
 			args[i] = ts.MkAbs(a)

@@ -8,7 +8,7 @@
 //     Revision by exactly one; all its keys carry that revision. A Commit that
 //     changes nothing (no ops, or only deletes of absent keys) returns the
 //     current revision.
-//   - Get, List and Commit are linearizable: a call sees everything that was
+//   - Get, List, Scan and Commit are linearizable: a call sees everything that was
 //     acknowledged before it began, from any client.
 //   - A value is served only after its envelope (see Seal) was verified.
 //   - All methods may be called at the same time. A context that ends stops the
@@ -83,6 +83,12 @@ type Store interface {
 	// that nobody mistakes a part for the whole. ErrCompacted means that the
 	// snapshot went away while it was paged; call again.
 	List(ctx context.Context, prefix string) ([]Record, Revision, error)
+
+	// Scan visits all records under any of the prefixes, sorted by key within
+	// each, as of one revision, which it returns. It holds few of them at a time,
+	// so that the whole store can be read. It ends with the first error, of visit
+	// too; what was visited until then is a part. ErrCompacted as with List.
+	Scan(ctx context.Context, visit func(Record) error, prefixes ...string) (Revision, error)
 
 	// Commit applies all Ops if all Compares hold, and returns the revision of
 	// the change. The outcome is certain (nothing changed) for ErrConflict,

@@ -37,6 +37,8 @@ type Backend struct {
 	IncidentOf map[string]client.IncidentView
 	Report     client.DoctorReport
 	Audit      client.AuditReport
+	// Saved is what a backup holds, without its sum.
+	Saved []byte
 	// Fail, if set, is asked before each call with its name.
 	Fail func(call string) error
 

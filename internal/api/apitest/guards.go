@@ -2,8 +2,10 @@ package apitest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -186,6 +188,24 @@ func (b *Backend) AuditEntries(_ context.Context, q client.AuditQuery) (client.L
 	return client.List[client.AuditEntry]{Items: []client.AuditEntry{
 		{Shard: q.Shard, Number: q.After + 1, Prev: "00", Hash: "01", Body: json.RawMessage(`{}`)},
 	}}, b.enter("audit-entries")
+}
+
+// Backup implements api.Backend. Fail is asked again, as "backup-end", after all
+// but the last byte is written.
+func (b *Backend) Backup(_ context.Context, by string, w io.Writer) error {
+	if err := b.change(by, "backup"); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(b.Saved)
+	all := append(slices.Clone(b.Saved), sum[:]...)
+	if _, err := w.Write(all[:len(all)-1]); err != nil {
+		return err
+	}
+	if err := b.enter("backup-end"); err != nil {
+		return err
+	}
+	_, err := w.Write(all[len(all)-1:])
+	return err
 }
 
 // Doctor implements api.Backend.

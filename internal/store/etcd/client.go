@@ -76,31 +76,63 @@ func record(kv *mvccpb.KeyValue, now int64) (store.Record, error) {
 	return store.Record{Key: key, Value: value, Rev: store.Revision(kv.ModRevision)}, nil
 }
 
-// List implements store.Store. The first page fixes the revision of the rest.
+// List implements store.Store.
 func (s *Store) List(ctx context.Context, prefix string) ([]store.Record, store.Revision, error) {
-	if err := s.enter(ctx); err != nil {
+	var records []store.Record
+	rev, err := s.scan(ctx, 0, prefix, func(total int64, r store.Record) error {
+		if records == nil {
+			records = make([]store.Record, 0, total)
+		}
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
 		return nil, 0, err
 	}
+	return records, store.Revision(rev), nil
+}
+
+// Scan implements store.Store.
+func (s *Store) Scan(ctx context.Context, visit func(store.Record) error, prefixes ...string) (store.Revision, error) {
+	at := int64(0)
+	for _, prefix := range prefixes {
+		var err error
+		if at, err = s.scan(ctx, at, prefix, func(_ int64, r store.Record) error { return visit(r) }); err != nil {
+			return 0, err
+		}
+	}
+	return store.Revision(at), nil
+}
+
+// scan visits the records under a prefix as of a revision, page by page, and
+// tells how many there are. At revision 0 the first page fixes that of the rest.
+func (s *Store) scan(ctx context.Context, at int64, prefix string, visit func(total int64, r store.Record) error) (int64, error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, err
+	}
 	from, end := interval(prefix)
-	var records []store.Record
-	for at := int64(0); ; {
+	for total := int64(-1); ; {
 		resp, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(at))
 		if err != nil {
-			return nil, 0, fmt.Errorf("list %q: %w", prefix, fault(ctx, err))
+			return 0, fmt.Errorf("list %q: %w", prefix, fault(ctx, err))
 		}
 		if at == 0 {
 			at = resp.Header.Revision
-			records = make([]store.Record, 0, resp.Count)
+		}
+		if total < 0 {
+			total = resp.Count
 		}
 		for _, kv := range resp.Kvs {
 			r, err := record(kv, at)
-			if err != nil {
-				return nil, 0, fmt.Errorf("list %q: %w", prefix, err)
+			if err == nil {
+				err = visit(total, r)
 			}
-			records = append(records, r)
+			if err != nil {
+				return 0, fmt.Errorf("list %q: %w", prefix, err)
+			}
 		}
 		if !resp.More {
-			return records, store.Revision(at), nil
+			return at, nil
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
 	}

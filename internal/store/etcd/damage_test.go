@@ -164,7 +164,7 @@ func TestFlippedBitAfterCleanCloseIsRefused(t *testing.T) {
 			s, err := openTest(t, dir)
 			if !errors.Is(err, store.ErrCorrupt) {
 				t.Errorf("bit %d of %s: %v, %v; want ErrCorrupt", bit, path, s, err)
-			} else if name := filepath.Base(path); !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "backup") {
+			} else if name := filepath.Base(path); !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "relight restore FILE") {
 				t.Errorf("the error names neither the file %s nor a cure: %v", name, err)
 			}
 			flip(t, path, bit)

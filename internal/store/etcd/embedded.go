@@ -124,7 +124,6 @@ func damage(dir string, err error) error {
 	if abs, absErr := filepath.Abs(dir); absErr == nil {
 		dir = abs
 	}
-	return fmt.Errorf("etcd directory %s: %w: %w; keep the directory for inspection, check the disk, and "+
-		"restore it from a backup (or, as one of several controllers, join again with an empty directory)",
-		dir, store.ErrCorrupt, err)
+	return fmt.Errorf("etcd directory %s: %w: %w; check the disk, move the directory away for inspection, and "+
+		"go on from a backup in a new one: relight restore FILE --data NEWDIR", dir, store.ErrCorrupt, err)
 }

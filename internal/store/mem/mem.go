@@ -116,18 +116,51 @@ func (s *Store) List(ctx context.Context, prefix string) ([]store.Record, store.
 		return nil, 0, err
 	}
 	defer s.mu.Unlock()
-	var records []store.Record
+	records, err := s.list(nil, prefix)
+	if err != nil {
+		return nil, 0, err
+	}
+	return records, s.rev, nil
+}
+
+func (s *Store) list(records []store.Record, prefix string) ([]store.Record, error) {
 	for key := range s.keys.from(prefix) {
 		if !strings.HasPrefix(key, prefix) {
 			break
 		}
 		record, err := s.rows[key].record(key)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		records = append(records, record)
 	}
-	return records, s.rev, nil
+	return records, nil
+}
+
+// Scan implements store.Store. Everything is in memory anyway, so it holds all
+// that it visits: the lock must be free while visit runs.
+func (s *Store) Scan(ctx context.Context, visit func(store.Record) error, prefixes ...string) (store.Revision, error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, err
+	}
+	rev := s.rev
+	var records []store.Record
+	var err error
+	for _, prefix := range prefixes {
+		if records, err = s.list(records, prefix); err != nil {
+			break
+		}
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range records {
+		if err := visit(r); err != nil {
+			return 0, err
+		}
+	}
+	return rev, nil
 }
 
 // Commit implements store.Store.

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"List", testList},
 		{"LargeList", testLargeList},
 		{"ListIsOneSnapshot", testListIsOneSnapshot},
+		{"ScanIsOneSnapshot", testScanIsOneSnapshot},
 		{"WatchOrderAndResume", testWatchOrderAndResume},
 		{"WatchKeepsTransactionsWhole", testWatchWhole},
 		{"WatchCancel", testWatchCancel},
