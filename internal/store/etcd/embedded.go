@@ -95,7 +95,7 @@ func (s *Store) config() (*embed.Config, error) {
 	cfg.TickMs, cfg.ElectionMs = 10, 100
 	cfg.QuotaBackendBytes = s.opts.QuotaBytes
 	cfg.MaxTxnOps = store.MaxOps
-	cfg.MaxRequestBytes = store.MaxTxnBytes + 1<<20 // keys, compares and framing on top of the values
+	cfg.MaxRequestBytes = maxRequest
 	cfg.AutoCompactionMode = embed.CompactorModePeriodic
 	cfg.AutoCompactionRetention = "1h"
 	cfg.CorruptCheckTime = time.Hour

@@ -11,12 +11,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"relight/internal/store"
 )
@@ -83,6 +87,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.checkLimits(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	// The first read also waits until the member has applied its log.
 	if _, err := s.client.Get(ctx, probeKey, clientv3.WithCountOnly()); err != nil {
 		err = fault(ctx, err)
@@ -102,13 +109,48 @@ func (s *Store) start(ctx context.Context) error {
 		// A silent connection must not outlive a lease by much.
 		DialKeepAliveTime:    2 * time.Second,
 		DialKeepAliveTimeout: 2 * time.Second,
-		Logger:               newZap(s.opts.Logger, zapcore.WarnLevel, nil),
+		// The client's own bound is 2 MiB.
+		MaxCallSendMsgSize: maxRequest + framing,
+		Logger:             newZap(s.opts.Logger, zapcore.WarnLevel, nil),
 	})
 	if err != nil {
 		return fmt.Errorf("etcd: %w: %w", store.ErrUnavailable, err)
 	}
 	s.client = client
 	return nil
+}
+
+const (
+	// maxRequest is the largest request: keys, compares and framing on top of the
+	// values.
+	maxRequest = store.MaxTxnBytes + 1<<20
+	// framing is what gRPC's own bounds leave above that.
+	framing = 512 << 10
+)
+
+// checkLimits refuses an outside cluster that takes smaller transactions than the
+// port promises: it would refuse one in the middle of a storm. It writes nothing.
+func (s *Store) checkLimits(ctx context.Context) error {
+	if s.server != nil {
+		return nil
+	}
+	many := make([]clientv3.Cmp, store.MaxOps)
+	for i := range many {
+		many[i] = clientv3.Compare(clientv3.ModRevision(probeKey), "=", 0)
+	}
+	_, err := s.client.Txn(ctx).If(many...).Commit()
+	if err == nil {
+		// A long key is the largest request that changes nothing.
+		_, err = s.client.Get(ctx, strings.Repeat("\x00", maxRequest), clientv3.WithCountOnly(), clientv3.WithSerializable())
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rpctypes.ErrTooManyOps), status.Code(err) == codes.ResourceExhausted:
+		return fmt.Errorf("etcd: the cluster takes smaller transactions than we send: start its members with --max-txn-ops=%d --max-request-bytes=%d (%w)",
+			store.MaxOps, maxRequest, err)
+	}
+	return fmt.Errorf("etcd: first read: %w", fault(ctx, err))
 }
 
 // Close stops the watches and the member. After a clean stop of an embedded
