@@ -95,6 +95,11 @@ func TestTwoBucketsAreNotStarvedByOne(t *testing.T) {
 	m.Offer(work("both-2", 1, "Run", "Tag"), t0)
 	m.Offer(work("one", 0, "Run"), t0)
 	want(t, drain(t, m, t0, nil), "both-1@0 both-2@10 one@11")
+	m.Offer(work("both-3", 1, "Run", "Tag"), at(12))
+	m.Offer(work("one-2", 0, "Run"), at(12))
+	if early := m.Take(at(15)); len(early) > 0 {
+		t.Errorf("%v went before what waits for a second bucket", early)
+	}
 }
 
 func TestResourcesAndBatches(t *testing.T) {
