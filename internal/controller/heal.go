@@ -50,7 +50,7 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 		return nil, decide.Decision{Reason: "no such server"}, nil
 	}
 	if h.Viewer.State.Status(name).Recovery == nil {
-		if v, d, now := h.decide(name); d.Step == nil {
+		if v, d, now := h.rest(name); d.Step == nil {
 			return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
 		}
 	}
@@ -75,6 +75,18 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
 	now := h.Clock.Now()
 	v := h.Viewer.View(name, now)
+	return v, decide.Next(v.View, now), now
+}
+
+// rest decides from the server's own part of the view if that is enough: most looks
+// are at servers for which nothing is due, and must cost the same in any fleet.
+func (h *Healer) rest(name string) (viewed, decide.Decision, time.Time) {
+	now := h.Clock.Now()
+	v := h.Viewer.own(name, now)
+	if d, ok := decide.Rests(v.View, now); ok {
+		return v, d, now
+	}
+	h.Viewer.join(&v, now)
 	return v, decide.Next(v.View, now), now
 }
 
@@ -109,7 +121,7 @@ func (h *Healer) look(ctx context.Context, server fleet.Server) error {
 // intend writes the decision's intent, what it takes, and its audit entries in
 // one transaction, if the state still is what the decision was made from (S6).
 func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
-	err := h.Journal.Do(ctx, now, func(tx *Tx) error {
+	return h.Journal.Do(ctx, now, func(tx *Tx) error {
 		status, _ := TxGet[fleet.Status](tx, kindStatus, v.Server.Name)
 		if tx.state.Revision(kindStatus, v.Server.Name) != v.statusRev || tx.touched(kindStatus, v.Server.Name) {
 			return errAgain
@@ -133,10 +145,6 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 		tx.Put(kindStatus, v.Server.Name, next)
 		return nil
 	})
-	if d.Begins != nil {
-		h.Viewer.forgetSurvey()
-	}
-	return err
 }
 
 // take uses up the budgets and the place that the decision names, if they still
@@ -149,13 +157,7 @@ func take(tx *Tx, v viewed, d decide.Decision) error {
 		if used >= limit.Steps {
 			return errAgain
 		}
-		var kept []time.Time
-		for _, at := range b.Begun {
-			if tx.Now.Sub(at) < limit.Window.Std() {
-				kept = append(kept, at)
-			}
-		}
-		tx.Put(kindBudget, domain, Budget{Begun: append(kept, tx.Now)})
+		tx.Put(kindBudget, domain, Budget{Begun: decide.Took(b.Begun, limit.Window.Std(), tx.Now)})
 	}
 	if d.Takes.Host == "" {
 		return nil
@@ -370,15 +372,13 @@ func (h *Healer) noteVerdict(ctx context.Context, v viewed, now time.Time) error
 	if !v.verdictChanged() || v.Status.Recovery != nil {
 		return nil
 	}
-	err := h.Journal.Do(ctx, now, func(tx *Tx) error {
+	return h.Journal.Do(ctx, now, func(tx *Tx) error {
 		status, _ := TxGet[fleet.Status](tx, kindStatus, v.Server.Name)
 		status.Server = v.Server.Name
 		tellVerdict(tx, &status, v.Finding)
 		tx.Put(kindStatus, v.Server.Name, status)
 		return nil
 	})
-	h.Viewer.forgetSurvey()
-	return err
 }
 
 // tellVerdict writes a finding's verdict into the status, opens or leaves the

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -404,12 +406,41 @@ func (tx *Tx) apply(rev store.Revision) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rev = rev
+	counted, err := tx.counted()
+	if err != nil {
+		return err
+	}
+	return s.retally(counted, func() error { return tx.change(rev) })
+}
+
+// counted returns the servers whose rows in the tally may change.
+func (tx *Tx) counted() ([]string, error) {
+	seen := map[string]bool{}
+	for _, keys := range []iter.Seq[string]{maps.Keys(tx.puts), maps.Keys(tx.dels)} {
+		for key := range keys {
+			kind, name, err := kindOf(key)
+			if err != nil {
+				return nil, err
+			}
+			if kind == kindStatus || kind == kindServer {
+				seen[name] = true
+			}
+		}
+	}
+	return sortedKeys(seen), nil
+}
+
+func (tx *Tx) change(rev store.Revision) error {
+	s := tx.state
 	for key := range tx.dels {
 		kind, name, err := kindOf(key)
 		if err != nil {
 			return err
 		}
 		delete(s.tables[kind], name)
+		if kind == kindPlace {
+			delete(s.used, name)
+		}
 	}
 	for key, v := range tx.puts {
 		kind, name, err := kindOf(key)
@@ -417,6 +448,9 @@ func (tx *Tx) apply(rev store.Revision) error {
 			return err
 		}
 		table(s.tables, kind)[name] = record{value: v, rev: rev}
+		if p, ok := v.(Place); ok {
+			s.used[name] = p.taken()
+		}
 	}
 	if tx.refill {
 		return s.rebuild()

@@ -37,7 +37,7 @@ const (
 
 // Budget is what a domain's recoveries have used, in the store.
 type Budget struct {
-	Begun []time.Time `json:"begun"`
+	Begun []fleet.Begun `json:"begun"`
 }
 
 // Place is who takes a host's units, in the store.

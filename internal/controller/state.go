@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"relight/internal/audit"
+	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
 	"relight/internal/store"
 )
@@ -23,6 +24,13 @@ type State struct {
 	// docs are the documents with policy and defaults filled in, kept so that a
 	// decision does not merge them again.
 	docs documents
+	// tally counts the servers by what is recorded of them, used the units that are
+	// taken on each host; both follow each write. paths holds every site with all
+	// above it. A change of the sites leaves tally and paths to settle.
+	tally     *decide.Tally
+	used      map[string]int
+	paths     map[string][]string
+	unsettled bool
 }
 
 type record struct {
@@ -32,7 +40,7 @@ type record struct {
 
 // NewState returns an empty state.
 func NewState() *State {
-	return &State{tables: map[string]map[string]record{}}
+	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, unsettled: true}
 }
 
 // Load reads everything of ours from the store, and the heads of the chains.
@@ -65,6 +73,10 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tables, s.rev = tables, rev
+	s.used = map[string]int{}
+	for host, r := range tables[kindPlace] { // into another map: the order is all one
+		s.used[host] = r.value.(Place).taken()
+	}
 	return s.rebuild()
 }
 
@@ -92,7 +104,7 @@ func (s *State) rebuild() error {
 	if err != nil {
 		return err
 	}
-	s.docs = docs
+	s.docs, s.unsettled = docs, true
 	return nil
 }
 
@@ -104,6 +116,7 @@ func (s *State) refill(keys []string) error {
 			return err
 		}
 		r, ok := s.tables[kind][name]
+		s.unsettled = s.unsettled || kind == kindSite
 		if !ok && kind == kindSite {
 			delete(s.docs.sites, name)
 		}
@@ -176,6 +189,17 @@ func (s *State) Status(name string) fleet.Status {
 	return st
 }
 
+// statusOf returns a server's status with its revision.
+func (s *State) statusOf(name string) (fleet.Status, store.Revision) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, ok := s.tables[kindStatus][name]
+	if !ok {
+		return fleet.Status{Server: name}, 0
+	}
+	return r.value.(fleet.Status), r.rev
+}
+
 // Get returns one record of the state.
 func Get[T any](s *State, kind, name string) (T, bool) {
 	s.mu.RLock()
@@ -227,26 +251,6 @@ func pathUp(sites map[string]fleet.Site, name string) []string {
 		name = sites[name].Spec.Parent
 	}
 	return out
-}
-
-// SitesOf returns a host's sites from its parent upwards.
-func (s *State) SitesOf(host string) []string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if up := pathUp(s.docs.sites, host); len(up) > 0 {
-		return up[1:]
-	}
-	return nil
-}
-
-// budgets returns the budget of every domain that declares one.
-func (s *State) budgets() (map[string]fleet.Budget, fleet.Storm) {
-	out := map[string]fleet.Budget{}
-	for name, site := range s.docs.sites {
-		out[name] = site.Spec.Budget
-	}
-	out["fleet"] = s.docs.fleet.Spec.Budget
-	return out, s.docs.fleet.Spec.Storm
 }
 
 func sortedKeys[V any](m map[string]V) []string {

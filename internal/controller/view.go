@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -21,14 +22,21 @@ type Viewer struct {
 	// Trouble is why the store takes no writes, asked at each look.
 	Trouble func() string
 
-	mu       sync.Mutex
-	surveyed decide.Surveyed
-	at       time.Time
+	mu    sync.Mutex
+	storm classified
 }
 
-// surveyFor is how long a survey is good: the budgets themselves are checked
-// again in the transaction that takes them.
-const surveyFor = 100 * time.Millisecond
+// classified is the storm classifier's last finding with what it was made from.
+type classified struct {
+	trouble *fleet.Trouble
+	at      time.Time
+	moved   uint64
+	limit   fleet.Storm
+}
+
+// silentFor is how long the storm classifier's finding is good though nothing was
+// recorded: hosts fall silent between two records.
+const silentFor = 100 * time.Millisecond
 
 // viewed is a view with the revision of the status it was made from.
 type viewed struct {
@@ -39,12 +47,21 @@ type viewed struct {
 
 // View makes the view of one server at now.
 func (w *Viewer) View(name string, now time.Time) viewed {
+	v := w.own(name, now)
+	if v.known {
+		w.join(&v, now)
+	}
+	return v
+}
+
+// own makes the part of the view that is the server's own.
+func (w *Viewer) own(name string, now time.Time) viewed {
 	server, ok := w.State.Server(name)
 	if !ok {
 		return viewed{}
 	}
-	status := w.State.Status(name)
-	v := viewed{known: true, statusRev: w.State.Revision(kindStatus, name)}
+	status, rev := w.State.statusOf(name)
+	v := viewed{known: true, statusRev: rev}
 	v.Server, v.Status = server, status
 	observed, signals, host, observer := w.Collector.Seen(name, status.Host)
 	v.Observed = observed
@@ -52,43 +69,47 @@ func (w *Viewer) View(name string, now time.Time) viewed {
 		Server: server, Status: status, Observed: observed, Signals: signals, Host: host, Observer: observer,
 	}, now)
 	v.Traits = w.Traits[server.Spec.Provider]
-	v.Hosts = w.hosts(server, now)
-	v.Guards = w.guards(server, status)
-	v.Around = w.around(status.Host, now)
 	if r, ok := Get[fleet.Request](w.State, kindRequest, name); ok && r.Epoch == status.Epoch {
 		v.Request = &r
 	}
 	return v
 }
 
+// join adds what a decision to act must look at besides.
+func (w *Viewer) join(v *viewed, now time.Time) {
+	v.Hosts = w.hosts(v.Server, now)
+	v.Guards = w.guards(v.Server, v.Status)
+	v.Around = w.around(v.Status.Host, now)
+}
+
 // hosts adds to what was seen what the store knows: sites, places taken, labels.
 func (w *Viewer) hosts(server fleet.Server, now time.Time) []fleet.Host {
+	windows := All[fleet.Maintenance](w.State, kindWindow)
 	hosts := w.Collector.Hosts(server.Name, now)
+	w.State.settle()
+	w.State.mu.RLock()
+	defer w.State.mu.RUnlock()
 	for i := range hosts {
 		h := &hosts[i]
-		h.Sites = w.State.SitesOf(h.Name)
-		place, _ := Get[Place](w.State, kindPlace, h.Name)
-		h.UsedUnits = 0
-		for other, units := range place.Units { // a sum: the order is all one
-			if other != server.Name {
-				h.UsedUnits += units
-			}
-		}
+		path := w.State.pathOf(h.Name)
+		h.Sites = path[1:]
+		place, _ := peek[Place](w.State, kindPlace, h.Name)
+		h.UsedUnits = w.State.used[h.Name] - place.Units[server.Name]
 		if len(server.Spec.Placement.Apart) > 0 {
 			h.Apart = w.apart(place, server)
 		}
-		if site, ok := w.site(h.Name); ok {
+		if site, ok := w.State.docs.sites[h.Name]; ok {
 			h.Power = site.Spec.Power != nil
 		}
 		if h.Closed == "" {
-			h.Closed = w.closed(h.Name, now)
+			h.Closed = closed(path, windows, now)
 		}
 	}
 	return hosts
 }
 
 // apart lists the labels that the server must keep away from, of all others that
-// take the place.
+// take the place. The state is locked by the caller.
 func (w *Viewer) apart(place Place, server fleet.Server) []string {
 	var out []string
 	for _, other := range sortedKeys(place.Units) {
@@ -110,7 +131,7 @@ func (w *Viewer) labels(server string, wanted []string) []string {
 	if len(wanted) == 0 {
 		return nil
 	}
-	other, ok := w.State.Server(server)
+	other, ok := w.State.docs.servers[server]
 	if !ok {
 		return nil
 	}
@@ -124,13 +145,12 @@ func (w *Viewer) labels(server string, wanted []string) []string {
 }
 
 // closed keeps new instances away from hosts whose site is under maintenance.
-func (w *Viewer) closed(host string, now time.Time) string {
-	windows := All[fleet.Maintenance](w.State, kindWindow)
+func closed(path []string, windows []fleet.Maintenance, now time.Time) string {
 	for _, m := range windows {
 		if !m.Covers(now) {
 			continue
 		}
-		for _, site := range append([]string{host}, w.State.SitesOf(host)...) {
+		for _, site := range path {
 			if m.Scope == "site "+site {
 				return "maintenance window " + m.ID + " of " + m.Owner + " is open for " + m.Scope
 			}
@@ -163,63 +183,49 @@ func (w *Viewer) guards(server fleet.Server, status fleet.Status) fleet.Guards {
 	return g
 }
 
-// around returns the counts around a host, from a survey that is at most
-// surveyFor old.
+// around returns the counts around a host as they are recorded now.
 func (w *Viewer) around(host string, now time.Time) fleet.Around {
-	survey := w.survey(now)
-	w.State.mu.RLock()
-	budgets, storm := w.State.budgets()
-	sites := pathUp(w.State.docs.sites, host)
-	begun := map[string][]time.Time{}
-	for _, d := range append([]string{"fleet"}, sites...) {
-		b, _ := peek[Budget](w.State, kindBudget, d)
-		begun[d] = b.Begun
-	}
-	w.State.mu.RUnlock()
-	return decide.Around(survey, sites, decide.Bounds{Budgets: budgets, Begun: begun, Storm: storm})
-}
-
-func (w *Viewer) survey(now time.Time) decide.Surveyed {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if now.Sub(w.at) < surveyFor && !w.at.IsZero() && !now.Before(w.at) {
-		return w.surveyed
-	}
-	w.surveyed, w.at = decide.Survey(w.rows()), now
-	w.addSilent(w.surveyed, now)
-	return w.surveyed
-}
-
-// addSilent counts the hosts that fell silent with servers on them as lost before
-// the first verdict on one of those is recorded: otherwise the first recoveries of
-// a storm would begin before it is seen (S5).
-func (w *Viewer) addSilent(s decide.Surveyed, now time.Time) {
-	for host, at := range w.Collector.Silent(now) {
-		place, _ := Get[Place](w.State, kindPlace, host)
-		if len(place.Units) > 0 && at.After(s.LostHosts[host]) {
-			s.LostHosts[host] = at
-		}
-	}
-}
-
-// rows takes the verdicts as they were last recorded: each pass records its own.
-func (w *Viewer) rows() []decide.Row {
+	w.State.settle()
 	w.State.mu.RLock()
 	defer w.State.mu.RUnlock()
-	rows := make([]decide.Row, 0, len(w.State.docs.servers))
-	for name, server := range w.State.docs.servers { // Survey only counts: the order is all one
-		st, _ := peek[fleet.Status](w.State, kindStatus, name)
-		rows = append(rows, decide.Row{
-			Server: name, Sites: pathUp(w.State.docs.sites, st.Host), Verdict: st.Verdict, Phase: st.Phase,
-			Since: st.VerdictSince, Cause: st.Cause, Priority: server.Spec.Priority,
-		})
+	sites := w.State.pathOf(host)
+	b := decide.Bounds{Budgets: map[string]fleet.Budget{}, Begun: map[string][]fleet.Begun{}, Storm: w.State.docs.fleet.Spec.Storm}
+	b.Budgets["fleet"] = w.State.docs.fleet.Spec.Budget
+	for _, name := range sites {
+		b.Budgets[name] = w.State.docs.sites[name].Spec.Budget
 	}
-	return rows
+	for name := range b.Budgets { // into another map: the order is all one
+		used, _ := peek[Budget](w.State, kindBudget, name)
+		b.Begun[name] = used.Begun
+	}
+	return fleet.Around{Domains: decide.Domains(w.State.tally.Sum(), sites, b), Storm: w.stormed(b.Storm, now)}
 }
 
-// forgetSurvey makes the next look count afresh.
-func (w *Viewer) forgetSurvey() {
+// stormed classifies anew if anything that counts was recorded since. The passing
+// of a storm may be seen a moment late, its coming may not. The state is locked by
+// the caller.
+func (w *Viewer) stormed(limit fleet.Storm, now time.Time) *fleet.Trouble {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at = time.Time{}
+	c, moved := w.storm, w.State.tally.Moved()
+	fresh := !c.at.IsZero() && now.Sub(c.at) < silentFor && !now.Before(c.at)
+	if fresh && c.limit == limit && (c.trouble != nil || c.moved == moved) {
+		return c.trouble
+	}
+	w.storm = classified{trouble: decide.Classify(w.withSilent(w.State.tally.Sum(), now), limit), at: now, moved: moved, limit: limit}
+	return w.storm.trouble
+}
+
+// withSilent counts the hosts that fell silent with servers on them as lost before
+// the first verdict on one of those is recorded: otherwise the first recoveries of
+// a storm would begin before it is seen (S5).
+func (w *Viewer) withSilent(s decide.Surveyed, now time.Time) decide.Surveyed {
+	lost := maps.Clone(s.LostHosts)
+	for host, at := range w.Collector.Silent(now) {
+		if w.State.used[host] > 0 && at.After(lost[host]) {
+			lost[host] = at
+		}
+	}
+	s.LostHosts = lost
+	return s
 }

@@ -79,14 +79,14 @@ func TestKeepAlive(t *testing.T) {
 			d := fleet.Domain{
 				Name: fmt.Sprintf("site-%d", i), Healthy: rapid.IntRange(1, 4).Draw(t, "healthy"),
 				Budget: fleet.Budget{KeepAlive: rapid.IntRange(0, 4).Draw(t, "keep"), Steps: rapid.IntRange(0, 2).Draw(t, "steps"), Window: fleet.Duration(time.Minute)},
-				Begun: some(t, "begun", 2, func(t *rapid.T, l string) time.Time {
-					return noon.Add(-pick(t, l, time.Second, time.Minute-1, time.Minute))
+				Begun: some(t, "begun", 2, func(t *rapid.T, l string) fleet.Begun {
+					return fleet.Begun{At: noon.Add(-pick(t, l, time.Second, time.Minute-1, time.Minute)), Count: pick(t, l+" count", 1, 2)}
 				}),
 			}
 			used := 0
-			for _, at := range d.Begun {
-				if noon.Sub(at) < time.Minute {
-					used++
+			for _, b := range d.Begun {
+				if noon.Sub(b.At) < time.Minute {
+					used += b.Count
 				}
 			}
 			want = want && (d.Budget.Steps == 0 || used < d.Budget.Steps)

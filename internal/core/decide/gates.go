@@ -186,7 +186,7 @@ func (g *gatekeeper) storm() {
 func (g *gatekeeper) budget(takesLife bool) []string {
 	var taken []string
 	for _, d := range g.v.Around.Domains {
-		if d.Budget.Steps > 0 {
+		if d.Budget.Steps != 0 {
 			taken = append(taken, d.Name)
 			if g.velocity(d) {
 				return nil
@@ -204,12 +204,19 @@ func (g *gatekeeper) budget(takesLife bool) []string {
 
 // velocity asks one domain's cap on recoveries per window; it reports true if it holds.
 func (g *gatekeeper) velocity(d fleet.Domain) bool {
+	if d.Budget.Window <= 0 {
+		// Counted within no time, nothing is ever used up: that is no budget but a
+		// mistake, and must not read as "as many as you like" (S5).
+		g.stop(Gate{Name: GateBudget, Value: d.Name + ": its budget has no window"},
+			Hold{Reason: fmt.Sprintf("the budget of %s allows %d recoveries within no window: nothing may begin until its spec names one", d.Name, d.Budget.Steps), NeedsPerson: true})
+		return true
+	}
 	used, frees := Used(d.Begun, d.Budget.Window.Std(), g.now)
 	left := d.Budget.Steps - used
 	ahead := 0
-	for _, p := range d.Waiting {
-		if p > g.v.Server.Spec.Priority {
-			ahead++
+	for _, w := range d.Waiting {
+		if w.Priority > g.v.Server.Spec.Priority {
+			ahead += w.Servers
 		}
 	}
 	if left > ahead {
@@ -225,18 +232,46 @@ func (g *gatekeeper) velocity(d fleet.Domain) bool {
 }
 
 // Used counts the recoveries begun within the window before now, and says when
-// the oldest of them leaves it.
-func Used(begun []time.Time, window time.Duration, now time.Time) (n int, frees time.Time) {
-	for _, at := range begun {
-		if now.Sub(at) >= window {
+// the oldest of them leaves it. Without a window none ever does.
+func Used(begun []fleet.Begun, window time.Duration, now time.Time) (n int, frees time.Time) {
+	for _, b := range begun {
+		if window > 0 && now.Sub(b.At) >= window {
 			continue
 		}
-		n++
-		if leaves := at.Add(window); frees.IsZero() || leaves.Before(frees) {
+		n += b.Count
+		if window <= 0 {
+			continue
+		}
+		if leaves := b.At.Add(window); frees.IsZero() || leaves.Before(frees) {
 			frees = leaves
 		}
 	}
 	return n, frees
+}
+
+// begunGrains is into how many parts a window is cut: what begins within one of
+// them is kept as one number. A unit is given back by at most that part too late.
+const begunGrains = 1000
+
+// Took returns begun with one more recovery at now, without those that have left
+// the window.
+func Took(begun []fleet.Begun, window time.Duration, now time.Time) []fleet.Begun {
+	kept := make([]fleet.Begun, 0, len(begun)+1)
+	for _, b := range begun {
+		if now.Sub(b.At) < window {
+			kept = append(kept, b)
+		}
+	}
+	grain := window / begunGrains
+	if n := len(kept); n > 0 && kept[n-1].At.Truncate(grain).Equal(now.Truncate(grain)) {
+		last := &kept[n-1]
+		last.Count++
+		if now.After(last.At) {
+			last.At = now
+		}
+		return kept
+	}
+	return append(kept, fleet.Begun{At: now, Count: 1})
 }
 
 func contains(list []string, s string) bool {

@@ -226,8 +226,12 @@ func drawAround(t *rapid.T) fleet.Around {
 		if chance(t, name+" keep", 40) {
 			d.Budget.KeepAlive = rapid.IntRange(1, 3).Draw(t, name+" keep alive")
 		}
-		d.Begun = some(t, name+" begun", 3, ageOf)
-		d.Waiting = some(t, name+" waiting", 2, func(t *rapid.T, l string) int { return rapid.IntRange(0, 4).Draw(t, l) })
+		d.Begun = some(t, name+" begun", 3, func(t *rapid.T, l string) fleet.Begun {
+			return fleet.Begun{At: ageOf(t, l), Count: pick(t, l+" count", 1, 2)}
+		})
+		d.Waiting = some(t, name+" waiting", 2, func(t *rapid.T, l string) fleet.Waiting {
+			return fleet.Waiting{Priority: rapid.IntRange(0, 4).Draw(t, l), Servers: pick(t, l+" servers", 1, 2)}
+		})
 		a.Domains = append(a.Domains, d)
 	}
 	if chance(t, "storm", 10) {

@@ -163,9 +163,9 @@ func TestBlastRadius(t *testing.T) { // S5
 		}
 		for _, dom := range v.Around.Domains {
 			used := 0
-			for _, at := range dom.Begun {
-				if now.Sub(at) < dom.Budget.Window.Std() {
-					used++
+			for _, b := range dom.Begun {
+				if now.Sub(b.At) < dom.Budget.Window.Std() {
+					used += b.Count
 				}
 			}
 			if dom.Budget.Steps > 0 && (used >= dom.Budget.Steps || !slices.Contains(d.Takes.Budgets, dom.Name)) {

@@ -44,7 +44,7 @@ func TestNobodyWaitsForWhoNeedsAPerson(t *testing.T) {
 		{Server: "a", Verdict: fleet.Down, Phase: fleet.PhaseNeedsPerson, Priority: 9},
 		{Server: "b", Verdict: fleet.Down, Phase: fleet.PhaseRunning, Priority: 3},
 	})
-	if got := s.Domains["fleet"].Waiting; len(got) != 1 || got[0] != 3 {
+	if got := s.Domains["fleet"].Waiting; len(got) != 1 || got[0] != (fleet.Waiting{Priority: 3, Servers: 1}) {
 		t.Errorf("waiting priorities %v, want [3]", got)
 	}
 }

@@ -25,8 +25,9 @@ type Row struct {
 // Count is one domain's part of a Survey.
 type Count struct {
 	Total, Healthy, Suspect, Down, Recovering int
-	// Waiting holds the priorities of servers that are down and not yet recovering.
-	Waiting []int
+	// Waiting counts the servers that are down and not yet recovering, highest
+	// priority first.
+	Waiting []fleet.Waiting
 }
 
 // Surveyed is the sum over many servers. Two sums of different shards add up to
@@ -40,48 +41,19 @@ type Surveyed struct {
 
 // Survey counts the rows of one shard.
 func Survey(rows []Row) Surveyed {
-	s := Surveyed{Domains: map[string]Count{}, LostHosts: map[string]time.Time{}}
+	t := NewTally()
 	for _, r := range rows {
-		s.count("fleet", r)
-		for _, site := range r.Sites {
-			s.count(site, r)
-		}
-		if r.Verdict == fleet.Unknown && r.Cause == "own view" {
-			s.Blind = r.Cause
-		}
-		host, ok := strings.CutPrefix(r.Cause, "host ")
-		if ok && (r.Verdict == fleet.Down || r.Verdict == fleet.Isolated) && r.Since.After(s.LostHosts[host]) {
-			s.LostHosts[host] = r.Since
-		}
+		t.Add(r)
 	}
-	return s
-}
-
-func (s Surveyed) count(domain string, r Row) {
-	c := s.Domains[domain]
-	c.Total++
-	switch r.Verdict {
-	case fleet.Healthy:
-		c.Healthy++
-	case fleet.Suspect:
-		c.Suspect++
-	case fleet.Down, fleet.Isolated, fleet.Impaired:
-		c.Down++
-	}
-	switch {
-	case r.Phase == fleet.PhaseRecovering:
-		c.Recovering++
-	case r.Phase == fleet.PhaseNeedsPerson:
-		// It waits for a person, not for a budget: others must not wait for it (L4).
-	case r.Verdict == fleet.Down || r.Verdict == fleet.Impaired:
-		c.Waiting = append(c.Waiting, r.Priority)
-	}
-	s.Domains[domain] = c
+	return t.Sum()
 }
 
 // Add joins the sums of two shards.
 func Add(a, b Surveyed) Surveyed {
-	sum := Surveyed{Domains: map[string]Count{}, LostHosts: map[string]time.Time{}, Blind: a.Blind + b.Blind}
+	sum := Surveyed{Domains: map[string]Count{}, LostHosts: map[string]time.Time{}, Blind: a.Blind}
+	if sum.Blind == "" {
+		sum.Blind = b.Blind
+	}
 	for _, part := range []Surveyed{a, b} {
 		for name, c := range part.Domains { // order: counts add up the same in any order
 			t := sum.Domains[name]
@@ -90,7 +62,9 @@ func Add(a, b Surveyed) Surveyed {
 			t.Suspect += c.Suspect
 			t.Down += c.Down
 			t.Recovering += c.Recovering
-			t.Waiting = append(t.Waiting, c.Waiting...)
+			for _, w := range c.Waiting {
+				t.Waiting = waiting(t.Waiting, w.Priority, w.Servers)
+			}
 			sum.Domains[name] = t
 		}
 		for h, at := range part.LostHosts { // order: the latest wins in any order
@@ -107,25 +81,27 @@ type Bounds struct {
 	// Budgets by domain name; "fleet" for the whole.
 	Budgets map[string]fleet.Budget
 	// Begun lists, by domain, the recoveries that began lately.
-	Begun map[string][]time.Time
+	Begun map[string][]fleet.Begun
 	Storm fleet.Storm
 }
 
 // Around picks what surrounds one server out of the survey: the fleet and each
 // of its sites, and the storm classifier's finding.
 func Around(s Surveyed, sites []string, b Bounds) fleet.Around {
-	var a fleet.Around
+	return fleet.Around{Domains: Domains(s, sites, b), Storm: Classify(s, b.Storm)}
+}
+
+// Domains picks the fleet and the given sites out of the survey.
+func Domains(s Surveyed, sites []string, b Bounds) []fleet.Domain {
+	out := make([]fleet.Domain, 0, len(sites)+1)
 	for _, name := range append([]string{"fleet"}, sites...) {
 		c := s.Domains[name]
-		waiting := slices.Clone(c.Waiting)
-		sort.Sort(sort.Reverse(sort.IntSlice(waiting)))
-		a.Domains = append(a.Domains, fleet.Domain{
+		out = append(out, fleet.Domain{
 			Name: name, Total: c.Total, Healthy: c.Healthy, Suspect: c.Suspect, Down: c.Down, Recovering: c.Recovering,
-			Budget: b.Budgets[name], Begun: b.Begun[name], Waiting: waiting,
+			Budget: b.Budgets[name], Begun: b.Begun[name], Waiting: slices.Clone(c.Waiting),
 		})
 	}
-	a.Storm = Classify(s, b.Storm)
-	return a
+	return out
 }
 
 // Classify is the storm classifier: it groups what fails by its shared cause.
@@ -134,7 +110,7 @@ func Around(s Surveyed, sites []string, b Bounds) fleet.Around {
 // trusted.
 func Classify(s Surveyed, limit fleet.Storm) *fleet.Trouble {
 	if s.Blind != "" {
-		return &fleet.Trouble{Cause: "own view", Reason: "every host fell silent at once: the controller doubts its own view"}
+		return &fleet.Trouble{Cause: ownView, Reason: "every host fell silent at once: the controller doubts its own view"}
 	}
 	if limit.Hosts <= 0 {
 		return nil
@@ -145,8 +121,19 @@ func Classify(s Surveyed, limit fleet.Storm) *fleet.Trouble {
 	}
 	return &fleet.Trouble{
 		Cause:  fmt.Sprintf("%d hosts", len(lost)),
-		Reason: fmt.Sprintf("%d hosts (%s) lost their servers within %s, more than the %d that may be healed without a person", len(lost), strings.Join(lost, ", "), limit.Window, limit.Hosts),
+		Reason: fmt.Sprintf("%d hosts (%s) lost their servers within %s, more than the %d that may be healed without a person", len(lost), listed(lost), limit.Window, limit.Hosts),
 	}
+}
+
+// namedHosts is how many hosts a reason names: it goes into the record of every
+// server that the storm holds.
+const namedHosts = 8
+
+func listed(names []string) string {
+	if more := len(names) - namedHosts; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:namedHosts], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // lostTogether returns the largest set of hosts whose losses lie within one

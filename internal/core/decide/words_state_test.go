@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -206,14 +207,14 @@ func (s *story) doAround(a args) error {
 		Budget: fleet.Budget{KeepAlive: a.number("keep", 0), Steps: a.number("steps", 0), Window: fleet.Duration(a.duration("window", 0))},
 	}
 	for _, age := range a.list("begun") {
-		d.Begun = append(d.Begun, s.now.Add(-a.parse(age)))
+		d.Begun = append(d.Begun, fleet.Begun{At: s.now.Add(-a.parse(age)), Count: 1})
 	}
 	for _, p := range a.list("waiting") {
 		n, err := strconv.Atoi(p)
 		if err != nil {
 			return err
 		}
-		d.Waiting = append(d.Waiting, n)
+		d.Waiting = append(d.Waiting, fleet.Waiting{Priority: n, Servers: 1})
 	}
 	s.v.Around.Domains = append(s.v.Around.Domains, d)
 	return nil
@@ -341,7 +342,11 @@ func (s *story) doSurvey(a args) error {
 	sum := decide.Add(decide.Survey(rows[:half]), decide.Survey(rows[half:]))
 	s.v.Around = decide.Around(sum, rows[0].Sites, decide.Bounds{Storm: fleet.Storm{Hosts: a.number("hosts", 0), Window: fleet.Duration(a.duration("window", time.Minute))}})
 	for _, d := range s.v.Around.Domains {
-		s.printf("%s: %d total, %d healthy, %d suspect, %d down, %d recovering, waiting %v", d.Name, d.Total, d.Healthy, d.Suspect, d.Down, d.Recovering, d.Waiting)
+		var waiting []int
+		for _, w := range d.Waiting {
+			waiting = append(waiting, slices.Repeat([]int{w.Priority}, w.Servers)...)
+		}
+		s.printf("%s: %d total, %d healthy, %d suspect, %d down, %d recovering, waiting %v", d.Name, d.Total, d.Healthy, d.Suspect, d.Down, d.Recovering, waiting)
 	}
 	if t := s.v.Around.Storm; t != nil {
 		s.printf("storm %s: %s", t.Cause, t.Reason)

@@ -107,10 +107,23 @@ type Domain struct {
 	FreeUnits  int    `json:"freeUnits"`
 	Budget     Budget `json:"budget"`
 	// Begun lists the recoveries that started within the budget's window.
-	Begun []time.Time `json:"begun,omitempty"`
-	// Waiting lists the priorities of the servers that wait for this budget,
-	// highest first.
-	Waiting []int `json:"waiting,omitempty"`
+	Begun []Begun `json:"begun,omitempty"`
+	// Waiting counts the servers that wait for this budget, highest priority first.
+	Waiting []Waiting `json:"waiting,omitempty"`
+}
+
+// Begun is a number of recoveries that began together, so that a budget does not
+// grow with the fleet.
+type Begun struct {
+	// At is when the last of them began.
+	At    time.Time `json:"at"`
+	Count int       `json:"count"`
+}
+
+// Waiting is the number of servers of one priority that wait for a budget.
+type Waiting struct {
+	Priority int `json:"priority"`
+	Servers  int `json:"servers"`
 }
 
 // Trouble is a failure larger than one host.

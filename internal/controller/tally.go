@@ -1,0 +1,93 @@
+package controller
+
+import (
+	"relight/internal/core/decide"
+	"relight/internal/core/fleet"
+)
+
+// settle counts afresh and finds the paths again if the sites have changed.
+func (s *State) settle() {
+	s.mu.RLock()
+	unsettled := s.unsettled
+	s.mu.RUnlock()
+	if !unsettled {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.unsettled {
+		return
+	}
+	s.paths = make(map[string][]string, len(s.docs.sites))
+	for name := range s.docs.sites { // into another map: the order is all one
+		s.paths[name] = pathUp(s.docs.sites, name)
+	}
+	s.tally = s.recount()
+	s.unsettled = false
+}
+
+// recount tallies every server.
+func (s *State) recount() *decide.Tally {
+	tally := decide.NewTally()
+	for name := range s.docs.servers { // sums: the order is all one
+		if row, ok := s.row(name); ok {
+			tally.Add(row)
+		}
+	}
+	return tally
+}
+
+// row is a declared server as it was last recorded: each pass records its verdict.
+func (s *State) row(name string) (decide.Row, bool) {
+	server, ok := s.docs.servers[name]
+	if !ok {
+		return decide.Row{}, false
+	}
+	st, _ := peek[fleet.Status](s, kindStatus, name)
+	return decide.Row{
+		Server: name, Sites: s.pathOf(st.Host), Verdict: st.Verdict, Phase: st.Phase,
+		Since: st.VerdictSince, Cause: st.Cause, Priority: server.Spec.Priority,
+	}, true
+}
+
+// pathOf returns a site and everything above it, the site itself first. The state
+// must be settled, and the answer is not the caller's to change.
+func (s *State) pathOf(name string) []string {
+	if path, ok := s.paths[name]; ok || name == "" {
+		return path
+	}
+	return []string{name}
+}
+
+// retally takes the rows of servers out of the tally, lets them change, and counts
+// them again.
+func (s *State) retally(servers []string, change func() error) error {
+	if s.unsettled {
+		return change()
+	}
+	for _, name := range servers {
+		if row, ok := s.row(name); ok {
+			s.tally.Remove(row)
+		}
+	}
+	err := change()
+	if err != nil || s.unsettled {
+		s.unsettled = true
+		return err
+	}
+	for _, name := range servers {
+		if row, ok := s.row(name); ok {
+			s.tally.Add(row)
+		}
+	}
+	return nil
+}
+
+// taken is the sum of all units of a place.
+func (p Place) taken() int {
+	sum := 0
+	for _, units := range p.Units { // a sum: the order is all one
+		sum += units
+	}
+	return sum
+}

@@ -1,0 +1,43 @@
+package decide
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Rests decides a server for which nothing is due from its own part of the view
+// alone: no hosts, no guards, nothing around it. It reports false if there may be
+// something to do or to hold; only the whole view and Next can tell what then.
+// Most looks at most servers end here.
+func Rests(v View, now time.Time) (Decision, bool) {
+	s := v.Status
+	if s.Recovery != nil || v.Request != nil || livesTwice(v) {
+		return Decision{}, false
+	}
+	switch v.Finding.Verdict {
+	case fleet.Suspect, fleet.Unknown:
+	case fleet.Healthy:
+		if s.Phase != fleet.PhaseRunning || s.VerifiedAt.IsZero() {
+			return Decision{}, false // that it works is about to be recorded
+		}
+	default:
+		return Decision{}, false
+	}
+	d, settled := notDue(v, now)
+	if at := v.Finding.LookAgainAt; !at.IsZero() && (d.LookAgainAt.IsZero() || at.Before(d.LookAgainAt)) {
+		d.LookAgainAt = at
+	}
+	return d, settled && d.Step == nil
+}
+
+// livesTwice reports that an instance of another epoch may run, so that it is to
+// be stopped or adopted.
+func livesTwice(v View) bool {
+	for _, i := range v.Observed.Instances {
+		if i.Epoch != v.Status.Epoch && !i.State.Gone() {
+			return true
+		}
+	}
+	return false
+}
