@@ -70,6 +70,9 @@ type Backend interface {
 	// After an error what was written is worth nothing.
 	Backup(ctx context.Context, by string, w io.Writer) error
 
+	// TryWebhook sends one test message and tells what the receiver answered.
+	TryWebhook(ctx context.Context, by string) (client.WebhookTrial, error)
+
 	Doctor(ctx context.Context) (client.DoctorReport, error)
 	Version(ctx context.Context) (client.Version, error)
 	// Schema returns the JSON Schema of documents.

@@ -45,6 +45,10 @@ func (s *server) incidents(a huma.API) {
 func (s *server) engine(a huma.API) {
 	read(a, s, "doctor", "/doctor", "The engine's view of its own health", "engine",
 		func(ctx context.Context) (client.DoctorReport, error) { return s.backend.Doctor(ctx) })
+	add(a, s, op{id: "try-webhook", method: http.MethodPost, path: "/webhook/test", summary: "Send a test message to the webhook", tag: "engine"},
+		func(ctx context.Context, _ *none) (*answer[client.WebhookTrial], error) {
+			return wrap(s.backend.TryWebhook(ctx, by(ctx)))
+		})
 	read(a, s, "version", "/version", "Which program answers", "engine",
 		func(ctx context.Context) (client.Version, error) { return s.backend.Version(ctx) })
 	read(a, s, "schema", "/schema", "JSON Schema of documents", "engine",

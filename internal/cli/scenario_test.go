@@ -116,5 +116,6 @@ func others(b *apitest.Backend) {
 		{Name: "store", State: client.DoctorOK, Detail: "three members"},
 		{Name: "witness", State: client.DoctorWarn, Detail: "the loss of host-1 needs a person", Next: "relight host token witness"},
 	}}
+	b.Trial = client.WebhookTrial{Host: "pager.example", Status: 401, Answer: "bad signature\x1b[2J", Took: fleet.Duration(12 * time.Millisecond)}
 	b.Audit = client.AuditReport{OK: true, At: at, Shards: []client.AuditShard{{Shard: 0, Entries: 812, Head: "9f2c", OK: true}}}
 }

@@ -31,6 +31,8 @@ type Backend struct {
 	// Enrolment and Hosts serve the host commands; nil where no hosts are ours.
 	Enrolment *Enrolment
 	Build     client.Version
+	// Webhook is nil without one.
+	Webhook *Teller
 	// Providers names those that are wired here; documents for others are refused.
 	Providers []string
 	// Changed is told after documents changed, to hand them to the providers.

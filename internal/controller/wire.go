@@ -265,7 +265,7 @@ func (c *Controller) wire(ctx context.Context) error {
 	}
 	c.backend = &Backend{
 		Journal: c.journal, State: c.state, Healer: healer, Viewer: viewer, Collector: c.collector, Chronicle: c.chronicle,
-		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine,
+		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine, Webhook: c.teller,
 		Providers: slices.Sorted(maps.Keys(providers)),
 		Enrolment: &Enrolment{Authority: c.authority, Vault: c.secrets, Forget: c.hub.Forget, URL: "https://" + c.advertised(c.listener.Addr().String())},
 	}

@@ -8,6 +8,11 @@
 // the attribute "dedupkey". An event's "id" is the same each time that it is
 // sent: a receiver that has seen it may drop it.
 //
+// # Knowing a message again
+//
+// Each request carries an Idempotency-Key, the same whenever the same events are
+// sent to the same address. A receiver that keeps keys can drop a whole message.
+//
 // # Signature
 //
 // Each request carries

@@ -38,6 +38,13 @@ type Item struct {
 	Event event.Event
 }
 
+// id names the event for ever. The number in the journal alone would not: a store
+// that was restored from a backup counts on from there. It is the id that the API
+// gives to the event, too.
+func (it Item) id() string {
+	return fmt.Sprintf("%d-%02d-%d", it.Event.At.UnixMilli(), it.Shard, it.Seq)
+}
+
 // envelop wraps an item for the source.
 func envelop(source string, it Item) CloudEvent {
 	subject := it.Event.Server
@@ -45,7 +52,7 @@ func envelop(source string, it Item) CloudEvent {
 		subject = it.Event.Host
 	}
 	return CloudEvent{
-		SpecVersion: "1.0", ID: fmt.Sprintf("%d-%d", it.Shard, it.Seq), Source: source,
+		SpecVersion: "1.0", ID: it.id(), Source: source,
 		Type: "relight." + string(it.Event.Kind), Subject: subject, Time: it.Event.At.UTC(),
 		DedupKey: it.Event.Incident, DataContentType: "application/json", Data: it.Event,
 	}

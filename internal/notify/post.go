@@ -3,7 +3,10 @@ package notify
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -32,15 +35,7 @@ func (n *Notifier) post(ctx context.Context, msg *Message) answer {
 	}
 	ctx, cancel := context.WithTimeout(ctx, postTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.cfg.URL, bytes.NewReader(body))
-	if err != nil {
-		log.Error("notify: request cannot be made, not sent")
-		return answer{result: Refused}
-	}
-	req.Header.Set("Content-Type", contentType)
-	req.Header.Set("User-Agent", "relight")
-	req.Header.Set(SignatureHeader, Sign(n.cfg.Secret, body, n.cfg.Clock.Now()))
-	resp, err := n.client.Do(req)
+	resp, err := n.send(ctx, body, contentType, n.key(msg.Items))
 	if err != nil {
 		log.Warn("notify: no answer, will try again", "error", withoutURL(err))
 		return answer{result: Again}
@@ -59,6 +54,35 @@ func (n *Notifier) post(ctx context.Context, msg *Message) answer {
 		log.Warn("notify: receiver did not take the message, will try again", "status", resp.StatusCode)
 	}
 	return a
+}
+
+// send makes one request. The caller closes the answer's body.
+func (n *Notifier) send(ctx context.Context, body []byte, contentType, key string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.cfg.URL, bytes.NewReader(body))
+	if err != nil {
+		return nil, errors.New("the request cannot be made") // the reason holds the address
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("User-Agent", "relight")
+	req.Header.Set(IdempotencyHeader, key)
+	req.Header.Set(SignatureHeader, Sign(n.cfg.Secret, body, n.cfg.Clock.Now()))
+	return n.client.Do(req)
+}
+
+// IdempotencyHeader is the header by which a receiver knows a message again.
+const IdempotencyHeader = "Idempotency-Key"
+
+// key is the same whenever the same events go to the same address, whichever
+// controller sends them, and for no others.
+func (n *Notifier) key(items []Item) string {
+	h := sha256.New()
+	for _, s := range []string{n.cfg.URL, n.cfg.Source} {
+		fmt.Fprintf(h, "%d %s", len(s), s)
+	}
+	for _, it := range items {
+		fmt.Fprintf(h, " %s", it.id())
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // judge says what a status means for the message.

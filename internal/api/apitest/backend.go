@@ -37,6 +37,7 @@ type Backend struct {
 	IncidentOf map[string]client.IncidentView
 	Report     client.DoctorReport
 	Audit      client.AuditReport
+	Trial      client.WebhookTrial
 	// Saved is what a backup holds, without its sum.
 	Saved []byte
 	// Fail, if set, is asked before each call with its name.

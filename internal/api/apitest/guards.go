@@ -208,6 +208,11 @@ func (b *Backend) Backup(_ context.Context, by string, w io.Writer) error {
 	return err
 }
 
+// TryWebhook implements api.Backend.
+func (b *Backend) TryWebhook(_ context.Context, by string) (client.WebhookTrial, error) {
+	return b.Trial, b.change(by, "try-webhook")
+}
+
 // Doctor implements api.Backend.
 func (b *Backend) Doctor(context.Context) (client.DoctorReport, error) {
 	return b.Report, b.enter("doctor")
