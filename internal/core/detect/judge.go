@@ -1,7 +1,6 @@
 package detect
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,6 +36,16 @@ func Judge(in Input, now time.Time) fleet.Finding {
 	if f, ok := j.byRecord(); ok {
 		return f
 	}
+	f := j.bySigns()
+	if (f.Verdict == fleet.Unknown || f.Verdict == fleet.Suspect) && j.oldRecord != "" {
+		f.Reason += "; " + j.oldRecord
+	}
+	return f
+}
+
+// bySigns judges by those who can err.
+func (j *judgement) bySigns() fleet.Finding {
+	in, now := j.in, j.now
 	if why := in.Observer.blind(); why != "" {
 		return fleet.Finding{Verdict: fleet.Unknown, Since: now, Cause: "own view", Reason: why}
 	}
@@ -58,6 +67,8 @@ type judgement struct {
 	// hostYes and hostNo speak of the host: its beats and its storage heartbeat.
 	hostYes, hostNo []fleet.Signal
 	contact         *fleet.Signal // the host's beat at the controller
+	// oldRecord says what a record told that is too old to act upon, or is empty.
+	oldRecord string
 }
 
 func newJudgement(in Input, now time.Time) *judgement {
@@ -83,6 +94,11 @@ func newJudgement(in Input, now time.Time) *judgement {
 // silent cannot tell; only heartbeats turn silence itself into a no.
 func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 	if s.CannotLie {
+		// Who cannot lie told the truth of that moment: what was stopped may have been
+		// started since (S4).
+		if age := j.now.Sub(s.At); age > j.suspectAfter() {
+			s.Answer, s.CannotLie, s.Detail = fleet.CannotTell, false, lastSeen(age)
+		}
 		return s
 	}
 	silentSince := latest(s.At, j.in.Observer.listeningSince())
@@ -105,6 +121,10 @@ func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 	s.Answer = fleet.CannotTell
 	s.Detail = fmt.Sprintf("its last word is %s old", silence)
 	return s
+}
+
+func lastSeen(age time.Duration) string {
+	return fmt.Sprintf("last seen %s ago", age.Truncate(time.Millisecond))
 }
 
 func (j *judgement) suspectAfter() time.Duration {
@@ -170,25 +190,6 @@ func (j *judgement) hostInContact() bool {
 		return j.agent != nil
 	}
 	return j.contact != nil && j.contact.Answer == fleet.Yes
-}
-
-// byRecord handles those who cannot lie about the current epoch.
-func (j *judgement) byRecord() (fleet.Finding, bool) {
-	for _, s := range j.in.Signals {
-		if s.CannotLie && s.Question == fleet.Alive && s.Answer == fleet.No && s.Epoch == j.in.Status.Epoch {
-			return j.finding(fleet.Down, s.Since, []fleet.Signal{s}, describe(s), "server "+j.in.Server.Name), true
-		}
-	}
-	for _, i := range j.in.Observed.Instances {
-		if i.Epoch == j.in.Status.Epoch && (i.State.Gone() || i.State == fleet.InstanceStopped) {
-			s := fleet.Signal{
-				Source: fleet.Source{Channel: fleet.ChannelProvider, Vantage: i.Host}, Question: fleet.Alive, Answer: fleet.No,
-				Epoch: i.Epoch, At: i.At, Since: i.Since, CannotLie: true, Detail: i.Detail,
-			}
-			return j.finding(fleet.Down, i.Since, []fleet.Signal{s}, fmt.Sprintf("its instance is %s: %s", i.State, orNothing(i.Detail)), "server "+j.in.Server.Name), true
-		}
-	}
-	return fleet.Finding{}, false
 }
 
 // onHost judges a server whose host agent is in contact.
@@ -379,15 +380,24 @@ func (j *judgement) finding(v fleet.Verdict, since time.Time, evidence []fleet.S
 // change then though no news comes.
 func (j *judgement) nextSilence() time.Time {
 	var next time.Time
+	falls := func(heard time.Time) {
+		at := heard.Add(j.suspectAfter() + time.Millisecond)
+		if at.After(j.now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
 	for _, list := range [][]fleet.Signal{j.in.Signals, j.in.Host} {
 		for _, s := range list {
 			if s.CannotLie {
+				falls(s.At)
 				continue
 			}
-			at := latest(s.At, j.in.Observer.listeningSince()).Add(j.suspectAfter() + time.Millisecond)
-			if at.After(j.now) && (next.IsZero() || at.Before(next)) {
-				next = at
-			}
+			falls(latest(s.At, j.in.Observer.listeningSince()))
+		}
+	}
+	for _, i := range j.in.Observed.Instances {
+		if i.Epoch == j.in.Status.Epoch && i.State == fleet.InstanceStopped {
+			falls(i.At)
 		}
 	}
 	return next
@@ -425,28 +435,6 @@ func onChannel(list []fleet.Signal, c fleet.Channel) []fleet.Signal {
 	return out
 }
 
-// sortSignals puts the earliest first and breaks ties by source, so that results
-// do not depend on the order of arrival.
-func sortSignals(list []fleet.Signal) {
-	slices.SortStableFunc(list, earlierSignal)
-}
-
-func earlierSignal(a, b fleet.Signal) int {
-	return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Source.Channel, b.Source.Channel),
-		cmp.Compare(a.Source.Vantage, b.Source.Vantage), cmp.Compare(a.Question, b.Question))
-}
-
-// inOrder returns the signals in one order, so that the order of arrival changes
-// no verdict. A list that is in order already is not copied.
-func inOrder(list []fleet.Signal) []fleet.Signal {
-	if slices.IsSortedFunc(list, earlierSignal) {
-		return list
-	}
-	list = slices.Clone(list)
-	sortSignals(list)
-	return list
-}
-
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
@@ -459,55 +447,4 @@ func nonZero(s fleet.Signal) []fleet.Signal {
 		return nil
 	}
 	return []fleet.Signal{s}
-}
-
-// describe says in words what a signal says.
-func describe(s fleet.Signal) string {
-	yes := s.Answer == fleet.Yes
-	switch s.Source.Channel {
-	case fleet.ChannelBeat:
-		if s.CannotLie {
-			return say(yes, "its host agent's beat says that it runs", "its host agent's beat says that it ended", s.Detail)
-		}
-		return say(yes, "its beats reach the "+s.Source.Vantage, "no beat of it reaches the "+s.Source.Vantage, s.Detail)
-	case fleet.ChannelProbe:
-		return say(yes, "a probe from "+s.Source.Vantage+" succeeds", "a probe from "+s.Source.Vantage+" fails", s.Detail)
-	case fleet.ChannelStorage:
-		return say(yes, s.Source.Vantage+" sees its heartbeat on the storage", s.Source.Vantage+" sees no heartbeat on the storage", s.Detail)
-	case fleet.ChannelApp:
-		return say(yes, "its own check on "+s.Source.Vantage+" passes", "its own check on "+s.Source.Vantage+" fails", s.Detail)
-	case fleet.ChannelAgent:
-		return say(yes, "the agent of "+s.Source.Vantage+" runs it", "the agent of "+s.Source.Vantage+" says that it ended", s.Detail)
-	default:
-		return say(yes, "the provider's record says that it runs", "the provider's record says that it does not run", s.Detail)
-	}
-}
-
-func say(yes bool, is, isNot, detail string) string {
-	what := isNot
-	if yes {
-		what = is
-	}
-	if detail == "" {
-		return what
-	}
-	return what + " (" + detail + ")"
-}
-
-func describeAll(list []fleet.Signal) string {
-	parts := make([]string, 0, len(list))
-	for _, s := range list {
-		// A host's beats and those about its server come over one channel.
-		if what := describe(s); !slices.Contains(parts, what) {
-			parts = append(parts, what)
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-func orNothing(s string) string {
-	if s == "" {
-		return "no detail"
-	}
-	return s
 }

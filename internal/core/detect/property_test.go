@@ -142,6 +142,26 @@ func TestDownNeedsTwo(t *testing.T) {
 	})
 }
 
+// TestOldRecordsJustifyNothing is S4: a record of whoever cannot lie, that is older
+// than any freshness, never makes a server down that is not so without it.
+func TestOldRecordsJustifyNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		without := detect.Judge(in, noon)
+		at := noon.Add(-pick(t, "age", 4*time.Second, time.Hour))
+		if chance(t, "a signal", 50) {
+			in.Signals = append(slices.Clone(in.Signals), fleet.Signal{
+				Source: fleet.Source{Channel: fleet.ChannelProvider, Vantage: "cloud"}, Question: fleet.Alive, Answer: fleet.No, Epoch: 3, At: at, Since: at, CannotLie: true,
+			})
+		} else {
+			in.Observed.Instances = []fleet.Instance{{Epoch: 3, Host: "host-1", State: fleet.InstanceStopped, At: at, Since: at}}
+		}
+		if f := detect.Judge(in, noon); f.Verdict == fleet.Down && without.Verdict != fleet.Down {
+			t.Fatalf("it was %s, and a record of %s ago makes it down: %s", without.Verdict, noon.Sub(at), f.Reason)
+		}
+	})
+}
+
 // TestFurtherNoNeverDelays: where down is said, a further witness that says no too
 // changes nothing.
 func TestFurtherNoNeverDelays(t *testing.T) {

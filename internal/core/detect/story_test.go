@@ -95,6 +95,7 @@ func runStory(t *testing.T, file string) {
 //	silence CHANNEL@VANTAGE                              forget the source
 //	held VOLUME by=HOST AGE [sealed=N]                   a lock that somebody looked at
 //	instance STATE epoch=N AGE
+//	evidence METHOD epoch=N AGE [by=WHO]                 what is stored
 //	observer since=AGE [stalled=AGE] [stall=LENGTH] hosts=N silent=N
 //	after LENGTH
 //	judge
@@ -132,6 +133,8 @@ func (s *story) do(line string) error {
 	case "instance":
 		at := a.ago(a.word(2))
 		s.in.Observed.Instances = append(s.in.Observed.Instances, fleet.Instance{Epoch: a.epoch("epoch"), Host: "host-1", State: fleet.InstanceState(a.word(1)), At: at, Since: at})
+	case "evidence":
+		s.in.Status.Evidence = append(s.in.Status.Evidence, fleet.Evidence{Method: fleet.Method(a.word(1)), Server: "lic-01", Epoch: a.epoch("epoch"), At: a.ago(a.word(2)), By: a.pairs["by"]})
 	case "observer":
 		s.in.Observer = detect.Observer{Since: a.ago(a.pairs["since"]), Hosts: a.number("hosts"), Silent: a.number("silent"), Stall: a.length(a.pairs["stall"])}
 		if v, ok := a.pairs["stalled"]; ok {

@@ -31,6 +31,10 @@ const (
 // or powered-off instance can come back, so that evidence is perishable.
 func (m Method) Final() bool { return m != Stopped && m != PoweredOff && m != FirstEpoch }
 
+// EndsInstance reports whether one piece of evidence by this method shows for ever
+// that no instance of the epoch is left. A seal only keeps it from its volume.
+func (m Method) EndsInstance() bool { return m.Final() && m != Sealed }
+
 // Evidence is one fact about the death of one epoch of one server.
 type Evidence struct {
 	Method Method `json:"method"`

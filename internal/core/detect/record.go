@@ -1,0 +1,46 @@
+package detect
+
+import (
+	"fmt"
+
+	"relight/internal/core/fence"
+	"relight/internal/core/fleet"
+)
+
+// byRecord handles those who cannot lie about the current epoch, and what was
+// proved of it. A final record holds for ever, all others while they are fresh.
+func (j *judgement) byRecord() (fleet.Finding, bool) {
+	name, epoch := "server "+j.in.Server.Name, j.in.Status.Epoch
+	for _, e := range j.in.Status.Evidence {
+		// A person's statement proves; it does not say that an instance which passes
+		// its checks must be replaced.
+		if e.Epoch == epoch && e.Method.EndsInstance() && e.Method != fleet.Attested {
+			return j.finding(fleet.Down, e.At, nil, fmt.Sprintf("epoch %d was proved dead: %s", epoch, fence.Describe(e)), name), true
+		}
+	}
+	for _, s := range j.in.Signals {
+		if !s.CannotLie || s.Question != fleet.Alive || s.Answer != fleet.No || s.Epoch != epoch {
+			continue
+		}
+		if now := j.aged(s); now.CannotLie {
+			return j.finding(fleet.Down, s.Since, []fleet.Signal{s}, describe(s), name), true
+		}
+		j.oldRecord = describe(s) + ", " + lastSeen(j.now.Sub(s.At))
+	}
+	for _, i := range j.in.Observed.Instances {
+		if i.Epoch != epoch || !i.State.Gone() && i.State != fleet.InstanceStopped {
+			continue
+		}
+		said := fmt.Sprintf("its instance is %s: %s", i.State, orNothing(i.Detail))
+		if age := j.now.Sub(i.At); !i.State.Gone() && age > j.suspectAfter() {
+			j.oldRecord = said + ", " + lastSeen(age)
+			continue
+		}
+		s := fleet.Signal{
+			Source: fleet.Source{Channel: fleet.ChannelProvider, Vantage: i.Host}, Question: fleet.Alive, Answer: fleet.No,
+			Epoch: i.Epoch, At: i.At, Since: i.Since, CannotLie: true, Detail: i.Detail,
+		}
+		return j.finding(fleet.Down, i.Since, []fleet.Signal{s}, said, name), true
+	}
+	return fleet.Finding{}, false
+}
