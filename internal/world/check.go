@@ -39,10 +39,14 @@ func (w *World) Check() []Violation {
 type checked interface {
 	soil() bool
 	check(*World)
+	record(*World)
 }
 
 func (v *Volume) soil() bool  { return soil(&v.dirty) }
 func (a *Address) soil() bool { return soil(&a.dirty) }
+
+func (v *Volume) record(w *World) { w.recordVolume(v) }
+func (a *Address) record(*World)  {}
 
 func soil(dirty *bool) bool {
 	clean := !*dirty
@@ -63,6 +67,7 @@ func (v *Volume) check(w *World) {
 		}
 		first = i.Epoch
 	}
+	w.checkLoss(v)
 	for _, a := range v.acked {
 		if stored := v.stored(a.epoch); stored < a.count {
 			w.violate("S1", v.ID, fmt.Sprintf("%d of %d acknowledged writes of epoch %d are gone", a.count-stored, a.count, a.epoch))
@@ -135,14 +140,17 @@ func (w *World) tookToken(i *Instance) {
 	w.byToken[i.Token] = i.ID
 }
 
-// touch has the object looked at by the next Check.
+// touch has the object looked at by the next Check, and its past kept.
 func (w *World) touch(o checked) {
+	o.record(w)
 	if o.soil() {
 		w.touched = append(w.touched, o)
 	}
 }
 
 func (w *World) touchInstance(i *Instance) {
+	w.record(i)
+	w.autoRecover(i)
 	for _, v := range i.Volumes {
 		w.touch(w.volumes[v])
 	}

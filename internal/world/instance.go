@@ -57,6 +57,10 @@ type Instance struct {
 	Style  Style
 	Token  string
 	Units  int
+	// Type is its machine type, if capacity pools count it.
+	Type string
+	// AutoRecover has the platform move it by itself when its host fails.
+	AutoRecover bool
 	// State is what the record says; Executes is the truth. They differ when a
 	// host has died or was cut off.
 	State    fleet.InstanceState
@@ -75,6 +79,17 @@ type Instance struct {
 
 	label      string
 	labelEpoch fleet.Epoch
+
+	// ends is what a machine that is stopping will become, and turn counts its
+	// starts and ends: an event of an earlier turn must not end a later one.
+	ends       fleet.InstanceState
+	turn       uint32
+	hung       bool // its guest ignores a shutdown
+	doomed     bool // its launch was accepted without room for it
+	recovering bool
+	pool       *pool
+	planned    []Planned
+	past       past[instanceMoment]
 }
 
 func (i *Instance) takesUnits() bool {
@@ -91,6 +106,9 @@ type Request struct {
 	Style Style
 	Token string
 	Units int
+	Type  string
+	// AutoRecover has the platform move it by itself when its host fails.
+	AutoRecover bool
 }
 
 // Prepare makes an instance that takes its place and executes nothing yet.
@@ -103,13 +121,17 @@ func (w *World) Prepare(r Request) (*Instance, error) {
 	w.seq++
 	i := &Instance{
 		ID: fmt.Sprintf("i-%06d", w.seq), Server: r.Server, Epoch: r.Epoch, Host: h.Name, Style: r.Style,
-		Token: r.Token, Units: r.Units, State: fleet.InstancePending, Since: w.Now(), App: AppNone, AppSince: w.Now(),
+		Token: r.Token, Units: r.Units, Type: r.Type, AutoRecover: r.AutoRecover, State: fleet.InstancePending, Since: w.Now(), App: AppNone, AppSince: w.Now(),
+	}
+	if err := w.takePool(i); err != nil {
+		return nil, err
 	}
 	w.instances[i.ID] = i
 	w.byServer[r.Server] = append(w.byServer[r.Server], i)
 	w.onHost[h.Name] = append(w.onHost[h.Name], i)
 	w.note("prepare", i.name(), i.Server, i.ID)
 	w.tookToken(i)
+	w.record(i)
 	return i, nil
 }
 
@@ -120,6 +142,7 @@ func (w *World) Discard(i *Instance) {
 		return
 	}
 	w.note("discard", i.name(), i.Server, i.ID)
+	i.freePool()
 	w.leaveHost(i)
 	w.byServer[i.Server] = slices.DeleteFunc(w.byServer[i.Server], func(o *Instance) bool { return o == i })
 	delete(w.instances, i.ID)
@@ -140,7 +163,7 @@ func (w *World) place(r Request) (*Host, error) {
 	}
 	for _, name := range w.hostNames {
 		h := w.hosts[name]
-		if h.InContact() && h.Closed == "" && w.Within(name, r.Site) && w.UsedUnits(name)+r.Units <= h.Units {
+		if h.InContact() && h.Closed == "" && w.below(name, r.Site) && w.UsedUnits(name)+r.Units <= h.Units {
 			return h, nil
 		}
 	}
@@ -156,10 +179,20 @@ func (w *World) Start(i *Instance) error {
 	if i.State != fleet.InstancePending && i.State != fleet.InstanceStopped {
 		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
 	}
+	if err := w.takePool(i); err != nil {
+		return err
+	}
 	w.tookEpoch(i)
+	i.turn++
+	turn := i.turn
 	w.setState(i, fleet.InstancePending, "")
 	w.afterSpan(w.cfg.Delays.Start, func() {
-		if i.State != fleet.InstancePending || w.hosts[i.Host].Dead {
+		if i.turn != turn || w.hosts[i.Host].Dead {
+			return
+		}
+		if i.doomed {
+			w.letGo(i)
+			w.setState(i, fleet.InstanceTerminated, "Server.InsufficientInstanceCapacity")
 			return
 		}
 		i.Executes = true
@@ -211,6 +244,7 @@ func (w *World) Reboot(i *Instance) error {
 	}
 	w.note("reboot", i.name(), i.Server, "")
 	i.Executes = true
+	w.touchInstance(i)
 	w.startApp(i)
 	return nil
 }
@@ -227,25 +261,29 @@ func (w *World) Terminate(i *Instance) error {
 }
 
 func (w *World) end(i *Instance, last fleet.InstanceState, d Span) error {
-	if i.State.Gone() || i.State == last {
+	if i.State.Gone() || i.State == last || i.State == fleet.InstanceStopping && i.ends == last {
 		return nil
 	}
-	if i.State != fleet.InstanceStopping && i.State != fleet.InstanceStopped {
+	i.ends = last
+	i.turn++
+	turn := i.turn
+	if i.State != fleet.InstanceStopped {
 		w.setState(i, fleet.InstanceStopping, "")
 	}
-	w.afterSpan(d, func() { w.tryEnd(i, last) })
+	w.afterSpan(d, func() { w.tryEnd(i, turn) })
 	return nil
 }
 
 // tryEnd completes a stop once the platform reaches the host, or knows it dead.
-func (w *World) tryEnd(i *Instance, last fleet.InstanceState) {
-	if i.State.Gone() || i.State == last {
+func (w *World) tryEnd(i *Instance, turn uint32) {
+	if i.turn != turn || i.State.Gone() {
 		return
 	}
-	if h := w.hosts[i.Host]; !h.Dead && !h.InContact() {
-		w.After(time.Second, func() { w.tryEnd(i, last) })
+	if h := w.hosts[i.Host]; !h.Dead && (!h.InContact() || i.hung && i.Executes) {
+		w.After(time.Second, func() { w.tryEnd(i, turn) })
 		return
 	}
+	last := i.ends
 	w.halt(i)
 	if last == fleet.InstanceTerminated {
 		w.letGo(i)
@@ -332,6 +370,9 @@ func (w *World) hostDied(i *Instance) {
 func (w *World) halt(i *Instance) {
 	i.Executes = false
 	w.setApp(i, AppNone)
+	for n := len(i.Volumes) - 1; n >= 0; n-- { // downwards: an ended detach leaves the list
+		w.endBusy(w.volumes[i.Volumes[n]], i)
+	}
 	w.touchInstance(i)
 }
 
@@ -349,6 +390,10 @@ func (w *World) setState(i *Instance, s fleet.InstanceState, detail string) {
 		i.Since = w.Now()
 	}
 	i.State, i.Detail = s, detail
+	if s.Gone() || s == fleet.InstanceStopped {
+		i.hung = false
+		i.freePool()
+	}
 	if s.Gone() {
 		w.leaveHost(i)
 	}

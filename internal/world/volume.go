@@ -31,7 +31,13 @@ type Volume struct {
 	open []string
 	// acked counts what the clients were told is durable; Check holds it against Runs.
 	acked []ack
-	dirty bool
+	// creating is true until a copy of a snapshot can be used; origin is how it
+	// came to be.
+	creating bool
+	leaving  leaving
+	dirty    bool
+	origin   *origin
+	past     *past[VolumeSight]
 }
 
 // ack counts the acknowledged writes of one epoch. A slice of them takes a
@@ -71,6 +77,7 @@ func (v *Volume) stored(e fleet.Epoch) (n uint64) {
 // AddVolume adds a volume, free and empty.
 func (w *World) AddVolume(v Volume) {
 	w.volumes[v.ID] = &v
+	w.touch(&v)
 }
 
 // Volume returns the volume, or nil. Callers read it only.
@@ -149,7 +156,7 @@ func (w *World) closeVolume(v *Volume, i *Instance) {
 	i.Volumes = remove(i.Volumes, v.ID)
 	v.open = remove(v.open, i.ID)
 	if v.Holder == i.ID {
-		v.Holder = ""
+		v.Holder, v.leaving = "", leavingNot
 		w.note("detach", v.ID, v.Server, i.name())
 	}
 	w.touch(v)

@@ -23,6 +23,10 @@ type Delays struct {
 	Stop      Span // stopping to stopped
 	Terminate Span // stopping to terminated
 	Attach    Span // asked to usable, machines only
+	Hard      Span // stopping to stopped or terminated without the guest's shutdown
+	Detach    Span // asked to detached, machines only
+	Snapshot  Span // asked to completed
+	Copy      Span // a volume from a snapshot, until it can be attached
 	LockLease Span // a shared volume's lock that lost its host, until it is free
 }
 
@@ -37,6 +41,17 @@ type Config struct {
 	// write is in flight: it completes or fails at its end.
 	WriteEvery   time.Duration
 	WriteLatency time.Duration
+
+	// Lag is how old the state may be that a platform's describe call tells, for
+	// each object by itself. Unless ReadsGoBack, an object is never seen older
+	// than it was seen before.
+	Lag         time.Duration
+	ReadsGoBack bool
+	Replies     Replies
+	Checks      Checks
+	// AutoRecover is how long a platform takes to move a machine by itself whose
+	// host has failed, if the machine asks for it.
+	AutoRecover Span
 }
 
 // World is the truth. It is not safe for concurrent use by itself: whoever shares
@@ -58,6 +73,13 @@ type World struct {
 	addresses map[string]*Address
 	buckets   map[bucketKey]*bucket
 	calls     map[string]Calls
+	pools     map[poolKey]*pool
+	tokens    map[string]tokenUse
+	snapshots map[string]*Snapshot
+
+	detached   []string    // outposts without their service link, sorted
+	severed    [][2]string // pairs of places that do not reach each other
+	brokenAPIs []string    // sites whose API fails, sorted
 
 	// Registry is what the executors remember; see Registry.
 	Registry Registry
@@ -86,6 +108,9 @@ func New(cfg Config) *World {
 		addresses: map[string]*Address{},
 		buckets:   map[bucketKey]*bucket{},
 		calls:     map[string]Calls{},
+		pools:     map[poolKey]*pool{},
+		tokens:    map[string]tokenUse{},
+		snapshots: map[string]*Snapshot{},
 		Registry:  newRegistry(),
 		highest:   map[string]fleet.Epoch{},
 		byToken:   map[string]string{},

@@ -1,0 +1,93 @@
+package world_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"relight/internal/world"
+)
+
+// TestLag reads a machine that starts and stops: every answer was true at most
+// Lag ago, and answers go back only where they may.
+func TestLag(t *testing.T) {
+	order := map[string]int{"": 0, "pending": 1, "running": 2, "stopping": 3, "stopped": 4}
+	for _, goesBack := range []bool{false, true} {
+		cfg := cloud()
+		cfg.Rand, cfg.Lag, cfg.ReadsGoBack = rand.New(rand.NewPCG(1, 1)), 5*time.Second, goesBack
+		w := newWorld(t, cfg)
+		i := launch(t, w, world.Request{})
+		truth := []string{"", "", "", "", "", "", "", "", "", ""} // the states of the last 5 s, each 500 ms
+		missing, back, last := false, false, ""
+		for n := range 120 {
+			if n == 40 {
+				ok(t, w.StopMachine(i, world.Ending{}))
+			}
+			truth = append(truth, i.PlatformState())
+			seen, err := w.SeeInstance(i.ID)
+			if err != nil {
+				if !errors.Is(err, world.ErrNotFound) || n >= 10 {
+					t.Fatalf("after %d looks: %v", n, err)
+				}
+				missing = true
+			}
+			was := false
+			for _, s := range truth[len(truth)-11:] {
+				was = was || s == seen.State
+			}
+			if !was {
+				t.Fatalf("look %d saw %q, which was never so in the last 5 s", n, seen.State)
+			}
+			back = back || order[seen.State] < order[last]
+			last = seen.State
+			w.Advance(500 * time.Millisecond)
+		}
+		if !missing || back != goesBack || last != "stopped" {
+			t.Fatalf("goes back %v: fresh one missing %v, went back %v, ended %s", goesBack, missing, back, last)
+		}
+	}
+}
+
+// TestReplies: a doubled call without a token makes two objects, with one it
+// makes one; a lost reply was carried out and a dropped call was not.
+func TestReplies(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		replies world.Replies
+		token   string
+		made    int
+		err     error
+		after   time.Duration
+	}{
+		{"good", world.Replies{}, "", 1, nil, 0},
+		{"dropped", world.Replies{Dropped: 1}, "", 0, world.ErrReplyLost, 0},
+		{"lost", world.Replies{Lost: 1}, "", 1, world.ErrReplyLost, 0},
+		{"late", world.Replies{Late: 1, Delay: span(time.Minute)}, "", 1, nil, time.Minute},
+		{"doubled without a token", world.Replies{Doubled: 1}, "", 2, nil, 0},
+		{"doubled with a token", world.Replies{Doubled: 1}, "t", 1, nil, 0},
+	} {
+		cfg := cloud()
+		cfg.Replies, cfg.Rand = c.replies, rand.New(rand.NewPCG(1, 1))
+		w := newWorld(t, cfg)
+		r := w.Call(world.Call{API: "RunInstances"}, func() error {
+			_, err := w.Launch(world.Request{Server: "lic", Epoch: 1, Token: c.token})
+			return err
+		})
+		if made := len(w.Of("lic")); made != c.made || !errors.Is(r.Err, c.err) || r.After != c.after {
+			t.Errorf("%s: made %d, reply %+v", c.name, made, r)
+		}
+	}
+}
+
+func TestThrottledCall(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	w.SetQuota("X", 1, 1)
+	do := func() error { return nil }
+	if r := w.Call(world.Call{API: "X"}, do); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if r := w.Call(world.Call{API: "X"}, do); !errors.Is(r.Err, world.ErrThrottled) {
+		t.Fatal(r.Err)
+	}
+}
