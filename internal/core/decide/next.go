@@ -21,20 +21,45 @@ func Next(v View, now time.Time) Decision {
 	} else {
 		d = start(v, now)
 	}
-	if at := v.Finding.LookAgainAt; !at.IsZero() && (d.LookAgainAt.IsZero() || at.Before(d.LookAgainAt)) {
-		d.LookAgainAt = at
-	}
+	d.LookAgainAt = earliest(d.LookAgainAt, v.Finding.LookAgainAt)
 	return d
+}
+
+// earliest returns the earlier of two times of which a zero one is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // start decides whether a recovery begins.
 func start(v View, now time.Time) Decision {
-	if d, ok := adopt(v); ok {
+	if d, ok := adopt(v, now); ok {
 		return guarded(v, now, d)
 	}
-	if step := leftover(v, now); step != nil {
-		return guarded(v, now, Decision{Step: step, Reason: step.Why})
+	stop, left := leftover(v, now)
+	if stop != nil {
+		cleanup := guarded(v, now, Decision{Step: stop, Reason: stop.Why})
+		if cleanup.Step != nil {
+			return cleanup
+		}
+		// What holds the cleanup must not hide what is due about the server itself.
+		if d := startDue(v, now); d.Step != nil || d.Hold != nil {
+			return d
+		}
+		return cleanup
 	}
+	d := startDue(v, now)
+	if left != nil && d.Step == nil {
+		d.Reason += "; " + left.reason
+		d.LookAgainAt = earliest(d.LookAgainAt, left.due)
+	}
+	return d
+}
+
+// startDue decides whether a recovery of the server itself begins.
+func startDue(v View, now time.Time) Decision {
 	if d, settled := notDue(v, now); settled {
 		return d
 	}
@@ -72,11 +97,17 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if v.Request != nil {
 			return held(GateVerdict, "it is healthy; name a rung to act all the same", true), true
 		}
+		if adopted(v.Status) {
+			return verifyAdopted(v, now), true
+		}
 		if v.Status.Phase != fleet.PhaseRunning {
 			return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why)), true
 		}
 		return Decision{Reason: why}, true
 	case fleet.Suspect, fleet.Unknown:
+		if adopted(v.Status) {
+			why += fmt.Sprintf("; epoch %d was adopted and waits for its own checks", v.Status.Epoch)
+		}
 		return held(GateVerdict, fmt.Sprintf("it is %s: %s", v.Finding.Verdict, why), false), true
 	case fleet.Isolated:
 		if d, waits := isolatedWait(v, now); waits {
@@ -118,6 +149,9 @@ func held(gate, reason string, person bool) Decision {
 
 // resume decides the next step of a recovery that runs.
 func resume(v View, now time.Time) Decision {
+	if d, ok := adopt(v, now); ok {
+		return guarded(v, now, d)
+	}
 	return guarded(v, now, work(v, now))
 }
 
@@ -140,6 +174,9 @@ func guarded(v View, now time.Time, d Decision) Decision {
 				}
 			}
 		}
+	}
+	if r := v.Status.Recovery; r != nil && r.Requested == "" && !pastReturn(r) && d.Step != nil && d.Step.Kind.Destructive() {
+		g.storm()
 	}
 	return g.close(d)
 }
@@ -186,44 +223,6 @@ func begin(v View, rung fleet.Rung, now time.Time) *fleet.Recovery {
 		r.Cause = fmt.Sprintf("%s asked for %s: %s", v.Request.By, rung, v.Request.Reason)
 	}
 	return r
-}
-
-// adopt takes over a running instance of a later epoch than the store knows: the
-// store was restored from an old backup, the resources were not (S3).
-func adopt(v View) (Decision, bool) {
-	if !v.Observed.Complete {
-		return Decision{}, false
-	}
-	for _, i := range v.Observed.Instances {
-		if i.Epoch > v.Status.Epoch && i.State == fleet.InstanceRunning {
-			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, the store knows only %d", i.Epoch, i.Host, v.Status.Epoch))
-			d.Step.Epoch, d.Step.Host = i.Epoch, i.Host
-			return d, true
-		}
-	}
-	return Decision{}, false
-}
-
-// leftover finds an instance of an older epoch that still shows life where it
-// can be stopped: it was fenced, yet answers stale reads and holds an address.
-func leftover(v View, now time.Time) *fleet.Step {
-	for _, i := range v.Observed.Instances {
-		if i.Epoch >= v.Status.Epoch || i.State.Gone() || i.State == fleet.InstanceStopped || i.State == fleet.InstanceStopping {
-			continue
-		}
-		if i.State == fleet.InstanceLost && i.Alive == fleet.No {
-			continue // a host that came back remembers it; there is nothing to stop
-		}
-		if now.Sub(i.At) > staleAfter || contactWith(v, i.Host) != fleet.Yes {
-			continue
-		}
-		return &fleet.Step{
-			Kind: fleet.StepStop, Server: v.Server.Name, Epoch: i.Epoch, Host: i.Host, Within: stopWithin(v.Server),
-			Token: Token(v.Server.Name, i.Epoch, fleet.StepStop, fleet.Object{}, i.Host, i.Since.UTC().Format(time.RFC3339Nano)),
-			Why:   fmt.Sprintf("epoch %d was replaced by %d but still runs on %s", i.Epoch, v.Status.Epoch, i.Host),
-		}
-	}
-	return nil
 }
 
 // staleAfter is the age from which an observed instance is no reason to act.

@@ -36,7 +36,10 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	step := *d.Step
 	switch step.Kind {
 	case fleet.StepAdopt:
+		// Whatever was being made of an epoch before it has no object any more. That it
+		// runs is not yet that it works: its own checks have to say so (S14).
 		s.Epoch, s.Host, s.LaunchedAt, s.VerifiedAt = step.Epoch, step.Host, now, time.Time{}
+		s.Phase, s.Recovery, s.Message = fleet.PhaseRunning, nil, step.Why
 		return s
 	case fleet.StepClose:
 		return closed(s, now)
@@ -47,14 +50,16 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	}
 	r := s.Recovery
 	if r == nil {
-		return s // a leftover of an older epoch is stopped outside of a recovery
+		s.Leftovers = noteLeftover(s.Leftovers, fleet.StepRecord{Step: step, State: fleet.StepIntended, Begun: now})
+		return s
 	}
 	tries := 1
-	if r.Last != nil && r.Last.Step.Token == step.Token {
-		tries = r.Last.Tries + 1
+	if last := lastCall(r, step.Token); last != nil {
+		tries = last.Tries + 1
 	}
 	if r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
 		tries = r.Last.Tries // a replay after a crash: the try before never ended
+		acts(r, step.Kind, now)
 		if step.Kind.NeedsProof() {
 			// The call before may have had its effect: a refusal of this one must not
 			// be taken for proof that nothing was started (S2).
@@ -128,15 +133,17 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 	}
 	r := s.Recovery
 	if r == nil || r.Last == nil || r.Last.Step.Token != step.Token {
+		endLeftover(s.Leftovers, step, res, now)
 		return s
 	}
+	if res.State != fleet.StepFailed {
+		acts(r, step.Kind, now)
+	}
+	noteFence(r, step, res, now)
 	r.Last.State, r.Last.Class, r.Last.Error, r.Last.Ended = res.State, res.Class, res.Error, now
 	mark(r, step.Kind, r.Last.Begun, now)
 	if res.State != fleet.StepDone {
-		r.Failed = append(r.Failed, *r.Last)
-		if len(r.Failed) > keepFailed {
-			r.Failed = r.Failed[len(r.Failed)-keepFailed:]
-		}
+		r.Failed = failed(r.Failed, *r.Last)
 		if (res.Class == classCapacity || res.Class == classRefused) && step.Kind.NeedsProof() && step.Host != "" {
 			r.Refused = append(r.Refused, step.Host)
 		}
@@ -180,6 +187,45 @@ func neverStarted(s fleet.Status, step fleet.Step) bool {
 	return true
 }
 
+// failed adds a failure and drops the oldest that had surely no effect, if there
+// are too many. One of unknown effect stays: without it a later refusal would
+// pass for proof that nothing was started (S2).
+func failed(list []fleet.StepRecord, rec fleet.StepRecord) []fleet.StepRecord {
+	list = append(list, rec)
+	if len(list) <= keepFailed {
+		return list
+	}
+	sure := func(f fleet.StepRecord) bool {
+		return f.State == fleet.StepFailed || phaseOf(f.Step.Kind) == phaseFence
+	}
+	if i := slices.IndexFunc(list[:len(list)-1], sure); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
+}
+
+// acts notes that a step ended or replaced the instance, or may have. A restart in
+// place leaves one whole server behind, whatever becomes of it.
+func acts(r *fleet.Recovery, kind fleet.StepKind, now time.Time) {
+	if r.ActedAt.IsZero() && kind.Destructive() && kind != fleet.StepReboot && kind != fleet.StepRestartApp {
+		r.ActedAt = now
+	}
+}
+
+// lastCall returns the last call that was made with a token in this try, or nil. A
+// fence that had to be done again in between does not begin the count anew.
+func lastCall(r *fleet.Recovery, token string) *fleet.StepRecord {
+	if r.Last != nil && r.Last.Step.Token == token {
+		return r.Last
+	}
+	for i := len(r.Failed) - 1; i >= 0; i-- {
+		if r.Failed[i].Step.Token == token {
+			return &r.Failed[i]
+		}
+	}
+	return nil
+}
+
 func closed(s fleet.Status, now time.Time) fleet.Status {
 	if r := s.Recovery; r != nil && acted(r) {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now, Healed: true})
@@ -209,6 +255,7 @@ func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 		// The try that failed took an epoch; that one must be proved dead next.
 		r.From, r.FromHost = r.To, r.Host
 	}
+	r.Fences = slices.DeleteFunc(r.Fences, func(t fleet.FenceTry) bool { return t.Epoch < r.From })
 	if r.Rung != step.Rung || step.Pause > 0 {
 		r.Refused = nil // room may have come back by then
 	}
@@ -230,11 +277,14 @@ func attempted(list []fleet.Attempt, a fleet.Attempt) []fleet.Attempt {
 	return list
 }
 
+// phaseFence is the phase of a recovery's waterfall that ends with the proof.
+const phaseFence = "fence"
+
 // Phases of a recovery's waterfall, by kind of step.
 func phaseOf(k fleet.StepKind) string {
 	switch k {
 	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach:
-		return "fence"
+		return phaseFence
 	case fleet.StepAttach:
 		return "attach"
 	default:
@@ -261,6 +311,7 @@ func mark(r *fleet.Recovery, kind fleet.StepKind, begun, ended time.Time) {
 func clone(s fleet.Status) fleet.Status {
 	s.Evidence = append([]fleet.Evidence(nil), s.Evidence...)
 	s.Attempts = append([]fleet.Attempt(nil), s.Attempts...)
+	s.Leftovers = append([]fleet.StepRecord(nil), s.Leftovers...)
 	if s.Recovery == nil {
 		return s
 	}
@@ -271,6 +322,7 @@ func clone(s fleet.Status) fleet.Status {
 	}
 	r.Done = append([]string(nil), r.Done...)
 	r.Failed = append([]fleet.StepRecord(nil), r.Failed...)
+	r.Fences = append([]fleet.FenceTry(nil), r.Fences...)
 	r.Refused = append([]string(nil), r.Refused...)
 	r.Marks = append([]fleet.Mark(nil), r.Marks...)
 	s.Recovery = &r

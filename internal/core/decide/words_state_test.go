@@ -161,7 +161,7 @@ func (s *story) doApprove(a args) error {
 	return nil
 }
 
-// doClear ends guards: clear freeze|pauses|windows|approvals|modes|around|storm|request.
+// doClear ends guards: clear freeze|pauses|windows|approvals|modes|around|storm|neighbours|request.
 func (s *story) doClear(a args) error {
 	g := &s.v.Guards
 	switch a.at(0) {
@@ -179,6 +179,10 @@ func (s *story) doClear(a args) error {
 		s.v.Around.Domains = nil
 	case "storm":
 		s.v.Around.Storm = nil
+	case "neighbours":
+		for i := range s.v.Hosts {
+			s.v.Hosts[i].Neighbours = nil
+		}
 	case "request":
 		s.v.Request = nil
 	default:

@@ -21,7 +21,7 @@ func (s *story) do(line string) error {
 		return err
 	}
 	commands := map[string]func(args) error{
-		"server": s.doServer, "traits": s.doTraits, "host": s.doHost, "status": s.doStatus, "attempt": s.doAttempt,
+		"server": s.doServer, "traits": s.doTraits, "host": s.doHost, "neighbour": s.doNeighbour, "status": s.doStatus, "attempt": s.doAttempt,
 		"evidence": s.doEvidence, "finding": s.doFinding, "observed": s.doObserved, "instance": s.doInstance,
 		"volume": s.doVolume, "address": s.doAddress, "mode": s.doMode, "freeze": s.doFreeze, "pause": s.doPause,
 		"window": s.doWindow, "approve": s.doApprove, "deny": s.doApprove, "clear": s.doClear, "lease": s.doLease,
@@ -291,6 +291,39 @@ func (s *story) doHost(a args) error {
 	h.Closed = a.get("closed", h.Closed)
 	for _, l := range a.list("apart") {
 		h.Apart = append(h.Apart, strings.Replace(l, ":", "=", 1))
+	}
+	return nil
+}
+
+// doNeighbour puts another server on a host, and what is recorded of it there:
+//
+//	neighbour NAME host=H VERDICT AGE isolatedFor= [recovering=RUNG] [paused=BY]
+//	  [mode=MODE] [reaped]
+func (s *story) doNeighbour(a args) error {
+	host := a.get("host", "host-1")
+	v := decide.View{Server: fleet.Server{Name: a.at(0)}, Traits: s.v.Traits, Guards: s.v.Guards}
+	v.Server.Spec.IsolatedFor = fleet.Duration(a.duration("isolatedFor", 0))
+	verdict := fleet.Verdict(a.at(1))
+	if verdict == "unknown" {
+		verdict = fleet.Unknown
+	}
+	v.Status = fleet.Status{Server: a.at(0), Epoch: 2, Host: host, Phase: fleet.PhaseRunning, Verdict: verdict, VerdictSince: s.ago(a, 2)}
+	if rung := a.get("recovering", ""); rung != "" {
+		v.Status.Recovery = &fleet.Recovery{Rung: fleet.Rung(rung), From: 2, FromHost: host}
+	}
+	if a.has("reaped") {
+		v.Status.Evidence = []fleet.Evidence{{Method: fleet.Reaped, Server: a.at(0), Epoch: 2, At: s.now}}
+	}
+	if by := a.get("paused", ""); by != "" {
+		v.Guards.Pauses = []fleet.Pause{{Server: a.at(0), By: by, Reason: "I look at it"}}
+	}
+	if mode := a.get("mode", ""); mode != "" {
+		v.Guards.Modes = []fleet.ModeSetting{{Scope: "server " + a.at(0), Mode: fleet.Mode(mode)}}
+	}
+	for i := range s.v.Hosts {
+		if n, ok := decide.NeighbourOn(s.v.Hosts[i].Name, v, s.now); ok {
+			s.v.Hosts[i].Neighbours = append(s.v.Hosts[i].Neighbours, n)
+		}
 	}
 	return nil
 }

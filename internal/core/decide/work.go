@@ -16,8 +16,8 @@ const (
 	stepTries = 5
 	// firstPause is the wait before a failed step is replayed; it doubles.
 	firstPause = 200 * time.Millisecond
-	// fencePause is the wait before a fence that failed is tried once more: a
-	// lock may be let go a moment later.
+	// fencePause is the least wait before a source of proof is asked once more, and
+	// how soon it is seen that one has come within reach.
 	fencePause = time.Second
 	// progressPause is how soon an effect under way is looked at again.
 	progressPause = time.Second
@@ -115,8 +115,8 @@ func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
 	if done(r, step.Token) {
 		return Decision{}, false
 	}
-	last := r.Last
-	if last == nil || last.Step.Token != step.Token || last.State == fleet.StepIntended {
+	last := lastCall(r, step.Token)
+	if last == nil || last.State == fleet.StepIntended {
 		return Decision{Step: &step, Reason: step.Why}, true
 	}
 	// What may have happened all the same is settled by the same call alone,

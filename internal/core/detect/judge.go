@@ -2,8 +2,6 @@ package detect
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"relight/internal/core/fleet"

@@ -94,6 +94,17 @@ type Host struct {
 	Apart []string `json:"apart,omitempty"`
 	// Closed is the reason why nothing new may be placed here, or empty.
 	Closed string `json:"closed,omitempty"`
+	// Neighbours lists the servers whose instance was last known on the host, by
+	// name, if the host can be switched off: these would die with it.
+	Neighbours []Neighbour `json:"neighbours,omitempty"`
+}
+
+// Neighbour is what a power-off of its host would mean to a server.
+type Neighbour struct {
+	Server  string  `json:"server"`
+	Verdict Verdict `json:"verdict"`
+	// Spare is why it must live on; empty if it is down or given up already.
+	Spare string `json:"spare,omitempty"`
 }
 
 // Traits tell the core what a provider can do, so that no decision asks for more.

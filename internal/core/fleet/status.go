@@ -27,6 +27,9 @@ type Status struct {
 	// Evidence holds the evidence about the current epoch and the one before it.
 	Evidence []Evidence `json:"evidence,omitempty"`
 	Recovery *Recovery  `json:"recovery,omitempty"`
+	// Leftovers are the last stops of replaced epochs that were found running
+	// again, one for each epoch and host, so that they back off.
+	Leftovers []StepRecord `json:"leftovers,omitempty"`
 	// Attempts are those of the ladder's window, oldest first.
 	Attempts []Attempt `json:"attempts,omitempty"`
 	// Verdict is the last one recorded, with its time; the live one may be newer.
@@ -77,6 +80,13 @@ type Recovery struct {
 	// Failed lists the steps of this rung that failed, so that the next decision
 	// does not repeat what was refused.
 	Failed []StepRecord `json:"failed,omitempty"`
+	// Fences tells, of each source of proof that was asked in this recovery, how it
+	// went, so that each is asked again after a back-off of its own.
+	Fences []FenceTry `json:"fences,omitempty"`
+	// ActedAt is when a step first ended or replaced an instance, or may have; zero
+	// before. From then on a storm no longer holds: half a recovery is worse than
+	// either end.
+	ActedAt time.Time `json:"actedAt"`
 	// Refused lists hosts that refused or lacked capacity in this recovery.
 	Refused []string `json:"refused,omitempty"`
 	// Done lists the tokens of the steps of the present try that reported their
@@ -85,6 +95,23 @@ type Recovery struct {
 	// Requested names the person who asked for it; empty if Relight decided.
 	Requested string `json:"requested,omitempty"`
 	Marks     []Mark `json:"marks,omitempty"`
+}
+
+// FenceTry is how the tries of one source of proof went.
+type FenceTry struct {
+	// Source names it in words, such as "seal of volume data via host-2"; with the
+	// epoch that it was asked about it is unique in a recovery.
+	Source string `json:"source"`
+	Epoch  Epoch  `json:"epoch"`
+	// Done counts the calls that reported their effect, Failed those in a row that
+	// gave no evidence.
+	Done   int `json:"done,omitempty"`
+	Failed int `json:"failed,omitempty"`
+	// State, Class and Error are the last call's, At is when it ended.
+	State StepState `json:"state"`
+	Class string    `json:"class,omitempty"`
+	Error string    `json:"error,omitempty"`
+	At    time.Time `json:"at"`
 }
 
 // Mark is a moment of a recovery's waterfall.
