@@ -1,8 +1,11 @@
-// Package address gives addresses of this host to instances. An address has one
-// claim file in a directory that all agents of the host share; its lock is held,
-// like a volume's, by the instance's keeper and inherited by its application, so
-// that no second instance of this host gets the address while one process of the
-// first is left.
+// Package address gives addresses of this host to instances.
+//
+// A claim has two halves. The name, bound in the kernel, keeps every other
+// instance off the address, whichever agent's it is; it dies with its last holder.
+// The file, locked, is one agent's memory: it says whose the address is, and leads
+// to an address that a killed keeper has left on a device. Both are held, like a
+// volume's lock, by the instance's keeper and inherited by its application, so that
+// nobody gets the address while one process of the instance is left.
 package address
 
 import (
@@ -65,7 +68,7 @@ type Network interface {
 
 // Claims are the claims on this host's addresses.
 type Claims struct {
-	// Dir holds the claim files. All agents of a host must share it.
+	// Dir holds an agent's claim files.
 	Dir string
 	// Net changes the interfaces.
 	Net Network
@@ -77,12 +80,13 @@ type claim struct {
 	Address Address `json:"address"`
 }
 
-// Held is an address that an instance has. Its lock is shared with every process
-// that inherits File.
+// Held is an address that an instance has. It is shared with every process that
+// inherits Files.
 type Held struct {
 	Address Address
 	claims  Claims
-	file    *os.File
+	file    *os.File // locked
+	name    *os.File // bound; nil while a claim that was left behind is cleared
 }
 
 // Claim takes a for owner and puts it on its device. A stale claim, left by a
@@ -98,11 +102,21 @@ func (c Claims) Claim(a Address, owner string) (*Held, error) {
 		return nil, err
 	}
 	h := &Held{Address: a, claims: c, file: f}
-	if err := h.enter(p, owner); err != nil {
-		_ = f.Close()
+	if h.name, err = bind(p.Addr()); err == nil {
+		err = h.enter(p, owner)
+	}
+	if err != nil {
+		h.close()
 		return nil, err
 	}
 	return h, nil
+}
+
+func (h *Held) close() {
+	_ = h.file.Close()
+	if h.name != nil {
+		_ = h.name.Close()
+	}
 }
 
 // enter writes the claim before it changes the device, so that an address on a
@@ -184,14 +198,14 @@ func ownerIn(path string) string {
 	return c.Owner
 }
 
-// File returns the descriptor that carries the claim, to be inherited by the
-// application. It stays owned by h.
-func (h *Held) File() *os.File { return h.file }
+// Files returns the descriptors that carry the claim, to be inherited by the
+// application. They stay owned by h.
+func (h *Held) Files() []*os.File { return []*os.File{h.file, h.name} }
 
 // Release takes the address off its device and ends the claim. It is for the time
 // when no process of the instance is left.
 func (h *Held) Release() error {
-	defer func() { _ = h.file.Close() }()
+	defer h.close()
 	if h.Address.Device != "" {
 		p, err := h.Address.prefix()
 		if err != nil {
@@ -229,7 +243,23 @@ func (c Claims) Clear(owner string, addresses []Address) error {
 			_ = f.Close()
 			continue
 		}
-		errs = append(errs, h.Release())
+		errs = append(errs, h.clearOwn(p))
 	}
 	return errors.Join(errs...)
+}
+
+// clearOwn releases what a dead keeper of this agent has left. If an instance of
+// another agent has the address by now, it may be the same one on the same device:
+// then only the memory of it goes.
+func (h *Held) clearOwn(p netip.Prefix) error {
+	var err error
+	if h.name, err = bind(p.Addr()); errors.Is(err, ErrClaimed) {
+		h.close()
+		return os.Remove(h.file.Name())
+	}
+	if err != nil {
+		h.close()
+		return err
+	}
+	return h.Release()
 }

@@ -51,7 +51,7 @@ func (k *keeper) start(l *Launch) (proc.Process, error) {
 		files = append(files, h.File())
 	}
 	for _, h := range k.held {
-		files = append(files, h.File())
+		files = append(files, h.Files()...)
 	}
 	dir := l.Dir
 	if dir == "" {

@@ -187,7 +187,7 @@ func TestReplaysAnswerTheSame(t *testing.T) {
 	}
 	_, err := h.d.Attach(h.ctx(), Order{Ref: ref(1), Volumes: []keeper.Volume{{Name: "data", Dir: t.TempDir()}}})
 	wantErr(t, err, keeper.ErrDifferent)
-	lo := []address.Address{{IP: "127.0.9.1"}}
+	lo := loopback()
 	for range 2 {
 		if in, err := h.d.Claim(h.ctx(), ref(1), lo); err != nil || len(in.Addresses) != 1 {
 			t.Fatalf("%+v, %v", in, err)
