@@ -130,6 +130,9 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 		if err := take(tx, v, d); err != nil {
 			return err
 		}
+		if d.Step.Kind == fleet.StepAdopt {
+			adoptPlace(tx, v, d.Step.Host)
+		}
 		if d.Begins != nil {
 			tellVerdict(tx, &status, v.Finding)
 		}
@@ -187,6 +190,25 @@ func takePlace(tx *Tx, v viewed, takes decide.Takes) error {
 		freePlace(tx, old, name)
 	}
 	return nil
+}
+
+// adoptPlace counts a server where it was found running, full or not: otherwise
+// its host would be filled twice, and be switched off as if nobody lived there.
+func adoptPlace(tx *Tx, v viewed, host string) {
+	if old := v.Status.Host; old != "" && old != host {
+		freePlace(tx, old, v.Server.Name)
+	}
+	if host == "" {
+		return
+	}
+	place, _ := TxGet[Place](tx, kindPlace, host)
+	units := map[string]int{v.Server.Name: max(v.Server.Spec.Placement.Units, 1)}
+	for _, other := range sortedKeys(place.Units) {
+		if other != v.Server.Name {
+			units[other] = place.Units[other]
+		}
+	}
+	tx.Put(kindPlace, host, Place{Units: units})
 }
 
 func freePlace(tx *Tx, host, server string) {
@@ -354,12 +376,6 @@ func (h *Healer) Pass(ctx context.Context, name string) (decide.Decision, error)
 		}
 		if err := h.Finish(ctx, w, out, stepErr); err != nil {
 			return d, fmt.Errorf("record the outcome of %s: %w", provider.ObjectOf(w.Call), err)
-		}
-		if stepErr != nil && h.Journal.State.Status(name).Recovery == nil {
-			// Outside of a recovery nothing counts the tries: without a pause a step
-			// that cannot work would be tried as fast as its host can refuse it.
-			d.LookAgainAt = h.Clock.Now().Add(retryAfter)
-			return d, nil
 		}
 	}
 	d.LookAgainAt = h.Clock.Now()

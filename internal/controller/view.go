@@ -80,6 +80,7 @@ func (w *Viewer) join(v *viewed, now time.Time) {
 	v.Hosts = w.hosts(v.Server, now)
 	v.Guards = w.guards(v.Server, v.Status)
 	v.Around = w.around(v.Status.Host, now)
+	w.neighbours(v, now)
 }
 
 // hosts adds to what was seen what the store knows: sites, places taken, labels.

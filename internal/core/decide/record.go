@@ -86,6 +86,8 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 	// The proved epoch may be one that only the resources knew, and that ran
 	// elsewhere: a power-off of the stored host would prove nothing about it.
 	r.FromHost = d.FromHost
+	// The epoch before is dead: whatever becomes of this try, one must be made.
+	acts(r, step.Kind, now)
 	s.Evidence = append(keepEvidence(s.Evidence, r.From), missingFrom(s.Evidence, d.Proof.Evidence())...)
 	s.Epoch, s.Host = step.Epoch, step.Host
 	s.LaunchedAt, s.VerifiedAt = now, time.Time{}
