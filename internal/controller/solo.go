@@ -184,3 +184,18 @@ func (s *Solo) Apply(ctx context.Context, by, file, text string) error {
 	}
 	return nil
 }
+
+// Look judges a server now and says what would be done, without doing it.
+func (s *Solo) Look(name string) Sight {
+	now := s.opt.Clock.Now()
+	v := s.Viewer.View(name, now)
+	d := decide.Next(v.View, now)
+	return Sight{Verdict: v.Finding.Verdict, Finding: v.Finding.Reason, Reason: d.Reason}
+}
+
+// Sight is a look at a server.
+type Sight struct {
+	Verdict fleet.Verdict
+	// Finding is the verdict's reason, Reason the decision's.
+	Finding, Reason string
+}

@@ -1,0 +1,353 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+	"relight/internal/provider/sim"
+	"relight/internal/simulate/oracle"
+	"relight/internal/spec"
+	"relight/internal/store"
+	"relight/internal/store/mem"
+	"relight/internal/world"
+)
+
+// Start is when every simulated run begins.
+var Start = time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// The paces of the simulated controller and agents.
+const (
+	tickEvery  = 250 * time.Millisecond
+	sweepEvery = time.Second
+	beatEvery  = time.Second
+	// contactFor is the silence after which a host counts as out of contact.
+	contactFor = 3 * time.Second
+	// leaseFor is the controller's lease, beatLease that of the hosts.
+	leaseFor  = 10 * time.Second
+	beatLease = 10 * time.Second
+	// restartAfter is how long a supervisor takes to start a dead controller again.
+	restartAfter = 2 * time.Second
+	compactEvery = 5 * time.Minute
+)
+
+// Result is what a run came to.
+type Result struct {
+	Scenario   Scenario
+	Violations []oracle.Violation
+	// Trace is equal for equal runs.
+	Trace uint64
+	// Simulated is how much time went by in the world.
+	Simulated time.Duration
+	Events    int
+	Timeline  []Line
+	// Covered counts the steps during which each kind of fault was in force, as
+	// "class verb/step".
+	Covered map[string]int
+	End     []EndState
+}
+
+// EndState is how a server ended.
+type EndState struct {
+	Server  string
+	Phase   fleet.Phase
+	Verdict fleet.Verdict
+	Epoch   fleet.Epoch
+	Host    string
+	Reason  string
+}
+
+// engine is one run.
+type engine struct {
+	sc       Scenario
+	clock    *world.Virtual
+	world    *world.World
+	rng      *rand.Rand
+	store    *mem.Store
+	oracle   *oracle.Oracle
+	brains   []*brain
+	agents   []*agent
+	mischief mischief
+	// isolations and volumes are what the agents know of the servers.
+	isolations map[string]fleet.OnIsolation
+	volumes    map[string][]string
+	lines      []Line
+	force      map[string]int // faults in force, by class and verb
+	covered    map[string]int
+	ends       []func() // what ends the faults in force
+	events     int
+	err        error
+}
+
+// Run plays a scenario to its end or to the first violation. Its error is a
+// mistake in the scenario, never a violation.
+func Run(sc Scenario) (Result, error) {
+	e, err := newEngine(sc)
+	if err != nil {
+		return Result{}, err
+	}
+	e.turn(Start.Add(sc.For))
+	if sc.Settle > 0 && e.ok() {
+		e.calm()
+		e.turn(Start.Add(sc.For + sc.Settle))
+		if e.ok() {
+			e.rest()
+		}
+	}
+	return e.result(), e.err
+}
+
+func newEngine(sc Scenario) (*engine, error) {
+	clock := world.NewVirtual(Start)
+	e := &engine{
+		sc: sc, clock: clock, rng: rand.New(rand.NewPCG(sc.Seed, 0x72656c69676874)),
+		force: map[string]int{}, covered: map[string]int{},
+		isolations: map[string]fleet.OnIsolation{}, volumes: map[string][]string{},
+	}
+	span := func(s Span) world.Span { return world.Span{Min: s.Min, Max: s.Max} }
+	e.world = world.New(world.Config{
+		Clock: clock, Rand: rand.New(rand.NewPCG(sc.Seed, 1)), WriteEvery: time.Second, WriteLatency: 10 * time.Millisecond,
+		Delays: world.Delays{
+			Start: span(sc.Delays.Start), App: span(sc.Delays.App), Stop: span(sc.Delays.Stop), Terminate: span(sc.Delays.Stop),
+			Attach: span(sc.Delays.Attach), LockLease: span(sc.Delays.LockLease),
+		},
+	})
+	for _, s := range sc.Sites {
+		e.world.AddSite(world.Site{Name: s.Name, Kind: s.Kind, Parent: s.Parent})
+	}
+	for _, h := range sc.Hosts {
+		e.world.AddHost(world.Host{Name: h.Name, Parent: h.Parent, Units: h.Units, Power: h.Power})
+	}
+	e.store = mem.New(mem.Options{Now: clock.Now})
+	e.oracle = oracle.New(e.world)
+	if err := e.declare(); err != nil {
+		return nil, err
+	}
+	if err := e.plan(); err != nil {
+		return nil, err
+	}
+	e.startAgents()
+	for n := range max(sc.Controllers, 1) {
+		e.brains = append(e.brains, newBrain(e, fmt.Sprintf("c%d", n+1)))
+	}
+	e.brains[0].boot()
+	e.world.After(compactEvery, e.compact)
+	return e, nil
+}
+
+// declare reads the specs as the world and the oracle know them; the product
+// reads them by itself.
+func (e *engine) declare() error {
+	docs, err := spec.Parse(spec.File{Name: "spec.yaml", Data: []byte(e.sc.Spec)})
+	if err != nil {
+		return err
+	}
+	set, err := spec.Resolve(docs, nil)
+	if err != nil {
+		return err
+	}
+	for _, s := range set.Servers {
+		sim.Declare(e.world, s, e.zoneOf(s))
+		e.isolations[s.Name] = s.Spec.OnIsolation
+		for _, v := range s.Spec.Identity.Volumes {
+			e.volumes[s.Name] = append(e.volumes[s.Name], sim.VolumeID(s, v.Name))
+		}
+	}
+	e.oracle.Declare(oracle.Intent{Servers: set.Servers, Sites: set.Sites, Fleet: set.Fleet})
+	return nil
+}
+
+// zoneOf is where zone and host volumes of a server lie: its first site, or the
+// first host or zone of the world.
+func (e *engine) zoneOf(s fleet.Server) string {
+	if len(s.Spec.Placement.Sites) > 0 {
+		return s.Spec.Placement.Sites[0]
+	}
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.Reach == fleet.ReachHost {
+			return e.sc.Hosts[0].Name
+		}
+	}
+	for _, site := range e.sc.Sites {
+		if site.Kind == fleet.SiteZone {
+			return site.Name
+		}
+	}
+	return ""
+}
+
+// plan puts the faults into the queue.
+func (e *engine) plan() error {
+	for _, f := range e.sc.Faults {
+		k, err := kindOf(f)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f, err)
+		}
+		e.world.After(f.At, func() { e.strike(k, f) })
+	}
+	return nil
+}
+
+// strike makes a fault happen, and ends it when its time is over.
+func (e *engine) strike(k kind, f Fault) {
+	end, err := k.apply(e, f)
+	if err != nil {
+		e.fail(fmt.Errorf("%s: %w", f, err))
+		return
+	}
+	e.line("fault", f.Words())
+	name := k.class + " " + k.verb
+	e.force[name]++
+	over := false
+	finish := func() {
+		if over {
+			return
+		}
+		over = true
+		e.force[name]--
+		if end != nil {
+			end()
+		}
+	}
+	if !k.lasts {
+		// A moment's fault counts for the steps of the half minute after it.
+		e.world.After(30*time.Second, func() { e.force[name]-- })
+		return
+	}
+	e.ends = append(e.ends, finish)
+	if f.For > 0 {
+		e.world.After(f.For, func() {
+			if !over {
+				e.line("ended", f.Words())
+			}
+			finish()
+		})
+	}
+}
+
+// calm ends all faults and mends what they left: hosts run, links are whole,
+// people lift their guards, a controller runs.
+func (e *engine) calm() {
+	e.line("calm", "all faults end")
+	for _, end := range e.ends {
+		end()
+	}
+	e.ends = nil
+	e.mischief = mischief{}
+	for _, name := range slices.Clone(e.world.Hosts()) {
+		_ = e.world.StartHost(name)
+		_ = e.world.ThawHost(name)
+		_ = e.world.UnmuteHost(name)
+		_ = e.world.CutHost(name, world.Cut{})
+		_ = e.world.CloseHost(name, "")
+	}
+	for _, b := range e.brains {
+		b.mend()
+	}
+	if e.reigning() == nil {
+		e.brains[0].boot()
+	}
+}
+
+// turn processes events until the time or the first violation.
+func (e *engine) turn(until time.Time) {
+	for e.ok() {
+		at, more := e.world.Next()
+		if !more || at.After(until) {
+			e.world.RunUntil(until)
+			return
+		}
+		e.world.Step()
+		e.events++
+	}
+}
+
+func (e *engine) ok() bool { return e.err == nil && len(e.oracle.Check()) == 0 }
+
+func (e *engine) fail(err error) {
+	if e.err == nil {
+		e.err = err
+	}
+}
+
+// rest holds the end against the promises of what comes to rest: L1, S8.
+func (e *engine) rest() {
+	b := e.reigning()
+	if b == nil {
+		e.oracle.Violate("L1", "controller", "no controller reigns though all faults ended")
+		return
+	}
+	current := map[string]fleet.Epoch{}
+	for _, s := range b.solo.State.Servers() {
+		st := b.solo.State.Status(s.Name)
+		current[s.Name] = st.Epoch
+		end := e.endOf(b, s.Name)
+		if end.Phase == fleet.PhaseNeedsPerson || end.Phase == fleet.PhaseRunning && end.Verdict == fleet.Healthy {
+			continue
+		}
+		e.oracle.Violate("L1", s.Name, "is %q and %s %s after all faults ended: %s", end.Phase, end.Verdict, e.sc.Settle, end.Reason)
+	}
+	e.oracle.Rest(current)
+}
+
+func (e *engine) endOf(b *brain, server string) EndState {
+	st := b.solo.State.Status(server)
+	why := b.solo.Look(server)
+	return EndState{Server: server, Phase: st.Phase, Verdict: why.Verdict, Epoch: st.Epoch, Host: st.Host, Reason: why.Reason}
+}
+
+func (e *engine) result() Result {
+	r := Result{
+		Scenario: e.sc, Violations: e.oracle.Check(), Trace: e.world.Trace(), Simulated: e.clock.Now().Sub(Start),
+		Events: e.events, Timeline: e.lines, Covered: e.covered,
+	}
+	if b := e.reigning(); b != nil {
+		for _, s := range b.solo.State.Servers() {
+			r.End = append(r.End, e.endOf(b, s.Name))
+		}
+	}
+	return r
+}
+
+// reigning returns the controller that is up with a term, or nil.
+func (e *engine) reigning() *brain {
+	for n := len(e.brains) - 1; n >= 0; n-- {
+		if b := e.brains[n]; b.reigns() {
+			return b
+		}
+	}
+	return nil
+}
+
+func (e *engine) draw(s Span) time.Duration {
+	if s.Max <= s.Min {
+		return s.Min
+	}
+	return s.Min + time.Duration(e.rng.Int64N(int64(s.Max-s.Min)+1))
+}
+
+// chance reports whether something of that probability happens.
+func (e *engine) chance(p float64) bool { return p > 0 && e.rng.Float64() < p }
+
+// compact drops the history of the store that nobody reads.
+func (e *engine) compact() {
+	if _, rev, err := e.store.List(context.Background(), "relight/none/"); err == nil {
+		e.store.Compact(rev)
+	}
+	e.world.After(compactEvery, e.compact)
+}
+
+// told gets every event that a controller has told its readers.
+func (e *engine) told(by string, ev event.Event) {
+	e.oracle.Told(by, ev)
+	e.tell(ev)
+}
+
+func (e *engine) committed(txn store.Txn) { e.oracle.Committed(txn) }
+
+var errCrash = errors.New("the controller is killed here")

@@ -1,0 +1,120 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+	"relight/internal/simulate/oracle"
+)
+
+// errNobody means that no controller answers: the person tries again later, or
+// gives up.
+var errNobody = errors.New("no controller answers")
+
+// acts makes a fault of what a person does through the interface. What the product
+// refuses is no mistake of the scenario: the timeline says so.
+func acts(about func(f Fault) oracle.Act, do func(ctx context.Context, b *brain, by string, f Fault) error) func(*engine, Fault) (func(), error) {
+	return func(e *engine, f Fault) (func(), error) {
+		b := e.reigning()
+		err := errNobody
+		if b != nil && !b.frozen {
+			err = do(context.Background(), b, f.Object, f)
+			b.failed(err)
+		}
+		if err != nil {
+			e.line("refused", fmt.Sprintf("%s: %v", f.Words(), err))
+		}
+		act := about(f)
+		act.At, act.By, act.Verb, act.Accepted = e.clock.Now(), f.Object, f.Verb, err == nil
+		e.oracle.Acted(act)
+		return nil, nil
+	}
+}
+
+func aboutServer(f Fault) oracle.Act { return oracle.Act{Server: f.Args[0]} }
+func aboutAll(Fault) oracle.Act      { return oracle.Act{} }
+
+func personKinds() []kind {
+	one := func(verb, args string, least, most int, about func(Fault) oracle.Act, do func(context.Context, *brain, string, Fault) error) kind {
+		return kind{class: "person", verb: verb, args: args, min: least, max: most, apply: acts(about, do)}
+	}
+	return []kind{
+		one("freezes", "", 0, 0, aboutAll, func(ctx context.Context, b *brain, by string, _ Fault) error {
+			_, err := b.solo.Backend.SetFreeze(ctx, by, "a look is needed")
+			return err
+		}),
+		one("unfreezes", "", 0, 0, aboutAll, func(ctx context.Context, b *brain, by string, _ Fault) error {
+			return b.solo.Backend.ClearFreeze(ctx, by)
+		}),
+		one("pauses", "SERVER", 1, 1, aboutServer, func(ctx context.Context, b *brain, by string, f Fault) error {
+			_, err := b.solo.Backend.Pause(ctx, by, f.Args[0], "planned work")
+			return err
+		}),
+		one("resumes", "SERVER", 1, 1, aboutServer, func(ctx context.Context, b *brain, by string, f Fault) error {
+			return b.solo.Backend.Resume(ctx, by, f.Args[0])
+		}),
+		one("maintains", "fleet|server/NAME|site/NAME TIME", 2, 2, aboutScope, maintains),
+		one("approves", "SERVER", 1, 1, aboutServer, answers(false)),
+		one("denies", "SERVER", 1, 1, aboutServer, answers(true)),
+		one("confirms", "SERVER", 1, 1, aboutServer, confirms),
+		one("heals", "SERVER RUNG", 2, 2, aboutServer, func(ctx context.Context, b *brain, by string, f Fault) error {
+			_, err := b.solo.Backend.Heal(ctx, by, f.Args[0], client.HealRequest{Rung: fleet.Rung(f.Args[1]), Reason: "a person asks"})
+			return err
+		}),
+	}
+}
+
+func aboutScope(f Fault) oracle.Act {
+	return oracle.Act{Scope: scopeOf(f.Args[0])}
+}
+
+// scopeOf turns fleet, server/NAME and site/NAME into a window's scope.
+func scopeOf(word string) string {
+	for _, kind := range []string{"server", "site"} {
+		if len(word) > len(kind) && word[:len(kind)+1] == kind+"/" {
+			return kind + " " + word[len(kind)+1:]
+		}
+	}
+	return word
+}
+
+func maintains(ctx context.Context, b *brain, by string, f Fault) error {
+	d, err := time.ParseDuration(f.Args[1])
+	if err != nil {
+		return err
+	}
+	_, err = b.solo.Backend.StartMaintenance(ctx, by, client.MaintenanceRequest{Scope: scopeOf(f.Args[0]), For: fleet.Duration(d), Reason: "planned work"})
+	return err
+}
+
+// answers approves or denies what the server asks at that moment.
+func answers(denied bool) func(context.Context, *brain, string, Fault) error {
+	return func(ctx context.Context, b *brain, by string, f Fault) error {
+		asked, err := b.solo.Backend.Approvals(ctx)
+		if err != nil {
+			return err
+		}
+		for _, row := range asked.Items {
+			if row.Server == f.Args[0] {
+				_, err := b.solo.Backend.Answer(ctx, by, row.Server, client.ApprovalRequest{Epoch: row.Epoch, Plan: row.Plan, Reason: "looked at it"}, denied)
+				return err
+			}
+		}
+		return errors.New("it asks nothing")
+	}
+}
+
+// confirms states that the present epoch is dead. The person has looked: it is
+// said only of what truly does not run, or the world is not to blame.
+func confirms(ctx context.Context, b *brain, by string, f Fault) error {
+	epoch := b.solo.State.Status(f.Args[0]).Epoch
+	if i := b.e.world.Find(f.Args[0], epoch); i != nil && b.e.world.Able(i) {
+		return errors.New("the person looks and sees it run")
+	}
+	_, err := b.solo.Backend.ConfirmFence(ctx, by, f.Args[0], client.FenceConfirmRequest{Epoch: epoch, Reason: "seen with my own eyes"})
+	return err
+}
