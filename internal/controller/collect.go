@@ -2,6 +2,7 @@ package controller
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +17,9 @@ type Collector struct {
 	mu      sync.RWMutex
 	servers map[string]*serverSight
 	hosts   map[string]*hostSight
+	// names are the hosts in order.
+	names  []string
+	shared shared
 	// Observer is how this controller stands itself; see Tick.
 	observer detect.Observer
 	lastTick time.Time
@@ -24,6 +28,8 @@ type Collector struct {
 	contact time.Duration
 }
 
+// serverSight is what was seen of one server. It is changed in place, so that a
+// sweep that brings nothing new allocates nothing: readers get copies.
 type serverSight struct {
 	observed fleet.Observed
 	signals  []fleet.Signal
@@ -32,15 +38,24 @@ type serverSight struct {
 type hostSight struct {
 	host    fleet.Host
 	signals []fleet.Signal
-	reaches map[string][]string
+	// reaches holds the volumes that the host can use, by server; equal lists are one.
+	reaches map[*serverSight]*[]string
 	servers []string
+}
+
+// Sight is what the collector knows of a server and of the host that runs it.
+type Sight struct {
+	Observed fleet.Observed
+	// Signals are about the server, Host about its host.
+	Signals, Host []fleet.Signal
+	Observer      detect.Observer
 }
 
 // NewCollector returns a collector that begins to look at now.
 func NewCollector(now time.Time, contact time.Duration) *Collector {
 	return &Collector{
 		servers: map[string]*serverSight{}, hosts: map[string]*hostSight{},
-		observer: detect.Observer{Since: now}, lastTick: now, contact: contact,
+		shared: newShared(), observer: detect.Observer{Since: now}, lastTick: now, contact: contact,
 	}
 }
 
@@ -76,80 +91,150 @@ func (c *Collector) silent(h *hostSight, now time.Time) bool {
 
 // Take folds a sweep into what is known and returns the servers for which
 // something has changed but the time. A server that the sweep could not see keeps
-// its older facts with their older times.
+// its older facts with their older times. Nothing of the sweep is kept but strings.
 func (c *Collector) Take(sweep provider.Sweep) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	changed := map[string]bool{}
-	for _, s := range sweep.Servers {
-		name := s.Observed.Server
-		have, ok := c.servers[name]
-		if !ok {
-			have = &serverSight{}
-			c.servers[name] = have
+	var changed []string
+	for i := range sweep.Servers {
+		s := &sweep.Servers[i]
+		have := c.sightOf(s.Observed.Server)
+		signals, moved, _ := c.fold(have.signals, s.Signals)
+		have.signals = signals
+		if c.observe(&have.observed, &s.Observed) || moved {
+			changed = append(changed, have.observed.Server)
 		}
-		signals := foldAll(have.signals, s.Signals)
-		if !sameAnswers(have.signals, signals) || !sameInstances(have.observed, s.Observed) {
-			changed[name] = true
-		}
-		have.observed, have.signals = s.Observed, signals
 	}
-	for _, h := range sweep.Hosts {
-		have, ok := c.hosts[h.Host.Name]
-		if !ok {
-			have = &hostSight{}
-			c.hosts[h.Host.Name] = have
+	for i := range sweep.Hosts {
+		h := &sweep.Hosts[i]
+		have := c.hostOf(h.Host.Name)
+		signals, moved, back := c.fold(have.signals, h.Signals)
+		have.signals = signals
+		if moved || back {
+			changed = append(append(changed, have.servers...), h.Servers...)
 		}
-		signals := foldAll(have.signals, h.Signals)
-		if !sameAnswers(have.signals, signals) || c.returned(have.signals, signals) {
-			for _, name := range append(append([]string{}, have.servers...), h.Servers...) {
-				changed[name] = true
-			}
-		}
-		have.host, have.servers, have.signals = h.Host, h.Servers, signals
-		have.foldReaches(sweep.Servers, h.Reaches, len(sweep.Servers) == len(c.servers))
+		have.host = h.Host
+		c.runs(have, h.Servers)
+		c.foldReaches(have, sweep.Servers, h.Reaches, len(sweep.Servers) == len(c.servers))
 	}
-	return sortedKeys(changed)
+	slices.Sort(changed)
+	return slices.Compact(changed)
+}
+
+func (c *Collector) sightOf(server string) *serverSight {
+	s, ok := c.servers[server]
+	if !ok {
+		s = &serverSight{observed: fleet.Observed{Server: server}}
+		c.servers[server] = s
+	}
+	return s
+}
+
+func (c *Collector) hostOf(name string) *hostSight {
+	h, ok := c.hosts[name]
+	if !ok {
+		h = &hostSight{reaches: map[*serverSight]*[]string{}}
+		c.hosts[name] = h
+		at, _ := slices.BinarySearch(c.names, name)
+		c.names = slices.Insert(c.names, at, name)
+	}
+	return h
+}
+
+// runs notes the servers on a host, each by the one string that all share.
+func (c *Collector) runs(h *hostSight, servers []string) {
+	if slices.Equal(h.servers, servers) {
+		return
+	}
+	h.servers = make([]string, len(servers))
+	for i, name := range servers {
+		h.servers[i] = c.sightOf(name).observed.Server
+	}
 }
 
 // foldReaches takes what the host reaches of the servers that were looked at. A
 // look at one server says nothing about the volumes of the others: forgetting
 // those would leave them without a place to go until the next sweep.
-func (h *hostSight) foldReaches(looked []provider.ServerSight, reaches map[string][]string, all bool) {
-	if all || h.reaches == nil {
-		h.reaches = maps.Clone(reaches)
-		return
-	}
-	for _, s := range looked {
-		delete(h.reaches, s.Observed.Server)
-	}
-	maps.Copy(h.reaches, reaches)
-}
-
-// returned reports that a source was silent for so long that its silence may
-// have counted, and speaks again.
-func (c *Collector) returned(before, after []fleet.Signal) bool {
-	for i := range before {
-		if after[i].At.Sub(before[i].At) > c.contact {
-			return true
+func (c *Collector) foldReaches(h *hostSight, looked []provider.ServerSight, reaches map[string][]string, all bool) {
+	for i := range looked {
+		if s := c.servers[looked[i].Observed.Server]; s != nil {
+			if _, ok := reaches[s.observed.Server]; !ok {
+				delete(h.reaches, s)
+			}
 		}
 	}
-	return false
-}
-
-func sameAnswers(a, b []fleet.Signal) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i].Answer != b[i].Answer || a[i].Epoch != b[i].Epoch {
-			return false
+	for name, volumes := range reaches { // into another map: the order is all one
+		s := c.sightOf(name)
+		if have, ok := h.reaches[s]; !ok || !slices.Equal(*have, volumes) {
+			h.reaches[s] = c.shared.list(volumes)
 		}
 	}
-	return true
+	if all && len(h.reaches) > len(reaches) {
+		maps.DeleteFunc(h.reaches, func(s *serverSight, _ *[]string) bool {
+			_, ok := reaches[s.observed.Server]
+			return !ok
+		})
+	}
 }
 
-func sameInstances(a, b fleet.Observed) bool {
+// fold folds each new signal into the one of the same source and question, in
+// place. It reports whether an answer changed, and whether a source was silent for
+// so long that its silence may have counted, and speaks again.
+func (c *Collector) fold(have, news []fleet.Signal) (out []fleet.Signal, moved, back bool) {
+	out = have
+	for _, n := range news {
+		i := slices.IndexFunc(out, func(s fleet.Signal) bool { return s.Source == n.Source && s.Question == n.Question })
+		if i < 0 {
+			if len(out) == cap(out) {
+				out = append(make([]fleet.Signal, 0, max(len(out)+1, len(news))), out...)
+			}
+			out, moved = append(out, c.shared.signal(fleet.Signal{}, detect.Fold(fleet.Signal{}, n))), true
+			continue
+		}
+		was := out[i]
+		now := c.shared.signal(was, detect.Fold(was, n))
+		moved = moved || now.Answer != was.Answer || now.Epoch != was.Epoch
+		back = back || now.At.Sub(was.At) > c.contact
+		out[i] = now
+	}
+	return out, moved, back
+}
+
+// observe takes a new look at a server's resources in place, and reports whether
+// something has changed but the time.
+func (c *Collector) observe(have, seen *fleet.Observed) bool {
+	same := sameInstances(have, seen)
+	have.At, have.Complete = seen.At, seen.Complete
+	have.Instances = exact(have.Instances, seen.Instances)
+	for i := range have.Instances {
+		n := &have.Instances[i]
+		n.Server, n.Host, n.State, n.Detail = have.Server, c.shared.name(n.Host), fleet.InstanceState(c.shared.name(string(n.State))), c.shared.name(n.Detail)
+	}
+	have.Volumes = exact(have.Volumes, seen.Volumes)
+	for i := range have.Volumes {
+		n := &have.Volumes[i]
+		n.Volume, n.Host = c.shared.name(n.Volume), c.shared.name(n.Host)
+	}
+	have.Addresses = exact(have.Addresses, seen.Addresses)
+	for i := range have.Addresses {
+		have.Addresses[i].Host = c.shared.name(have.Addresses[i].Host)
+	}
+	return !same
+}
+
+// exact copies news into own memory, without slack: there is one for each server.
+func exact[T any](own, news []T) []T {
+	if len(news) == 0 {
+		return nil
+	}
+	if len(own) != len(news) {
+		own = make([]T, len(news))
+	}
+	copy(own, news)
+	return own
+}
+
+func sameInstances(a, b *fleet.Observed) bool {
 	if len(a.Instances) != len(b.Instances) || len(a.Volumes) != len(b.Volumes) {
 		return false
 	}
@@ -164,25 +249,6 @@ func sameInstances(a, b fleet.Observed) bool {
 		}
 	}
 	return true
-}
-
-// foldAll folds each new signal into the one of the same source and question.
-// The old slice is left alone: a reader may hold it.
-func foldAll(have, news []fleet.Signal) []fleet.Signal {
-	out := append(make([]fleet.Signal, 0, len(have)+len(news)), have...)
-	for _, n := range news {
-		found := false
-		for i := range out {
-			if out[i].Source == n.Source && out[i].Question == n.Question {
-				out[i], found = detect.Fold(out[i], n), true
-				break
-			}
-		}
-		if !found {
-			out = append(out, detect.Fold(fleet.Signal{}, n))
-		}
-	}
-	return out
 }
 
 // Silent returns the hosts out of contact at now, with their last sign of life.
@@ -207,20 +273,19 @@ func (c *Collector) Settle(server string) {
 	if !ok {
 		return
 	}
-	fresh := append([]fleet.Signal(nil), s.signals...)
-	for i := range fresh {
-		fresh[i].Flaps = 0
+	for i := range s.signals {
+		s.signals[i].Flaps = 0
 	}
-	s.signals = fresh
 }
 
 // Forget drops what was seen of a deleted server.
 func (c *Collector) Forget(server string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s := c.servers[server]
 	delete(c.servers, server)
-	for _, h := range c.hosts {
-		delete(h.reaches, server)
+	for _, h := range c.hosts { // deletes: the order is all one
+		delete(h.reaches, s)
 	}
 }
 
@@ -229,32 +294,41 @@ func (c *Collector) RemoveHost(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.hosts, name)
+	c.names = slices.DeleteFunc(c.names, func(n string) bool { return n == name })
 }
 
-// Seen returns what is known of a server and of the host that runs it.
-func (c *Collector) Seen(server, host string) (fleet.Observed, []fleet.Signal, []fleet.Signal, detect.Observer) {
+// Seen copies what is known of a server and of the host that runs it into sight,
+// whose memory it uses again.
+func (c *Collector) Seen(server, host string, sight *Sight) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	observed := fleet.Observed{Server: server}
-	var own, about []fleet.Signal
+	o := &sight.Observed
+	*o = fleet.Observed{Server: server, Instances: o.Instances[:0], Volumes: o.Volumes[:0], Addresses: o.Addresses[:0]}
+	sight.Signals, sight.Host, sight.Observer = sight.Signals[:0], sight.Host[:0], c.observer
 	if s, ok := c.servers[server]; ok {
-		observed, own = s.observed, s.signals
+		o.At, o.Complete = s.observed.At, s.observed.Complete
+		o.Instances = append(o.Instances, s.observed.Instances...)
+		o.Volumes = append(o.Volumes, s.observed.Volumes...)
+		o.Addresses = append(o.Addresses, s.observed.Addresses...)
+		sight.Signals = append(sight.Signals, s.signals...)
 	}
 	if h, ok := c.hosts[host]; ok {
-		about = h.signals
+		sight.Host = append(sight.Host, h.signals...)
 	}
-	return observed, own, about, c.observer
 }
 
 // Hosts returns every host as the server sees it, by name.
 func (c *Collector) Hosts(server string, now time.Time) []fleet.Host {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	out := make([]fleet.Host, 0, len(c.hosts))
-	for _, name := range sortedKeys(c.hosts) {
+	s := c.servers[server]
+	out := make([]fleet.Host, 0, len(c.names))
+	for _, name := range c.names {
 		h := c.hosts[name]
 		host := h.host
-		host.Reaches = h.reaches[server]
+		if volumes, ok := h.reaches[s]; ok {
+			host.Reaches = *volumes
+		}
 		host.InContact, host.Since = contactOf(h, now, c.contact)
 		out = append(out, host)
 	}

@@ -33,6 +33,9 @@ type Healer struct {
 
 	mu    sync.Mutex
 	holds map[string]string // the gate that was last told for each server
+	looks map[string]*looks // by provider
+
+	sights sync.Pool // of *Sight, for looks of which nothing is kept
 }
 
 // Work is a step whose intent is durable and whose effect is still to come.
@@ -50,8 +53,8 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 		return nil, decide.Decision{Reason: "no such server"}, nil
 	}
 	if h.Viewer.State.Status(name).Recovery == nil {
-		if v, d, now := h.rest(name); d.Step == nil {
-			return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
+		if d, rests, err := h.rest(ctx, name); rests {
+			return nil, d, err
 		}
 	}
 	// About to act: what was swept a moment ago is not good enough.
@@ -79,15 +82,28 @@ func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
 }
 
 // rest decides from the server's own part of the view if that is enough: most looks
-// are at servers for which nothing is due, and must cost the same in any fleet.
-func (h *Healer) rest(name string) (viewed, decide.Decision, time.Time) {
+// are at servers for which nothing is due, and must cost the same in any fleet. It
+// reports false if something is to be done.
+func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, error) {
 	now := h.Clock.Now()
-	v := h.Viewer.own(name, now)
-	if d, ok := decide.Rests(v.View, now); ok {
-		return v, d, now
+	sight, _ := h.sights.Get().(*Sight)
+	if sight == nil {
+		sight = &Sight{}
 	}
-	h.Viewer.join(&v, now)
-	return v, decide.Next(v.View, now), now
+	v := h.Viewer.own(name, now, sight)
+	d, rests := decide.Rests(v.View, now)
+	if rests && d.Hold == nil && !v.verdictChanged() {
+		h.sights.Put(sight) // nothing keeps a part of it
+		return d, true, h.noteHold(ctx, v, d, now)
+	}
+	if !rests {
+		h.Viewer.join(&v, now)
+		d = decide.Next(v.View, now)
+	}
+	if d.Step != nil {
+		return d, false, nil
+	}
+	return d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
 }
 
 func (v viewed) verdictChanged() bool {
@@ -102,20 +118,6 @@ func (h *Healer) call(v viewed, d decide.Decision) provider.Call {
 		}
 	}
 	return call
-}
-
-// look takes a fresh observation of one server.
-func (h *Healer) look(ctx context.Context, server fleet.Server) error {
-	p, ok := h.Providers[server.Spec.Provider]
-	if !ok {
-		return fmt.Errorf("server %s: no provider %q is wired here", server.Name, server.Spec.Provider)
-	}
-	sweep, err := p.Observe(ctx, []fleet.Server{server})
-	if err != nil {
-		return fmt.Errorf("observe %s: %w", server.Name, err)
-	}
-	h.Collector.Take(sweep)
-	return nil
 }
 
 // intend writes the decision's intent, what it takes, and its audit entries in
@@ -441,7 +443,11 @@ func (h *Healer) noteHold(ctx context.Context, v viewed, d decide.Decision, now 
 		h.holds = map[string]string{}
 	}
 	told := h.holds[v.Server.Name] == gate
-	h.holds[v.Server.Name] = gate
+	if gate == "" {
+		delete(h.holds, v.Server.Name)
+	} else {
+		h.holds[v.Server.Name] = gate
+	}
 	h.mu.Unlock()
 	if told || gate == "" || gate == decide.GateAuthority {
 		return nil

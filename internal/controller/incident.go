@@ -47,11 +47,8 @@ func openIncidentOf(tx *Tx, cause string) string {
 	}
 	tx.state.mu.RLock()
 	defer tx.state.mu.RUnlock()
-	for _, name := range sortedKeys(tx.state.tables[kindIncident]) {
-		in := tx.state.tables[kindIncident][name].value.(Incident)
-		if in.Cause == cause && in.Closed.IsZero() {
-			return in.ID
-		}
+	if id, ok := tx.state.open[cause]; ok {
+		return id
 	}
 	base := "INC-" + tx.Now.UTC().Format("20060102-150405.000")
 	id := base

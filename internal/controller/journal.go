@@ -203,17 +203,24 @@ type Tx struct {
 	// reads are the records that the changes build on, compared at the commit.
 	reads  map[string]store.Revision
 	events []event.Event
+	// undo holds what the changes of the batch in hand have replaced.
+	undo []replaced
 	// refill is true if a policy changed, so that every server is filled in again;
 	// refilled are the single documents that changed.
 	refill   bool
 	refilled []string
 }
 
+// replaced is how a record stood in the transaction before a change.
+type replaced struct {
+	key      string
+	value    any
+	put, del bool
+}
+
 type txMark struct {
-	order, events, refilled int
-	puts                    map[string]any
-	dels                    map[string]bool
-	refill                  bool
+	order, events, refilled, undo int
+	refill                        bool
 }
 
 func newTx(s *State) *Tx {
@@ -224,19 +231,30 @@ func (tx *Tx) empty() bool { return len(tx.order) == 0 && len(tx.events) == 0 }
 
 // mark and rollback undo a change that failed in the middle of a batch.
 func (tx *Tx) mark() txMark {
-	m := txMark{order: len(tx.order), events: len(tx.events), puts: map[string]any{}, dels: map[string]bool{}, refill: tx.refill, refilled: len(tx.refilled)}
-	for k, v := range tx.puts {
-		m.puts[k] = v
-	}
-	for k := range tx.dels {
-		m.dels[k] = true
-	}
-	return m
+	return txMark{order: len(tx.order), events: len(tx.events), refill: tx.refill, refilled: len(tx.refilled), undo: len(tx.undo)}
 }
 
 func (tx *Tx) rollback(m txMark) {
 	tx.order, tx.events = tx.order[:m.order], tx.events[:m.events]
-	tx.puts, tx.dels, tx.refill, tx.refilled = m.puts, m.dels, m.refill, tx.refilled[:m.refilled]
+	tx.refill, tx.refilled = m.refill, tx.refilled[:m.refilled]
+	for i := len(tx.undo) - 1; i >= m.undo; i-- {
+		was := tx.undo[i]
+		delete(tx.puts, was.key)
+		delete(tx.dels, was.key)
+		if was.put {
+			tx.puts[was.key] = was.value
+		}
+		if was.del {
+			tx.dels[was.key] = true
+		}
+	}
+	tx.undo = tx.undo[:m.undo]
+}
+
+// remember notes how a record stands before it is changed.
+func (tx *Tx) remember(key string) {
+	v, put := tx.puts[key]
+	tx.undo = append(tx.undo, replaced{key: key, value: v, put: put, del: tx.dels[key]})
 }
 
 // TxGet reads a record as the transaction sees it and makes the commit depend on it.
@@ -265,6 +283,7 @@ func TxGet[T any](tx *Tx, kind, name string) (T, bool) {
 func (tx *Tx) Put(kind, name string, v any) {
 	key := path(kind, name)
 	tx.depend(kind, name)
+	tx.remember(key)
 	delete(tx.dels, key)
 	if _, ok := tx.puts[key]; !ok {
 		tx.order = append(tx.order, key)
@@ -277,6 +296,7 @@ func (tx *Tx) Put(kind, name string, v any) {
 func (tx *Tx) Delete(kind, name string) {
 	key := path(kind, name)
 	tx.depend(kind, name)
+	tx.remember(key)
 	if _, ok := tx.puts[key]; !ok && !tx.dels[key] {
 		tx.order = append(tx.order, key)
 	}
@@ -448,9 +468,7 @@ func (tx *Tx) change(rev store.Revision) error {
 			return err
 		}
 		table(s.tables, kind)[name] = record{value: v, rev: rev}
-		if p, ok := v.(Place); ok {
-			s.used[name] = p.taken()
-		}
+		s.derive(name, v)
 	}
 	if tx.refill {
 		return s.rebuild()

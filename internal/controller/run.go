@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -159,7 +160,7 @@ func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider)
 }
 
 // wakes turns a provider's hints into looks: the hinted servers are observed at
-// once and are due.
+// once and are due. Hints that wait share one look.
 func (l *Loops) wakes(ctx context.Context, p provider.Provider) {
 	for {
 		select {
@@ -169,18 +170,43 @@ func (l *Loops) wakes(ctx context.Context, p provider.Provider) {
 			if !ok {
 				return
 			}
-			l.look(ctx, p, name)
-			l.Wake(name)
+			names := waiting(p.Wakes(), name)
+			l.look(ctx, p, names)
+			for _, name := range names {
+				l.Wake(name)
+			}
 		}
 	}
 }
 
-func (l *Loops) look(ctx context.Context, p provider.Provider, name string) {
-	server, ok := l.State.Server(name)
-	if !ok {
+// waiting returns the first hint and those that wait behind it, each server once.
+func waiting(hints <-chan string, first string) []string {
+	names := []string{first}
+	for {
+		select {
+		case name, ok := <-hints:
+			if ok {
+				names = append(names, name)
+				continue
+			}
+		default:
+		}
+		slices.Sort(names)
+		return slices.Compact(names)
+	}
+}
+
+func (l *Loops) look(ctx context.Context, p provider.Provider, names []string) {
+	var servers []fleet.Server
+	for _, name := range names {
+		if server, ok := l.State.Server(name); ok {
+			servers = append(servers, server)
+		}
+	}
+	if len(servers) == 0 {
 		return
 	}
-	if sweep, err := p.Observe(ctx, []fleet.Server{server}); err == nil {
+	if sweep, err := p.Observe(ctx, servers); err == nil {
 		l.Collector.Take(sweep)
 	}
 }

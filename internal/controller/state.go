@@ -29,6 +29,7 @@ type State struct {
 	// above it. A change of the sites leaves tally and paths to settle.
 	tally     *decide.Tally
 	used      map[string]int
+	open      map[string]string // the open incident of each cause
 	paths     map[string][]string
 	unsettled bool
 }
@@ -40,7 +41,7 @@ type record struct {
 
 // NewState returns an empty state.
 func NewState() *State {
-	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, unsettled: true}
+	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, open: map[string]string{}, unsettled: true}
 }
 
 // Load reads everything of ours from the store, and the heads of the chains.
@@ -73,9 +74,11 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tables, s.rev = tables, rev
-	s.used = map[string]int{}
-	for host, r := range tables[kindPlace] { // into another map: the order is all one
-		s.used[host] = r.value.(Place).taken()
+	s.used, s.open = map[string]int{}, map[string]string{}
+	for _, t := range tables { // each record has an entry of its own: the order is all one
+		for name, r := range t {
+			s.derive(name, r.value)
+		}
 	}
 	return s.rebuild()
 }

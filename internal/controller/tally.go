@@ -83,6 +83,20 @@ func (s *State) retally(servers []string, change func() error) error {
 	return nil
 }
 
+// derive brings what follows from a single record to its new value.
+func (s *State) derive(name string, value any) {
+	switch v := value.(type) {
+	case Place:
+		s.used[name] = v.taken()
+	case Incident:
+		if v.Closed.IsZero() {
+			s.open[v.Cause] = v.ID
+		} else if s.open[v.Cause] == v.ID {
+			delete(s.open, v.Cause)
+		}
+	}
+}
+
 // taken is the sum of all units of a place.
 func (p Place) taken() int {
 	sum := 0

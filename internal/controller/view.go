@@ -47,15 +47,15 @@ type viewed struct {
 
 // View makes the view of one server at now.
 func (w *Viewer) View(name string, now time.Time) viewed {
-	v := w.own(name, now)
+	v := w.own(name, now, &Sight{})
 	if v.known {
 		w.join(&v, now)
 	}
 	return v
 }
 
-// own makes the part of the view that is the server's own.
-func (w *Viewer) own(name string, now time.Time) viewed {
+// own makes the part of the view that is the server's own, over the memory of sight.
+func (w *Viewer) own(name string, now time.Time, sight *Sight) viewed {
 	server, ok := w.State.Server(name)
 	if !ok {
 		return viewed{}
@@ -63,10 +63,10 @@ func (w *Viewer) own(name string, now time.Time) viewed {
 	status, rev := w.State.statusOf(name)
 	v := viewed{known: true, statusRev: rev}
 	v.Server, v.Status = server, status
-	observed, signals, host, observer := w.Collector.Seen(name, status.Host)
-	v.Observed = observed
+	w.Collector.Seen(name, status.Host, sight)
+	v.Observed = sight.Observed
 	v.Finding = detect.Judge(detect.Input{
-		Server: server, Status: status, Observed: observed, Signals: signals, Host: host, Observer: observer,
+		Server: server, Status: status, Observed: sight.Observed, Signals: sight.Signals, Host: sight.Host, Observer: sight.Observer,
 	}, now)
 	v.Traits = w.Traits[server.Spec.Provider]
 	if r, ok := Get[fleet.Request](w.State, kindRequest, name); ok && r.Epoch == status.Epoch {
