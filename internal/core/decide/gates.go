@@ -204,11 +204,12 @@ func (g *gatekeeper) budget(takesLife bool) []string {
 
 // velocity asks one domain's cap on recoveries per window; it reports true if it holds.
 func (g *gatekeeper) velocity(d fleet.Domain) bool {
-	if d.Budget.Window <= 0 {
+	if d.Budget.Window <= 0 || d.Budget.Steps < 0 {
 		// Counted within no time, nothing is ever used up: that is no budget but a
 		// mistake, and must not read as "as many as you like" (S5).
-		g.stop(Gate{Name: GateBudget, Value: d.Name + ": its budget has no window"},
-			Hold{Reason: fmt.Sprintf("the budget of %s allows %d recoveries within no window: nothing may begin until its spec names one", d.Name, d.Budget.Steps), NeedsPerson: true})
+		is := fmt.Sprintf("%d recoveries within %s", d.Budget.Steps, d.Budget.Window)
+		g.stop(Gate{Name: GateBudget, Value: d.Name + ": " + is + " is no budget"},
+			Hold{Reason: fmt.Sprintf("the budget of %s makes no sense (%s): nothing may begin until its spec is corrected", d.Name, is), NeedsPerson: true})
 		return true
 	}
 	used, frees := Used(d.Begun, d.Budget.Window.Std(), g.now)

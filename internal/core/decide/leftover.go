@@ -69,7 +69,11 @@ func leftover(v View, now time.Time) (*fleet.Step, *waitingLeftover) {
 			Why: fmt.Sprintf("epoch %d was replaced by %d but still runs on %s", i.Epoch, v.Status.Epoch, orUnknown(i.Host)),
 		}
 		last := leftoverRecord(v.Status.Leftovers, step)
-		step.Token = Token(v.Server.Name, i.Epoch, fleet.StepStop, fleet.Object{}, i.Host, fmt.Sprintf("leftover/%d", leftoverCall(last)))
+		if step.Token = last.Step.Token; step.Token == "" || last.State == fleet.StepDone {
+			// One that failed, or was never answered, is repeated as it was (S7); one that
+			// reported its effect in vain is a call of its own.
+			step.Token = Token(v.Server.Name, i.Epoch, fleet.StepStop, fleet.Object{}, i.Host, fmt.Sprintf("leftover/%d", last.Tries))
+		}
 		due := leftoverDue(v.Server.Spec.Ladder, last)
 		if !now.Before(due) {
 			return &step, nil
@@ -79,15 +83,6 @@ func leftover(v View, now time.Time) (*fleet.Step, *waitingLeftover) {
 		}
 	}
 	return nil, wait
-}
-
-// leftoverCall numbers the calls: one that failed, or was never answered, is
-// repeated as it was (S7); one that reported its effect in vain is made anew.
-func leftoverCall(last fleet.StepRecord) int {
-	if last.State == fleet.StepDone {
-		return last.Tries + 1
-	}
-	return max(last.Tries, 1)
 }
 
 // leftoverDue is when a leftover may be told to stop again.
