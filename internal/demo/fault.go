@@ -238,7 +238,7 @@ func maintenance(ctx context.Context, s *stage) (Result, []healing, error) {
 }
 
 // controllerAway leaves the fleet without a controller for three leases of its
-// agents. Nothing needs healing; Heal is the longest time that a client waited.
+// agents. One server is to stop then unless its agent can ask the other hosts (S16). Nothing needs healing; Heal is the longest time that a client waited.
 func controllerAway(ctx context.Context, s *stage) (Result, []healing, error) {
 	before := map[string]fleet.Status{}
 	for _, srv := range s.fleet.Servers {
@@ -248,11 +248,16 @@ func controllerAway(ctx context.Context, s *stage) (Result, []healing, error) {
 		}
 		before[srv.Name] = st
 	}
+	// Without a server that may stop, this would show less than it says.
+	view, err := s.api().Server(ctx, dev.Cautious)
+	if err != nil || view.Server.Spec.OnIsolation != fleet.IsolationStop {
+		return Result{}, nil, errors.Join(err, fmt.Errorf("%s has onIsolation: %s", dev.Cautious, view.Server.Spec.OnIsolation))
+	}
 	at := time.Now()
 	if err := s.fleet.KillController(); err != nil {
 		return Result{}, nil, err
 	}
-	s.show.say(at, "the controller is killed")
+	s.show.say(at, "the controller is killed; "+dev.Cautious+" is to stop unless other hosts can tell that they were not given it")
 	select {
 	case <-time.After(3 * dev.BeatLease):
 	case <-ctx.Done():
@@ -280,5 +285,6 @@ func controllerAway(ctx context.Context, s *stage) (Result, []healing, error) {
 		return Result{}, nil, fmt.Errorf("%w: a client waited for %s", errStopped, longest)
 	}
 	s.show.say(at, fmt.Sprintf("all six served on; the longest that a client waited is %s", longest.Round(time.Millisecond)))
+	s.show.say(at, fmt.Sprintf("so did %s: without a lease, its agent asked the other hosts; none was given a later epoch", dev.Cautious))
 	return Result{Name: "controller-away", Healed: true, Heal: millis(longest), Overhead: millis(longest)}, nil, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relight/internal/api/client"
+	"relight/internal/core/fleet"
 	"relight/internal/spec"
 )
 
@@ -38,6 +39,10 @@ const (
 	// hostUnits lets two hosts carry all servers.
 	hostUnits = 4
 )
+
+// Cautious is the server that is to stop rather than run where nobody can tell
+// whether it was given to another host; the others run on.
+const Cautious = "web-2"
 
 // Rack is the site that holds all hosts.
 const Rack = "rack-1"
@@ -118,10 +123,18 @@ spec:
       command: [%[4]q, demo-app, --listen, %[5]q, --dir, "${volume:data}"]
       stopGrace: %[6]s
   placement: {sites: [%[7]s, %[8]s]}
+  onIsolation: %[9]s
   health: {check: {http: "http://%[5]s/health"}}
-`, s.Name, s.Volume, ip, exe, s.Addr, StopGrace, hostName(i*hostCount/len(servers)), Rack)
+`, s.Name, s.Volume, ip, exe, s.Addr, StopGrace, hostName(i*hostCount/len(servers)), Rack, onIsolation(s.Name))
 	}
 	return b.String()
+}
+
+func onIsolation(server string) fleet.OnIsolation {
+	if server == Cautious {
+		return fleet.IsolationStop
+	}
+	return fleet.IsolationRun
 }
 
 // parse turns the documents into what the API takes.

@@ -26,6 +26,9 @@ func TestDocumentIsValid(t *testing.T) {
 		if s.Spec.Mode != fleet.Auto || s.Spec.Identity.Volumes[0].Reach != fleet.ReachMachine || s.Spec.IsolatedFor.Std() != IsolatedFor {
 			t.Errorf("%s: %+v", s.Name, s.Spec)
 		}
+		if want := s.Name == Cautious; want != (s.Spec.OnIsolation == fleet.IsolationStop) {
+			t.Errorf("%s: onIsolation is %s", s.Name, s.Spec.OnIsolation)
+		}
 		perHost[s.Spec.Placement.Sites[0]]++
 	}
 	for i := range hostCount {
