@@ -43,8 +43,8 @@ type hostSight struct {
 	servers []string
 }
 
-// Sight is what the collector knows of a server and of the host that runs it.
-type Sight struct {
+// Known is what the collector knows of a server and of the host that runs it.
+type Known struct {
 	Observed fleet.Observed
 	// Signals are about the server, Host about its host.
 	Signals, Host []fleet.Signal
@@ -299,7 +299,7 @@ func (c *Collector) RemoveHost(name string) {
 
 // Seen copies what is known of a server and of the host that runs it into sight,
 // whose memory it uses again.
-func (c *Collector) Seen(server, host string, sight *Sight) {
+func (c *Collector) Seen(server, host string, sight *Known) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	o := &sight.Observed

@@ -35,7 +35,7 @@ type Healer struct {
 	holds map[string]string // the gate that was last told for each server
 	looks map[string]*looks // by provider
 
-	sights sync.Pool // of *Sight, for looks of which nothing is kept
+	sights sync.Pool // of *Known, for looks of which nothing is kept
 }
 
 // Work is a step whose intent is durable and whose effect is still to come.
@@ -86,9 +86,9 @@ func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
 // reports false if something is to be done.
 func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, error) {
 	now := h.Clock.Now()
-	sight, _ := h.sights.Get().(*Sight)
+	sight, _ := h.sights.Get().(*Known)
 	if sight == nil {
-		sight = &Sight{}
+		sight = &Known{}
 	}
 	v := h.Viewer.own(name, now, sight)
 	d, rests := decide.Rests(v.View, now)

@@ -47,7 +47,7 @@ type viewed struct {
 
 // View makes the view of one server at now.
 func (w *Viewer) View(name string, now time.Time) viewed {
-	v := w.own(name, now, &Sight{})
+	v := w.own(name, now, &Known{})
 	if v.known {
 		w.join(&v, now)
 	}
@@ -55,7 +55,7 @@ func (w *Viewer) View(name string, now time.Time) viewed {
 }
 
 // own makes the part of the view that is the server's own, over the memory of sight.
-func (w *Viewer) own(name string, now time.Time, sight *Sight) viewed {
+func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
 	server, ok := w.State.Server(name)
 	if !ok {
 		return viewed{}
