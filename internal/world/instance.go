@@ -244,6 +244,7 @@ func (w *World) Reboot(i *Instance) error {
 	}
 	w.note("reboot", i.name(), i.Server, "")
 	i.Executes = true
+	i.turn++
 	w.touchInstance(i)
 	w.startApp(i)
 	return nil

@@ -74,6 +74,9 @@ func (v *Volume) stored(e fleet.Epoch) (n uint64) {
 	return n
 }
 
+// Count is how many writes completed in the stretch.
+func (r Run) Count() uint64 { return r.count }
+
 // AddVolume adds a volume, free and empty.
 func (w *World) AddVolume(v Volume) {
 	w.volumes[v.ID] = &v
@@ -249,8 +252,13 @@ func (w *World) Write(i *Instance, id string) {
 }
 
 // complete makes a write durable and tells the client so.
-func (w *World) complete(v *Volume, epoch fleet.Epoch, seq uint64) {
-	v.ackOne(epoch)
+func (w *World) complete(v *Volume, epoch fleet.Epoch, seq uint64) { w.put(v, epoch, seq, true) }
+
+// put makes a write durable; told says whether its writer hears of it.
+func (w *World) put(v *Volume, epoch fleet.Epoch, seq uint64, told bool) {
+	if told {
+		v.ackOne(epoch)
+	}
 	if n := len(v.Runs); n > 0 && v.Runs[n-1].Epoch == epoch {
 		v.Runs[n-1].To, v.Runs[n-1].Last = seq, w.Now()
 		v.Runs[n-1].count++

@@ -76,6 +76,7 @@ type World struct {
 	pools     map[poolKey]*pool
 	tokens    map[string]tokenUse
 	snapshots map[string]*Snapshot
+	arrays    map[string]*Array
 
 	detached   []string    // outposts without their service link, sorted
 	severed    [][2]string // pairs of places that do not reach each other
@@ -111,6 +112,7 @@ func New(cfg Config) *World {
 		pools:     map[poolKey]*pool{},
 		tokens:    map[string]tokenUse{},
 		snapshots: map[string]*Snapshot{},
+		arrays:    map[string]*Array{},
 		Registry:  newRegistry(),
 		highest:   map[string]fleet.Epoch{},
 		byToken:   map[string]string{},
