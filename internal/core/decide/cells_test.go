@@ -103,7 +103,6 @@ func firstMatch(s string, pairs ...string) string {
 
 // table is testdata/cells.txt.
 type table struct {
-	all                    []string
 	verdicts, gates, rungs []string
 	lines                  map[string][]string
 	rungName               map[string]string

@@ -82,10 +82,7 @@ func (g *gatekeeper) maintenance() {
 // inScope reports whether the scope ("fleet", "site X", "server X") holds the
 // server. An empty or unknown scope holds nothing (S5).
 func (g *gatekeeper) inScope(scope string) bool {
-	switch {
-	case scope == "fleet":
-		return true
-	case scope == "server "+g.v.Server.Name:
+	if scope == "fleet" || scope == "server "+g.v.Server.Name {
 		return true
 	}
 	for _, d := range g.v.Around.Domains {
@@ -129,6 +126,7 @@ func (g *gatekeeper) mode(plan string, epoch fleet.Epoch) {
 		g.pass(GateMode, value)
 		g.approval(plan, epoch)
 		return
+	default: // observe, and whatever is not known
 	}
 	if g.v.Request != nil {
 		g.pass(GateMode, value+", but "+g.v.Request.By+" asked for it")

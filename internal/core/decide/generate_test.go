@@ -123,7 +123,7 @@ func drawHost(t *rapid.T, name string) fleet.Host {
 }
 
 func drawStatus(t *rapid.T, s fleet.Server) fleet.Status {
-	st := fleet.Status{Server: s.Name, Epoch: fleet.Epoch(rapid.IntRange(0, 4).Draw(t, "epoch"))} //nolint:gosec // small
+	st := fleet.Status{Server: s.Name, Epoch: fleet.Epoch(rapid.IntRange(0, 4).Draw(t, "epoch"))}
 	if st.Epoch > 0 {
 		st.Phase, st.Host = pick(t, "phase", fleet.PhaseRunning, fleet.PhaseRunning, fleet.PhaseNeedsPerson), pick(t, "on", hostNames...)
 		st.Message = "given up"
@@ -141,7 +141,7 @@ func drawStatus(t *rapid.T, s fleet.Server) fleet.Status {
 func drawEvidence(t *rapid.T, l, server string) fleet.Evidence {
 	return fleet.Evidence{
 		Method: pick(t, l+"method", fleet.Reaped, fleet.Terminated, fleet.Stopped, fleet.PoweredOff, fleet.Sealed, fleet.Attested, fleet.NeverStarted, fleet.FirstEpoch),
-		Server: pick(t, l+"server", server, server, server, "other"), Epoch: fleet.Epoch(rapid.IntRange(0, 6).Draw(t, l+"epoch")), //nolint:gosec // small
+		Server: pick(t, l+"server", server, server, server, "other"), Epoch: fleet.Epoch(rapid.IntRange(0, 6).Draw(t, l+"epoch")),
 		Volume: pick(t, l+"volume", "data", "log"), Host: pick(t, l+"host", hostNames...), At: ageOf(t, l+"at"),
 	}
 }
@@ -161,7 +161,7 @@ func drawFinding(t *rapid.T, st fleet.Status) fleet.Finding {
 
 func drawObserved(t *rapid.T, s fleet.Server, epoch fleet.Epoch, now time.Time) fleet.Observed {
 	near := func(t *rapid.T, l string) fleet.Epoch {
-		return fleet.Epoch(max(0, int(epoch)+rapid.IntRange(-2, 2).Draw(t, l))) //nolint:gosec // small
+		return fleet.Epoch(max(0, int(epoch)+rapid.IntRange(-2, 2).Draw(t, l)))
 	}
 	states := []fleet.InstanceState{
 		fleet.InstanceRunning, fleet.InstanceStopped,

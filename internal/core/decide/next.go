@@ -113,6 +113,7 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if d, waits := isolatedWait(v, now); waits {
 			return d, true
 		}
+	default: // down and impaired are due
 	}
 	if v.Status.Phase == fleet.PhaseNeedsPerson && v.Request == nil {
 		return held(GateLadder, v.Status.Message, true), true

@@ -47,6 +47,7 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 		return gaveUp(s, step, now)
 	case fleet.StepClimb:
 		return climbed(s, step, now)
+	default: // all others act on the world
 	}
 	r := s.Recovery
 	if r == nil {

@@ -74,6 +74,7 @@ func (t *Tally) domain(name string, r Row, n int) {
 		c.Suspect += n
 	case fleet.Down, fleet.Isolated, fleet.Impaired:
 		c.Down += n
+	default: // unknown: counted in the total only
 	}
 	switch {
 	case r.Phase == fleet.PhaseRecovering:

@@ -84,7 +84,7 @@ func (a args) number(key string, otherwise int) int {
 	return n
 }
 
-func (a args) epoch(key string) fleet.Epoch { return fleet.Epoch(a.number(key, 0)) } //nolint:gosec // written by hand
+func (a args) epoch(key string) fleet.Epoch { return fleet.Epoch(a.number(key, 0)) }
 
 func (a args) duration(key string, otherwise time.Duration) time.Duration {
 	v, ok := a.pairs[key]

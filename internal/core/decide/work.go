@@ -26,7 +26,7 @@ const (
 // work decides the next step of the recovery in the view, guards aside.
 func work(v View, now time.Time) Decision {
 	r := v.Status.Recovery
-	if cameBack(v, now) {
+	if cameBack(v) {
 		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
 	}
 	if now.Before(r.NotBefore) {
@@ -46,7 +46,7 @@ func work(v View, now time.Time) Decision {
 
 // cameBack reports that the old epoch is healthy again before anything was done
 // to it. Once fenced it stays fenced, whatever it says.
-func cameBack(v View, now time.Time) bool {
+func cameBack(v View) bool {
 	r := v.Status.Recovery
 	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) {
 		return false

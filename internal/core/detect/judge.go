@@ -159,6 +159,7 @@ func (j *judgement) sortHost(s fleet.Signal) {
 		j.hostYes = append(j.hostYes, s)
 	case fleet.No:
 		j.hostNo = append(j.hostNo, s)
+	default: // it cannot tell
 	}
 }
 
@@ -219,6 +220,7 @@ func (j *judgement) running() fleet.Finding {
 		return j.finding(fleet.Healthy, own.Since, []fleet.Signal{*j.agent, own}, "it runs and passes its own check", name)
 	case fleet.CannotTell:
 		return j.finding(fleet.Suspect, own.At, []fleet.Signal{own}, "its check cannot tell: "+orNothing(own.Detail), name)
+	default: // a no counts after a while
 	}
 	if f := j.starting(own); f.Verdict != fleet.Unknown {
 		return f

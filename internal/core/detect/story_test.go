@@ -219,7 +219,7 @@ func (a *args) number(key string) int {
 	return n
 }
 
-func (a *args) epoch(key string) fleet.Epoch { return fleet.Epoch(a.number(key)) } //nolint:gosec // written by hand
+func (a *args) epoch(key string) fleet.Epoch { return fleet.Epoch(a.number(key)) }
 
 func (a *args) spec() {
 	sp := &a.s.in.Server.Spec

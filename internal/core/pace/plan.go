@@ -68,7 +68,7 @@ func Compile(nodes []Node, legs []Leg, apis []API) (Plan, error) {
 			if !ok {
 				return Plan{}, fmt.Errorf("server %s waits for %s, which is not there", n.Server, name)
 			}
-			next[before] = append(next[before], int32(i)) //nolint:gosec // a fleet has fewer servers
+			next[before] = append(next[before], int32(i))
 			left[i]++
 		}
 	}
