@@ -190,7 +190,11 @@ func (s *Solo) Look(name string) Sight {
 	now := s.opt.Clock.Now()
 	v := s.Viewer.View(name, now)
 	d := decide.Next(v.View, now)
-	return Sight{Verdict: v.Finding.Verdict, Finding: v.Finding.Reason, Reason: d.Reason}
+	sight := Sight{Verdict: v.Finding.Verdict, Finding: v.Finding.Reason, Reason: d.Reason}
+	if d.Hold != nil {
+		sight.Gate, sight.NeedsPerson = d.Hold.Gate, d.Hold.NeedsPerson
+	}
+	return sight
 }
 
 // Sight is a look at a server.
@@ -198,4 +202,7 @@ type Sight struct {
 	Verdict fleet.Verdict
 	// Finding is the verdict's reason, Reason the decision's.
 	Finding, Reason string
+	// Gate is what holds, NeedsPerson whether only a person can lift it.
+	Gate        string
+	NeedsPerson bool
 }

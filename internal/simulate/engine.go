@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"relight/internal/core/decide"
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
 	"relight/internal/provider/sim"
@@ -60,6 +61,9 @@ type EndState struct {
 	Epoch   fleet.Epoch
 	Host    string
 	Reason  string
+	// Gate is what holds it, NeedsPerson whether only a person can lift that.
+	Gate        string
+	NeedsPerson bool
 }
 
 // engine is one run.
@@ -287,7 +291,7 @@ func (e *engine) rest() {
 		st := b.solo.State.Status(s.Name)
 		current[s.Name] = st.Epoch
 		end := e.endOf(b, s.Name)
-		if end.Phase == fleet.PhaseNeedsPerson || end.Phase == fleet.PhaseRunning && end.Verdict == fleet.Healthy {
+		if end.rests() {
 			continue
 		}
 		e.oracle.Violate("L1", s.Name, "is %q and %s %s after all faults ended: %s", end.Phase, end.Verdict, e.sc.Settle, end.Reason)
@@ -295,10 +299,17 @@ func (e *engine) rest() {
 	e.oracle.Rest(current)
 }
 
+// rests reports whether a server is where L1 wants it: healthy, waiting for a
+// person, or without a place to go.
+func (s EndState) rests() bool {
+	return s.Phase == fleet.PhaseRunning && s.Verdict == fleet.Healthy || s.Phase == fleet.PhaseNeedsPerson ||
+		s.NeedsPerson || s.Gate == decide.GatePlacement
+}
+
 func (e *engine) endOf(b *brain, server string) EndState {
 	st := b.solo.State.Status(server)
 	why := b.solo.Look(server)
-	return EndState{Server: server, Phase: st.Phase, Verdict: why.Verdict, Epoch: st.Epoch, Host: st.Host, Reason: why.Reason}
+	return EndState{Server: server, Phase: st.Phase, Verdict: why.Verdict, Epoch: st.Epoch, Host: st.Host, Reason: why.Reason, Gate: why.Gate, NeedsPerson: why.NeedsPerson}
 }
 
 func (e *engine) result() Result {

@@ -1,0 +1,313 @@
+package simulate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Random makes a scenario from a seed. It swarms: each seed uses only some of the
+// kinds of faults and some of the features of specs, because a run with all of
+// them at once never gets far into any.
+func Random(seed uint64) Scenario {
+	g := &generator{r: rand.New(rand.NewPCG(seed, 0x7377617261))}
+	g.sc = Scenario{Seed: seed, Style: Hosts, Controllers: 1, Delays: DefaultDelays(), Settle: 20 * time.Minute}
+	g.sc.For = g.between(4*time.Minute, 15*time.Minute)
+	if g.one(4) {
+		g.sc.Style = Cloud
+	}
+	if g.one(3) {
+		g.sc.Controllers = 2
+	}
+	if g.one(3) {
+		g.sc.Drift = int64(g.r.IntN(2000))
+	}
+	if g.one(3) {
+		g.sc.Loss = float64(g.r.IntN(30)) / 100
+	}
+	if g.one(4) {
+		g.sc.Delays.Call = Span{time.Millisecond, time.Duration(1+g.r.IntN(3000)) * time.Millisecond}
+	}
+	g.world()
+	g.spec()
+	g.faults()
+	return g.sc
+}
+
+type generator struct {
+	r       *rand.Rand
+	sc      Scenario
+	servers []string
+	volumes []string
+	zones   []string
+}
+
+// one is true once in n times.
+func (g *generator) one(n int) bool { return g.r.IntN(n) == 0 }
+
+func (g *generator) between(low, high time.Duration) time.Duration {
+	return (low + time.Duration(g.r.Int64N(int64(high-low)+1))).Round(100 * time.Millisecond)
+}
+
+func pick[T any](g *generator, of ...T) T { return of[g.r.IntN(len(of))] }
+
+// world draws the sites and hosts.
+func (g *generator) world() {
+	kind, word := fleet.SiteRack, "rack"
+	if g.sc.Style == Cloud {
+		kind, word = fleet.SiteZone, "zone"
+	}
+	sites := 1 + g.r.IntN(2)
+	power := !g.one(3)
+	for s := range sites {
+		name := fmt.Sprintf("%s-%d", word, s+1)
+		g.sc.Sites = append(g.sc.Sites, Site{Name: name, Kind: kind})
+		g.zones = append(g.zones, name)
+		for range 1 + g.r.IntN(3) {
+			g.sc.Hosts = append(g.sc.Hosts, Host{
+				Name: fmt.Sprintf("host-%d", len(g.sc.Hosts)+1), Parent: name, Units: 2 + g.r.IntN(7), Power: power && !g.one(5),
+			})
+		}
+	}
+}
+
+// spec draws the documents. A feature that the seed does not have is left out of
+// all of them.
+func (g *generator) spec() {
+	var docs []string
+	add := func(format string, args ...any) {
+		docs = append(docs, "apiVersion: relight/v1alpha1\n"+strings.TrimSpace(fmt.Sprintf(format, args...))+"\n")
+	}
+	add("kind: Policy\nmetadata: {name: default}\nspec:\n%s", g.policy())
+	for _, s := range g.sc.Sites {
+		add("kind: Site\nmetadata: {name: %s}\nspec: {kind: %s%s}", s.Name, s.Kind, g.siteRules())
+	}
+	if g.sc.Style == Hosts {
+		for _, h := range g.sc.Hosts {
+			power := ""
+			if h.Power {
+				power = fmt.Sprintf(", power: {command: [/bin/false], plug: %s}", h.Name)
+			}
+			add("kind: Site\nmetadata: {name: %s}\nspec: {kind: host, parent: %s%s}", h.Name, h.Parent, power)
+		}
+	}
+	apart, priorities, choosy, heavy := g.one(3), g.one(3), g.one(4), g.one(3)
+	for n := range 1 + g.r.IntN(7) {
+		name := fmt.Sprintf("s%d", n+1)
+		g.servers = append(g.servers, name)
+		add("%s", g.server(name, n+1, apart, priorities, choosy, heavy))
+	}
+	g.sc.Spec = strings.Join(docs, docBreak)
+}
+
+// docBreak stands between two documents.
+const docBreak = "---\n"
+
+func (g *generator) policy() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
+	mode := "auto"
+	switch g.r.IntN(10) {
+	case 0:
+		mode = "ask"
+	case 1:
+		mode = "observe"
+	}
+	line("mode: %s", mode)
+	if mode == "ask" && g.one(2) {
+		line("approvals: 2")
+	}
+	line("isolatedFor: %s", pick(g, "10s", "30s", "2m"))
+	line("oneSource: %s", pick(g, "hold", "fence"))
+	silent := pick(g, "4s", "6s", "15s")
+	line("health: {suspectAfter: %s, downAfter: %s, impairedAfter: %s, startupGrace: %s}", silent, pick(g, "2s", "5s", "20s"), pick(g, "3s", "10s"), pick(g, "10s", "40s"))
+	line("ladder: {verifyWithin: %s, backOff: %s, maxBackOff: %s, window: %s}", pick(g, "20s", "1m"), pick(g, "2s", "10s"), pick(g, "30s", "2m"), pick(g, "10m", "1h"))
+	if g.one(3) {
+		line("budget: {steps: %d, window: %s}", 1+g.r.IntN(4), pick(g, "1m", "5m"))
+	} else if g.one(4) {
+		line("budget: {keepAlive: %d}", 1+g.r.IntN(2))
+	}
+	if g.one(3) {
+		line("storm: {hosts: %d, window: %s}", 2+g.r.IntN(2), pick(g, "30s", "2m"))
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+func (g *generator) siteRules() string {
+	switch g.r.IntN(8) {
+	case 0:
+		return fmt.Sprintf(", budget: {steps: %d, window: 2m}", 1+g.r.IntN(3))
+	case 1:
+		return ", mode: ask"
+	default:
+		return ""
+	}
+}
+
+func (g *generator) server(name string, n int, apart, priorities, choosy, heavy bool) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("kind: Server")
+	labels := ""
+	if apart {
+		labels = fmt.Sprintf(", labels: {pair: p%d}", n%2)
+	}
+	line("metadata: {name: %s%s}", name, labels)
+	line("spec:")
+	line("  provider: sim")
+	reach := "zone"
+	var volumes []string
+	if g.sc.Style == Hosts {
+		reach = pick(g, "machine", "machine", "machine", "shared", "host")
+	}
+	for v := range 1 + g.r.IntN(2) {
+		place := fmt.Sprintf("path: /v/%s-%d", name, v)
+		if reach == "zone" {
+			place = fmt.Sprintf("id: vol-%s-%d", name, v)
+		}
+		volumes = append(volumes, fmt.Sprintf("{name: v%d, %s, reach: %s}", v, place, reach))
+		g.volumes = append(g.volumes, fmt.Sprintf("%s/v%d", name, v))
+	}
+	line("  identity:")
+	line("    volumes: [%s]", strings.Join(volumes, ", "))
+	line("    addresses: [{ip: 10.0.0.%d}]", n)
+	line("  template: {sim: {}}")
+	if !g.one(6) {
+		line("  health: {check: {http: \"http://10.0.0.%d/health\", interval: 1s, timeout: 1s}}", n)
+	}
+	if reach == "shared" || g.one(4) {
+		line("  fence: power")
+	}
+	if g.sc.Style == Hosts && g.one(4) {
+		line("  onIsolation: stop")
+	}
+	if priorities {
+		line("  priority: %d", g.r.IntN(3)*10)
+	}
+	var placement []string
+	if apart {
+		placement = append(placement, "apart: [pair]")
+	}
+	if choosy && reach != "host" {
+		placement = append(placement, fmt.Sprintf("sites: [%s]", pick(g, g.zones...)))
+	}
+	if heavy {
+		placement = append(placement, fmt.Sprintf("units: %d", 1+g.r.IntN(2)))
+	}
+	if len(placement) > 0 {
+		line("  placement: {%s}", strings.Join(placement, ", "))
+	}
+	return b.String()
+}
+
+// faults draws a few kinds of faults, and then faults of those.
+func (g *generator) faults() {
+	var enabled []func() Fault
+	all := g.drawers()
+	for _, d := range all {
+		if g.one(4) {
+			enabled = append(enabled, d)
+		}
+	}
+	if len(enabled) == 0 {
+		enabled = append(enabled, pick(g, all...))
+	}
+	first := 20 * time.Second
+	for range 2 + g.r.IntN(14) {
+		f := pick(g, enabled...)()
+		f.At = g.between(first, g.sc.For-30*time.Second)
+		if f.For != 0 {
+			f.For = min(f.For, g.sc.For-f.At)
+		}
+		g.sc.Faults = append(g.sc.Faults, f)
+	}
+}
+
+// last draws how long a fault lasts: around the times that matter to somebody.
+func (g *generator) last() time.Duration {
+	return pick(g, time.Second, 2500*time.Millisecond, 5*time.Second, 9*time.Second, 11*time.Second, 20*time.Second, 45*time.Second, 2*time.Minute, time.Hour)
+}
+
+func (g *generator) host() string   { return pick(g, g.sc.Hosts...).Name }
+func (g *generator) srv() string    { return pick(g, g.servers...) }
+func (g *generator) volume() string { return pick(g, g.volumes...) }
+
+func (g *generator) share() string { return pick(g, "5%", "20%", "50%", "100%") }
+
+// drawers are what draws each kind of fault. Each line is one kind of the swarm.
+func (g *generator) drawers() []func() Fault {
+	lasting := func(class string, object func() string, verb string, args ...string) func() Fault {
+		return func() Fault { return Fault{For: g.last(), Class: class, Object: object(), Verb: verb, Args: args} }
+	}
+	moment := func(class string, object func() string, verb string, args ...string) func() Fault {
+		return func() Fault { return Fault{Class: class, Object: object(), Verb: verb, Args: args} }
+	}
+	is := func(word string) func() string { return func() string { return word } }
+	call := func() string {
+		return pick(g, "any", "stop", "seal", "attach", "launch", "powerOff", "recover", "restartApp")
+	}
+	controller := func() string { return pick(g, "active", "c1") }
+	out := []func() Fault{
+		lasting("host", g.host, "dies"), lasting("host", g.host, "dies"), lasting("host", g.host, "freezes"), lasting("host", g.host, "agent-dies"),
+		func() Fault {
+			links := pick(g, "control", "control", "control,peers", "control,peers,storage", "peers", "storage", "in", "out", "control,storage")
+			return Fault{For: g.last(), Class: "host", Object: g.host(), Verb: "cut", Args: []string{links}}
+		},
+		func() Fault {
+			return Fault{For: g.last(), Class: "host", Object: g.host(), Verb: "loses", Args: []string{pick(g, "30%", "60%", "95%")}}
+		},
+		lasting("host", g.host, "closes"),
+		lasting("site", func() string { return pick(g, g.zones...) }, "dies"),
+		lasting("site", func() string { return pick(g, g.zones...) }, "cut", "control"),
+		moment("server", g.srv, "app-mute"), moment("server", g.srv, "app-fails"), moment("server", g.srv, "app-dies"),
+		moment("server", g.srv, "crashes"), moment("server", g.srv, "killed"),
+		moment("volume", g.volume, "loses-lock"),
+		moment("controller", controller, "dies"),
+		func() Fault {
+			return Fault{Class: "controller", Object: controller(), Verb: "dies-at", Args: []string{pick(g, "before-commit", "after-commit", "before-call", "after-call")}}
+		},
+		lasting("controller", controller, "freezes"), lasting("controller", controller, "cut", "hosts"), lasting("controller", controller, "cut", "store"),
+		lasting("store", is("main"), "down"), lasting("store", is("main"), "full"),
+		lasting("store", is("main"), "loses", "30%"), lasting("store", is("main"), "forgets", "30%"),
+	}
+	if g.sc.Controllers > 1 {
+		out = append(out, moment("controller", is("c2"), "starts"), moment("controller", is("c1"), "starts"))
+	}
+	for _, verb := range []string{"throttle", "serverError", "timeoutBefore", "timeoutAfter", "lostReply", "capacity", "refused", "wrongState", "notFound", "late", "doubled"} {
+		out = append(out, func() Fault {
+			f := Fault{For: g.last(), Class: "api", Object: call(), Verb: verb, Args: []string{g.share()}}
+			if verb == "late" || verb == "doubled" {
+				f.Args = append(f.Args, pick(g, "1s", "5s", "30s", "2m"))
+			}
+			return f
+		})
+	}
+	for _, verb := range []string{"throttle", "serverError", "timeoutBefore", "staleRead", "partial", "notFound"} {
+		out = append(out, lasting("api", is("observe"), verb, g.share()))
+	}
+	return append(out, g.people()...)
+}
+
+func (g *generator) people() []func() Fault {
+	who := func() string { return pick(g, "ann", "bob", "eve") }
+	act := func(verb string, args ...func() string) func() Fault {
+		return func() Fault {
+			f := Fault{Class: "person", Object: who(), Verb: verb}
+			for _, a := range args {
+				f.Args = append(f.Args, a())
+			}
+			return f
+		}
+	}
+	return []func() Fault{
+		act("freezes"), act("unfreezes"), act("pauses", g.srv), act("resumes", g.srv), act("approves", g.srv), act("approves", g.srv), act("denies", g.srv),
+		act("confirms", g.srv),
+		act("heals", g.srv, func() string { return pick(g, "restartApp", "reboot", "relaunch", "move", "recover") }),
+		act("maintains", func() string {
+			return pick(g, "fleet", "server/"+g.srv(), "site/"+pick(g, g.zones...))
+		}, func() string { return pick(g, "10s", "1m", "3m") }),
+	}
+}
