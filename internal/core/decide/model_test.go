@@ -1,6 +1,7 @@
 package decide_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -26,6 +27,14 @@ type model struct {
 	works  bool
 	// calls says when a call was last made with a token.
 	calls map[string]time.Time
+	// fences says how each source of proof of each recovery did.
+	fences map[string]fenced
+}
+
+// fenced counts the calls in a row that gave no evidence, and when the last ended.
+type fenced struct {
+	failed int
+	at     time.Time
 }
 
 // newModel starts with a verified epoch 3 on host-1 of three hosts.
@@ -43,7 +52,7 @@ func newModel(t *rapid.T) *model {
 	}
 	return &model{
 		v: s.v, now: noon, works: true, alive: map[fleet.Epoch]string{3: "host-1"}, gone: map[fleet.Epoch]string{},
-		off: map[string]bool{}, sealed: map[string]fleet.Epoch{}, calls: map[string]time.Time{},
+		off: map[string]bool{}, sealed: map[string]fleet.Epoch{}, calls: map[string]time.Time{}, fences: map[string]fenced{},
 	}
 }
 
@@ -204,12 +213,39 @@ func (m *model) decideOnce(t *rapid.T) decide.Decision {
 	}
 	m.calls[d.Step.Token] = m.now
 	m.now = m.now.Add(time.Millisecond)
+	source := m.asked(t, *d.Step)
 	if !chance(t, "controller dies", 5) {
-		m.v.Status = decide.Record(m.v.Status, *d.Step, m.do(t, *d.Step), m.now)
+		res := m.do(t, *d.Step)
+		m.v.Status = decide.Record(m.v.Status, *d.Step, res, m.now)
+		f := fenced{at: m.now}
+		if len(res.Evidence) == 0 {
+			f.failed = m.fences[source].failed + 1
+		}
+		m.fences[source] = f
 	} else {
 		m.now = m.now.Add(time.Second)
 	}
 	return d
+}
+
+// asked is L2 of fences: a source of proof that gave none is asked again after 10 s,
+// 20 s, 40 s and then each minute. It returns the source's name.
+func (m *model) asked(t *rapid.T, s fleet.Step) string {
+	recovery := "none"
+	if r := m.v.Status.Recovery; r != nil {
+		recovery = r.ID
+	}
+	source := fmt.Sprint(recovery, s.Kind, s.Epoch, s.Host, s.Object, s.Via)
+	if s.Kind != fleet.StepStop && s.Kind != fleet.StepSeal && s.Kind != fleet.StepPowerOff {
+		return source
+	}
+	if f := m.fences[source]; f.failed > 0 {
+		wait := min(10*time.Second<<min(f.failed-1, 4), time.Minute)
+		if age := m.now.Sub(f.at); age < wait {
+			t.Fatalf("%s failed %d times and is asked again after %s", source, f.failed, age)
+		}
+	}
+	return source
 }
 
 // withinLadder is L2: no rung is tried more often within its window than the spec says.
