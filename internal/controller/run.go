@@ -46,6 +46,9 @@ type Loops struct {
 	// Renewed is told of each renewal of the lease; may be nil.
 	Renewed func()
 
+	// barred is true while the controller may not act; the scanning loop's own.
+	barred bool
+
 	mu   sync.Mutex
 	busy map[string]bool
 	poke chan struct{}
@@ -225,6 +228,7 @@ func (l *Loops) scan(ctx context.Context, wg *sync.WaitGroup) {
 		}
 		now := l.Clock.Now()
 		l.Collector.Tick(now)
+		l.regain(now)
 		due := l.byPriority(l.Deadlines.Take(now))
 		if l.Scanned != nil {
 			l.Scanned(len(due))
@@ -246,6 +250,18 @@ func (l *Loops) scan(ctx context.Context, wg *sync.WaitGroup) {
 			})
 		}
 	}
+}
+
+// regain makes every server due once this controller may act again: what was held
+// for want of the lease or of the store has no time of its own to be looked at.
+func (l *Loops) regain(now time.Time) {
+	may := now.Before(l.Healer.Viewer.Authority().Until) && l.Healer.Viewer.Trouble() == ""
+	if may && l.barred {
+		for _, s := range l.State.Servers() {
+			l.Deadlines.Wake(s.Name, now)
+		}
+	}
+	l.barred = !may
 }
 
 func (l *Loops) byPriority(names []string) []string {

@@ -128,6 +128,7 @@ func (s *Solo) AskStore(ctx context.Context) {
 func (s *Solo) Due() []string {
 	now := s.opt.Clock.Now()
 	s.Collector.Tick(now)
+	s.loops.regain(now)
 	return s.loops.byPriority(s.Deadlines.Take(now))
 }
 
