@@ -16,12 +16,18 @@ type Address struct {
 	// (fence: storage), so that two holders are no violation.
 	AllowTwo bool
 	Holders  []string
+	// Interface is the interface that it leads to, if not directly to a holder.
+	Interface string
 
 	dirty bool
+	past  *past[AddressSight]
 }
 
 // AddAddress adds an address without a holder.
-func (w *World) AddAddress(a Address) { w.addresses[a.IP] = &a }
+func (w *World) AddAddress(a Address) {
+	w.addresses[a.IP] = &a
+	w.touch(&a)
+}
 
 // Address returns the address, or nil. Callers read it only.
 func (w *World) Address(ip string) *Address { return w.addresses[ip] }

@@ -45,8 +45,8 @@ type checked interface {
 func (v *Volume) soil() bool  { return soil(&v.dirty) }
 func (a *Address) soil() bool { return soil(&a.dirty) }
 
-func (v *Volume) record(w *World) { w.recordVolume(v) }
-func (a *Address) record(*World)  {}
+func (v *Volume) record(w *World)  { keep(w, &v.past, w.presentVolume(v)) }
+func (a *Address) record(w *World) { keep(w, &a.past, w.presentAddress(a)) }
 
 func soil(dirty *bool) bool {
 	clean := !*dirty
@@ -156,5 +156,10 @@ func (w *World) touchInstance(i *Instance) {
 	}
 	for _, a := range i.Addresses {
 		w.touch(w.addresses[a])
+	}
+	if i.places != nil {
+		for _, g := range i.places.groups {
+			w.touch(w.groups[g])
+		}
 	}
 }

@@ -89,7 +89,8 @@ type Instance struct {
 	recovering bool
 	pool       *pool
 	planned    []Planned
-	past       past[instanceMoment]
+	places     *places
+	past       *past[instanceMoment]
 }
 
 func (i *Instance) takesUnits() bool {
@@ -109,6 +110,8 @@ type Request struct {
 	Type  string
 	// AutoRecover has the platform move it by itself when its host fails.
 	AutoRecover bool
+	// Interfaces are attached with the launch of a machine.
+	Interfaces []string
 }
 
 // Prepare makes an instance that takes its place and executes nothing yet.
@@ -119,6 +122,11 @@ func (w *World) Prepare(r Request) (*Instance, error) {
 		return nil, err
 	}
 	w.seq++
+	for _, n := range r.Interfaces {
+		if err := w.freeInterface(n, h.Name); err != nil {
+			return nil, err
+		}
+	}
 	i := &Instance{
 		ID: fmt.Sprintf("i-%06d", w.seq), Server: r.Server, Epoch: r.Epoch, Host: h.Name, Style: r.Style,
 		Token: r.Token, Units: r.Units, Type: r.Type, AutoRecover: r.AutoRecover, State: fleet.InstancePending, Since: w.Now(), App: AppNone, AppSince: w.Now(),
@@ -131,6 +139,9 @@ func (w *World) Prepare(r Request) (*Instance, error) {
 	w.onHost[h.Name] = append(w.onHost[h.Name], i)
 	w.note("prepare", i.name(), i.Server, i.ID)
 	w.tookToken(i)
+	for _, n := range r.Interfaces {
+		w.attachInterface(n, i)
+	}
 	w.record(i)
 	return i, nil
 }
@@ -374,6 +385,7 @@ func (w *World) halt(i *Instance) {
 	for n := len(i.Volumes) - 1; n >= 0; n-- { // downwards: an ended detach leaves the list
 		w.endBusy(w.volumes[i.Volumes[n]], i)
 	}
+	w.dropInterfaces(i, false)
 	w.touchInstance(i)
 }
 
@@ -384,6 +396,7 @@ func (w *World) letGo(i *Instance) {
 	for _, a := range slices.Clone(i.Addresses) {
 		w.ReleaseAddress(a, i)
 	}
+	w.dropInterfaces(i, true)
 }
 
 func (w *World) setState(i *Instance, s fleet.InstanceState, detail string) {

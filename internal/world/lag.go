@@ -87,8 +87,8 @@ func (w *World) present(i *Instance) instanceMoment {
 
 // record keeps how a machine is now.
 func (w *World) record(i *Instance) {
-	if i.Style == Machine && w.horizon() > 0 {
-		i.past.put(w.Now(), w.present(i), w.horizon())
+	if i.Style == Machine {
+		keep(w, &i.past, w.present(i))
 	}
 }
 
@@ -99,14 +99,8 @@ func (w *World) SeeInstance(id string) (InstanceSight, error) {
 	if i == nil {
 		return InstanceSight{}, fmt.Errorf("instance %s: %w", id, ErrNotFound)
 	}
-	if w.cfg.Lag <= 0 {
-		return w.present(i).sight, nil
-	}
-	was, known := i.past.at(w.lagged(&i.past.seen))
-	if !known {
-		return InstanceSight{}, fmt.Errorf("instance %s: %w", id, ErrNotFound)
-	}
-	return was.sight, nil
+	was, err := see(w, i.past, w.present(i), id)
+	return was.sight, err
 }
 
 // VolumeSight is what a platform's describe call tells of a volume.
@@ -130,22 +124,28 @@ func (w *World) SeeVolume(id string) (VolumeSight, error) {
 	if v == nil {
 		return VolumeSight{}, fmt.Errorf("volume %s: %w", id, ErrNotFound)
 	}
-	if w.cfg.Lag <= 0 || v.past == nil {
-		return w.presentVolume(v), nil
+	return see(w, v.past, w.presentVolume(v), id)
+}
+
+// see reads an object: as it is, or, where reads lag, as it was.
+func see[T comparable](w *World, p *past[T], is T, id string) (T, error) {
+	if w.cfg.Lag <= 0 || p == nil {
+		return is, nil
 	}
-	was, known := v.past.at(w.lagged(&v.past.seen))
+	was, known := p.at(w.lagged(&p.seen))
 	if !known {
-		return VolumeSight{}, fmt.Errorf("volume %s: %w", id, ErrNotFound)
+		return was, fmt.Errorf("%s: %w", id, ErrNotFound)
 	}
 	return was, nil
 }
 
-func (w *World) recordVolume(v *Volume) {
+// keep records how an object is, in worlds where somebody reads late.
+func keep[T comparable](w *World, p **past[T], is T) {
 	if w.horizon() <= 0 {
 		return
 	}
-	if v.past == nil {
-		v.past = &past[VolumeSight]{}
+	if *p == nil {
+		*p = &past[T]{}
 	}
-	v.past.put(w.Now(), w.presentVolume(v), w.horizon())
+	(*p).put(w.Now(), is, w.horizon())
 }

@@ -44,10 +44,10 @@ func (w *World) reserveCommand(s *Session, l *LUN) error {
 	return w.accept(s, l, CmdRead)
 }
 
-// Register gives the session's nexus a key, or takes it away (zero). held is the
+// RegisterKey gives the session's nexus a key, or takes it away (zero). held is the
 // key that it has now; with ignore it need not be right, so that a preempted
 // nexus can simply come back. Errors: ErrReservation, and those of any command.
-func (w *World) Register(s *Session, l *LUN, held, key uint64, ignore bool) error {
+func (w *World) RegisterKey(s *Session, l *LUN, held, key uint64, ignore bool) error {
 	if err := w.reserveCommand(s, l); err != nil {
 		return err
 	}

@@ -166,11 +166,11 @@ func TestReservations(t *testing.T) {
 			w.Map(l, one.IQN)
 			w.Map(l, ctl.IQN)
 			s1, s2 := must[*world.Session](t)(w.Login(one, "san", l.Target)), must[*world.Session](t)(w.Login(ctl, "san", l.Target))
-			ok(t, w.Register(s1, l, 0, 1, false))
+			ok(t, w.RegisterKey(s1, l, 0, 1, false))
 			ok(t, w.Reserve(s1, l, 1))
-			ok(t, w.Register(s2, l, 0, 2, false))
+			ok(t, w.RegisterKey(s2, l, 0, 2, false))
 			for _, err := range []error{
-				w.Register(s2, l, 9, 3, false), w.Reserve(s2, l, 2), w.Reserve(s2, l, 9),
+				w.RegisterKey(s2, l, 9, 3, false), w.Reserve(s2, l, 2), w.Reserve(s2, l, 9),
 				w.Preempt(s2, l, 9, 1, false), w.Preempt(s2, l, 2, 9, false),
 			} {
 				if !errors.Is(err, world.ErrReservation) {
@@ -206,7 +206,7 @@ func TestReservations(t *testing.T) {
 			if landed != want {
 				t.Fatalf("%d writes landed, want %d", landed, want)
 			}
-			ok(t, w.Register(s1, l, 0, 5, true)) // nothing keeps a preempted one from coming back
+			ok(t, w.RegisterKey(s1, l, 0, 5, true)) // nothing keeps a preempted one from coming back
 			if err := w.Submit(one, l, world.CmdWrite); err != nil {
 				t.Fatalf("registered again: %v", err)
 			}

@@ -47,9 +47,11 @@ func (w *World) StatusOf(i *Instance) Status {
 	case at.Before(i.Since):
 		return Status{System: CheckInitializing, Guest: CheckInitializing, Disks: CheckInitializing, At: at}
 	}
-	was, known := i.past.at(at)
-	if !known {
-		was = w.present(i)
+	was := w.present(i)
+	if i.past != nil {
+		if then, known := i.past.at(at); known {
+			was = then
+		}
 	}
 	return Status{System: checkState(was.system), Guest: checkState(was.guest), Disks: checkState(was.disks), At: at}
 }

@@ -234,25 +234,35 @@ func (w *World) Format(id string, epoch fleet.Epoch) {
 // Write starts a write by an instance to one of its volumes; it completes after
 // the world's WriteLatency if the instance then still can.
 func (w *World) Write(i *Instance, id string) {
-	v := w.volumes[id]
-	if v == nil || !w.canWrite(i, v) {
+	if v := w.volumes[id]; v != nil {
+		w.write(i, v, nil)
+	}
+}
+
+// write is Write; then, if it is not nil, hears whether it became durable.
+func (w *World) write(i *Instance, v *Volume, then func(bool)) {
+	if then == nil {
+		then = func(bool) {}
+	}
+	if !w.canWrite(i, v) {
+		then(false)
 		return
 	}
 	i.writes++
 	seq, epoch := i.writes, i.Epoch
 	if w.cfg.WriteLatency <= 0 {
-		w.complete(v, epoch, seq)
+		w.put(v, epoch, seq, true)
+		then(true)
 		return
 	}
 	w.After(w.cfg.WriteLatency, func() {
-		if i.Epoch == epoch && w.canWrite(i, v) {
-			w.complete(v, epoch, seq)
+		can := i.Epoch == epoch && w.canWrite(i, v)
+		if can {
+			w.put(v, epoch, seq, true)
 		}
+		then(can)
 	})
 }
-
-// complete makes a write durable and tells the client so.
-func (w *World) complete(v *Volume, epoch fleet.Epoch, seq uint64) { w.put(v, epoch, seq, true) }
 
 // put makes a write durable; told says whether its writer hears of it.
 func (w *World) put(v *Volume, epoch fleet.Epoch, seq uint64, told bool) {

@@ -27,6 +27,7 @@ type Delays struct {
 	Detach    Span // asked to detached, machines only
 	Snapshot  Span // asked to completed
 	Copy      Span // a volume from a snapshot, until it can be attached
+	DNS       Span // a record's change, until name servers answer so
 	LockLease Span // a shared volume's lock that lost its host, until it is free
 }
 
@@ -78,6 +79,12 @@ type World struct {
 	snapshots map[string]*Snapshot
 	arrays    map[string]*Array
 
+	interfaces map[string]*Interface
+	byIP       map[string]*Interface
+	records    map[string]record
+	groups     map[string]*Group
+	served     map[string]fleet.Epoch // the newest epoch that acknowledged a client, by server
+
 	detached   []string    // outposts without their service link, sorted
 	severed    [][2]string // pairs of places that do not reach each other
 	brokenAPIs []string    // sites whose API fails, sorted
@@ -113,10 +120,16 @@ func New(cfg Config) *World {
 		tokens:    map[string]tokenUse{},
 		snapshots: map[string]*Snapshot{},
 		arrays:    map[string]*Array{},
-		Registry:  newRegistry(),
-		highest:   map[string]fleet.Epoch{},
-		byToken:   map[string]string{},
-		trace:     digestStart,
+
+		interfaces: map[string]*Interface{},
+		byIP:       map[string]*Interface{},
+		records:    map[string]record{},
+		groups:     map[string]*Group{},
+		served:     map[string]fleet.Epoch{},
+		Registry:   newRegistry(),
+		highest:    map[string]fleet.Epoch{},
+		byToken:    map[string]string{},
+		trace:      digestStart,
 	}
 }
 
