@@ -34,16 +34,7 @@ func (t *Table) Drop(id AgentID) {
 	s := t.stripe(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[id]
-	if !ok {
-		return
-	}
-	last := len(s.agents) - 1
-	s.agents[i] = s.agents[last]
-	s.index[s.agents[i].id] = i
-	s.agents[last] = agentState{}
-	s.agents = s.agents[:last]
-	delete(s.index, id)
+	s.remove(id)
 }
 
 // Forget drops what the agent said about the server, as when the server has moved.

@@ -34,10 +34,10 @@ func (r Reason) String() string {
 		"short", "wrong_version", "unknown_agent", "bad_tag",
 		"replay", "malformed", "foreign_item", "stale_item",
 	}
-	if r >= reasons {
-		return "unknown"
+	if int(r) < len(names) {
+		return names[r]
 	}
-	return names[r]
+	return "unknown"
 }
 
 // Errors of the wire format and of the step machines.

@@ -2,6 +2,7 @@ package beat
 
 import (
 	"encoding/binary"
+	"errors"
 	"sort"
 
 	"relight/internal/core/lease"
@@ -189,16 +190,16 @@ func (t *Table) nextNonce() (n [nonceTail]byte) {
 // drop counts a datagram that is not answered.
 func (t *Table) drop(err error) error {
 	r := Malformed
-	switch err { //nolint:errorlint // these are bare sentinels of this package
-	case ErrShort:
+	switch {
+	case errors.Is(err, ErrShort):
 		r = Short
-	case ErrVersion:
+	case errors.Is(err, ErrVersion):
 		r = WrongVersion
-	case ErrUnknownAgent:
+	case errors.Is(err, ErrUnknownAgent):
 		r = UnknownAgent
-	case ErrTag:
+	case errors.Is(err, ErrTag):
 		r = BadTag
-	case ErrReplay:
+	case errors.Is(err, ErrReplay):
 		r = Replay
 	}
 	t.dropped[r].Add(1)

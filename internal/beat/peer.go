@@ -61,7 +61,7 @@ func (p *Peer) request(ctx context.Context, addr netip.AddrPort, to AgentID, typ
 	if err != nil {
 		return fleet.CannotTell, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	buf := make([]byte, MaxDatagram+1)
@@ -122,7 +122,7 @@ func (p *Peer) Reply(datagram []byte, higher func(AgentID, PeerAsk) Answer) ([]b
 
 // Serve answers requests on the socket until ctx ends, and closes it.
 func (p *Peer) Serve(ctx context.Context, c *net.UDPConn, higher func(AgentID, PeerAsk) Answer) error {
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
 	defer stop()
 	buf := make([]byte, MaxDatagram+1)

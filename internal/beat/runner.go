@@ -123,7 +123,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	defer r.cfg.Conn.Close()
+	defer func() { _ = r.cfg.Conn.Close() }()
 	wg.Go(func() { cancel(r.receive()) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()

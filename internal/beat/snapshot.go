@@ -53,11 +53,11 @@ func (t *Table) look(id AgentID, f func(*agentState)) bool {
 	s := t.stripe(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, ok := s.index[id]
-	if ok {
-		f(&s.agents[i])
+	a := s.find(id)
+	if a != nil {
+		f(a)
 	}
-	return ok
+	return a != nil
 }
 
 // Last returns what is known about the agent. If nothing is, ok is false, but

@@ -61,7 +61,7 @@ type Change struct {
 
 // stripes is the number of locks of a table, so that a reader who scans one part
 // never stops the receiver for long.
-const stripes = 64
+const stripes = 1 << stripeBits
 
 // Table is the receiver's state: for each agent the replay window, what it said
 // last, and what it was granted. It is safe for concurrent use. Nothing is stored
@@ -85,9 +85,9 @@ type Table struct {
 
 type stripe struct {
 	mu     sync.Mutex
-	index  map[AgentID]int32
+	index  index
 	agents []agentState
-	_      [16]byte // keeps the locks of neighbours in different cache lines
+	_      [8]byte // keeps the locks of neighbours in different cache lines
 }
 
 // agentState is the receiver's state of one agent.
@@ -149,9 +149,6 @@ func NewTable(cfg TableConfig, now int64) (*Table, error) {
 	t.acks.Store(binary.BigEndian.Uint64(start[:]))
 	t.grant.Store(&Grant{})
 	t.assumed.Store(lease.GrantorDeadline(now, cfg.AssumeLease, cfg.DriftPPM, cfg.Margin))
-	for i := range t.stripes {
-		t.stripes[i].index = map[AgentID]int32{}
-	}
 	return t, nil
 }
 
@@ -181,28 +178,24 @@ func (t *Table) Assume(deadline int64) {
 }
 
 func (t *Table) stripe(id AgentID) *stripe {
-	return &t.stripes[uint64(id)*0x9e3779b97f4a7c15>>58]
+	return &t.stripes[agentHash(id)>>(64-stripeBits)]
 }
 
 // agent returns the agent's state, made from the keyring if need be, or nil.
 // The stripe is locked; the pointer is valid until it is unlocked.
 func (t *Table) agent(s *stripe, id AgentID) *agentState {
-	if i, ok := s.index[id]; ok {
-		return &s.agents[i]
+	if a := s.find(id); a != nil {
+		return a
 	}
 	keys := t.cfg.Keys.Keys(id)
 	if len(keys) == 0 {
 		return nil
 	}
-	s.index[id] = int32(len(s.agents))
-	s.agents = append(s.agents, agentState{
-		id: id, aead: newAEAD(&keys[0]), rekey: len(keys) > 1,
-	})
-	return &s.agents[len(s.agents)-1]
+	return s.add(agentState{id: id, aead: newAEAD(&keys[0]), rekey: len(keys) > 1})
 }
 
 // with runs f on the agent's state under its lock; f is not run for unknown agents.
-func (t *Table) with(id AgentID, f func(*agentState)) bool {
+func (t *Table) with(id AgentID, f func(*agentState)) {
 	s := t.stripe(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,5 +203,4 @@ func (t *Table) with(id AgentID, f func(*agentState)) bool {
 	if a != nil {
 		f(a)
 	}
-	return a != nil
 }

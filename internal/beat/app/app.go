@@ -66,7 +66,7 @@ func Listen(path string) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("beat socket %s: %w", path, err)
 	}
-	if err := os.Chmod(path, 0o666); err != nil {
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // G302: applications run as other users
 		return nil, errors.Join(fmt.Errorf("beat socket %s: %w", path, err), c.Close())
 	}
 	return &Listener{conn: c, path: path}, nil
@@ -75,8 +75,10 @@ func Listen(path string) (*Listener, error) {
 // Run calls beat with each progress that comes, until ctx ends, and removes the
 // socket. Datagrams that are no heartbeats are passed over.
 func (l *Listener) Run(ctx context.Context, beat func(progress uint64)) error {
-	defer os.Remove(l.path)
-	defer l.conn.Close()
+	defer func() {
+		_ = l.conn.Close()
+		_ = os.Remove(l.path)
+	}()
 	stop := context.AfterFunc(ctx, func() { _ = l.conn.Close() })
 	defer stop()
 	buf := make([]byte, maxLine)
