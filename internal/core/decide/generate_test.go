@@ -119,9 +119,6 @@ func drawHost(t *rapid.T, name string) fleet.Host {
 		InContact: answer(t, name+" contact"), Units: 4, UsedUnits: rapid.IntRange(0, 4).Draw(t, name+" used"), Power: chance(t, name+" power", 50),
 		Reaches: pick(t, name+" reaches", []string{"data", "log"}, []string{"data", "log"}, []string{"data"}, nil),
 		Apart:   pick(t, name+" apart", nil, nil, []string{"app=lic"}, []string{"app=web"}), Closed: pick(t, name+" closed", "", "", "", "to be replaced"),
-		Neighbours: some(t, name+" neighbour", pick(t, name+" shared", 0, 0, 0, 2), func(t *rapid.T, l string) fleet.Neighbour {
-			return fleet.Neighbour{Server: pick(t, l, "lic-01", "other"), Spare: pick(t, l+" spare", "", "healthy")}
-		}),
 	}
 }
 

@@ -45,6 +45,9 @@ func NeighbourOn(host string, v View, now time.Time) (fleet.Neighbour, bool) {
 	// A person's stop holds what others do to it as well (S11).
 	g := &gatekeeper{v: v, now: now}
 	g.consent()
+	if r := st.Recovery; (r == nil || r.Requested == "") && Strictest(v.Guards.Modes).Mode == fleet.Observe {
+		g.mode("", st.Epoch)
+	}
 	n.Spare = ""
 	if g.hold != nil {
 		n.Spare = n.Verdict.String() + ", " + g.hold.Reason

@@ -178,44 +178,6 @@ func TestBlastRadius(t *testing.T) { // S5
 	})
 }
 
-func TestPowerOffSparesNeighbours(t *testing.T) { // S5
-	forAll(t, func(t *rapid.T, v decide.View, _ time.Time, d decide.Decision) {
-		if d.Step == nil || d.Step.Kind != fleet.StepPowerOff {
-			return
-		}
-		h := hostOf(&v, d.Step.Host)
-		if h == nil || !h.Power || h.InContact == fleet.Yes {
-			t.Fatalf("%s is switched off: %+v", d.Step.Host, h)
-		}
-		for _, n := range h.Neighbours {
-			if n.Server != v.Server.Name && n.Spare != "" {
-				t.Fatalf("%s is switched off with %s on it, which is %s", h.Name, n.Server, n.Spare)
-			}
-		}
-	})
-}
-
-// TestNothingIsEndedOnADoubt is S4 under way: what began on a verdict that has gone
-// ends nothing that was not ended before.
-func TestNothingIsEndedOnADoubt(t *testing.T) {
-	forAll(t, func(t *rapid.T, v decide.View, now time.Time, d decide.Decision) {
-		r := v.Status.Recovery
-		if r == nil || r.Requested != "" || v.Request != nil || !harmful(d) || r.Last != nil && r.Last.State == fleet.StepIntended {
-			return
-		}
-		inPlace := d.Step.Kind == fleet.StepReboot || d.Step.Kind == fleet.StepRestartApp
-		if inPlace || d.Step.Epoch != r.From || r.To != 0 || !r.ActedAt.IsZero() || d.Step.Kind.NeedsProof() {
-			return
-		}
-		if v.Around.Storm != nil {
-			t.Fatalf("%s in a storm that began before anything was ended", d.Step.Kind)
-		}
-		if verdict := v.Finding.Verdict; (verdict == fleet.Suspect || verdict == fleet.Unknown) && !dead(v, r.From, now) && !slices.ContainsFunc(v.Status.Evidence, func(e fleet.Evidence) bool { return e.Epoch == r.From && e.Method.Final() }) {
-			t.Fatalf("%s though it is %s now", d.Step.Kind, verdict)
-		}
-	})
-}
-
 func TestEmptyScopeGuardsNothing(t *testing.T) { // S5
 	forAll(t, func(t *rapid.T, v decide.View, now time.Time, d decide.Decision) {
 		guarded := v
