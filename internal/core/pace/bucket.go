@@ -23,17 +23,22 @@ type API struct {
 	Batch int `json:"batch,omitempty"`
 }
 
-// What is learnt of a quota that is smaller than it was said to be, or shared
-// with others. A single refusal in suspectFor is taken for a passing fault.
+// What is learnt of a quota that is smaller than it was said to be, or shared with
+// others. Refusals come now and then for no want of tokens; what tells is that the
+// request after one is refused too, though it waited for a whole token, or that
+// many of the last ones were.
 const (
-	suspectFor = 30 * time.Second
-	// settleFor is how long further refusals are echoes of what was sent before.
-	settleFor = 5 * time.Second
-	cut       = 0.8
-	least     = 0.02
+	// soon is how many requests after a refusal a second one is no accident.
+	soon = 2
+	// of the last window requests, many refusals are no accident.
+	window = 100
+	many   = 4
+	// The rate is cut by hard for the first, by soft for the second.
+	hard, soft = 0.8, 0.9
+	least      = 0.02
 	// The rate climbs back at quick, in parts of the nominal rate per second, up to
 	// near the rate that was too much, and at slow beyond it: probing costs refusals.
-	quick, slow = 0.002, 0.0002
+	quick, slow = 0.002, 0.0001
 	near        = 0.9
 )
 
@@ -44,8 +49,10 @@ type level struct {
 	at     time.Time
 	// factor is the part of the nominal rate that is believed to be there; bad is
 	// the one that last proved too much, 0 if none did.
-	factor, bad     float64
-	refused, lowest time.Time
+	factor, bad float64
+	// sent counts requests; refused lists its value at the last refusals.
+	sent    int
+	refused [many]int
 }
 
 func newLevel(b Bucket, now time.Time) *level {
@@ -81,6 +88,7 @@ func (l *level) has(n float64) bool {
 func (l *level) use(n float64) {
 	if l != nil {
 		l.tokens -= n
+		l.sent++
 	}
 }
 
@@ -98,11 +106,22 @@ func (l *level) missing(n float64) time.Duration {
 func (l *level) throttled(now time.Time) {
 	l.fill(now)
 	l.tokens = min(l.tokens, 0)
-	before := l.refused
-	l.refused = now
-	if before.IsZero() || now.Sub(before) > suspectFor || now.Sub(l.lowest) < settleFor {
-		return
+	last, first := l.refused[many-1], l.refused[0]
+	if last != 0 && l.sent == last {
+		return // an echo: it was sent before the last refusal was known
 	}
-	l.bad, l.lowest = l.factor, now
-	l.factor = max(least, l.factor*cut)
+	copy(l.refused[:], l.refused[1:])
+	l.refused[many-1] = l.sent
+	switch {
+	case last != 0 && l.sent-last <= soon:
+		l.cut(hard)
+	case first != 0 && l.sent-first < window:
+		l.cut(soft)
+	}
+}
+
+func (l *level) cut(to float64) {
+	l.bad = l.factor
+	l.factor = max(least, l.factor*to)
+	l.refused = [many]int{many - 1: l.sent}
 }

@@ -20,6 +20,8 @@ type Work struct {
 	// wait for its recovery, not this work: zero means that it begins now.
 	Priority int       `json:"priority"`
 	Since    time.Time `json:"since"`
+	// Rank orders works of equal urgency, lower first: the wave of a plan, say.
+	Rank int `json:"rank,omitempty"`
 	// Wave keeps the work back until all servers enlisted in lower waves are
 	// finished; 0 keeps nothing back.
 	Wave int `json:"wave,omitempty"`

@@ -63,7 +63,10 @@ func TestGoesByPriorityThenAge(t *testing.T) {
 	if m.Offer(work("high", 0, "Run"), t0) {
 		t.Error("a second offer of the same work was taken")
 	}
-	want(t, drain(t, m, t0, nil), "high@0 low-1@0.5 low-2@1")
+	late := work("low-0", 1, "Run")
+	late.Rank = -1
+	m.Offer(late, t0)
+	want(t, drain(t, m, t0, nil), "high@0 low-0@0.5 low-1@1 low-2@1.5")
 }
 
 // A work that waits is passed only by those that began to wait at most Age times
@@ -259,5 +262,24 @@ func TestHeadsAreTakenInOrderAtScale(t *testing.T) {
 	})
 	if d := lastAt.Sub(t0).Seconds(); d < 4997 || d > 4998 {
 		t.Errorf("the last went after %v s", d)
+	}
+}
+
+// One call in 400 is refused for nothing, as in any large platform.
+func TestRareRefusalsAreNoSmallerQuota(t *testing.T) {
+	m := New(Config{APIs: []API{api("Run", 5, 50)}}, t0)
+	n := 0
+	for range 20_000 {
+		m.Offer(work(fmt.Sprint(n), 0, "Run"), t0)
+		n++
+	}
+	sent := 0
+	drain(t, m, t0, func(_ Work, now time.Time) {
+		if sent++; sent%400 == 0 {
+			m.Throttled("Run", now)
+		}
+	})
+	if r := m.Rate("Run"); r != 5 {
+		t.Errorf("rate %v", r)
 	}
 }

@@ -35,7 +35,7 @@ type waiting struct {
 }
 
 func earlier(a, b *waiting) int {
-	return cmp.Or(a.urgency.Compare(b.urgency), cmp.Compare(a.Wave, b.Wave), cmp.Compare(a.seq, b.seq))
+	return cmp.Or(a.urgency.Compare(b.urgency), cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.seq, b.seq))
 }
 
 // queue is a heap of works that stand or fall together: they use the same buckets
