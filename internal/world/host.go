@@ -168,6 +168,8 @@ func (w *World) StartHost(name string) error {
 		h.Dead, h.Mute, h.Cut = false, false, Cut{}
 		for _, i := range w.OnHost(name) {
 			if i.Style == Process && !i.State.Gone() {
+				// A file server lets go of a client's locks once the client is back.
+				w.letGo(i)
 				w.setState(i, fleet.InstanceReaped, "its host was started anew")
 			}
 		}
