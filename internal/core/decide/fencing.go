@@ -54,9 +54,10 @@ func workFence(v View, now time.Time) Decision {
 // server is fenced that would not be if the recovery began now (S4, S16).
 func doubted(v View, now time.Time) (Decision, bool) {
 	r := v.Status.Recovery
-	if r.Requested != "" || v.Request != nil || pastReturn(r) || fencedForEver(v) {
+	if r.Requested != "" || pastReturn(r) || fencedForEver(v) {
 		return Decision{}, false
 	}
+	v.Request = nil // a wish that waits is no consent to what was begun without it
 	switch v.Finding.Verdict {
 	case fleet.Suspect, fleet.Unknown:
 		return held(GateVerdict, fmt.Sprintf("nothing was ended yet, and now it is %s: %s", v.Finding.Verdict, v.Finding.Reason), false), true
