@@ -107,13 +107,13 @@ func (b *Backend) row(s fleet.Server, now time.Time) client.ServerRow {
 }
 
 // Server implements api.Backend.
-func (b *Backend) Server(_ context.Context, name string) (client.ServerView, error) {
+func (b *Backend) Server(ctx context.Context, name string) (client.ServerView, error) {
 	now := b.Clock.Now()
 	v := b.Viewer.View(name, now)
 	if !v.known {
 		return client.ServerView{}, noServer(name)
 	}
-	raw, err := b.document(client.KindServer, name)
+	raw, err := b.document(ctx, client.KindServer, name)
 	if err != nil {
 		return client.ServerView{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
 	"relight/internal/spec"
+	"relight/internal/store"
 )
 
 func kindOfDocument(k client.Kind) string {
@@ -33,7 +34,7 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 	if err != nil {
 		return answer, err
 	}
-	existing, err := b.parsed()
+	existing, err := b.parsed(ctx)
 	if err != nil {
 		return answer, err
 	}
@@ -168,10 +169,14 @@ func fixOf(p spec.Problem) string {
 }
 
 // parsed returns all documents as package spec knows them.
-func (b *Backend) parsed() ([]spec.Doc, error) {
+func (b *Backend) parsed(ctx context.Context) ([]spec.Doc, error) {
+	servers, err := b.Journal.documents(ctx)
+	if err != nil {
+		return nil, err
+	}
 	b.State.mu.RLock()
-	defer b.State.mu.RUnlock()
-	stored := b.State.documents()
+	stored := append(b.State.documents(), servers...)
+	b.State.mu.RUnlock()
 	docs := make([]spec.Doc, 0, len(stored))
 	for _, d := range stored {
 		doc, err := d.Doc()
@@ -183,27 +188,30 @@ func (b *Backend) parsed() ([]spec.Doc, error) {
 	return docs, nil
 }
 
-func (b *Backend) document(kind client.Kind, name string) (client.Document, error) {
-	stored, ok := Get[Document](b.State, kindOfDocument(kind), name)
-	if !ok {
+func (b *Backend) document(ctx context.Context, kind client.Kind, name string) (client.Document, error) {
+	stored, rev, err := b.Journal.document(ctx, kindOfDocument(kind), name)
+	if errors.Is(err, store.ErrNotFound) {
 		return client.Document{}, problem(client.CodeNotFound, "there is no %s %q", kind, name).WithNext("relight get %s", kind.Plural())
+	}
+	if err != nil {
+		return client.Document{}, err
 	}
 	d, err := client.ParseDocument(stored.Raw)
 	if err != nil {
 		return d, err
 	}
-	d.Revision = client.Revision(b.State.Revision(kindOfDocument(kind), name)) //nolint:gosec // never negative
+	d.Revision = client.Revision(rev) //nolint:gosec // never negative
 	return d, nil
 }
 
 // Documents implements api.Backend.
-func (b *Backend) Documents(_ context.Context, kind client.Kind, q client.ListQuery) (client.List[client.Document], error) {
+func (b *Backend) Documents(ctx context.Context, kind client.Kind, q client.ListQuery) (client.List[client.Document], error) {
 	var list client.List[client.Document]
 	for _, name := range b.State.Names(kindOfDocument(kind)) {
 		if name <= q.Cursor {
 			continue
 		}
-		d, err := b.document(kind, name)
+		d, err := b.document(ctx, kind, name)
 		if err != nil {
 			return list, err
 		}
@@ -220,22 +228,22 @@ func (b *Backend) Documents(_ context.Context, kind client.Kind, q client.ListQu
 }
 
 // Document implements api.Backend.
-func (b *Backend) Document(_ context.Context, kind client.Kind, name string) (client.Document, error) {
-	return b.document(kind, name)
+func (b *Backend) Document(ctx context.Context, kind client.Kind, name string) (client.Document, error) {
+	return b.document(ctx, kind, name)
 }
 
 // Delete implements api.Backend. A server that is deleted is forgotten, not
 // stopped: its instance and its data stay as they are, and its status stays too,
 // so that the same name never sees an epoch twice (S3, S8).
 func (b *Backend) Delete(ctx context.Context, by string, kind client.Kind, name string, ifMatch client.Revision) error {
-	doc, err := b.document(kind, name)
+	doc, err := b.document(ctx, kind, name)
 	if err != nil {
 		return err
 	}
 	if ifMatch != 0 && doc.Revision != ifMatch {
 		return problem(client.CodeConflict, "%s was changed by somebody else since you read it", doc.ID())
 	}
-	if err := b.mayDelete(kind, name); err != nil {
+	if err := b.mayDelete(ctx, kind, name); err != nil {
 		return err
 	}
 	status := b.State.Status(name)
@@ -260,14 +268,14 @@ func (b *Backend) Delete(ctx context.Context, by string, kind client.Kind, name 
 	return nil
 }
 
-func (b *Backend) mayDelete(kind client.Kind, name string) error {
+func (b *Backend) mayDelete(ctx context.Context, kind client.Kind, name string) error {
 	if kind == client.KindServer {
 		if r := b.State.Status(name).Recovery; r != nil {
 			return problem(client.CodeRefused, "a recovery of %s runs (%s)", name, r.Rung).WithNext("relight why %s", name)
 		}
 		return nil
 	}
-	existing, err := b.parsed()
+	existing, err := b.parsed(ctx)
 	if err != nil {
 		return err
 	}

@@ -32,12 +32,12 @@ type Collector struct {
 // sweep that brings nothing new allocates nothing: readers get copies.
 type serverSight struct {
 	observed fleet.Observed
-	signals  []fleet.Signal
+	signals  []signal
 }
 
 type hostSight struct {
 	host    fleet.Host
-	signals []fleet.Signal
+	signals []signal
 	// reaches holds the volumes that the host can use, by server; equal lists are one.
 	reaches map[*serverSight]*[]string
 	servers []string
@@ -81,9 +81,9 @@ func (c *Collector) Tick(now time.Time) {
 }
 
 func (c *Collector) silent(h *hostSight, now time.Time) bool {
-	for _, s := range h.signals {
-		if s.Source.Channel == fleet.ChannelBeat {
-			return now.Sub(s.At) > c.contact
+	for i := range h.signals {
+		if h.signals[i].about.Source.Channel == fleet.ChannelBeat {
+			return now.Sub(*h.signals[i].at) > c.contact
 		}
 	}
 	return false
@@ -180,22 +180,22 @@ func (c *Collector) foldReaches(h *hostSight, looked []provider.ServerSight, rea
 // fold folds each new signal into the one of the same source and question, in
 // place. It reports whether an answer changed, and whether a source was silent for
 // so long that its silence may have counted, and speaks again.
-func (c *Collector) fold(have, news []fleet.Signal) (out []fleet.Signal, moved, back bool) {
+func (c *Collector) fold(have []signal, news []fleet.Signal) (out []signal, moved, back bool) {
 	out = have
 	for _, n := range news {
-		i := slices.IndexFunc(out, func(s fleet.Signal) bool { return s.Source == n.Source && s.Question == n.Question })
+		i := slices.IndexFunc(out, func(s signal) bool { return s.about.Source == n.Source && s.about.Question == n.Question })
 		if i < 0 {
 			if len(out) == cap(out) {
-				out = append(make([]fleet.Signal, 0, max(len(out)+1, len(news))), out...)
+				out = append(make([]signal, 0, max(len(out)+1, len(news))), out...)
 			}
-			out, moved = append(out, c.shared.signal(fleet.Signal{}, detect.Fold(fleet.Signal{}, n))), true
+			out, moved = append(out, c.shared.signal(signal{}, detect.Fold(fleet.Signal{}, n))), true
 			continue
 		}
-		was := out[i]
-		now := c.shared.signal(was, detect.Fold(was, n))
+		was := out[i].full()
+		now := detect.Fold(was, n)
 		moved = moved || now.Answer != was.Answer || now.Epoch != was.Epoch
 		back = back || now.At.Sub(was.At) > c.contact
-		out[i] = now
+		out[i] = c.shared.signal(out[i], now)
 	}
 	return out, moved, back
 }
@@ -274,7 +274,7 @@ func (c *Collector) Settle(server string) {
 		return
 	}
 	for i := range s.signals {
-		s.signals[i].Flaps = 0
+		s.signals[i].flaps = 0
 	}
 }
 
@@ -310,10 +310,10 @@ func (c *Collector) Seen(server, host string, sight *Known) {
 		o.Instances = append(o.Instances, s.observed.Instances...)
 		o.Volumes = append(o.Volumes, s.observed.Volumes...)
 		o.Addresses = append(o.Addresses, s.observed.Addresses...)
-		sight.Signals = append(sight.Signals, s.signals...)
+		sight.Signals = full(sight.Signals, s.signals)
 	}
 	if h, ok := c.hosts[host]; ok {
-		sight.Host = append(sight.Host, h.signals...)
+		sight.Host = full(sight.Host, h.signals)
 	}
 }
 
@@ -336,14 +336,15 @@ func (c *Collector) Hosts(server string, now time.Time) []fleet.Host {
 }
 
 func contactOf(h *hostSight, now time.Time, limit time.Duration) (fleet.Answer, time.Time) {
-	for _, s := range h.signals {
-		if s.Source.Channel != fleet.ChannelBeat {
+	for i := range h.signals {
+		s := &h.signals[i]
+		if s.about.Source.Channel != fleet.ChannelBeat {
 			continue
 		}
-		if now.Sub(s.At) > limit {
-			return fleet.No, s.At
+		if now.Sub(*s.at) > limit {
+			return fleet.No, *s.at
 		}
-		return fleet.Yes, s.Since
+		return fleet.Yes, *s.since
 	}
 	return h.host.InContact, h.host.Since
 }

@@ -160,7 +160,7 @@ func (j *Journal) write(ctx context.Context, tx *Tx, changes int) error {
 		j.stale = !certain(err)
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	if err := tx.apply(rev); err != nil {
+	if err := j.apply(wctx, tx, rev); err != nil {
 		j.stale = true
 		return err
 	}
@@ -170,6 +170,48 @@ func (j *Journal) write(ctx context.Context, tx *Tx, changes int) error {
 		f(recorded)
 	}
 	return nil
+}
+
+// apply brings the state to what the store has acknowledged.
+func (j *Journal) apply(ctx context.Context, tx *Tx, rev store.Revision) error {
+	var servers []Document
+	if tx.refill {
+		var err error
+		if servers, err = j.documents(ctx); err != nil {
+			return err
+		}
+	}
+	return tx.apply(rev, servers)
+}
+
+// documents reads the documents of all servers, as they were applied.
+func (j *Journal) documents(ctx context.Context) ([]Document, error) {
+	records, _, err := j.store.List(ctx, path(kindServer, ""))
+	if err != nil {
+		return nil, fmt.Errorf("read the servers' documents: %w", err)
+	}
+	docs := make([]Document, 0, len(records))
+	for _, r := range records {
+		v, err := decode[Document](r.Value)
+		if err != nil {
+			return nil, fmt.Errorf("record %s: %w", r.Key, err)
+		}
+		docs = append(docs, v.(Document))
+	}
+	return docs, nil
+}
+
+// document reads one document as it was applied, with its revision.
+func (j *Journal) document(ctx context.Context, kind, name string) (Document, store.Revision, error) {
+	r, err := j.store.Get(ctx, path(kind, name))
+	if err != nil {
+		return Document{}, 0, err
+	}
+	v, err := decode[Document](r.Value)
+	if err != nil {
+		return Document{}, 0, fmt.Errorf("record %s: %w", r.Key, err)
+	}
+	return v.(Document), r.Rev, nil
 }
 
 // writeTimeout bounds one store transaction.
@@ -420,8 +462,9 @@ func shardName(shard int) string {
 	return "00000"[len(s):] + s
 }
 
-// apply brings the state to what the store has acknowledged.
-func (tx *Tx) apply(rev store.Revision) error {
+// apply changes the state; servers are the documents of all servers, which are
+// needed if every one is to be filled in again.
+func (tx *Tx) apply(rev store.Revision, servers []Document) error {
 	s := tx.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -430,7 +473,7 @@ func (tx *Tx) apply(rev store.Revision) error {
 	if err != nil {
 		return err
 	}
-	return s.retally(counted, func() error { return tx.change(rev) })
+	return s.retally(counted, func() error { return tx.change(rev, servers) })
 }
 
 // counted returns the servers whose rows in the tally may change.
@@ -450,7 +493,7 @@ func (tx *Tx) counted() ([]string, error) {
 	return sortedKeys(seen), nil
 }
 
-func (tx *Tx) change(rev store.Revision) error {
+func (tx *Tx) change(rev store.Revision, servers []Document) error {
 	s := tx.state
 	for key := range tx.dels {
 		kind, name, err := kindOf(key)
@@ -467,13 +510,20 @@ func (tx *Tx) change(rev store.Revision) error {
 		if err != nil {
 			return err
 		}
-		table(s.tables, kind)[name] = record{value: v, rev: rev}
 		s.derive(name, v)
+		if kind == kindServer {
+			v = nil
+		}
+		t := table(s.tables, kind)
+		if _, ok := t[name]; !ok {
+			name = s.ownName(name)
+		}
+		t[name] = record{value: v, rev: rev}
 	}
 	if tx.refill {
-		return s.rebuild()
+		return s.rebuild(servers)
 	}
-	return s.refill(tx.refilled)
+	return s.refill(tx.refilled, tx.puts)
 }
 
 // ShardOf returns the shard of a server's name; events without a server go to

@@ -57,7 +57,7 @@ func TestApplyRefusesUnwiredProviders(t *testing.T) {
 		Journal: r.live.journal, State: r.live.state, Clock: r.clock, Providers: []string{"onprem"},
 		Changed: func() { t.Error("documents changed") },
 	}
-	doc, err := b.document(client.KindServer, "web-1")
+	doc, err := b.document(t.Context(), client.KindServer, "web-1")
 	if err != nil {
 		t.Fatal(err)
 	}

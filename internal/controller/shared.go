@@ -3,6 +3,7 @@ package controller
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"relight/internal/core/fleet"
 )
@@ -11,8 +12,12 @@ import (
 // volumes, words, sentences of agents. What comes over the wire is decoded into
 // strings of its own for each server.
 type shared struct {
-	names map[string]string
-	lists map[string]*[]string
+	names  map[string]string
+	lists  map[string]*[]string
+	topics map[topic]*topic
+	// at and since are the last two times that were kept: the signals of one look
+	// have most of them in common.
+	at, since *time.Time
 }
 
 // sharedLimit bounds the tables: what is beyond is merely not shared, and they
@@ -20,7 +25,7 @@ type shared struct {
 const sharedLimit = 1 << 16
 
 func newShared() shared {
-	return shared{names: map[string]string{}, lists: map[string]*[]string{}}
+	return shared{names: map[string]string{}, lists: map[string]*[]string{}, topics: map[topic]*topic{}}
 }
 
 // name returns the one copy of a string.
@@ -57,19 +62,16 @@ func (t *shared) list(names []string) *[]string {
 	return one
 }
 
-// signal returns s with its strings shared; those that are as they were need no
-// look into the tables.
-func (t *shared) signal(was, s fleet.Signal) fleet.Signal {
-	if was.Source == s.Source {
-		s.Source, s.Question = was.Source, was.Question
-	} else {
-		s.Source.Channel, s.Source.Vantage = fleet.Channel(t.name(string(s.Source.Channel))), t.name(s.Source.Vantage)
-		s.Question = fleet.Question(t.name(string(s.Question)))
+// status returns s with the strings that it has from the store shared; it is not
+// handed out yet.
+func (t *shared) status(s fleet.Status) fleet.Status {
+	s.Phase, s.Host, s.Verdict = fleet.Phase(t.name(string(s.Phase))), t.name(s.Host), fleet.Verdict(t.name(string(s.Verdict)))
+	for i := range s.Attempts {
+		s.Attempts[i].Rung = fleet.Rung(t.name(string(s.Attempts[i].Rung)))
 	}
-	if was.Detail == s.Detail {
-		s.Detail = was.Detail
-	} else {
-		s.Detail = t.name(s.Detail)
+	for i := range s.Evidence {
+		e := &s.Evidence[i]
+		e.Server, e.Method, e.By, e.Volume = s.Server, fleet.Method(t.name(string(e.Method))), t.name(e.By), t.name(e.Volume)
 	}
 	return s
 }

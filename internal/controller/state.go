@@ -15,7 +15,8 @@ import (
 	"relight/internal/store"
 )
 
-// State is what the store holds, in memory: one table for each kind of record.
+// State is what the store holds, in memory: one table for each kind of record. The
+// documents of servers are the exception: only what they amount to is kept.
 // Only Journal writes it, after the store has acknowledged.
 type State struct {
 	mu     sync.RWMutex
@@ -56,6 +57,8 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	}
 	tables := map[string]map[string]record{}
 	known := decoders()
+	var servers []Document
+	names := newShared()
 	for _, r := range append(records, heads...) {
 		kind, name, err := kindOf(r.Key)
 		if err != nil {
@@ -69,6 +72,14 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 		if err != nil {
 			return fmt.Errorf("record %s: %w", r.Key, err)
 		}
+		switch doc := v.(type) {
+		case Document:
+			if kind == kindServer {
+				servers, v = append(servers, doc), nil
+			}
+		case fleet.Status:
+			v = names.status(doc)
+		}
 		table(tables, kind)[name] = record{value: v, rev: r.Rev}
 	}
 	s.mu.Lock()
@@ -80,7 +91,7 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 			s.derive(name, r.value)
 		}
 	}
-	return s.rebuild()
+	return s.rebuild(servers)
 }
 
 var headPrefix = strings.TrimSuffix(audit.HeadKey(0), "00000")
@@ -101,9 +112,10 @@ func table(tables map[string]map[string]record, kind string) map[string]record {
 	return t
 }
 
-// rebuild fills in every document again.
-func (s *State) rebuild() error {
-	docs, err := fill(s.documents())
+// rebuild fills in every document again: those of the sites and policies, which the
+// state holds, and the given ones of the servers, which only the store does.
+func (s *State) rebuild(servers []Document) error {
+	docs, err := fill(append(s.documents(), servers...))
 	if err != nil {
 		return err
 	}
@@ -112,14 +124,14 @@ func (s *State) rebuild() error {
 }
 
 // refill fills in the single documents that changed.
-func (s *State) refill(keys []string) error {
+func (s *State) refill(keys []string, puts map[string]any) error {
 	for _, key := range keys {
 		kind, name, err := split(key)
 		if err != nil {
 			return err
 		}
-		r, ok := s.tables[kind][name]
 		s.unsettled = s.unsettled || kind == kindSite
+		d, ok := puts[key].(Document)
 		if !ok && kind == kindSite {
 			delete(s.docs.sites, name)
 		}
@@ -129,12 +141,14 @@ func (s *State) refill(keys []string) error {
 		if !ok {
 			continue
 		}
-		doc, err := r.value.(Document).Doc()
+		doc, err := d.Doc()
 		if err != nil {
 			return err
 		}
 		if s.docs.policies == nil {
-			return s.rebuild()
+			if err := s.rebuild(nil); err != nil {
+				return err
+			}
 		}
 		if err := s.docs.add(doc); err != nil {
 			return err
@@ -143,9 +157,19 @@ func (s *State) refill(keys []string) error {
 	return nil
 }
 
+// ownName returns the name of a record cut off from its key, and for a server that
+// is declared the one that all share.
+func (s *State) ownName(name string) string {
+	if d, ok := s.docs.servers[name]; ok {
+		return d.name
+	}
+	return strings.Clone(name)
+}
+
+// documents returns those of the policies and sites.
 func (s *State) documents() []Document {
 	var docs []Document
-	for _, kind := range []string{kindPolicy, kindSite, kindServer} {
+	for _, kind := range []string{kindPolicy, kindSite} {
 		for _, name := range slices.Sorted(maps.Keys(s.tables[kind])) {
 			docs = append(docs, s.tables[kind][name].value.(Document))
 		}
@@ -157,8 +181,11 @@ func (s *State) documents() []Document {
 func (s *State) Server(name string) (fleet.Server, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	srv, ok := s.docs.servers[name]
-	return srv, ok
+	d, ok := s.docs.servers[name]
+	if !ok {
+		return fleet.Server{}, false
+	}
+	return d.server(), true
 }
 
 // Servers returns all servers, by name.
@@ -167,7 +194,7 @@ func (s *State) Servers() []fleet.Server {
 	defer s.mu.RUnlock()
 	out := make([]fleet.Server, 0, len(s.docs.servers))
 	for _, name := range slices.Sorted(maps.Keys(s.docs.servers)) {
-		out = append(out, s.docs.servers[name])
+		out = append(out, s.docs.servers[name].server())
 	}
 	return out
 }

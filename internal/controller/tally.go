@@ -46,7 +46,7 @@ func (s *State) row(name string) (decide.Row, bool) {
 	st, _ := peek[fleet.Status](s, kindStatus, name)
 	return decide.Row{
 		Server: name, Sites: s.pathOf(st.Host), Verdict: st.Verdict, Phase: st.Phase,
-		Since: st.VerdictSince, Cause: st.Cause, Priority: server.Spec.Priority,
+		Since: st.VerdictSince, Cause: st.Cause, Priority: server.rest.Priority,
 	}, true
 }
 

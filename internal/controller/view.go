@@ -138,7 +138,7 @@ func (w *Viewer) labels(server string, wanted []string) []string {
 	}
 	var out []string
 	for _, label := range wanted {
-		if value, ok := other.Labels[label]; ok {
+		if value, ok := other.labels[label]; ok {
 			out = append(out, label+"="+value)
 		}
 	}
