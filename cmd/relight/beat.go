@@ -34,7 +34,7 @@ a count of requests; one that stands still tells that it hangs. Without
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("progress") {
-				progress = uint64(time.Now().UnixMilli()) //nolint:gosec // never negative
+				progress = uint64(time.Now().UnixMilli())
 			}
 			return sendBeat(cmd.Context(), os.Getenv(app.SocketEnv), progress)
 		},

@@ -51,7 +51,7 @@ func (a *app) describe(out io.Writer, v client.ServerView) error {
 	now, s, st := a.Now(), v.Server, v.Status
 	w := client.Why{Server: s.Name, Finding: v.Finding, Decision: v.Decision, Status: st}
 	fmt.Fprintln(out, clean(w.Headline(now)))
-	fmt.Fprintln(out, clean(w.Now(now)))
+	fmt.Fprintln(out, clean(w.Now()))
 	fmt.Fprintln(out, "\nidentity (moves with it)")
 	for _, vol := range s.Spec.Identity.Volumes {
 		fmt.Fprintf(out, "  volume   %s  %s (reach %s)\n", vol.Name, first(vol.Path, vol.ID), vol.Reach)

@@ -21,7 +21,9 @@ type Coded interface {
 // silent ends a command with a code after it has said everything itself.
 type silent struct{ code client.Exit }
 
-func (s silent) Error() string     { return fmt.Sprintf("exit %d", s.code) }
+func (s silent) Error() string { return fmt.Sprintf("exit %d", s.code) }
+
+// Exit implements Coded.
 func (s silent) Exit() client.Exit { return s.code }
 
 // exitWith returns nil for ExitOK.

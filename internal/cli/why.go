@@ -46,7 +46,7 @@ func (a *app) why(out io.Writer, w client.Why) error {
 	}
 	verdict := strings.ToUpper(w.Finding.Verdict.String())
 	fmt.Fprintln(out, strings.Replace(clean(w.Headline(now)), " "+verdict, " "+a.paint(verdict), 1))
-	fmt.Fprintln(out, clean(w.Now(now)))
+	fmt.Fprintln(out, clean(w.Now()))
 	if line := recoveryLine(w.Status, now); line != "" {
 		fmt.Fprintln(out, clean(line))
 	}

@@ -92,7 +92,7 @@ func (b *Backend) row(s fleet.Server, now time.Time) client.ServerRow {
 	row := client.ServerRow{
 		Name: s.Name, Labels: s.Labels, Verdict: v.Finding.Verdict, Since: v.Finding.Since, Phase: v.Status.Phase, Epoch: v.Status.Epoch,
 		Host: v.Status.Host, Mode: decide.Strictest(v.Guards.Modes).Mode, Provider: s.Spec.Provider, Incident: v.Status.Incident,
-		Message: v.Status.Message, Revision: client.Revision(b.State.Revision(kindServer, s.Name)), //nolint:gosec // revisions are never negative
+		Message: v.Status.Message, Revision: client.Revision(b.State.Revision(kindServer, s.Name)),
 	}
 	if row.Message == "" && v.Finding.Verdict != fleet.Healthy {
 		row.Message = v.Finding.Reason

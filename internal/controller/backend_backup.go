@@ -14,7 +14,6 @@ import (
 	"relight/internal/core/fleet"
 	"relight/internal/store"
 	"relight/internal/store/backup"
-	"relight/internal/store/etcd"
 )
 
 // auditPrefix is the prefix of all keys of the journal itself.
@@ -143,7 +142,7 @@ func restoreTo(ctx context.Context, path, dir string, log *slog.Logger) (got Res
 	if err := os.MkdirAll(audit, 0o700); err != nil {
 		return got, err
 	}
-	st, err := etcd.Open(ctx, etcd.Options{Dir: filepath.Join(dir, "store"), Logger: log})
+	st, err := openEmbedded(ctx, filepath.Join(dir, "store"), log)
 	if err != nil {
 		return got, err
 	}

@@ -54,7 +54,7 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 				continue
 			}
 			kind := kindOfDocument(client.Kind(d.Kind))
-			if rev := req.Documents[i].Revision; rev != 0 && client.Revision(tx.state.Revision(kind, d.Name)) != rev { //nolint:gosec // never negative
+			if rev := req.Documents[i].Revision; rev != 0 && client.Revision(tx.state.Revision(kind, d.Name)) != rev {
 				return moved(d)
 			}
 			tx.Put(kind, d.Name, Document{Raw: d.Raw})
@@ -66,7 +66,7 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 		return answer, err
 	}
 	for i, d := range docs {
-		answer.Documents[i].Revision = client.Revision(b.State.Revision(kindOfDocument(client.Kind(d.Kind)), d.Name)) //nolint:gosec // never negative
+		answer.Documents[i].Revision = client.Revision(b.State.Revision(kindOfDocument(client.Kind(d.Kind)), d.Name))
 	}
 	b.Changed()
 	b.Loops.Wake("")
@@ -105,7 +105,7 @@ func moved(d spec.Doc) *client.Problem {
 func (b *Backend) compareAll(asked []client.Document, docs, existing []spec.Doc, answer *client.ApplyAnswer) error {
 	for i, d := range docs {
 		kind := kindOfDocument(client.Kind(d.Kind))
-		rev := client.Revision(b.State.Revision(kind, d.Name)) //nolint:gosec // never negative
+		rev := client.Revision(b.State.Revision(kind, d.Name))
 		if asked[i].Revision != 0 && asked[i].Revision != rev {
 			return moved(d)
 		}
@@ -200,7 +200,7 @@ func (b *Backend) document(ctx context.Context, kind client.Kind, name string) (
 	if err != nil {
 		return d, err
 	}
-	d.Revision = client.Revision(rev) //nolint:gosec // never negative
+	d.Revision = client.Revision(rev)
 	return d, nil
 }
 
@@ -296,6 +296,7 @@ func (b *Backend) pendingServers() (needPerson, recovering int) {
 			needPerson++
 		case fleet.PhaseRecovering:
 			recovering++
+		default:
 		}
 	}
 	return needPerson, recovering

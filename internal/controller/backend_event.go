@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 
 	"relight/internal/api/client"
 	"relight/internal/core/event"
@@ -122,7 +121,7 @@ func (b *Backend) AuditEntries(ctx context.Context, q client.AuditQuery) (client
 			list.Next = "more"
 			break
 		}
-		list.Items = append(list.Items, client.AuditEntry{Shard: e.Shard, Number: e.Seq, Prev: e.Prev.String(), Hash: e.Hash.String(), Body: json.RawMessage(e.Raw)})
+		list.Items = append(list.Items, client.AuditEntry{Shard: e.Shard, Number: e.Seq, Prev: e.Prev.String(), Hash: e.Hash.String(), Body: e.Raw})
 	}
 	return list, nil
 }

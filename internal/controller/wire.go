@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -136,6 +137,11 @@ func (c *Controller) openStore(ctx context.Context) error {
 	return c.state.Load(ctx, c.store)
 }
 
+// openEmbedded opens a store of one member in a directory.
+func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (store.Store, error) {
+	return etcd.Open(ctx, etcd.Options{Dir: dir, Logger: log})
+}
+
 func (c *Controller) takeTerm(ctx context.Context) error {
 	c.reign = NewReigning(c.journal, c.clock, c.opt.Name, c.opt.Lease)
 	// The lock on an embedded store's directory dies with its process: whoever
@@ -205,7 +211,7 @@ func (c *Controller) advertised(listening string) string {
 func (c *Controller) openHosts(ctx context.Context) error {
 	// Joining agents are told the address of beats, so a free port must be known
 	// before the receiver opens it.
-	listen, err := freePort(c.opt.BeatListen)
+	listen, err := freePort(ctx, c.opt.BeatListen)
 	if err != nil {
 		return err
 	}
@@ -222,11 +228,12 @@ func (c *Controller) openHosts(ctx context.Context) error {
 }
 
 // freePort replaces port 0 by one that is free now.
-func freePort(addr string) (string, error) {
+func freePort(ctx context.Context, addr string) (string, error) {
 	if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
 		return addr, err
 	}
-	conn, err := net.ListenPacket("udp", addr)
+	var lc net.ListenConfig
+	conn, err := lc.ListenPacket(ctx, "udp", addr)
 	if err != nil {
 		return "", err
 	}
@@ -315,18 +322,25 @@ func (c *Controller) serve(ctx context.Context) error {
 		ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	const parts = 4
-	failed := make(chan error, parts)
-	go func() {
+	var parts sync.WaitGroup
+	// A controller without one of its parts must not go on as if it had it.
+	part := func(run func() error) {
+		parts.Go(func() {
+			if err := run(); err != nil && ctx.Err() == nil {
+				stop(err)
+			}
+		})
+	}
+	part(func() error {
 		err := server.Serve(tls.NewListener(c.listener, tlsFor(server)))
-		if !errors.Is(err, http.ErrServerClosed) {
-			stop(err)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
 		}
-		failed <- nil
-	}()
-	go func() { failed <- c.receiver.Run(ctx) }()
-	go func() { failed <- c.schedule(ctx) }()
-	go func() { failed <- c.tell(ctx) }()
+		return err
+	})
+	part(func() error { return c.receiver.Run(ctx) })
+	parts.Go(func() { c.schedule(ctx) })
+	parts.Go(func() { c.tell(ctx) })
 	if c.opt.Ready != nil {
 		c.opt.Ready(Addresses{URL: c.backend.Enrolment.URL, Beat: c.receiver.Addr().String(), CA: ca, Token: people.Admin()})
 	}
@@ -336,9 +350,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	defer cancel()
 	_ = server.Shutdown(closing)
 	_ = server.Close()
-	for range parts {
-		<-failed
-	}
+	parts.Wait()
 	if releaseErr := c.reign.Release(closing); releaseErr != nil && err == nil {
 		c.log.Warn("cannot release the lease", "err", releaseErr)
 	}
@@ -349,11 +361,10 @@ func (c *Controller) serve(ctx context.Context) error {
 }
 
 // tell feeds the webhook, if there is one.
-func (c *Controller) tell(ctx context.Context) error {
+func (c *Controller) tell(ctx context.Context) {
 	if c.teller != nil {
 		c.teller.Run(ctx)
 	}
-	return nil
 }
 
 func tlsFor(s *http.Server) *tls.Config {
@@ -382,7 +393,7 @@ const checkpointEvery = 10 * time.Minute
 const healthEvery = 500 * time.Millisecond
 
 // schedule does what is due by the clock alone.
-func (c *Controller) schedule(ctx context.Context) error {
+func (c *Controller) schedule(ctx context.Context) {
 	tick := time.NewTicker(checkpointEvery)
 	defer tick.Stop()
 	health := time.NewTicker(healthEvery)
@@ -390,7 +401,7 @@ func (c *Controller) schedule(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-health.C:
 			c.askStore(ctx)
 			continue

@@ -58,13 +58,13 @@ func one(ctx context.Context, s *stage, name, server string, strike func(fleet.S
 
 func appKilled(ctx context.Context, s *stage) (Result, []healing, error) {
 	return one(ctx, s, "app-killed", "web-1", func(b fleet.Status) error {
-		return s.signal(b.Server, b.Host, syscall.SIGKILL)
+		return s.signal(ctx, b.Server, b.Host, syscall.SIGKILL)
 	}, func(time.Duration) time.Duration { return 0 })
 }
 
 func appMute(ctx context.Context, s *stage) (Result, []healing, error) {
 	return one(ctx, s, "app-mute", "web-2", func(b fleet.Status) error {
-		return s.signal(b.Server, b.Host, syscall.SIGSTOP)
+		return s.signal(ctx, b.Server, b.Host, syscall.SIGSTOP)
 	}, muteFloor)
 }
 
@@ -73,7 +73,7 @@ func muteFloor(seen time.Duration) time.Duration { return seen + dev.ImpairedAft
 
 func appErrors(ctx context.Context, s *stage) (Result, []healing, error) {
 	return one(ctx, s, "app-errors", "web-3", func(b fleet.Status) error {
-		_, err := s.load.clients[b.Server].ask(http.MethodPost, "/fail")
+		_, err := s.load.clients[b.Server].ask(ctx, http.MethodPost, "/fail")
 		return err
 	}, func(seen time.Duration) time.Duration { return seen + dev.ImpairedAfter })
 }
@@ -191,7 +191,7 @@ func (s *stage) untouched(ctx context.Context, b fleet.Status, at, until time.Ti
 func controllerKilled(ctx context.Context, s *stage) (Result, []healing, error) {
 	return one(ctx, s, "controller-killed", "web-6", func(b fleet.Status) error {
 		at := time.Now()
-		if err := s.signal(b.Server, b.Host, syscall.SIGSTOP); err != nil {
+		if err := s.signal(ctx, b.Server, b.Host, syscall.SIGSTOP); err != nil {
 			return err
 		}
 		err := s.await(ctx, b, at, func(st fleet.Status) (bool, error) {
@@ -222,7 +222,7 @@ func maintenance(ctx context.Context, s *stage) (Result, []healing, error) {
 		}
 		until = m.Until
 		at := time.Now()
-		if err := s.signal(b.Server, b.Host, syscall.SIGKILL); err != nil {
+		if err := s.signal(ctx, b.Server, b.Host, syscall.SIGKILL); err != nil {
 			return err
 		}
 		return s.untouched(ctx, b, at, until)

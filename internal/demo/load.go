@@ -113,7 +113,7 @@ func (l *Load) LongestPause(server string, from, to time.Time) time.Duration {
 func (c *client) run(ctx context.Context) {
 	defer c.http.CloseIdleConnections()
 	for pace := time.NewTicker(clientPace); ctx.Err() == nil; {
-		c.write()
+		c.write(ctx)
 		select {
 		case <-ctx.Done():
 			pace.Stop()
@@ -124,13 +124,13 @@ func (c *client) run(ctx context.Context) {
 
 // write makes one attempt. It is not bound to the end of the demo: an attempt that
 // was given up in the middle could be acknowledged without our knowing.
-func (c *client) write() {
+func (c *client) write(ctx context.Context) {
 	c.mu.Lock()
 	c.next++
 	id := c.next
 	c.mu.Unlock()
 	begun := time.Now()
-	if _, err := c.ask(http.MethodPost, fmt.Sprintf("/write?id=%d", id)); err != nil {
+	if _, err := c.ask(ctx, http.MethodPost, fmt.Sprintf("/write?id=%d", id)); err != nil {
 		return
 	}
 	a := ack{id: id, begun: begun, ended: time.Now()}
@@ -140,8 +140,8 @@ func (c *client) write() {
 }
 
 // ask makes a request and returns the text of a successful answer.
-func (c *client) ask(method, path string) (string, error) {
-	req, err := http.NewRequest(method, c.url+path, nil)
+func (c *client) ask(ctx context.Context, method, path string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, nil)
 	if err != nil {
 		return "", err
 	}

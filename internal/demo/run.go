@@ -132,7 +132,7 @@ func (s *stage) explain(out io.Writer, f fault, err error) {
 			continue
 		}
 		now := time.Now()
-		fmt.Fprintf(out, "%s\n  %s\n", why.Headline(now), why.Now(now))
+		fmt.Fprintf(out, "%s\n  %s\n", why.Headline(now), why.Now())
 		if line := why.ProofLine(); line != "" {
 			fmt.Fprintf(out, "  %s\n", line)
 		}

@@ -84,8 +84,8 @@ func (s *stage) on(ctx context.Context, host string) ([]fleet.Status, error) {
 
 // signal sends a signal to a server's application, found through its address as
 // anybody would. It refuses to hit a process that is not ours.
-func (s *stage) signal(server, host string, sig syscall.Signal) error {
-	text, err := s.load.clients[server].ask("GET", "/whoami")
+func (s *stage) signal(ctx context.Context, server, host string, sig syscall.Signal) error {
+	text, err := s.load.clients[server].ask(ctx, "GET", "/whoami")
 	if err != nil {
 		return err
 	}

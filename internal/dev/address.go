@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -12,14 +13,15 @@ var errNoAddress = errors.New("no free loopback addresses were found")
 
 // addresses finds a part of 127.0.0.0/16 in which nobody listens on the port, so
 // that two fleets on one machine do not meet.
-func addresses(n, port int) ([]string, error) {
+func addresses(ctx context.Context, n, port int) ([]string, error) {
+	var lc net.ListenConfig
 	for range 100 {
-		part := 1 + mathrand.IntN(254)
+		part := 1 + mathrand.IntN(254) //nolint:gosec // no secret: it only keeps fleets apart
 		list := make([]string, n)
 		free := true
 		for i := range list {
 			list[i] = fmt.Sprintf("127.0.%d.%d:%d", part, i+1, port)
-			l, err := net.Listen("tcp", list[i])
+			l, err := lc.Listen(ctx, "tcp", list[i])
 			if err != nil {
 				free = false
 				break
@@ -34,16 +36,17 @@ func addresses(n, port int) ([]string, error) {
 }
 
 // freePort finds a port of 127.0.0.1 that is free now.
-func freePort(network string) (string, error) {
+func freePort(ctx context.Context, network string) (string, error) {
+	var lc net.ListenConfig
 	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		c, err := lc.ListenPacket(ctx, "udp", "127.0.0.1:0")
 		if err != nil {
 			return "", err
 		}
 		defer func() { _ = c.Close() }()
 		return c.LocalAddr().String(), nil
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

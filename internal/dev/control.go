@@ -119,7 +119,7 @@ func (f *Fleet) makeHost(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	peer, err := freePort("udp")
+	peer, err := freePort(ctx, "udp")
 	if err != nil {
 		return err
 	}

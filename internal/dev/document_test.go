@@ -42,7 +42,7 @@ func TestDocumentIsValid(t *testing.T) {
 }
 
 func TestAddressesDoNotCollide(t *testing.T) {
-	list, err := addresses(serverCount, 8080)
+	list, err := addresses(t.Context(), serverCount, 8080)
 	if err != nil || len(list) != serverCount {
 		t.Fatalf("%v, %v", list, err)
 	}

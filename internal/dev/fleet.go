@@ -119,10 +119,10 @@ func (f *Fleet) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(f.path("beats"), 0o700); err != nil {
 		return err
 	}
-	if f.api, err = freePort("tcp"); err != nil {
+	if f.api, err = freePort(ctx, "tcp"); err != nil {
 		return err
 	}
-	f.beat, err = freePort("udp")
+	f.beat, err = freePort(ctx, "udp")
 	return err
 }
 
@@ -170,7 +170,7 @@ func (f *Fleet) readRecord(ctx context.Context) error {
 		f.Servers = r.Servers
 	}
 	if len(f.Servers) == 0 {
-		list, err := addresses(serverCount, 8080)
+		list, err := addresses(ctx, serverCount, 8080)
 		if err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func startWarden(exe, dir, id string, temporary bool) (*warden, error) {
 	if temporary {
 		args = append(args, "--remove", dir)
 	}
-	cmd := exec.Command(exe, args...)
+	cmd := exec.Command(exe, args...) //nolint:noctx // it outlives us: that is its purpose
 	cmd.Env = plain(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	pipe, err := cmd.StdinPipe()

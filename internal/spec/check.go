@@ -52,8 +52,7 @@ func (c *checker) refuse(m mark, path, message string, f *fault) {
 // wrong reports a value of the wrong form.
 func (c *checker) wrong(n *yaml.Node, s *shape, path string) {
 	message := fmt.Sprintf("expected %s for %s, found %s", s.form.noun(), path, found(n))
-	var why string
-	fix := ""
+	var why, fix string
 	switch {
 	case isNull(n):
 		why, fix = "a field without a value means neither the default nor nothing", "write a value, or remove the line if you do not need it"

@@ -86,7 +86,7 @@ func envName() *format {
 }
 
 // secretOptions are the fence agents' options that hold a secret.
-var secretOptions = map[string]string{
+var secretOptions = map[string]string{ //nolint:gosec // names of options, no secrets
 	"passwd": "password_script", "password": "password_script",
 	"snmp_auth_passwd": "snmp_priv_passwd_script", "snmp_priv_passwd": "snmp_priv_passwd_script",
 }

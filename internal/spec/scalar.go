@@ -26,6 +26,7 @@ func (c *checker) scalar(n *yaml.Node, s *shape, path string) any {
 			return nil
 		}
 		return n.Value == "true"
+	default: // all others are written as text
 	}
 	if !isText(n) {
 		c.wrong(n, s, path)

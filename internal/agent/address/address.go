@@ -152,20 +152,20 @@ func (h *Held) clear(p netip.Prefix, want Address) error {
 		return err
 	}
 	var old claim
-	if json.Unmarshal(b, &old) != nil || old.Address.Device == "" || old.Address == want {
-		return nil // fresh, torn before its address was set, or the same
+	fresh := json.Unmarshal(b, &old) != nil // or torn before its address was set
+	if fresh || old.Address.Device == "" || old.Address == want {
+		return nil //nolint:nilerr // nothing is known to be left on a device
 	}
-	q, err := old.Address.prefix()
-	if err != nil || q.Addr() != p.Addr() {
-		return nil
+	if q, err := old.Address.prefix(); err == nil && q.Addr() == p.Addr() {
+		return h.claims.Net.Remove(q, old.Address.Device)
 	}
-	return h.claims.Net.Remove(q, old.Address.Device)
+	return nil
 }
 
 // lock opens and locks the claim file. A file that was removed between the two
 // guards nothing, so it tries again.
 func (c Claims) lock(ip netip.Addr) (*os.File, error) {
-	if err := os.MkdirAll(c.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("claim %s: %w", ip, err)
 	}
 	path := filepath.Join(c.Dir, strings.ReplaceAll(ip.String(), ":", "_"))

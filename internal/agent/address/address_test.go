@@ -29,9 +29,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	if _, err := (Claims{Dir: dir, Net: &fakeNet{}}).Claim(Address{IP: os.Getenv("TEST_IP")}, "db-1.1"); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 	} else {
-		fmt.Println("held")
+		fmt.Fprintln(os.Stdout, "held")
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }

@@ -2,6 +2,7 @@ package address
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,7 +19,7 @@ type Host struct{}
 // Add implements Network.
 func (Host) Add(p netip.Prefix, device string) error {
 	err := addressMessage(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, p, device)
-	if err == unix.EEXIST {
+	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}
 	return err
@@ -27,7 +28,7 @@ func (Host) Add(p netip.Prefix, device string) error {
 // Remove implements Network.
 func (Host) Remove(p netip.Prefix, device string) error {
 	err := addressMessage(unix.RTM_DELADDR, 0, p, device)
-	if err == unix.EADDRNOTAVAIL {
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return nil
 	}
 	return err

@@ -149,6 +149,7 @@ func (k *keeper) stop(grace time.Duration, hungUp <-chan struct{}) error {
 	case Exited:
 		k.recheck()
 		return nil
+	case Running:
 	}
 	at := time.Now().Add(grace)
 	switch {

@@ -50,8 +50,8 @@ func Start(dir string, argv, env []string) (*exec.Cmd, error) {
 	}
 	defer func() { _ = log.Close() }()
 	args := append(append([]string{}, argv...), "--dir", dir)
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Env = append([]string{}, env...) // not nil: that would be the agent's own
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // a keeper outlives whoever started it
+	cmd.Env = append([]string{}, env...)      // not nil: that would be the agent's own
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{socket}
@@ -59,13 +59,14 @@ func Start(dir string, argv, env []string) (*exec.Cmd, error) {
 	return cmd, cmd.Start()
 }
 
-func dial(dir string) (net.Conn, error) {
+func dial(ctx context.Context, dir string) (net.Conn, error) {
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoKeeper, err)
 	}
 	defer func() { _ = d.Close() }()
-	c, err := net.Dial("unix", socketPath(d))
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "unix", socketPath(d))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoKeeper, err)
 	}
@@ -95,7 +96,7 @@ func Watch(ctx context.Context, dir string, r Request, f func(Status)) error {
 
 // stream sends one request and reads answers for as long as f wants more.
 func stream(ctx context.Context, dir string, r Request, f func(Status) bool) error {
-	c, err := dial(dir)
+	c, err := dial(ctx, dir)
 	if err != nil {
 		return err
 	}

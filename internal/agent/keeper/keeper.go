@@ -190,6 +190,7 @@ func (k *keeper) notStarted() error {
 		return ErrRunning
 	case Exited:
 		return ErrStopped
+	case Attached:
 	}
 	return nil
 }
@@ -235,6 +236,7 @@ func (k *keeper) detach() error {
 		return ErrRunning
 	case Attached:
 		k.finish()
+	case Exited: // it has let go already
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func check(dir string) error {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return fmt.Errorf("%s: %w: %v", dir, ErrUnreachable, err)
 	}
-	if !fit[int64(fs.Type)&0xffffffff] {
+	if !fit[int64(fs.Type)&0xffffffff] { //nolint:unconvert // 32 bits on other machines
 		return fmt.Errorf("%s: %w: type %#x", dir, ErrUnfit, fs.Type)
 	}
 	return nil
@@ -147,7 +147,7 @@ func flock(f *os.File) error {
 
 // locked turns the failure to lock into a LockedError if that is what it means.
 func locked(dir string, f *os.File, err error) error {
-	if err != unix.EWOULDBLOCK && err != unix.EACCES {
+	if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EACCES) {
 		return fmt.Errorf("%s: lock: %w", f.Name(), err)
 	}
 	use, _ := Uses(dir) // without it the error is still right, only less telling

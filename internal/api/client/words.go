@@ -25,7 +25,7 @@ func (w Why) Headline(now time.Time) string {
 }
 
 // Now says in one line what is done about the server, or why nothing is.
-func (w Why) Now(now time.Time) string {
+func (w Why) Now() string {
 	d := w.Decision
 	switch {
 	case d.Step != nil:

@@ -36,7 +36,8 @@ type Relay struct {
 
 // Open starts a relay.
 func Open(o Options) (*Relay, error) {
-	tcp, err := net.Listen("tcp", net.JoinHostPort(o.Listen, "0"))
+	var lc net.ListenConfig
+	tcp, err := lc.Listen(context.Background(), "tcp", net.JoinHostPort(o.Listen, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}

@@ -30,6 +30,7 @@ func (p *Provider) stop(call provider.Call) (provider.Outcome, error) {
 		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, "sim", out.Detail)}
 	case fleet.InstanceStopped:
 		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Stopped, "sim", out.Detail)}
+	default: // any other state proves nothing
 	}
 	return out, nil
 }

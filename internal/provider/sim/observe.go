@@ -30,6 +30,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 		return provider.Sweep{}, p.before(call, f)
 	case CrashAfter:
 		return provider.Sweep{}, p.crash()
+	default: // what spoils the answer comes later
 	}
 	if !p.w.Take(api(StepObserve)) {
 		return provider.Sweep{}, provider.Errorf(provider.Retry, call, "%w", errThrottled)
@@ -73,6 +74,7 @@ func (p *Provider) spoil(f Fault, sight provider.ServerSight) provider.ServerSig
 		return provider.ServerSight{Observed: fleet.Observed{Server: name, At: now}}
 	case NotFound:
 		sight.Observed.Instances, sight.Signals = nil, nil
+	default: // the truth
 	}
 	return sight
 }

@@ -110,6 +110,7 @@ func (l look) probes(s fleet.Server, i *world.Instance, h *world.Host) []fleet.S
 			alive = fleet.Yes
 		case world.AppMute:
 			alive = fleet.CannotTell
+		default: // nobody answers
 		}
 	}
 	var out []fleet.Signal

@@ -120,12 +120,14 @@ func Clock(w *world.World) provider.Clock { return worldClock{w} }
 
 type worldClock struct{ w *world.World }
 
+// Now implements provider.Clock.
 func (c worldClock) Now() time.Time {
 	c.w.Lock()
 	defer c.w.Unlock()
 	return c.w.Now()
 }
 
+// Pause implements provider.Clock.
 func (c worldClock) Pause(ctx context.Context, d time.Duration, _ <-chan struct{}) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -163,16 +163,12 @@ func (c *chain) next(e element) error {
 	if len(kv.Key) == 0 || len(kv.ProtoReflect().GetUnknown()) > 0 || proto.Size(&kv) != len(e.value) {
 		return bad("revision %d.%d: malformed record", main, sub)
 	}
+	if deleted {
+		return c.drop(&kv, main, sub)
+	}
 	key := string(kv.Key)
 	before, lived := c.keys[key]
 	whole := main > c.compacted // all that came before is still here
-	if deleted {
-		delete(c.keys, key)
-		if kv.ModRevision != 0 || kv.Version != 0 || len(kv.Value) > 0 || whole && !lived {
-			return bad("revision %d.%d: delete of %q, which was not there", main, sub, key)
-		}
-		return nil
-	}
 	want := life{main, 1, kv.Lease}
 	if lived {
 		want = life{before.created, before.version + 1, kv.Lease}
@@ -185,6 +181,17 @@ func (c *chain) next(e element) error {
 	c.keys[key] = got
 	if _, err := store.Open(key, kv.Value); err != nil {
 		return bad("revision %d.%d: %w", main, sub, err)
+	}
+	return nil
+}
+
+// drop takes a deleted key out of the chain.
+func (c *chain) drop(kv *mvccpb.KeyValue, main, sub int64) error {
+	key := string(kv.Key)
+	_, lived := c.keys[key]
+	delete(c.keys, key)
+	if kv.ModRevision != 0 || kv.Version != 0 || len(kv.Value) > 0 || main > c.compacted && !lived {
+		return bad("revision %d.%d: delete of %q, which was not there", main, sub, key)
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ func (s *Store) Health(ctx context.Context) error {
 			return fmt.Errorf("health: %w: etcd member %x differs from the others", store.ErrCorrupt, alarm.MemberID)
 		case pb.AlarmType_NOSPACE:
 			full = true
+		default:
 		}
 	}
 	if full {

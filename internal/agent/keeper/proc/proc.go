@@ -190,7 +190,7 @@ func environOfThreads(pid int) []byte {
 // id. It polls readable when the process ends. Errors: ErrGone.
 func Open(p Process) (fd int, err error) {
 	fd, err = unix.PidfdOpen(p.PID, 0)
-	if err == unix.ESRCH {
+	if errors.Is(err, unix.ESRCH) {
 		return -1, fmt.Errorf("process %d: %w", p.PID, ErrGone)
 	}
 	if err != nil {
