@@ -161,5 +161,12 @@ func (w *World) touchInstance(i *Instance) {
 		for _, g := range i.places.groups {
 			w.touch(w.groups[g])
 		}
+		for _, ini := range i.places.initiators {
+			for _, s := range ini.sessions {
+				for _, l := range s.port.units {
+					w.touch(l)
+				}
+			}
+		}
 	}
 }

@@ -78,6 +78,7 @@ func TestMachineStates(t *testing.T) {
 		"stop, host cut off":         {[]doing{up, cutOff}, stop(force), nil, "stopping", "stopping", "stopping"},
 		"terminate, host long dead":  {[]doing{up, killHost}, terminate(plain), nil, "shutting-down", "shutting-down", "terminated"},
 		"stop, again with SkipOS":    {[]doing{up, stop(plain)}, stop(skip), nil, "stopping", "stopped", "stopped"},
+		"start, an old stop is due":  {[]doing{up, stop(plain), stop(skip), wait(5 * time.Second)}, startIt, nil, "pending", "pending", "running"},
 		"its pool is empty, async":   {[]doing{wait(time.Hour), again(true)}, wait(0), nil, "running", "running", "running"},
 		"start without a free place": {[]doing{up, stop(skip), minute, again(false)}, startIt, world.ErrInsufficient, "stopped", "stopped", "stopped"},
 	} {
@@ -246,5 +247,26 @@ func TestAutoRecovery(t *testing.T) {
 			t.Fatalf("stopFirst %v: %s, epoch %d, want %s", stopFirst, got, i.Epoch, want)
 		}
 		wantClean(t, w)
+	}
+}
+
+// TestPlacesAreFoundAgain: machines fill hosts in order of their names, and a
+// place that became free is taken before a later one.
+func TestPlacesAreFoundAgain(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	var all []*world.Instance
+	for n := range 9 {
+		i := launch(t, w, world.Request{Server: "lic", Epoch: fleet.Epoch(n + 1), Units: 1, Site: "zone-a"})
+		if want := []string{"host-1", "host-2", "host-3"}[n/4]; i.Host != want {
+			t.Fatalf("machine %d is on %s, want %s", n, i.Host, want)
+		}
+		all = append(all, i)
+	}
+	ok(t, w.StopMachine(all[1], world.Ending{}))
+	if i := launch(t, w, world.Request{Server: "lic", Epoch: 20, Units: 1, Site: "zone-a"}); i.Host != "host-1" {
+		t.Fatalf("the free place is on host-1, the machine on %s", i.Host)
+	}
+	if _, err := w.Launch(world.Request{Server: "lic", Epoch: 21, Units: 4, Site: "zone-a"}); !errors.Is(err, world.ErrCapacity) {
+		t.Fatalf("no host has four units: %v", err)
 	}
 }

@@ -48,5 +48,6 @@ func (w *World) Running(server string) map[fleet.Epoch]int {
 func (w *World) Highest(server string) fleet.Epoch { return w.highest[server] }
 
 func (w *World) leaveHost(i *Instance) {
+	w.freedRoom(i.Host)
 	w.onHost[i.Host] = slices.DeleteFunc(w.onHost[i.Host], func(o *Instance) bool { return o == i })
 }

@@ -38,7 +38,10 @@ type InterfaceSight struct {
 
 // places are the network identities that an instance has, made when it gets its
 // first: most of a large fleet has none.
-type places struct{ interfaces, groups []string }
+type places struct {
+	interfaces, groups []string
+	initiators         []*Initiator
+}
 
 func (i *Instance) net() *places {
 	if i.places == nil {

@@ -52,6 +52,16 @@ func TestInterfaces(t *testing.T) {
 	ok(t, w.DetachInterface("eni", one, true))
 	w.Advance(3 * time.Second)
 	see("available", "")
+	ok(t, w.AttachInterface("eni", two))
+	w.Advance(2 * time.Second)
+	w.Crash(two)
+	see("in-use", "attached") // a crash alone detaches nothing
+	ok(t, w.Reboot(two))
+	ok(t, w.DetachInterface("eni", two, false))
+	w.Advance(3 * time.Second)
+	see("in-use", "busy")
+	w.Crash(two)
+	see("available", "")
 
 	if _, err := w.Launch(world.Request{Server: "far", Epoch: 2, Host: "b1", Interfaces: []string{"eni"}}); !errors.Is(err, world.ErrZoneMismatch) {
 		t.Fatalf("launch with an interface of another zone: %v", err)

@@ -117,6 +117,47 @@ func TestParkedWritesComeBack(t *testing.T) {
 	wantClean(t, w)
 }
 
+// TestKilledSessionIsNotTold: a write whose session was killed lands, its guest is
+// not told, and so sends it again.
+func TestKilledSessionIsNotTold(t *testing.T) {
+	w, l := san(t, world.TGT())
+	_, one := guest(t, w, 1, "host-1")
+	w.Map(l, one.IQN)
+	ok(t, w.Submit(one, l, world.CmdWrite))
+	w.KillSession(w.Array("san").Sessions(l.Target)[0])
+	w.Advance(time.Minute)
+	if v := w.Volume("lun-1"); v.Runs[0].Count() != 2 || v.Runs[0].To != 1 || v.Acked(1) != 1 {
+		t.Fatalf("writes %+v, %d acknowledged", v.Runs, v.Acked(1))
+	}
+	wantClean(t, w)
+}
+
+func TestTwoWhoCouldWrite(t *testing.T) {
+	w, l := san(t, world.TGT())
+	_, one := guest(t, w, 1, "host-1")
+	_, two := guest(t, w, 2, "host-2")
+	for _, ini := range []*world.Initiator{one, two} {
+		w.Map(l, ini.IQN)
+		wantClean(t, w)
+		must[*world.Session](t)(w.Login(ini, "san", l.Target))
+	}
+	wantViolation(t, w, "S1", "can both write")
+}
+
+func TestThawMakesTwoWhoCouldWrite(t *testing.T) {
+	w, l := san(t, world.TGT())
+	_, one := guest(t, w, 1, "host-1")
+	w.Map(l, one.IQN)
+	must[*world.Session](t)(w.Login(one, "san", l.Target))
+	ok(t, w.FreezeHost("host-1"))
+	_, two := guest(t, w, 2, "host-2")
+	w.Map(l, two.IQN)
+	must[*world.Session](t)(w.Login(two, "san", l.Target))
+	wantClean(t, w)
+	ok(t, w.ThawHost("host-1"))
+	wantViolation(t, w, "S1", "can both write")
+}
+
 func TestLogin(t *testing.T) {
 	w, l := san(t, world.TGT())
 	_, one := guest(t, w, 1, "host-1")
@@ -168,6 +209,11 @@ func TestReservations(t *testing.T) {
 			s1, s2 := must[*world.Session](t)(w.Login(one, "san", l.Target)), must[*world.Session](t)(w.Login(ctl, "san", l.Target))
 			ok(t, w.RegisterKey(s1, l, 0, 1, false))
 			ok(t, w.Reserve(s1, l, 1))
+			ok(t, w.RegisterKey(s1, l, 1, 7, false)) // a new key keeps the reservation
+			ok(t, w.RegisterKey(s1, l, 7, 1, false))
+			if l.Reserved() != s1.Nexus {
+				t.Fatal("a new key lost the reservation")
+			}
 			ok(t, w.RegisterKey(s2, l, 0, 2, false))
 			for _, err := range []error{
 				w.RegisterKey(s2, l, 9, 3, false), w.Reserve(s2, l, 2), w.Reserve(s2, l, 9),

@@ -67,6 +67,7 @@ func (w *World) NewInitiator(i *Instance, iqn, isid string) *Initiator {
 	ini := &Initiator{IQN: iqn, ISID: isid, instance: i}
 	if i != nil {
 		ini.Host, ini.epoch, ini.turn = i.Host, i.Epoch, i.turn
+		i.net().initiators = append(i.net().initiators, ini)
 	}
 	return ini
 }

@@ -64,6 +64,16 @@ type Run struct {
 	count uint64
 }
 
+// Acked is how many writes of an epoch its clients were told to be durable.
+func (v *Volume) Acked(e fleet.Epoch) uint64 {
+	for _, a := range v.acked {
+		if a.epoch == e {
+			return a.count
+		}
+	}
+	return 0
+}
+
 // stored counts the writes of an epoch that are on the volume.
 func (v *Volume) stored(e fleet.Epoch) (n uint64) {
 	for _, r := range v.Runs {

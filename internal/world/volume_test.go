@@ -41,6 +41,8 @@ func TestAttachments(t *testing.T) {
 	see("in-use", "detaching")
 	w.Advance(time.Hour)
 	see("in-use", "busy") // it is still mounted
+	ok(t, w.DetachVolume("vol", one, false))
+	see("in-use", "busy")
 	w.Unmount("vol", one)
 	see("available", "")
 

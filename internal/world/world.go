@@ -76,6 +76,7 @@ type World struct {
 	calls     map[string]Calls
 	pools     map[poolKey]*pool
 	tokens    map[string]tokenUse
+	searched  map[search]int // where the last search for room ended, in hostNames
 	snapshots map[string]*Snapshot
 	arrays    map[string]*Array
 
@@ -118,6 +119,7 @@ func New(cfg Config) *World {
 		calls:     map[string]Calls{},
 		pools:     map[poolKey]*pool{},
 		tokens:    map[string]tokenUse{},
+		searched:  map[search]int{},
 		snapshots: map[string]*Snapshot{},
 		arrays:    map[string]*Array{},
 
