@@ -10,6 +10,7 @@ import (
 
 	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
+	stories "relight/internal/core/story"
 )
 
 // cell is one place in the table of verdict × gate × rung.
@@ -132,21 +133,21 @@ func readTable(t *testing.T) table {
 			tab.lines[key] = append(tab.lines[key], inner)
 			continue
 		}
-		a, err := parseArgs(line)
+		a, err := stories.Parse(line)
 		if err != nil {
 			t.Fatal(err)
 		}
-		key = a.word + " " + a.at(0)
-		switch a.word {
+		key = a.Word + " " + a.At(0)
+		switch a.Word {
 		case "verdict":
-			tab.verdicts = append(tab.verdicts, a.at(0))
+			tab.verdicts = append(tab.verdicts, a.At(0))
 		case "gate":
-			tab.gates = append(tab.gates, a.at(0))
+			tab.gates = append(tab.gates, a.At(0))
 		case "rung":
-			tab.rungs = append(tab.rungs, a.at(0))
-			tab.rungName[a.at(0)] = a.at(1)
+			tab.rungs = append(tab.rungs, a.At(0))
+			tab.rungName[a.At(0)] = a.At(1)
 		case "cannot":
-			tab.cannot = append(tab.cannot, impossible{cell{a.at(0), a.at(1), a.at(2)}, a.at(3)})
+			tab.cannot = append(tab.cannot, impossible{cell{a.At(0), a.At(1), a.At(2)}, a.At(3)})
 		}
 	}
 	return tab
@@ -209,7 +210,7 @@ func TestCells(t *testing.T) {
 	if err != nil && !*update {
 		t.Fatal(err)
 	}
-	compare(t, golden, string(text), out.String())
+	stories.Compare(t, golden, string(text), out.String(), *update)
 }
 
 func (tab table) excluded(c cell) string {

@@ -1,19 +1,17 @@
 package decide_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
+	stories "relight/internal/core/story"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected output of the stories and cells")
+var update = stories.Flag()
 
 // noon is when every story begins.
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -50,75 +48,19 @@ func newStory(seen func(cell)) *story {
 	return s
 }
 
-// TestStories runs every file of testdata/stories: commands, a line of four
-// dashes, and what they print, up to an empty line. With -update the printed
-// parts are written anew.
+// TestStories runs every file of testdata/stories; with -update the printed parts
+// are written anew.
 func TestStories(t *testing.T) {
-	files, err := filepath.Glob("testdata/stories/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			runStory(t, file, func(cell) {})
-		})
-	}
+	stories.RunAll(t, "testdata/stories/*.txt", *update, func() stories.Teller { return newStory(func(cell) {}) })
 }
 
-func runStory(t *testing.T, file string, seen func(cell)) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStory(seen)
-	var got strings.Builder
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	for i := 0; i < len(lines); i++ {
-		got.WriteString(lines[i] + "\n")
-		if lines[i] != "----" {
-			if err := s.do(lines[i]); err != nil {
-				t.Fatalf("%s:%d: %v", file, i+1, err)
-			}
-			continue
-		}
-		for i+1 < len(lines) && lines[i+1] != "" {
-			i++
-		}
-		got.WriteString(s.out.String())
-		s.out.Reset()
-	}
-	if s.out.Len() > 0 {
-		t.Fatalf("%s: the last commands print, but no ---- follows them", file)
-	}
-	compare(t, file, string(text), got.String())
-}
+// Do implements stories.Teller.
+func (s *story) Do(line string) error { return s.do(line) }
 
-// compare fails with the first line that differs, or rewrites the file.
-func compare(t *testing.T, file, want, got string) {
-	t.Helper()
-	if want == got {
-		return
-	}
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range max(len(w), len(g)) {
-		a, b := "(end)", "(end)"
-		if i < len(w) {
-			a = w[i]
-		}
-		if i < len(g) {
-			b = g[i]
-		}
-		if a != b {
-			t.Fatalf("%s:%d differs (go test -update rewrites it):\n want %s\n got  %s", file, i+1, a, b)
-		}
-	}
+// Told implements stories.Teller.
+func (s *story) Told() string {
+	defer s.out.Reset()
+	return s.out.String()
 }
 
 // decide makes the next decision, prints it, and journals its step.

@@ -17,15 +17,15 @@ import (
 func (s *story) doStatus(a args) error {
 	s.v.Status = fleet.Status{}
 	st := &s.v.Status
-	st.Server, st.Epoch, st.Host = s.v.Server.Name, a.epoch("epoch"), a.get("host", "")
+	st.Server, st.Epoch, st.Host = s.v.Server.Name, epochOf(a, "epoch"), a.Get("host", "")
 	st.Phase = fleet.PhaseRunning
 	if st.Epoch == 0 {
 		st.Phase = fleet.PhaseNew
 	}
-	st.Phase = fleet.Phase(a.get("phase", string(st.Phase)))
-	st.Message = a.get("message", "")
+	st.Phase = fleet.Phase(a.Get("phase", string(st.Phase)))
+	st.Message = a.Get("message", "")
 	st.LaunchedAt = s.now.Add(-time.Hour)
-	if a.has("verified") {
+	if a.Has("verified") {
 		st.VerifiedAt = s.now.Add(-time.Hour)
 	}
 	return nil
@@ -34,7 +34,7 @@ func (s *story) doStatus(a args) error {
 // doAttempt adds a try of the ladder: attempt RUNG AGE [healed].
 func (s *story) doAttempt(a args) error {
 	s.v.Status.Attempts = append(s.v.Status.Attempts, fleet.Attempt{
-		Rung: fleet.Rung(a.at(0)), At: s.now.Add(-a.parse(a.at(1))), Healed: a.has("healed"),
+		Rung: fleet.Rung(a.At(0)), At: s.now.Add(-a.Length(a.At(1))), Healed: a.Has("healed"),
 	})
 	return nil
 }
@@ -42,39 +42,39 @@ func (s *story) doAttempt(a args) error {
 // doEvidence stores evidence: evidence METHOD epoch=N [AGE] volume= host= by= server=.
 func (s *story) doEvidence(a args) error {
 	s.v.Status.Evidence = append(s.v.Status.Evidence, fleet.Evidence{
-		Method: fleet.Method(a.at(0)), Server: a.get("server", s.v.Server.Name), Epoch: a.epoch("epoch"),
-		Volume: a.get("volume", ""), Host: a.get("host", ""), By: a.get("by", "somebody"), At: s.ago(a, 1),
+		Method: fleet.Method(a.At(0)), Server: a.Get("server", s.v.Server.Name), Epoch: epochOf(a, "epoch"),
+		Volume: a.Get("volume", ""), Host: a.Get("host", ""), By: a.Get("by", "somebody"), At: s.ago(a, 1),
 	})
 	return nil
 }
 
 // ago returns the time that the ith word gives as an age; now without it.
 func (s *story) ago(a args, i int) time.Time {
-	if a.at(i) == "" {
+	if a.At(i) == "" {
 		return s.now
 	}
-	return s.now.Add(-a.parse(a.at(i)))
+	return s.now.Add(-a.Length(a.At(i)))
 }
 
 // doFinding sets the verdict: finding VERDICT AGE "reason" [works=AGE] [alive=AGE]
 // [look=IN]. works and alive add a yes to that question that was seen AGE ago.
 func (s *story) doFinding(a args) error {
-	verdict := fleet.Verdict(a.at(0))
-	if a.at(0) == "unknown" {
+	verdict := fleet.Verdict(a.At(0))
+	if a.At(0) == "unknown" {
 		verdict = fleet.Unknown
 	}
-	s.v.Finding = fleet.Finding{Verdict: verdict, Since: s.ago(a, 1), Reason: a.at(2), Cause: a.get("cause", "server "+s.v.Server.Name)}
+	s.v.Finding = fleet.Finding{Verdict: verdict, Since: s.ago(a, 1), Reason: a.At(2), Cause: a.Get("cause", "server "+s.v.Server.Name)}
 	for _, q := range []fleet.Question{fleet.Alive, fleet.Works} {
-		if age, ok := a.pairs[string(q)]; ok {
-			at := s.now.Add(-a.parse(age))
+		if age, ok := a.Pairs[string(q)]; ok {
+			at := s.now.Add(-a.Length(age))
 			s.v.Finding.Evidence = append(s.v.Finding.Evidence, fleet.Signal{
 				Source: fleet.Source{Channel: fleet.ChannelApp, Vantage: s.v.Status.Host}, Question: q, Answer: fleet.Yes,
 				Epoch: s.v.Status.Epoch, At: at, Since: at,
 			})
 		}
 	}
-	if look, ok := a.pairs["look"]; ok {
-		s.v.Finding.LookAgainAt = s.now.Add(a.parse(look))
+	if look, ok := a.Pairs["look"]; ok {
+		s.v.Finding.LookAgainAt = s.now.Add(a.Length(look))
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ func (s *story) doFinding(a args) error {
 // doObserved begins a new look at the resources, in which nothing is seen yet:
 // observed complete|incomplete.
 func (s *story) doObserved(a args) error {
-	s.v.Observed = fleet.Observed{Server: s.v.Server.Name, At: s.now, Complete: a.at(0) != "incomplete"}
+	s.v.Observed = fleet.Observed{Server: s.v.Server.Name, At: s.now, Complete: a.At(0) != "incomplete"}
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (s *story) doObserved(a args) error {
 func (s *story) doInstance(a args) error {
 	at := s.ago(a, 1)
 	s.v.Observed.Instances = append(s.v.Observed.Instances, fleet.Instance{
-		Server: s.v.Server.Name, Epoch: a.epoch("epoch"), Host: a.get("host", ""), State: fleet.InstanceState(a.at(0)), At: at, Since: at,
+		Server: s.v.Server.Name, Epoch: epochOf(a, "epoch"), Host: a.Get("host", ""), State: fleet.InstanceState(a.At(0)), At: at, Since: at,
 	})
 	return nil
 }
@@ -98,34 +98,34 @@ func (s *story) doInstance(a args) error {
 // doVolume adds what is seen of a volume: volume NAME epoch=N sealed=N holder=N
 // host=H held=yes|no.
 func (s *story) doVolume(a args) error {
-	held := map[string]fleet.Answer{"yes": fleet.Yes, "no": fleet.No}[a.get("held", "")]
+	held := map[string]fleet.Answer{"yes": fleet.Yes, "no": fleet.No}[a.Get("held", "")]
 	s.v.Observed.Volumes = append(s.v.Observed.Volumes, fleet.VolumeState{
-		Volume: a.at(0), Epoch: a.epoch("epoch"), Sealed: a.epoch("sealed"), Holder: a.epoch("holder"), Host: a.get("host", ""), Held: held, At: s.now,
+		Volume: a.At(0), Epoch: epochOf(a, "epoch"), Sealed: epochOf(a, "sealed"), Holder: epochOf(a, "holder"), Host: a.Get("host", ""), Held: held, At: s.now,
 	})
 	return nil
 }
 
 // doAddress adds what is seen of an address: address IP holder=N host=H.
 func (s *story) doAddress(a args) error {
-	s.v.Observed.Addresses = append(s.v.Observed.Addresses, fleet.AddressState{IP: a.at(0), Holder: a.epoch("holder"), Host: a.get("host", ""), At: s.now})
+	s.v.Observed.Addresses = append(s.v.Observed.Addresses, fleet.AddressState{IP: a.At(0), Holder: epochOf(a, "holder"), Host: a.Get("host", ""), At: s.now})
 	return nil
 }
 
 // doMode sets the only modes that hold: mode SCOPE MODE [by=].
 func (s *story) doMode(a args) error {
-	s.v.Guards.Modes = append(s.v.Guards.Modes, fleet.ModeSetting{Scope: a.at(0), Mode: fleet.Mode(a.at(1)), By: a.get("by", "")})
+	s.v.Guards.Modes = append(s.v.Guards.Modes, fleet.ModeSetting{Scope: a.At(0), Mode: fleet.Mode(a.At(1)), By: a.Get("by", "")})
 	return nil
 }
 
 // doFreeze freezes the fleet: freeze by= reason=.
 func (s *story) doFreeze(a args) error {
-	s.v.Guards.Freeze = &fleet.Freeze{By: a.get("by", "kim"), Reason: a.get("reason", "no reason"), At: s.now}
+	s.v.Guards.Freeze = &fleet.Freeze{By: a.Get("by", "kim"), Reason: a.Get("reason", "no reason"), At: s.now}
 	return nil
 }
 
 // doPause pauses a server: pause SERVER by= reason=.
 func (s *story) doPause(a args) error {
-	s.v.Guards.Pauses = append(s.v.Guards.Pauses, fleet.Pause{Server: a.at(0), By: a.get("by", "kim"), Reason: a.get("reason", "no reason"), At: s.now})
+	s.v.Guards.Pauses = append(s.v.Guards.Pauses, fleet.Pause{Server: a.At(0), By: a.Get("by", "kim"), Reason: a.Get("reason", "no reason"), At: s.now})
 	return nil
 }
 
@@ -133,8 +133,8 @@ func (s *story) doPause(a args) error {
 // from and until count from now, and may be negative.
 func (s *story) doWindow(a args) error {
 	s.v.Guards.Windows = append(s.v.Guards.Windows, fleet.Maintenance{
-		ID: "mw-" + strconv.Itoa(len(s.v.Guards.Windows)+1), Scope: a.at(0), Owner: a.get("owner", "lee"), Reason: a.get("reason", "new switch"),
-		From: s.now.Add(a.duration("from", -time.Minute)), Until: s.now.Add(a.duration("until", time.Hour)),
+		ID: "mw-" + strconv.Itoa(len(s.v.Guards.Windows)+1), Scope: a.At(0), Owner: a.Get("owner", "lee"), Reason: a.Get("reason", "new switch"),
+		From: s.now.Add(a.Duration("from", -time.Minute)), Until: s.now.Add(a.Duration("until", time.Hour)),
 	})
 	return nil
 }
@@ -147,16 +147,16 @@ func (s *story) doApprove(a args) error {
 	if s.last.Hold != nil {
 		plan = s.last.Hold.Plan
 	}
-	if r, ok := a.pairs["rung"]; ok {
+	if r, ok := a.Pairs["rung"]; ok {
 		plan = decide.PlanHash(s.v, fleet.Rung(r))
 	}
 	epoch := s.v.Status.Epoch
-	if _, ok := a.pairs["epoch"]; ok {
-		epoch = a.epoch("epoch")
+	if _, ok := a.Pairs["epoch"]; ok {
+		epoch = epochOf(a, "epoch")
 	}
 	s.v.Guards.Approvals = append(s.v.Guards.Approvals, fleet.Approval{
-		ID: "ap-" + strconv.Itoa(len(s.v.Guards.Approvals)+1), Server: s.v.Server.Name, Epoch: epoch, Plan: plan, By: a.get("by", "kim"),
-		Denied: a.word == "deny", Reason: a.get("reason", ""), At: s.now, Until: s.now.Add(a.duration("until", time.Hour)),
+		ID: "ap-" + strconv.Itoa(len(s.v.Guards.Approvals)+1), Server: s.v.Server.Name, Epoch: epoch, Plan: plan, By: a.Get("by", "kim"),
+		Denied: a.Word == "deny", Reason: a.Get("reason", ""), At: s.now, Until: s.now.Add(a.Duration("until", time.Hour)),
 	})
 	return nil
 }
@@ -164,7 +164,7 @@ func (s *story) doApprove(a args) error {
 // doClear ends guards: clear freeze|pauses|windows|approvals|modes|around|storm|neighbours|request.
 func (s *story) doClear(a args) error {
 	g := &s.v.Guards
-	switch a.at(0) {
+	switch a.At(0) {
 	case "freeze":
 		g.Freeze = nil
 	case "pauses":
@@ -186,20 +186,20 @@ func (s *story) doClear(a args) error {
 	case "request":
 		s.v.Request = nil
 	default:
-		return fmt.Errorf("cannot clear %q", a.at(0))
+		return fmt.Errorf("cannot clear %q", a.At(0))
 	}
 	return nil
 }
 
 // doLease sets how long our lease lasts from now: lease IN.
 func (s *story) doLease(a args) error {
-	s.v.Guards.Authority.Until = s.now.Add(a.parse(a.at(0)))
+	s.v.Guards.Authority.Until = s.now.Add(a.Length(a.At(0)))
 	return nil
 }
 
 // doStore sets why the store takes no writes: store "reason".
 func (s *story) doStore(a args) error {
-	s.v.Guards.StoreTrouble = a.at(0)
+	s.v.Guards.StoreTrouble = a.At(0)
 	return nil
 }
 
@@ -207,13 +207,13 @@ func (s *story) doStore(a args) error {
 // begun=AGE,… waiting=PRIORITY,….
 func (s *story) doAround(a args) error {
 	d := fleet.Domain{
-		Name: a.at(0), Total: a.number("total", 0), Healthy: a.number("healthy", 0), Down: a.number("down", 0),
-		Budget: fleet.Budget{KeepAlive: a.number("keep", 0), Steps: a.number("steps", 0), Window: fleet.Duration(a.duration("window", 0))},
+		Name: a.At(0), Total: a.Number("total", 0), Healthy: a.Number("healthy", 0), Down: a.Number("down", 0),
+		Budget: fleet.Budget{KeepAlive: a.Number("keep", 0), Steps: a.Number("steps", 0), Window: fleet.Duration(a.Duration("window", 0))},
 	}
-	for _, age := range a.list("begun") {
-		d.Begun = append(d.Begun, fleet.Begun{At: s.now.Add(-a.parse(age)), Count: 1})
+	for _, age := range a.List("begun") {
+		d.Begun = append(d.Begun, fleet.Begun{At: s.now.Add(-a.Length(age)), Count: 1})
 	}
-	for _, p := range a.list("waiting") {
+	for _, p := range a.List("waiting") {
 		n, err := strconv.Atoi(p)
 		if err != nil {
 			return err
@@ -226,18 +226,18 @@ func (s *story) doAround(a args) error {
 
 // doStorm sets the storm classifier's finding: storm "cause" "reason".
 func (s *story) doStorm(a args) error {
-	s.v.Around.Storm = &fleet.Trouble{Cause: a.at(0), Reason: a.at(1)}
+	s.v.Around.Storm = &fleet.Trouble{Cause: a.At(0), Reason: a.At(1)}
 	return nil
 }
 
 // doRequest sets a person's wish: request RUNG|any by= [to=SITE] [reason=].
 func (s *story) doRequest(a args) error {
-	rung := fleet.Rung(a.at(0))
+	rung := fleet.Rung(a.At(0))
 	if rung == "any" {
 		rung = ""
 	}
 	s.v.Request = &fleet.Request{
-		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.get("to", ""), By: a.get("by", "ana"), Reason: a.get("reason", "a new kernel"), At: s.now,
+		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.Get("to", ""), By: a.Get("by", "ana"), Reason: a.Get("reason", "a new kernel"), At: s.now,
 	}
 	return nil
 }
@@ -277,7 +277,7 @@ func (s *story) doDone(a args) error {
 	}
 	e := fleet.Evidence{Server: last.Server, Epoch: last.Epoch, By: "the agent of " + orNone(last.Via+last.Host), At: s.now}
 	switch {
-	case a.has("nothing"):
+	case a.Has("nothing"):
 	case last.Kind == fleet.StepSeal:
 		e.Method, e.Volume, e.By = fleet.Sealed, last.Object.Volume, "the agent of "+last.Via
 	case last.Kind == fleet.StepPowerOff:
@@ -299,9 +299,9 @@ func (s *story) doFailed(a args) error {
 	if s.last.Step == nil {
 		return fmt.Errorf("no step is in hand")
 	}
-	res := decide.Result{State: fleet.StepFailed, Class: a.get("class", "retry"), Error: a.get("error", "it failed")}
-	if a.word == "unknown" {
-		res.State, res.Error = fleet.StepUnknown, a.get("error", "no reply")
+	res := decide.Result{State: fleet.StepFailed, Class: a.Get("class", "retry"), Error: a.Get("error", "it failed")}
+	if a.Word == "unknown" {
+		res.State, res.Error = fleet.StepUnknown, a.Get("error", "no reply")
 	}
 	s.v.Status = decide.Record(s.v.Status, *s.last.Step, res, s.now)
 	return nil
@@ -310,8 +310,8 @@ func (s *story) doFailed(a args) error {
 // doAfter lets time pass; what was observed is observed again at the new time if
 // "seen" is added: after IN [seen].
 func (s *story) doAfter(a args) error {
-	s.now = s.now.Add(a.parse(a.at(0)))
-	if a.has("seen") {
+	s.now = s.now.Add(a.Length(a.At(0)))
+	if a.Has("seen") {
 		s.v.Observed.At = s.now
 		for i := range s.v.Observed.Instances {
 			s.v.Observed.Instances[i].At = s.now
@@ -324,7 +324,7 @@ func (s *story) doAfter(a args) error {
 // SERVER/HOST/RACK/VERDICT/AGE, one word each; the first row is the server's own.
 func (s *story) doSurvey(a args) error {
 	var rows []decide.Row
-	for _, w := range a.words {
+	for _, w := range a.Words {
 		f := strings.Split(w, "/")
 		if len(f) != 5 {
 			return fmt.Errorf("row %q is not SERVER/HOST/RACK/VERDICT/AGE", w)
@@ -333,7 +333,7 @@ func (s *story) doSurvey(a args) error {
 		if v == "unknown" {
 			v = ""
 		}
-		row := decide.Row{Server: f[0], Sites: []string{f[1], f[2]}, Verdict: fleet.Verdict(v), Phase: fleet.Phase(phase), Cause: "host " + f[1], Since: s.now.Add(-a.parse(f[4]))}
+		row := decide.Row{Server: f[0], Sites: []string{f[1], f[2]}, Verdict: fleet.Verdict(v), Phase: fleet.Phase(phase), Cause: "host " + f[1], Since: s.now.Add(-a.Length(f[4]))}
 		if row.Verdict == fleet.Unknown {
 			row.Cause = "own view"
 		}
@@ -344,7 +344,7 @@ func (s *story) doSurvey(a args) error {
 	}
 	half := len(rows) / 2
 	sum := decide.Add(decide.Survey(rows[:half]), decide.Survey(rows[half:]))
-	s.v.Around = decide.Around(sum, rows[0].Sites, decide.Bounds{Storm: fleet.Storm{Hosts: a.number("hosts", 0), Window: fleet.Duration(a.duration("window", time.Minute))}})
+	s.v.Around = decide.Around(sum, rows[0].Sites, decide.Bounds{Storm: fleet.Storm{Hosts: a.Number("hosts", 0), Window: fleet.Duration(a.Duration("window", time.Minute))}})
 	for _, d := range s.v.Around.Domains {
 		var waiting []int
 		for _, w := range d.Waiting {

@@ -1,14 +1,13 @@
 package decide_test
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
+	stories "relight/internal/core/story"
 )
 
 // do carries out one line. A line is a word followed by arguments: key=value,
@@ -16,8 +15,8 @@ import (
 // given as ages (4s means 4 s ago) unless the word says otherwise. Each command
 // is documented at its function.
 func (s *story) do(line string) error {
-	a, err := parseArgs(line)
-	if err != nil || a.word == "" {
+	a, err := stories.Parse(line)
+	if err != nil || a.Word == "" {
 		return err
 	}
 	commands := map[string]func(args) error{
@@ -29,139 +28,20 @@ func (s *story) do(line string) error {
 		"decide": s.doDecide, "why": s.doWhy, "show": s.doShow, "plan": s.doPlan, "survey": s.doSurvey,
 		"done": s.doDone, "failed": s.doFailed, "unknown": s.doFailed, "after": s.doAfter,
 	}
-	do, ok := commands[a.word]
+	do, ok := commands[a.Word]
 	if !ok {
-		return fmt.Errorf("unknown command %q", a.word)
+		return fmt.Errorf("unknown command %q", a.Word)
 	}
 	if err := do(a); err != nil {
-		return fmt.Errorf("%s: %w", a.word, err)
+		return fmt.Errorf("%s: %w", a.Word, err)
 	}
-	return a.err()
+	return a.Err()
 }
 
 // args are one parsed line.
-type args struct {
-	word  string
-	words []string
-	pairs map[string]string
-	errs  *[]error
-}
+type args = stories.Args
 
-func (a args) err() error { return errors.Join(*a.errs...) }
-
-func (a args) get(key, otherwise string) string {
-	if v, ok := a.pairs[key]; ok {
-		return v
-	}
-	return otherwise
-}
-
-func (a args) has(word string) bool {
-	for _, w := range a.words {
-		if w == word {
-			return true
-		}
-	}
-	return false
-}
-
-func (a args) at(i int) string {
-	if i < len(a.words) {
-		return a.words[i]
-	}
-	return ""
-}
-
-func (a args) number(key string, otherwise int) int {
-	v, ok := a.pairs[key]
-	if !ok {
-		return otherwise
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil {
-		*a.errs = append(*a.errs, err)
-	}
-	return n
-}
-
-func (a args) epoch(key string) fleet.Epoch { return fleet.Epoch(a.number(key, 0)) }
-
-func (a args) duration(key string, otherwise time.Duration) time.Duration {
-	v, ok := a.pairs[key]
-	if !ok {
-		return otherwise
-	}
-	return a.parse(v)
-}
-
-func (a args) parse(text string) time.Duration {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		*a.errs = append(*a.errs, err)
-	}
-	return d
-}
-
-func (a args) list(key string) []string {
-	if a.pairs[key] == "" {
-		return nil
-	}
-	return strings.Split(a.pairs[key], ",")
-}
-
-// parseArgs splits a line; # begins a comment.
-func parseArgs(line string) (args, error) {
-	a := args{pairs: map[string]string{}, errs: new([]error)}
-	var fields []string
-	var cur strings.Builder
-	quoted, open := false, false
-	flush := func() {
-		if open {
-			fields = append(fields, cur.String())
-		}
-		cur.Reset()
-		open = false
-	}
-	for _, r := range line {
-		switch {
-		case r == '"':
-			quoted, open = !quoted, true
-			cur.WriteRune('\x01') // marks that = inside belongs to the text
-		case quoted:
-			cur.WriteRune(r)
-			open = true
-		case r == '#':
-			flush()
-			return a.fill(fields), nil
-		case r == ' ':
-			flush()
-		default:
-			cur.WriteRune(r)
-			open = true
-		}
-	}
-	if quoted {
-		return a, fmt.Errorf("a quote is not closed: %s", line)
-	}
-	flush()
-	return a.fill(fields), nil
-}
-
-func (a args) fill(fields []string) args {
-	for i, f := range fields {
-		eq, q := strings.IndexByte(f, '='), strings.IndexByte(f, '\x01')
-		clean := strings.ReplaceAll(f, "\x01", "")
-		switch {
-		case i == 0:
-			a.word = clean
-		case eq > 0 && (q < 0 || eq < q):
-			a.pairs[f[:eq]] = strings.ReplaceAll(f[eq+1:], "\x01", "")
-		default:
-			a.words = append(a.words, clean)
-		}
-	}
-	return a
-}
+func epochOf(a args, key string) fleet.Epoch { return fleet.Epoch(a.Number(key, 0)) }
 
 // doServer sets the spec; keys that are left out keep their value:
 //
@@ -172,13 +52,13 @@ func (a args) fill(fields []string) args {
 // Volumes of reach zone get a provider's ID, all others a path.
 func (s *story) doServer(a args) error {
 	sp := &s.v.Server.Spec
-	sp.Health.Check.HTTP = a.get("check", sp.Health.Check.HTTP)
-	if n := a.at(0); n != "" {
+	sp.Health.Check.HTTP = a.Get("check", sp.Health.Check.HTTP)
+	if n := a.At(0); n != "" {
 		s.v.Server.Name, s.v.Status.Server, s.v.Observed.Server = n, n, n
 	}
-	if _, ok := a.pairs["volumes"]; ok {
+	if _, ok := a.Pairs["volumes"]; ok {
 		sp.Identity.Volumes = nil
-		for _, v := range a.list("volumes") {
+		for _, v := range a.List("volumes") {
 			name, reach, _ := strings.Cut(v, ":")
 			vol := fleet.Volume{Name: name, Reach: fleet.Reach(reach), Path: "/srv/" + name}
 			if vol.Reach == fleet.ReachZone {
@@ -187,15 +67,15 @@ func (s *story) doServer(a args) error {
 			sp.Identity.Volumes = append(sp.Identity.Volumes, vol)
 		}
 	}
-	if _, ok := a.pairs["addresses"]; ok {
+	if _, ok := a.Pairs["addresses"]; ok {
 		sp.Identity.Addresses = nil
-		for _, ip := range a.list("addresses") {
+		for _, ip := range a.List("addresses") {
 			sp.Identity.Addresses = append(sp.Identity.Addresses, fleet.Address{IP: ip})
 		}
 	}
-	if _, ok := a.pairs["rungs"]; ok {
+	if _, ok := a.Pairs["rungs"]; ok {
 		sp.Ladder.Rungs = nil
-		for _, r := range a.list("rungs") {
+		for _, r := range a.List("rungs") {
 			name, tries, _ := strings.Cut(r, ":")
 			n, err := strconv.Atoi(tries)
 			if err != nil {
@@ -208,21 +88,21 @@ func (s *story) doServer(a args) error {
 		"window": &sp.Ladder.Window, "backoff": &sp.Ladder.BackOff, "maxBackoff": &sp.Ladder.MaxBackOff,
 		"verifyWithin": &sp.Ladder.VerifyWithin, "isolatedFor": &sp.IsolatedFor,
 	} {
-		*d = fleet.Duration(a.duration(key, d.Std()))
+		*d = fleet.Duration(a.Duration(key, d.Std()))
 	}
-	if _, ok := a.pairs["stopGrace"]; ok {
-		sp.Template.Process = &fleet.ProcessTemplate{StopGrace: fleet.Duration(a.duration("stopGrace", 0))}
+	if _, ok := a.Pairs["stopGrace"]; ok {
+		sp.Template.Process = &fleet.ProcessTemplate{StopGrace: fleet.Duration(a.Duration("stopGrace", 0))}
 	}
-	sp.Fence = fleet.FenceDemand(a.get("fence", string(sp.Fence)))
-	sp.Approvals, sp.Priority = a.number("approvals", sp.Approvals), a.number("priority", sp.Priority)
-	sp.Placement.Units = a.number("units", sp.Placement.Units)
-	if v := a.list("sites"); v != nil {
+	sp.Fence = fleet.FenceDemand(a.Get("fence", string(sp.Fence)))
+	sp.Approvals, sp.Priority = a.Number("approvals", sp.Approvals), a.Number("priority", sp.Priority)
+	sp.Placement.Units = a.Number("units", sp.Placement.Units)
+	if v := a.List("sites"); v != nil {
 		sp.Placement.Sites = v
 	}
-	if v := a.list("apart"); v != nil {
+	if v := a.List("apart"); v != nil {
 		sp.Placement.Apart = v
 	}
-	for _, l := range a.list("labels") {
+	for _, l := range a.List("labels") {
 		k, v, _ := strings.Cut(l, ":")
 		if s.v.Server.Labels == nil {
 			s.v.Server.Labels = map[string]string{}
@@ -245,9 +125,9 @@ func (s *story) doTraits(a args) error {
 		"cloud": {Provider: "cloud", Rungs: all},
 		"guest": {Provider: "guest", Rungs: all, AttachFirst: true, Seals: true, Places: true},
 	}
-	t, ok := known[a.at(0)]
+	t, ok := known[a.At(0)]
 	if !ok {
-		return fmt.Errorf("unknown traits %q", a.at(0))
+		return fmt.Errorf("unknown traits %q", a.At(0))
 	}
 	s.v.Traits, s.v.Server.Spec.Provider = t, t.Provider
 	return nil
@@ -261,35 +141,35 @@ func (s *story) doTraits(a args) error {
 //
 // A new host lies in rack-1, zone-a, reaches volume data and has 0/4 units.
 func (s *story) doHost(a args) error {
-	h := hostOf(&s.v, a.at(0))
+	h := hostOf(&s.v, a.At(0))
 	if h == nil {
 		s.v.Hosts = append(s.v.Hosts, fleet.Host{
-			Name: a.at(0), Sites: []string{"rack-1", "zone-a"}, InContact: fleet.Yes, Units: 4, Reaches: []string{"data"},
+			Name: a.At(0), Sites: []string{"rack-1", "zone-a"}, InContact: fleet.Yes, Units: 4, Reaches: []string{"data"},
 		})
 		h = &s.v.Hosts[len(s.v.Hosts)-1]
 	}
 	switch {
-	case a.has("silent"):
+	case a.Has("silent"):
 		h.InContact = fleet.No
-	case a.has("unheard"):
+	case a.Has("unheard"):
 		h.InContact = fleet.CannotTell
-	case a.has("in-contact"):
+	case a.Has("in-contact"):
 		h.InContact = fleet.Yes
 	}
-	if _, ok := a.pairs["sites"]; ok {
-		h.Sites = a.list("sites")
+	if _, ok := a.Pairs["sites"]; ok {
+		h.Sites = a.List("sites")
 	}
-	if _, ok := a.pairs["reaches"]; ok {
-		h.Reaches = a.list("reaches")
+	if _, ok := a.Pairs["reaches"]; ok {
+		h.Reaches = a.List("reaches")
 	}
-	if u, ok := a.pairs["units"]; ok {
+	if u, ok := a.Pairs["units"]; ok {
 		if _, err := fmt.Sscanf(u, "%d/%d", &h.UsedUnits, &h.Units); err != nil {
 			return err
 		}
 	}
-	h.Power = a.get("power", map[bool]string{true: "yes"}[h.Power]) == "yes"
-	h.Closed = a.get("closed", h.Closed)
-	for _, l := range a.list("apart") {
+	h.Power = a.Get("power", map[bool]string{true: "yes"}[h.Power]) == "yes"
+	h.Closed = a.Get("closed", h.Closed)
+	for _, l := range a.List("apart") {
 		h.Apart = append(h.Apart, strings.Replace(l, ":", "=", 1))
 	}
 	return nil
@@ -300,25 +180,25 @@ func (s *story) doHost(a args) error {
 //	neighbour NAME host=H VERDICT AGE isolatedFor= [recovering=RUNG] [paused=BY]
 //	  [mode=MODE] [reaped]
 func (s *story) doNeighbour(a args) error {
-	host := a.get("host", "host-1")
-	v := decide.View{Server: fleet.Server{Name: a.at(0)}, Traits: s.v.Traits, Guards: s.v.Guards}
-	v.Server.Spec.IsolatedFor = fleet.Duration(a.duration("isolatedFor", 0))
-	verdict := fleet.Verdict(a.at(1))
+	host := a.Get("host", "host-1")
+	v := decide.View{Server: fleet.Server{Name: a.At(0)}, Traits: s.v.Traits, Guards: s.v.Guards}
+	v.Server.Spec.IsolatedFor = fleet.Duration(a.Duration("isolatedFor", 0))
+	verdict := fleet.Verdict(a.At(1))
 	if verdict == "unknown" {
 		verdict = fleet.Unknown
 	}
-	v.Status = fleet.Status{Server: a.at(0), Epoch: 2, Host: host, Phase: fleet.PhaseRunning, Verdict: verdict, VerdictSince: s.ago(a, 2)}
-	if rung := a.get("recovering", ""); rung != "" {
+	v.Status = fleet.Status{Server: a.At(0), Epoch: 2, Host: host, Phase: fleet.PhaseRunning, Verdict: verdict, VerdictSince: s.ago(a, 2)}
+	if rung := a.Get("recovering", ""); rung != "" {
 		v.Status.Recovery = &fleet.Recovery{Rung: fleet.Rung(rung), From: 2, FromHost: host}
 	}
-	if a.has("reaped") {
-		v.Status.Evidence = []fleet.Evidence{{Method: fleet.Reaped, Server: a.at(0), Epoch: 2, At: s.now}}
+	if a.Has("reaped") {
+		v.Status.Evidence = []fleet.Evidence{{Method: fleet.Reaped, Server: a.At(0), Epoch: 2, At: s.now}}
 	}
-	if by := a.get("paused", ""); by != "" {
-		v.Guards.Pauses = []fleet.Pause{{Server: a.at(0), By: by, Reason: "I look at it"}}
+	if by := a.Get("paused", ""); by != "" {
+		v.Guards.Pauses = []fleet.Pause{{Server: a.At(0), By: by, Reason: "I look at it"}}
 	}
-	if mode := a.get("mode", ""); mode != "" {
-		v.Guards.Modes = []fleet.ModeSetting{{Scope: "server " + a.at(0), Mode: fleet.Mode(mode)}}
+	if mode := a.Get("mode", ""); mode != "" {
+		v.Guards.Modes = []fleet.ModeSetting{{Scope: "server " + a.At(0), Mode: fleet.Mode(mode)}}
 	}
 	for i := range s.v.Hosts {
 		if n, ok := decide.NeighbourOn(s.v.Hosts[i].Name, v, s.now); ok {

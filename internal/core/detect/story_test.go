@@ -1,10 +1,7 @@
 package detect_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,9 +9,10 @@ import (
 
 	"relight/internal/core/detect"
 	"relight/internal/core/fleet"
+	stories "relight/internal/core/story"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected output of the stories")
+var update = stories.Flag()
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
@@ -38,52 +36,18 @@ func newStory() *story {
 	return s
 }
 
-// TestStories runs every file of testdata: commands, a line of four dashes, and
-// what "judge" prints, up to an empty line. The commands are documented at do.
+// TestStories runs every file of testdata; the commands are documented at do.
 func TestStories(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no stories: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { runStory(t, file) })
-	}
+	stories.RunAll(t, "testdata/*.txt", *update, func() stories.Teller { return newStory() })
 }
 
-func runStory(t *testing.T, file string) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStory()
-	var got strings.Builder
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	for i := 0; i < len(lines); i++ {
-		got.WriteString(lines[i] + "\n")
-		if lines[i] != "----" {
-			if err := s.do(lines[i]); err != nil {
-				t.Fatalf("%s:%d: %v", file, i+1, err)
-			}
-			continue
-		}
-		for i+1 < len(lines) && lines[i+1] != "" {
-			i++
-		}
-		got.WriteString(s.out.String())
-		s.out.Reset()
-	}
-	switch {
-	case s.out.Len() > 0:
-		t.Fatalf("%s: the last judge has no ---- after it", file)
-	case got.String() == string(text):
-	case *update:
-		if err := os.WriteFile(file, []byte(got.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Fatalf("%s tells otherwise now (go test -update rewrites it):\n%s", file, got.String())
-	}
+// Do implements stories.Teller.
+func (s *story) Do(line string) error { return s.do(line) }
+
+// Told implements stories.Teller.
+func (s *story) Told() string {
+	defer s.out.Reset()
+	return s.out.String()
 }
 
 // do carries out one line; times are ages, such as 4s for 4 s ago:
