@@ -50,6 +50,9 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 		}
 		sweep.Servers = append(sweep.Servers, sight)
 	}
+	if !p.opts.AttachFirst {
+		return sweep, nil // a platform shows none of its hosts
+	}
 	for _, name := range p.w.Hosts() {
 		sweep.Hosts = append(sweep.Hosts, l.host(p.w.Host(name), servers))
 	}
