@@ -34,8 +34,10 @@ func EC2Quotas() []Quota {
 	add(100, 10, "CreateTags")
 	add(100, 1, "CopyImage")
 	for _, r := range []Quota{
-		{API: "RunInstances", PerSecond: 2}, {API: "StartInstances", PerSecond: 2},
-		{API: "TerminateInstances", PerSecond: 20}, {API: "StopInstances", PerSecond: 20},
+		{API: "RunInstances", PerSecond: 2},
+		{API: "StartInstances", PerSecond: 2},
+		{API: "TerminateInstances", PerSecond: 20},
+		{API: "StopInstances", PerSecond: 20},
 	} {
 		r.Burst, r.Resource = 1000, true
 		all = append(all, r)

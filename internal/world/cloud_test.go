@@ -118,6 +118,7 @@ func plan(code string) func(*world.World, *world.Instance) error {
 func cutOff(w *world.World, i *world.Instance) error {
 	return w.CutHost(i.Host, world.Cut{Control: true})
 }
+
 func killHost(w *world.World, i *world.Instance) error {
 	return w.KillHost(i.Host)
 }

@@ -93,10 +93,10 @@ func (w *World) record(i *Instance) {
 }
 
 // SeeInstance is a describe call: the machine as it was up to Config.Lag ago. One
-// that is fresh may not be found yet. Errors: ErrNotFound.
+// that is fresh may not be found yet, one that is long gone no more. Errors: ErrNotFound.
 func (w *World) SeeInstance(id string) (InstanceSight, error) {
 	i := w.instances[id]
-	if i == nil {
+	if i == nil || i.State.Gone() && w.cfg.Forget > 0 && w.Now().Sub(i.Since) >= w.cfg.Forget {
 		return InstanceSight{}, fmt.Errorf("instance %s: %w", id, ErrNotFound)
 	}
 	was, err := see(w, i.past, w.present(i), id)

@@ -49,6 +49,22 @@ func TestLag(t *testing.T) {
 	}
 }
 
+func TestTerminatedMachinesAreForgotten(t *testing.T) {
+	cfg := cloud()
+	cfg.Forget = time.Hour
+	w := newWorld(t, cfg)
+	i := launch(t, w, world.Request{})
+	ok(t, w.TerminateMachine(i, world.Ending{}))
+	w.Advance(time.Hour)
+	if s := must[world.InstanceSight](t)(w.SeeInstance(i.ID)); s.State != "terminated" {
+		t.Fatalf("an hour after the call: %+v", s)
+	}
+	w.Advance(time.Minute)
+	if _, err := w.SeeInstance(i.ID); !errors.Is(err, world.ErrNotFound) {
+		t.Fatalf("an hour after its end: %v", err)
+	}
+}
+
 // TestReplies: a doubled call without a token makes two objects, with one it
 // makes one; a lost reply was carried out and a dropped call was not.
 func TestReplies(t *testing.T) {

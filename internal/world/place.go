@@ -33,7 +33,7 @@ func (w *World) findRoom(r Request) (*Host, error) {
 // freedRoom has the next searches look at a host again that got room.
 func (w *World) freedRoom(host string) {
 	at, _ := slices.BinarySearch(w.hostNames, host)
-	//order: each entry changes by itself.
+	// order: each entry changes by itself.
 	for kind, begin := range w.searched {
 		if at < begin {
 			w.searched[kind] = at

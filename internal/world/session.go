@@ -136,6 +136,9 @@ func (a *Array) Sessions(name string) []*Session {
 	return out
 }
 
+// Sessions lists the sessions of the unit's target, as its array does.
+func (l *LUN) Sessions() []*Session { return l.array.Sessions(l.Target) }
+
 // KillSession ends a session from the array's side. Its initiator may log in
 // again at once if it is still mapped; what it brought in still lands.
 func (w *World) KillSession(s *Session) { w.closeSession(s) }

@@ -32,7 +32,7 @@ type Delays struct {
 }
 
 // Config is what a world is made of. Clock is required; Rand may be nil as long
-// as no Span has a Max.
+// as no Span has a Max, and Lag and Replies are zero.
 type Config struct {
 	Clock  Clock
 	Rand   *rand.Rand
@@ -48,8 +48,11 @@ type Config struct {
 	// than it was seen before.
 	Lag         time.Duration
 	ReadsGoBack bool
-	Replies     Replies
-	Checks      Checks
+	// Forget is how long a platform still tells of a terminated machine; zero
+	// means for ever.
+	Forget  time.Duration
+	Replies Replies
+	Checks  Checks
 	// AutoRecover is how long a platform takes to move a machine by itself whose
 	// host has failed, if the machine asks for it.
 	AutoRecover Span
