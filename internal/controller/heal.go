@@ -438,20 +438,30 @@ func (h *Healer) noteHold(ctx context.Context, v viewed, d decide.Decision, now 
 	if d.Hold != nil && d.Hold.Gate != decide.GateProgress && d.Hold.Gate != decide.GateVerdict {
 		gate = d.Hold.Gate
 	}
+	if !h.holdsAnew(v.Server.Name, gate) || gate == decide.GateAuthority {
+		return nil
+	}
+	return h.tellHold(ctx, v, d, now)
+}
+
+// holdsAnew remembers the gate that holds a server, "" for none, and reports
+// whether it is one that was not told yet.
+func (h *Healer) holdsAnew(name, gate string) bool {
 	h.mu.Lock()
+	defer h.mu.Unlock()
+	if gate == "" {
+		delete(h.holds, name)
+		return false
+	}
 	if h.holds == nil {
 		h.holds = map[string]string{}
 	}
-	told := h.holds[v.Server.Name] == gate
-	if gate == "" {
-		delete(h.holds, v.Server.Name)
-	} else {
-		h.holds[v.Server.Name] = gate
-	}
-	h.mu.Unlock()
-	if told || gate == "" || gate == decide.GateAuthority {
-		return nil
-	}
+	told := h.holds[name] == gate
+	h.holds[name] = gate
+	return !told
+}
+
+func (h *Healer) tellHold(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
 	return h.Journal.Do(ctx, now, func(tx *Tx) error {
 		tx.Emit(event.Event{Kind: event.Held, Server: v.Server.Name, Host: v.Status.Host, Incident: v.Status.Incident, Epoch: v.Status.Epoch, Gate: d.Hold.Gate, Message: d.Hold.Gate + ": " + d.Hold.Reason})
 		return nil

@@ -70,7 +70,8 @@ func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
 	}, now)
 	v.Traits = w.Traits[server.Spec.Provider]
 	if r, ok := Get[fleet.Request](w.State, kindRequest, name); ok && r.Epoch == status.Epoch {
-		v.Request = &r
+		request := r
+		v.Request = &request
 	}
 	return v
 }

@@ -135,7 +135,8 @@ func (j *judgement) sortServer(s fleet.Signal) {
 	}
 	if runs(s.Source.Channel) && s.Question == fleet.Alive {
 		if s.Answer != fleet.CannotTell {
-			j.agent = &s
+			word := s // so that not every signal that is sorted takes memory
+			j.agent = &word
 		}
 		return
 	}
@@ -152,7 +153,8 @@ func runs(c fleet.Channel) bool { return c == fleet.ChannelAgent || c == fleet.C
 
 func (j *judgement) sortHost(s fleet.Signal) {
 	if s.Source.Channel == fleet.ChannelBeat {
-		j.contact = &s
+		beat := s
+		j.contact = &beat
 	}
 	switch s.Answer {
 	case fleet.Yes:
