@@ -167,10 +167,11 @@ func (j *judgement) sortHost(s fleet.Signal) {
 
 // addLocks makes a signal of each volume lock that somebody else than the
 // server's own host looked at: a lock dies with its last holder, so a held one
-// means that processes of the server live.
+// means that processes of the server live. A network file system keeps the lock of
+// a dead host, and a platform the attachment of a dead machine: those say nothing.
 func (j *judgement) addLocks() {
 	for _, v := range j.in.Observed.Volumes {
-		if v.Held != fleet.Yes || v.Sealed >= j.in.Status.Epoch || j.now.Sub(v.At) > j.suspectAfter() {
+		if !j.diesWithHolder(v.Volume) || v.Held != fleet.Yes || v.Sealed >= j.in.Status.Epoch || j.now.Sub(v.At) > j.suspectAfter() {
 			continue
 		}
 		if v.Host == j.in.Status.Host && !j.hostInContact() {
@@ -182,6 +183,16 @@ func (j *judgement) addLocks() {
 			Detail: "the lock of volume " + v.Volume + " is held there",
 		})
 	}
+}
+
+// diesWithHolder reports whether the volume's lock ends with its last holder.
+func (j *judgement) diesWithHolder(volume string) bool {
+	for _, v := range j.in.Server.Spec.Identity.Volumes {
+		if v.Name == volume {
+			return v.Reach != fleet.ReachShared && v.Reach != fleet.ReachZone
+		}
+	}
+	return true
 }
 
 // hostInContact reports whether whoever runs the instance can be asked. Where no

@@ -92,14 +92,14 @@ func bareHarness(w *world.World, opts sim.Options) providertest.Harness {
 			}
 			return out
 		},
+		Cut:      func(host string) { _ = w.CutHost(host, world.Cut{Control: true}) },
+		Mend:     func(host string) { _ = w.CutHost(host, world.Cut{}) },
 		Kill:     func(server string, e fleet.Epoch) { _ = w.Kill(w.Find(server, e)) },
 		BreakApp: func(server string, e fleet.Epoch) { w.SetApp(w.Find(server, e), world.AppMute) },
 		AppWorks: func(server string, e fleet.Epoch) bool { return w.Find(server, e).App == world.AppOK },
 	}
 	if opts.AttachFirst {
 		h.Hosts = slices.Clone(w.Hosts())
-		h.Cut = func(host string) { _ = w.CutHost(host, world.Cut{Control: true}) }
-		h.Mend = func(host string) { _ = w.CutHost(host, world.Cut{}) }
 	}
 	return h
 }
