@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relight/internal/controller"
+	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	"relight/internal/provider/sim"
@@ -218,7 +219,10 @@ func (b *brain) renew() {
 // advance takes a server to its next step and sends the call. It reports false if
 // the process died over it.
 func (b *brain) advance(name string) bool {
-	w, _, err := b.solo.Advance(context.Background(), name)
+	w, d, err := b.solo.Advance(context.Background(), name)
+	if b.e.watch != nil {
+		b.e.watch(name, d, err)
+	}
 	if b.failed(err) {
 		return false
 	}

@@ -95,6 +95,11 @@ func Run(sc Scenario) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	return e.play()
+}
+
+func (e *engine) play() (Result, error) {
+	sc := e.sc
 	e.turn(Start.Add(sc.For))
 	if sc.Settle > 0 && e.ok() {
 		e.calm()
