@@ -45,7 +45,7 @@ func parts() []part {
 		{"scan", scanRows},
 		{"memory", memoryRows},
 		{"recovery", recoveryRows},
-		{"beats", func(ctx context.Context, opt Options) ([]Row, error) { return beatbench.Run(ctx, io.Discard) }},
+		{"beats", func(ctx context.Context, _ Options) ([]Row, error) { return beatbench.Run(ctx, io.Discard) }},
 	}
 }
 
@@ -124,7 +124,7 @@ func Save(path string, rows []Row, merge bool) error {
 }
 
 func load(path string) ([]Row, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // the caller's own path
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

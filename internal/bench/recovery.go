@@ -46,11 +46,14 @@ func recoveryRows(ctx context.Context, opt Options) (rows []Row, err error) {
 	return r.measure(ctx, st)
 }
 
-func (r *rig) measure(ctx context.Context, st *countedStore) ([]Row, error) {
+func (r *rig) measure(ctx context.Context, st *countedStore) (rows []Row, err error) {
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- r.loops.Run(running) }()
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
 
 	var all []string
 	for i := range mass + singles {
@@ -91,7 +94,7 @@ func (r *rig) measure(ctx context.Context, st *countedStore) ([]Row, error) {
 		return nil, err
 	}
 	peer := "its store transactions alone, one by one"
-	row := func(name string, d time.Duration, floor time.Duration, goal string) Row {
+	row := func(name string, d, floor time.Duration, goal string) Row {
 		return against(Row{Name: name, Value: d.Seconds(), Unit: "s", Goal: goal}, peer, floor.Seconds())
 	}
 	return []Row{

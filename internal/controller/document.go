@@ -110,6 +110,7 @@ func (d *documents) add(doc spec.Doc) error {
 			return err
 		}
 		d.sites[doc.Name] = site
+	default: // policies are in d.policies
 	}
 	return nil
 }

@@ -429,6 +429,7 @@ func openIfFailing(tx *Tx, status *fleet.Status, f fleet.Finding) {
 	switch f.Verdict {
 	case fleet.Down, fleet.Impaired, fleet.Isolated:
 		openIncident(tx, status, f)
+	default: // nothing fails
 	}
 }
 

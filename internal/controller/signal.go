@@ -49,7 +49,7 @@ func full(out []fleet.Signal, list []signal) []fleet.Signal {
 func (t *shared) signal(was signal, s fleet.Signal) signal {
 	out := signal{
 		about: was.about, detail: was.detail, at: was.at, since: was.since,
-		epoch: s.Epoch, flaps: int32(min(s.Flaps, 1<<30)), answer: s.Answer, cannotLie: s.CannotLie, //nolint:gosec // bounded
+		epoch: s.Epoch, flaps: int32(min(s.Flaps, 1<<30)), answer: s.Answer, cannotLie: s.CannotLie,
 	}
 	if was.about == nil || was.about.Source != s.Source || was.about.Question != s.Question {
 		out.about = t.topic(s)
