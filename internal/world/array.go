@@ -77,6 +77,7 @@ type LUN struct {
 	Offline bool
 
 	array *Array
+	disk  *Volume
 	port  *target
 	maps  []string // initiator IQNs, sorted
 	// registered are the reservation keys by nexus, in the order in which they
@@ -108,7 +109,7 @@ func (w *World) AddLUN(array, name string, number int, volume string) (*LUN, err
 		t = &target{}
 		a.targets[name], a.names = t, insert(a.names, name)
 	}
-	l := &LUN{Target: name, Number: number, Volume: volume, array: a, port: t}
+	l := &LUN{Target: name, Number: number, Volume: volume, array: a, disk: w.volumes[volume], port: t}
 	n, taken := t.find(number)
 	if taken {
 		return nil, fmt.Errorf("unit %s: %w", l.name(), ErrConflict)

@@ -142,7 +142,9 @@ func (w *World) tookToken(i *Instance) {
 
 // touch has the object looked at by the next Check, and its past kept.
 func (w *World) touch(o checked) {
-	o.record(w)
+	if w.horizon() > 0 {
+		o.record(w)
+	}
 	if o.soil() {
 		w.touched = append(w.touched, o)
 	}

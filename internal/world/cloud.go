@@ -44,9 +44,10 @@ func (w *World) Launch(r Request) (*Instance, error) {
 	return i, nil
 }
 
-// StartMachine starts a stopped machine, on whatever host of its zone has room.
+// StartMachine starts a stopped machine on whatever host of its zone has room: its
+// volumes and interfaces bind it to the zone.
 // One that runs or is pending is left alone. Errors: ErrInstanceState, ErrCapacity.
-func (w *World) StartMachine(i *Instance, site string) error {
+func (w *World) StartMachine(i *Instance) error {
 	switch i.State {
 	case fleet.InstanceRunning, fleet.InstancePending:
 		return nil
@@ -54,7 +55,7 @@ func (w *World) StartMachine(i *Instance, site string) error {
 	default:
 		return fmt.Errorf("%s is %s: %w", i.name(), i.PlatformState(), ErrInstanceState)
 	}
-	if err := w.move(i, site); err != nil {
+	if err := w.move(i); err != nil {
 		return err
 	}
 	i.planned = nil
@@ -94,13 +95,9 @@ func (w *World) HangGuest(i *Instance) {
 	i.hung = true
 }
 
-// move gives a machine that does not execute another place within a site, or in
-// its old zone if the site is empty.
-func (w *World) move(i *Instance, site string) error {
-	if site == "" {
-		site = w.zoneOf(i.Host)
-	}
-	h, err := w.place(Request{Site: site, Units: i.Units})
+// move gives a machine that does not execute another place in its zone.
+func (w *World) move(i *Instance) error {
+	h, err := w.findRoom(Request{Site: w.zoneOf(i.Host), Units: i.Units})
 	if err != nil {
 		return err
 	}
@@ -171,7 +168,7 @@ func (w *World) autoRecover(i *Instance) {
 		if i.State != fleet.InstanceRunning || w.hosts[i.Host].runs() {
 			return
 		}
-		if err := w.move(i, ""); err != nil {
+		if err := w.move(i); err != nil {
 			w.note("auto recovery fails", i.name(), i.Server, "")
 			return
 		}

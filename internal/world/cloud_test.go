@@ -35,7 +35,7 @@ func TestMachineStates(t *testing.T) {
 	terminate := func(how world.Ending) doing {
 		return func(w *world.World, i *world.Instance) error { return w.TerminateMachine(i, how) }
 	}
-	startIt := func(w *world.World, i *world.Instance) error { return w.StartMachine(i, "") }
+	startIt := func(w *world.World, i *world.Instance) error { return w.StartMachine(i) }
 	hang := func(w *world.World, i *world.Instance) error { w.HangGuest(i); return nil }
 	wait := func(d time.Duration) doing {
 		return func(w *world.World, _ *world.Instance) error { w.Advance(d); return nil }

@@ -9,6 +9,30 @@ import (
 // Instance returns the instance with that id, or nil.
 func (w *World) Instance(id string) *Instance { return w.instances[id] }
 
+// Instances returns all instances that ever were, in the order of their ids, as
+// do the lists below: what a describe call without filter goes through.
+func (w *World) Instances() []*Instance { return byID(w.instances) }
+
+// Volumes returns all volumes.
+func (w *World) Volumes() []*Volume { return byID(w.volumes) }
+
+// Snapshots returns all snapshots.
+func (w *World) Snapshots() []*Snapshot { return byID(w.snapshots) }
+
+// Interfaces returns all interfaces.
+func (w *World) Interfaces() []*Interface { return byID(w.interfaces) }
+
+// Addresses returns all addresses.
+func (w *World) Addresses() []*Address { return byID(w.addresses) }
+
+func byID[T any](m map[string]*T) []*T {
+	all := make([]*T, 0, len(m))
+	for _, id := range sortedKeys(m) {
+		all = append(all, m[id])
+	}
+	return all
+}
+
 // Of returns all instances that a server ever had, oldest first.
 func (w *World) Of(server string) []*Instance { return w.byServer[server] }
 

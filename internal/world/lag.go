@@ -87,7 +87,7 @@ func (w *World) present(i *Instance) instanceMoment {
 
 // record keeps how a machine is now.
 func (w *World) record(i *Instance) {
-	if i.Style == Machine {
+	if i.Style == Machine && w.horizon() > 0 {
 		keep(w, &i.past, w.present(i))
 	}
 }

@@ -69,7 +69,7 @@ func (s *story) step() {
 	case 3:
 		s.say(w.TerminateMachine(i, world.Ending{SkipOS: force}))
 	case 4:
-		s.say(w.StartMachine(i, ""))
+		s.say(w.StartMachine(i))
 	case 5:
 		s.say(w.AttachVolume("vol", i), w.AttachInterface("eni", i))
 	case 6:

@@ -245,7 +245,7 @@ func (w *World) land(s *Session, c *command) {
 	if !c.aborted {
 		c.landed = true
 		told := !s.closing && s.initiator.lives() && w.reachesArray(s.initiator, s.array)
-		w.put(w.volumes[c.lun.Volume], c.epoch, c.seq, told)
+		w.put(c.lun.disk, c.epoch, c.seq, told)
 	}
 	s.drained()
 }

@@ -46,7 +46,8 @@ type Loss struct {
 }
 
 // TakeSnapshot begins a snapshot of the volume as it is now, once for its token.
-// Errors: ErrNotFound, ErrVolumeState (creating), ErrTokenMismatch.
+// Errors: ErrNotFound, ErrVolumeState (creating), ErrTokenMismatch,
+// ErrTokenEnded.
 func (w *World) TakeSnapshot(volume, token string) (*Snapshot, error) {
 	v := w.volumes[volume]
 	switch {
@@ -73,7 +74,13 @@ func (w *World) TakeSnapshot(volume, token string) (*Snapshot, error) {
 		})
 		return s.ID, nil
 	})
-	return w.snapshots[id], err
+	if err != nil {
+		return nil, err
+	}
+	if w.snapshots[id] == nil {
+		return nil, fmt.Errorf("token %s, snapshot %s: %w", token, id, ErrTokenEnded)
+	}
+	return w.snapshots[id], nil
 }
 
 // Snapshot returns the snapshot, or nil. Callers read it only.
@@ -81,7 +88,8 @@ func (w *World) Snapshot(id string) *Snapshot { return w.snapshots[id] }
 
 // CopyVolume makes a volume out of a snapshot, in any place, once for its token;
 // v gives id, server, reach and place. Errors: ErrNotFound, ErrVolumeState (the
-// snapshot is pending), ErrConflict (the id is taken), ErrTokenMismatch.
+// snapshot is pending), ErrConflict (the id is taken), ErrTokenMismatch,
+// ErrTokenEnded.
 func (w *World) CopyVolume(snapshot string, v Volume, token string) (*Volume, error) {
 	s := w.snapshots[snapshot]
 	switch {
@@ -101,7 +109,13 @@ func (w *World) CopyVolume(snapshot string, v Volume, token string) (*Volume, er
 		w.afterSpan(w.cfg.Delays.Copy, func() { c.creating = false; w.touch(c) })
 		return v.ID, nil
 	})
-	return w.volumes[id], err
+	if err != nil {
+		return nil, err
+	}
+	if w.volumes[id] == nil {
+		return nil, fmt.Errorf("token %s, volume %s: %w", token, id, ErrTokenEnded)
+	}
+	return w.volumes[id], nil
 }
 
 // StateLoss records that somebody stated the loss of everything that was written
@@ -126,9 +140,11 @@ func (w *World) LossOf(copied string) (Loss, bool) {
 	}
 	s := v.origin.snapshot
 	loss := Loss{Volume: copied, Snapshot: s.ID, Since: s.At, Stated: !v.origin.stated.IsZero() && !s.At.Before(v.origin.stated)}
-	if source := w.volumes[s.Volume]; source != nil {
-		loss.Writes = total(source.acked) - total(s.acked)
+	source := w.volumes[s.Volume]
+	if source == nil {
+		source = w.deleted[s.Volume]
 	}
+	loss.Writes = total(source.acked) - total(s.acked)
 	return loss, true
 }
 

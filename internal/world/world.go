@@ -81,6 +81,7 @@ type World struct {
 	tokens    map[string]tokenUse
 	searched  map[search]int // where the last search for room ended, in hostNames
 	snapshots map[string]*Snapshot
+	deleted   map[string]*Volume // their acknowledged writes still count as lost
 	arrays    map[string]*Array
 
 	interfaces map[string]*Interface
@@ -124,6 +125,7 @@ func New(cfg Config) *World {
 		tokens:    map[string]tokenUse{},
 		searched:  map[search]int{},
 		snapshots: map[string]*Snapshot{},
+		deleted:   map[string]*Volume{},
 		arrays:    map[string]*Array{},
 
 		interfaces: map[string]*Interface{},
