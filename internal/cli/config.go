@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -80,6 +81,22 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	return client.New(cfg)
+}
+
+// do makes a call that has no answer but that it was done, and says so.
+func (a *app) do(call func(*client.Client) error, said, next string) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := call(c); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(a.Out, said); err != nil {
+		return err
+	}
+	a.next(next)
+	return nil
 }
 
 // Connect returns the client of the engine that cmd's flags, env and the

@@ -72,19 +72,8 @@ func (a *app) maintainStartCmd() *cobra.Command {
 }
 
 func (a *app) maintainListCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List windows that have not ended",
-		Long:    "List shows open and coming maintenance windows.",
-		Example: "  relight maintain list",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			return getAll(cmd.Context(), a, c, a.maintenanceListing(), client.ListQuery{})
-		},
-	}
+	return listCmd(a, "List windows that have not ended", "List shows open and coming maintenance windows.",
+		"  relight maintain list", a.maintenanceListing())
 }
 
 func (a *app) maintainEndCmd() *cobra.Command {
@@ -94,16 +83,8 @@ func (a *app) maintainEndCmd() *cobra.Command {
 		Example: "  relight maintain end m-12",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := c.EndMaintenance(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.Out, "%s ended\n", args[0])
-			a.next("relight get servers")
-			return nil
+			return a.do(func(c *client.Client) error { return c.EndMaintenance(cmd.Context(), args[0]) },
+				args[0]+" ended", "relight get servers")
 		},
 	}
 }
@@ -143,16 +124,8 @@ func (a *app) unfreezeCmd() *cobra.Command {
 		Example: "  relight unfreeze",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := c.ClearFreeze(cmd.Context()); err != nil {
-				return err
-			}
-			fmt.Fprintln(a.Out, "no longer frozen")
-			a.next("relight get servers")
-			return nil
+			return a.do(func(c *client.Client) error { return c.ClearFreeze(cmd.Context()) },
+				"no longer frozen", "relight get servers")
 		},
 	}
 }

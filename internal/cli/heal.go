@@ -111,16 +111,8 @@ func (a *app) resumeCmd() *cobra.Command {
 		Example: "  relight resume lic-01",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := c.Resume(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.Out, "%s resumed\n", args[0])
-			a.next("relight why " + args[0])
-			return nil
+			return a.do(func(c *client.Client) error { return c.Resume(cmd.Context(), args[0]) },
+				args[0]+" resumed", "relight why "+args[0])
 		},
 	}
 }

@@ -54,19 +54,8 @@ HOST it is good for a host of that name only.`,
 }
 
 func (a *app) hostListCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "List enrolled hosts",
-		Long:    "List shows the enrolled hosts, as relight get hosts does.",
-		Example: "  relight host list -o wide",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			return getAll(cmd.Context(), a, c, a.hostListing(), client.ListQuery{})
-		},
-	}
+	return listCmd(a, "List enrolled hosts", "List shows the enrolled hosts, as relight get hosts does.",
+		"  relight host list -o wide", a.hostListing())
 }
 
 func (a *app) hostRemoveCmd() *cobra.Command {
@@ -79,19 +68,12 @@ there.`,
 		Example: "  relight host remove host-4 --yes",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			if err := a.confirm(cmd, yes, args[0], "end the enrolment of host "+args[0]); err != nil {
-				return err
-			}
-			if err := c.RemoveHost(cmd.Context(), args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.Out, "host/%s removed\n", args[0])
-			a.next("relight get hosts")
-			return nil
+			return a.do(func(c *client.Client) error {
+				if err := a.confirm(cmd, yes, args[0], "end the enrolment of host "+args[0]); err != nil {
+					return err
+				}
+				return c.RemoveHost(cmd.Context(), args[0])
+			}, "host/"+args[0]+" removed", "relight get hosts")
 		},
 	}
 	yesFlag(cmd, &yes)

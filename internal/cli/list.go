@@ -5,33 +5,54 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
 )
 
-func (a *app) hostListing() listing[client.HostRow] {
-	return listing[client.HostRow]{
-		noun: "host", empty: "relight host token HOST",
-		id: func(r client.HostRow) string { return r.Name },
-		fetch: func(ctx context.Context, c *client.Client, _ client.ListQuery) (client.List[client.HostRow], error) {
-			return c.Hosts(ctx)
+// whole is a listing of what comes in one answer: one of it is picked out here.
+func whole[T any](noun, empty string, id func(T) string, list func(*client.Client, context.Context) (client.List[T], error)) listing[T] {
+	return listing[T]{
+		noun: noun, empty: empty, id: id,
+		fetch: func(ctx context.Context, c *client.Client, _ client.ListQuery) (client.List[T], error) {
+			return list(c, ctx)
 		},
-		one: func(ctx context.Context, c *client.Client, name string) (any, client.HostRow, error) {
-			got, err := c.Hosts(ctx)
-			return pick(got, err, "host", name, func(r client.HostRow) string { return r.Name })
-		},
-		columns: []column[client.HostRow]{
-			{"NAME", false, func(r client.HostRow) string { return r.Name }},
-			{"CONTACT", false, func(r client.HostRow) string { return r.InContact }},
-			{"SINCE", false, func(r client.HostRow) string { return client.Ago(r.Since, a.Now()) }},
-			{"UNITS", false, func(r client.HostRow) string { return fmt.Sprintf("%d/%d", r.UsedUnits, r.Units) }},
-			{"SERVERS", false, func(r client.HostRow) string { return strings.Join(r.Servers, ",") }},
-			{"CLOSED", false, func(r client.HostRow) string { return r.Closed }},
-			{"SITES", true, func(r client.HostRow) string { return strings.Join(r.Sites, ",") }},
-			{"POWER", true, func(r client.HostRow) string { return fmt.Sprint(r.Power) }},
-			{"VERSION", true, func(r client.HostRow) string { return r.Version }},
+		one: func(ctx context.Context, c *client.Client, name string) (any, T, error) {
+			got, err := list(c, ctx)
+			return pick(got, err, noun, name, id)
 		},
 	}
+}
+
+// listCmd is the command that lists, for groups whose things get lists too.
+func listCmd[T any](a *app, short, long, example string, l listing[T]) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: short, Long: long, Example: example, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			return getAll(cmd.Context(), a, c, l, client.ListQuery{})
+		},
+	}
+}
+
+func (a *app) hostListing() listing[client.HostRow] {
+	l := whole("host", "relight host token HOST", func(r client.HostRow) string { return r.Name }, (*client.Client).Hosts)
+	l.columns = []column[client.HostRow]{
+		{"NAME", false, func(r client.HostRow) string { return r.Name }},
+		{"CONTACT", false, func(r client.HostRow) string { return r.InContact }},
+		{"SINCE", false, func(r client.HostRow) string { return client.Ago(r.Since, a.Now()) }},
+		{"UNITS", false, func(r client.HostRow) string { return fmt.Sprintf("%d/%d", r.UsedUnits, r.Units) }},
+		{"SERVERS", false, func(r client.HostRow) string { return strings.Join(r.Servers, ",") }},
+		{"CLOSED", false, func(r client.HostRow) string { return r.Closed }},
+		{"SITES", true, func(r client.HostRow) string { return strings.Join(r.Sites, ",") }},
+		{"POWER", true, func(r client.HostRow) string { return fmt.Sprint(r.Power) }},
+		{"VERSION", true, func(r client.HostRow) string { return r.Version }},
+	}
+	return l
 }
 
 func (a *app) incidentListing() listing[client.IncidentRow] {
@@ -65,26 +86,17 @@ func incidentState(r client.IncidentRow) string {
 }
 
 func (a *app) approvalListing() listing[client.ApprovalRow] {
-	return listing[client.ApprovalRow]{
-		noun: "approval", empty: "relight get servers",
-		id: func(r client.ApprovalRow) string { return r.Server },
-		fetch: func(ctx context.Context, c *client.Client, _ client.ListQuery) (client.List[client.ApprovalRow], error) {
-			return c.Approvals(ctx)
-		},
-		one: func(ctx context.Context, c *client.Client, name string) (any, client.ApprovalRow, error) {
-			got, err := c.Approvals(ctx)
-			return pick(got, err, "approval", name, func(r client.ApprovalRow) string { return r.Server })
-		},
-		columns: []column[client.ApprovalRow]{
-			{"SERVER", false, func(r client.ApprovalRow) string { return r.Server }},
-			{"EPOCH", false, func(r client.ApprovalRow) string { return fmt.Sprint(r.Epoch) }},
-			{"PLAN", false, func(r client.ApprovalRow) string { return r.Plan }},
-			{"GIVEN", false, func(r client.ApprovalRow) string { return fmt.Sprintf("%d/%d", len(r.Given), r.Needed) }},
-			{"UNTIL", false, func(r client.ApprovalRow) string { return client.Clock(r.Until, a.Now()) }},
-			{"REASON", false, func(r client.ApprovalRow) string { return r.Reason }},
-			{"STEPS", true, func(r client.ApprovalRow) string { return strings.Join(r.Steps, "; ") }},
-		},
+	l := whole("approval", "relight get servers", func(r client.ApprovalRow) string { return r.Server }, (*client.Client).Approvals)
+	l.columns = []column[client.ApprovalRow]{
+		{"SERVER", false, func(r client.ApprovalRow) string { return r.Server }},
+		{"EPOCH", false, func(r client.ApprovalRow) string { return fmt.Sprint(r.Epoch) }},
+		{"PLAN", false, func(r client.ApprovalRow) string { return r.Plan }},
+		{"GIVEN", false, func(r client.ApprovalRow) string { return fmt.Sprintf("%d/%d", len(r.Given), r.Needed) }},
+		{"UNTIL", false, func(r client.ApprovalRow) string { return client.Clock(r.Until, a.Now()) }},
+		{"REASON", false, func(r client.ApprovalRow) string { return r.Reason }},
+		{"STEPS", true, func(r client.ApprovalRow) string { return strings.Join(r.Steps, "; ") }},
 	}
+	return l
 }
 
 func pick[T any](got client.List[T], err error, kind, name string, id func(T) string) (any, T, error) {
@@ -105,19 +117,14 @@ func pick[T any](got client.List[T], err error, kind, name string, id func(T) st
 }
 
 func (a *app) maintenanceListing() listing[fleet.Maintenance] {
-	return listing[fleet.Maintenance]{
-		noun: "maintenance", empty: "relight maintain start SCOPE --for 1h --reason ...",
-		id: func(m fleet.Maintenance) string { return m.ID },
-		fetch: func(ctx context.Context, c *client.Client, _ client.ListQuery) (client.List[fleet.Maintenance], error) {
-			return c.Maintenances(ctx)
-		},
-		columns: []column[fleet.Maintenance]{
-			{"ID", false, func(m fleet.Maintenance) string { return m.ID }},
-			{"SCOPE", false, func(m fleet.Maintenance) string { return m.Scope }},
-			{"OWNER", false, func(m fleet.Maintenance) string { return m.Owner }},
-			{"FROM", false, func(m fleet.Maintenance) string { return client.Clock(m.From, a.Now()) }},
-			{"UNTIL", false, func(m fleet.Maintenance) string { return client.Clock(m.Until, a.Now()) }},
-			{"REASON", false, func(m fleet.Maintenance) string { return m.Reason }},
-		},
+	l := whole("maintenance", "relight maintain start SCOPE --for 1h --reason ...", func(m fleet.Maintenance) string { return m.ID }, (*client.Client).Maintenances)
+	l.columns = []column[fleet.Maintenance]{
+		{"ID", false, func(m fleet.Maintenance) string { return m.ID }},
+		{"SCOPE", false, func(m fleet.Maintenance) string { return m.Scope }},
+		{"OWNER", false, func(m fleet.Maintenance) string { return m.Owner }},
+		{"FROM", false, func(m fleet.Maintenance) string { return client.Clock(m.From, a.Now()) }},
+		{"UNTIL", false, func(m fleet.Maintenance) string { return client.Clock(m.Until, a.Now()) }},
+		{"REASON", false, func(m fleet.Maintenance) string { return m.Reason }},
 	}
+	return l
 }
