@@ -263,11 +263,14 @@ func TestPlacesAreFoundAgain(t *testing.T) {
 		}
 		all = append(all, i)
 	}
-	ok(t, w.StopMachine(all[1], world.Ending{}))
-	if i := launch(t, w, world.Request{Server: "lic", Epoch: 20, Units: 1, Site: "zone-a"}); i.Host != "host-1" {
-		t.Fatalf("the free place is on host-1, the machine on %s", i.Host)
+	for n, end := range []func(*world.Instance, world.Ending) error{w.StopMachine, w.TerminateMachine} {
+		launch(t, w, world.Request{Server: "lic", Epoch: fleet.Epoch(10 + 10*n), Units: 1, Site: "zone-a"}) // the search goes on to host-3
+		ok(t, end(all[n], world.Ending{}))
+		if i := launch(t, w, world.Request{Server: "lic", Epoch: fleet.Epoch(11 + 10*n), Units: 1, Site: "zone-a"}); i.Host != "host-1" {
+			t.Fatalf("the free place is on host-1, the machine on %s", i.Host)
+		}
 	}
-	if _, err := w.Launch(world.Request{Server: "lic", Epoch: 21, Units: 4, Site: "zone-a"}); !errors.Is(err, world.ErrCapacity) {
+	if _, err := w.Launch(world.Request{Server: "lic", Epoch: 30, Units: 4, Site: "zone-a"}); !errors.Is(err, world.ErrCapacity) {
 		t.Fatalf("no host has four units: %v", err)
 	}
 }

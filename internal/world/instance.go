@@ -263,10 +263,12 @@ func (w *World) setState(i *Instance, s fleet.InstanceState, detail string) {
 	if s.Gone() || s == fleet.InstanceStopped {
 		i.hung = false
 		i.freePool()
-		w.freedRoom(i.Host)
 	}
-	if s.Gone() {
+	switch {
+	case s.Gone():
 		w.leaveHost(i)
+	case s == fleet.InstanceStopped:
+		w.freedRoom(i.Host)
 	}
 	w.note(string(s), i.name(), i.Server, detail)
 	w.touchInstance(i)

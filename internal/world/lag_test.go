@@ -49,6 +49,42 @@ func TestLag(t *testing.T) {
 	}
 }
 
+// TestOldSights: what was long so is seen at once, what has just changed is seen
+// late by at least one of some looks, and after Lag by all.
+func TestOldSights(t *testing.T) {
+	cfg := world.Config{Rand: rand.New(rand.NewPCG(1, 1)), Lag: 10 * time.Second, ReadsGoBack: true}
+	w := network(t, cfg)
+	w.Advance(time.Minute)
+	i := launch(t, w, world.Request{Host: "a1"})
+	ok(t, w.AttachVolume("lic/nfs", i))
+	ok(t, w.AttachInterface("eni", i))
+	ok(t, w.Associate("198.51.100.1", world.Destination{Instance: i}, false))
+	old := func() (n [3]int) {
+		for range 20 {
+			if must[world.VolumeSight](t)(w.SeeVolume("lic/nfs")).State == "available" {
+				n[0]++
+			}
+			if must[world.InterfaceSight](t)(w.SeeInterface("eni")).State == "available" {
+				n[1]++
+			}
+			if must[world.AddressSight](t)(w.SeeAddress("198.51.100.1")).Holder == "" {
+				n[2]++
+			}
+		}
+		return n
+	}
+	w.Advance(5 * time.Second)
+	for n, count := range old() {
+		if count == 0 || count == 20 {
+			t.Errorf("object %d, 5 s after its change: %d of 20 looks saw it old", n, count)
+		}
+	}
+	w.Advance(5 * time.Second)
+	if n := old(); n != [3]int{} {
+		t.Errorf("10 s after the change %v looks saw it old", n)
+	}
+}
+
 func TestTerminatedMachinesAreForgotten(t *testing.T) {
 	cfg := cloud()
 	cfg.Forget = time.Hour

@@ -130,7 +130,7 @@ func TestClientsOfNames(t *testing.T) {
 			t.Fatalf("before the name is known: %v", err)
 		}
 		w.Advance(5 * time.Second)
-		reaches := func(when string, ip string) {
+		reaches := func(when, ip string) {
 			t.Helper()
 			other, mine := "10.0.0.1", "10.0.0.2"
 			if ip == other {
@@ -269,6 +269,24 @@ func TestTargetGroup(t *testing.T) {
 	}
 	ok(t, w.Register("tg", one))
 	wantViolation(t, w, "S1", "both have the place")
+}
+
+// TestDrainsDoNotMix: a target that came back and drains anew has its full time.
+func TestDrainsDoNotMix(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	w.AddGroup(world.Group{Name: "tg", Drain: 30 * time.Second})
+	one := run(t, w, 1, "host-1", world.Process)
+	for range 2 {
+		ok(t, w.Register("tg", one))
+		ok(t, w.Deregister("tg", one))
+		w.Advance(15 * time.Second)
+	}
+	for want := 1; want >= 0; want-- {
+		w.Advance(8 * time.Second)
+		if m := must[[]*world.Member](t)(w.Members("tg")); len(m) != want {
+			t.Fatalf("%d targets, want %d", len(m), want)
+		}
+	}
 }
 
 // TestFrozenTargetComesBack: the place is doubled when the host thaws, not when
