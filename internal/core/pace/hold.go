@@ -60,6 +60,25 @@ func (m *Machine) Finished(server string) {
 			}
 		}
 		delete(w.held, w.open)
+		m.giveRoom()
+	}
+}
+
+// due reports whether the server's wave may go.
+func (w *waves) due(server string) bool {
+	wave, enlisted := w.of[server]
+	return enlisted && wave <= w.open
+}
+
+// giveRoom lets those of the open wave begin that wait for room.
+func (m *Machine) giveRoom() {
+	for id, e := range m.byID { // order: their queue puts them in order again
+		if e.room && m.waves.due(e.Server) {
+			again := *e
+			e.gone = true
+			m.byID[id] = &again
+			m.enqueue(&again)
+		}
 	}
 }
 
@@ -77,9 +96,11 @@ type pool struct {
 	asking bool
 }
 
-// Short says that the pool had no capacity for a work. Others of it wait, and one
-// asks again after a while; the caller offers the refused work anew.
-func (m *Machine) Short(name string, now time.Time) {
+// Short says that the pool had no capacity for a work of the server, which is not
+// begun then. Others of the pool wait, and one asks again after a while; the caller
+// offers the refused work anew.
+func (m *Machine) Short(name, server string, now time.Time) {
+	delete(m.begun, server)
 	if name != "" {
 		m.pools[name] = &pool{asks: now.Add(askAgain)}
 	}
@@ -97,7 +118,7 @@ func (m *Machine) open(q *queue, now time.Time) bool {
 // openAt is when the head of the queue may go, tokens aside; false if only news
 // can tell.
 func (m *Machine) openAt(q *queue, now time.Time) (time.Time, bool) {
-	if q.begins && m.cfg.InProgress > 0 && len(m.begun) >= m.cfg.InProgress && !m.begun[q.works[0].Server] {
+	if q.room && len(m.begun) >= m.cfg.InProgress {
 		return time.Time{}, false
 	}
 	p := m.pools[q.pool]

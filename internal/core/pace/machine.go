@@ -25,8 +25,8 @@ type Work struct {
 	// Wave keeps the work back until all servers enlisted in lower waves are
 	// finished; 0 keeps nothing back.
 	Wave int `json:"wave,omitempty"`
-	// Begins marks the work with which a server's recovery takes something: no more
-	// than Config.InProgress servers are begun and not finished at a time.
+	// Begins marks the work with which a server's recovery takes something: see
+	// Config.InProgress.
 	Begins bool `json:"begins,omitempty"`
 	// Pool names the capacity that the work draws on, such as zone and type; see
 	// Machine.Short.
@@ -44,7 +44,9 @@ type Config struct {
 	APIs []API
 	// InProgress bounds the servers that are begun and not finished, so that a mass
 	// failure does not leave thousands half done; 0 sets no bound. A bound below
-	// rate times duration of one recovery wastes tokens.
+	// rate times duration of one recovery wastes tokens. The servers of the wave that
+	// may go are begun all the same: else those of later waves, begun ahead, could
+	// take all the room and wait for them for ever.
 	InProgress int
 }
 
@@ -52,6 +54,8 @@ type Config struct {
 type limits struct {
 	API
 	requests, resources *level
+	// kept is the round in which a more urgent work keeps the buckets for itself.
+	kept uint64
 }
 
 // Machine says which works may go, in one account and region. It is a step
@@ -64,6 +68,8 @@ type Machine struct {
 	byKey  map[string]*queue
 	byID   map[string]*waiting
 	seq    uint64
+	// round counts the looks at the queues.
+	round uint64
 
 	begun map[string]bool
 	waves waves
@@ -94,6 +100,8 @@ func (m *Machine) Offer(w Work, now time.Time) bool {
 		w.Since = now
 	}
 	w.Cost = max(w.Cost, 1)
+	// The second try of what was begun must not stand behind those that wait for room.
+	w.Begins = w.Begins && !m.begun[w.Server]
 	m.seq++
 	e := &waiting{Work: w, urgency: urgency(w), seq: m.seq}
 	m.byID[w.ID] = e
@@ -104,10 +112,11 @@ func (m *Machine) Offer(w Work, now time.Time) bool {
 }
 
 func (m *Machine) enqueue(e *waiting) {
-	key := keyOf(e.Work)
+	e.room = e.Begins && m.cfg.InProgress > 0 && !m.waves.due(e.Server)
+	key := keyOf(e)
 	q := m.byKey[key]
 	if q == nil {
-		q = &queue{names: e.Uses, pool: e.Pool, begins: e.Begins}
+		q = &queue{names: e.Uses, pool: e.Pool, room: e.room}
 		for _, name := range e.Uses {
 			if l := m.apis[name]; l != nil {
 				q.uses = append(q.uses, l)
@@ -141,34 +150,38 @@ func (m *Machine) Begun() int { return len(m.begun) }
 // work that needs two buckets would starve behind works that need one.
 func (m *Machine) Take(now time.Time) []Grant {
 	m.fill(now)
+	m.round++
 	var out []Grant
-	kept := map[*limits]bool{}
-	skipped := map[*queue]bool{}
 	for {
-		q := m.first(skipped)
+		q := m.first()
 		if q == nil {
 			return out
 		}
 		if !m.open(q, now) {
-			skipped[q] = true // what waits for room or capacity keeps no token
+			q.skipped = m.round // what waits for room or capacity keeps no token
 			continue
 		}
-		if q.short(kept) {
-			for _, l := range q.uses {
-				kept[l] = true
-			}
-			skipped[q] = true
+		if m.short(q) {
+			m.keep(q)
+			q.skipped = m.round
 			continue
 		}
 		out = append(out, m.grant(q, now))
 	}
 }
 
-// first is the queue with the most urgent head.
-func (m *Machine) first(skipped map[*queue]bool) *queue {
+// keep keeps the queue's buckets from those behind it, for this round.
+func (m *Machine) keep(q *queue) {
+	for _, l := range q.uses {
+		l.kept = m.round
+	}
+}
+
+// first is the queue with the most urgent head of those not skipped in this round.
+func (m *Machine) first() *queue {
 	var best *queue
 	for _, q := range m.queues {
-		if skipped[q] {
+		if q.skipped == m.round {
 			continue
 		}
 		if e := q.head(); e != nil && (best == nil || earlier(e, best.works[0]) < 0) {
@@ -190,10 +203,10 @@ func (q *queue) head() *waiting {
 }
 
 // short reports whether the queue's head must wait for a token.
-func (q *queue) short(kept map[*limits]bool) bool {
+func (m *Machine) short(q *queue) bool {
 	cost := float64(q.works[0].Cost)
 	return slices.ContainsFunc(q.uses, func(l *limits) bool {
-		return kept[l] || !l.requests.has(1) || !l.resources.has(cost)
+		return l.kept == m.round || !l.requests.has(1) || !l.resources.has(cost)
 	})
 }
 
@@ -235,13 +248,12 @@ func (m *Machine) grant(q *queue, now time.Time) Grant {
 // only news can.
 func (m *Machine) Next(now time.Time) time.Time {
 	m.fill(now)
+	m.round++
 	var next time.Time
-	kept := map[*limits]bool{}
-	skipped := map[*queue]bool{}
-	for q := m.first(skipped); q != nil; q = m.first(skipped) {
-		skipped[q] = true
+	for q := m.first(); q != nil; q = m.first() {
+		q.skipped = m.round
 		at, ever := m.openAt(q, now)
-		if !ever || slices.ContainsFunc(q.uses, func(l *limits) bool { return kept[l] }) {
+		if !ever || slices.ContainsFunc(q.uses, func(l *limits) bool { return l.kept == m.round }) {
 			continue // the one that keeps the bucket goes first
 		}
 		for _, l := range q.uses {
@@ -251,9 +263,7 @@ func (m *Machine) Next(now time.Time) time.Time {
 			}
 		}
 		if m.open(q, now) {
-			for _, l := range q.uses {
-				kept[l] = true
-			}
+			m.keep(q)
 		}
 		if next.IsZero() || at.Before(next) {
 			next = at

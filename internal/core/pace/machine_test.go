@@ -133,6 +133,12 @@ func TestWhatIsBegunIsFinishedFirst(t *testing.T) {
 	m.Offer(work("attach", 0, "Run"), at(1))
 	m.Finished("run-0")
 	want(t, drain(t, m, at(1), nil), "attach@1 run-2@1")
+	again := work("run-1 again", 0, "Run")
+	again.Server, again.Begins = "run-1", true
+	m.Offer(again, at(2))
+	want(t, drain(t, m, at(2), nil), "run-1 again@2")
+	m.Short("", "run-2", at(3))
+	want(t, drain(t, m, at(3), nil), "run-3@3")
 	if m.Begun() != 2 {
 		t.Errorf("%d are in progress", m.Begun())
 	}
@@ -162,6 +168,25 @@ func TestAWaveBeginsWhenThoseBelowAreFinished(t *testing.T) {
 	want(t, drain(t, m, at(3), nil), "5@3 4@3")
 }
 
+// What was begun ahead of its wave must not take the room of those it waits for.
+func TestRoomIsNotTakenByLaterWaves(t *testing.T) {
+	m := New(Config{APIs: []API{api("Run", 1, 100)}, InProgress: 1}, t0)
+	for n := range 3 {
+		m.Enlist(fmt.Sprint(n), 1+n)
+	}
+	for _, n := range []int{2, 1, 0} {
+		w := work(fmt.Sprint(n), 0, "Run")
+		w.Begins = true
+		m.Offer(w, t0)
+		m.Take(t0)
+	}
+	if m.Waits("0") || !m.Waits("1") {
+		t.Error("the first wave waits for the third, or the second does not")
+	}
+	m.Finished("0")
+	want(t, drain(t, m, at(1), nil), "1@1")
+}
+
 func TestAPoolWithoutCapacityIsAskedByOne(t *testing.T) {
 	m := New(Config{APIs: []API{api("Run", 1, 100)}}, t0)
 	offer := func(id, pool string) {
@@ -172,7 +197,7 @@ func TestAPoolWithoutCapacityIsAskedByOne(t *testing.T) {
 	offer("full-1", "full")
 	offer("full-2", "full")
 	offer("other", "other")
-	m.Short("full", t0)
+	m.Short("full", "", t0)
 	first := m.Take(t0)
 	if len(first) != 1 || first[0].Works[0].ID != "other" {
 		t.Fatalf("took %v", first)

@@ -32,6 +32,8 @@ type waiting struct {
 	urgency time.Time
 	seq     uint64
 	gone    bool
+	// room is true if it waits for Config.InProgress.
+	room bool
 }
 
 func earlier(a, b *waiting) int {
@@ -41,11 +43,13 @@ func earlier(a, b *waiting) int {
 // queue is a heap of works that stand or fall together: they use the same buckets
 // and the same pool.
 type queue struct {
-	works  []*waiting
-	uses   []*limits
-	names  []string
-	pool   string
-	begins bool
+	works []*waiting
+	uses  []*limits
+	names []string
+	pool  string
+	room  bool
+	// skipped is the round of the machine in which its head cannot go.
+	skipped uint64
 }
 
 func (q *queue) Len() int           { return len(q.works) }
@@ -68,10 +72,10 @@ func (q *queue) Pop() any {
 }
 
 // keyOf names the queue of a work.
-func keyOf(w Work) string {
-	begins := ""
-	if w.Begins {
-		begins = "begins"
+func keyOf(e *waiting) string {
+	room := ""
+	if e.room {
+		room = "room"
 	}
-	return strings.Join(append([]string{begins, w.Pool}, w.Uses...), "\x00")
+	return strings.Join(append([]string{room, e.Pool}, e.Uses...), "\x00")
 }
