@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"relight/internal/beat/beatbench"
+	"relight/internal/bench/massheal"
 )
 
 // Row is one result.
@@ -45,6 +46,7 @@ func parts() []part {
 		{"scan", scanRows},
 		{"memory", memoryRows},
 		{"recovery", recoveryRows},
+		{"massheal", func(ctx context.Context, _ Options) ([]Row, error) { return massheal.Rows(ctx) }},
 		{"beats", func(ctx context.Context, _ Options) ([]Row, error) { return beatbench.Run(ctx, io.Discard) }},
 	}
 }
