@@ -86,6 +86,8 @@ type engine struct {
 	ends       []func() // what ends the faults in force
 	events     int
 	err        error
+	// watch, if set, sees each decision; for tests that look into a run.
+	watch func(server string, d decide.Decision, err error)
 }
 
 // Run plays a scenario to its end or to the first violation. Its error is a
