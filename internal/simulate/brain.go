@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"relight/internal/controller"
-	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	"relight/internal/provider/sim"
