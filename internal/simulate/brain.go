@@ -81,7 +81,7 @@ func (b *brain) boot() {
 	b.up, b.begun, b.frozen, b.killed, b.takenOver, b.waiting = true, false, false, false, false, nil
 	b.busy, b.heard = map[string]bool{}, map[string]time.Time{}
 	prov := &tap{b: b, inner: sim.New(b.e.world, sim.Options{
-		AttachFirst: b.e.sc.Style != Cloud, Rungs: rungsOf(b.e.sc.Style), Faults: b.callFault,
+		AttachFirst: b.e.sc.Style != Cloud, Rungs: rungsOf(b.e.sc.Style), Faults: b.callFault, Executed: b.e.executed(b.name),
 		Hearing: &sim.Hearing{Lost: func() bool { return b.noHosts }, Beat: func(h string) time.Time { return b.heard[h] }, Contact: contactFor},
 	})}
 	solo, err := controller.NewSolo(context.Background(), controller.SoloOptions{
@@ -132,6 +132,7 @@ func (b *brain) die() {
 		return
 	}
 	b.e.line("crash", "controller "+b.name)
+	b.e.oracle.Disturbed()
 	b.up, b.begun = false, false
 	b.life++
 	b.again()
@@ -146,6 +147,7 @@ func (b *brain) failed(err error) bool {
 		return true
 	case errors.Is(err, controller.ErrLostAuthority):
 		b.e.line("yields", "controller "+b.name+": another one has taken the term")
+		b.e.oracle.Disturbed()
 		b.up, b.begun, b.takenOver = false, false, true
 		b.life++
 		return true
@@ -164,6 +166,8 @@ func (b *brain) begin() {
 	}
 	first := !b.begun
 	b.begun = true
+	b.e.oracle.Disturbed()
+	b.e.restored(b)
 	if first {
 		b.declare()
 		b.tick()
@@ -298,6 +302,7 @@ func (t *tap) Do(ctx context.Context, call provider.Call) (provider.Outcome, err
 	if b.strikes("before-call") {
 		return provider.Outcome{}, errCrash
 	}
+	b.e.oracle.Sent(oracle.Call{At: b.e.clock.Now(), By: b.name, Authority: b.solo.Reign.Authority(), Call: call})
 	out, err := t.inner.Do(ctx, call)
 	b.e.oracle.Called(oracle.Call{
 		At: b.e.clock.Now(), By: b.name, Authority: b.solo.Reign.Authority(), Call: call, Out: out, Err: err,

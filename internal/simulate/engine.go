@@ -135,7 +135,7 @@ func newEngine(sc Scenario) (*engine, error) {
 		e.world.AddHost(world.Host{Name: h.Name, Parent: h.Parent, Units: h.Units, Power: h.Power})
 	}
 	e.store = mem.New(mem.Options{Now: clock.Now})
-	e.oracle = oracle.New(e.world)
+	e.oracle = e.watchOver()
 	if err := e.declare(); err != nil {
 		return nil, err
 	}
@@ -212,6 +212,7 @@ func (e *engine) strike(k kind, f Fault) {
 		return
 	}
 	e.line("fault", f.Words())
+	e.troubles(k, f, true)
 	name := k.class + " " + k.verb
 	e.force[name]++
 	over := false
@@ -224,10 +225,12 @@ func (e *engine) strike(k kind, f Fault) {
 		if end != nil {
 			end()
 		}
+		e.troubles(k, f, false)
 	}
 	if !k.lasts {
 		// A moment's fault counts for the steps of the half minute after it.
 		e.world.After(30*time.Second, func() { e.force[name]-- })
+		e.troubles(k, f, false)
 		return
 	}
 	e.ends = append(e.ends, finish)
@@ -286,31 +289,22 @@ func (e *engine) fail(err error) {
 	}
 }
 
-// rest holds the end against the promises of what comes to rest: L1, S8.
+// rest holds the end against the promises of what comes to rest.
 func (e *engine) rest() {
 	b := e.reigning()
 	if b == nil {
-		e.oracle.Violate("L1", "controller", "no controller reigns though all faults ended")
+		e.oracle.Rest(nil)
 		return
 	}
-	current := map[string]fleet.Epoch{}
+	ends := []oracle.End{}
 	for _, s := range b.solo.State.Servers() {
-		st := b.solo.State.Status(s.Name)
-		current[s.Name] = st.Epoch
 		end := e.endOf(b, s.Name)
-		if end.rests() {
-			continue
-		}
-		e.oracle.Violate("L1", s.Name, "is %q and %s %s after all faults ended: %s", end.Phase, end.Verdict, e.sc.Settle, end.Reason)
+		ends = append(ends, oracle.End{
+			Server: end.Server, Phase: end.Phase, Verdict: end.Verdict, Epoch: end.Epoch, Reason: end.Reason,
+			NeedsPerson: end.NeedsPerson, NoPlace: end.Gate == decide.GatePlacement,
+		})
 	}
-	e.oracle.Rest(current)
-}
-
-// rests reports whether a server is where L1 wants it: healthy, waiting for a
-// person, or without a place to go.
-func (s EndState) rests() bool {
-	return s.Phase == fleet.PhaseRunning && s.Verdict == fleet.Healthy || s.Phase == fleet.PhaseNeedsPerson ||
-		s.NeedsPerson || s.Gate == decide.GatePlacement
+	e.oracle.Rest(ends)
 }
 
 func (e *engine) endOf(b *brain, server string) EndState {
@@ -320,6 +314,7 @@ func (e *engine) endOf(b *brain, server string) EndState {
 }
 
 func (e *engine) result() Result {
+	e.oracleEnds()
 	r := Result{
 		Scenario: e.sc, Violations: e.oracle.Check(), Trace: e.world.Trace(), Simulated: e.clock.Now().Sub(Start),
 		Events: e.events, Timeline: e.lines, Covered: e.covered,

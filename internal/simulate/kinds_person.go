@@ -29,6 +29,11 @@ func acts(about func(f Fault) oracle.Act, do func(ctx context.Context, b *brain,
 			e.line("refused", fmt.Sprintf("%s: %v", f.Words(), err))
 		}
 		act := about(f)
+		if f.Verb == "maintains" {
+			if d, bad := time.ParseDuration(f.Args[1]); bad == nil {
+				act.Until = e.clock.Now().Add(d)
+			}
+		}
 		act.At, act.By, act.Verb, act.Accepted = e.clock.Now(), f.Object, f.Verb, err == nil
 		e.oracle.Acted(act)
 		return nil, nil

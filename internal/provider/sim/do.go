@@ -36,21 +36,30 @@ func (p *Provider) Do(ctx context.Context, call provider.Call) (provider.Outcome
 
 // execute is what the executor at the other end does: it trusts no controller.
 func (p *Provider) execute(call provider.Call) (provider.Outcome, error) {
+	out, replayed, err := p.serve(call)
+	if p.opts.Executed != nil {
+		p.opts.Executed(call, out, replayed, err)
+	}
+	return out, err
+}
+
+// serve carries the call out, or answers it from memory, which has no new effect.
+func (p *Provider) serve(call provider.Call) (out provider.Outcome, replayed bool, err error) {
 	if err := provider.CheckProof(call); err != nil {
-		return provider.Outcome{}, err
+		return provider.Outcome{}, false, err
 	}
 	if err := p.admit(call); err != nil {
-		return provider.Outcome{}, err
+		return provider.Outcome{}, false, err
 	}
 	again, err := p.replay(call)
 	if again != nil || err != nil {
-		return deref(again), err
+		return deref(again), again != nil, err
 	}
-	out, err := p.carryOut(call)
+	out, err = p.carryOut(call)
 	if err == nil && call.Step.Token != "" && remembered(call.Step.Kind) {
 		p.w.Registry.Replays[call.Step.Token] = world.Replay{Request: request(call), Detail: out.Detail, Evidence: out.Evidence}
 	}
-	return out, err
+	return out, false, err
 }
 
 // admit refuses older terms and, for what starts, epochs that the executor knows

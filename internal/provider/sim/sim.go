@@ -24,6 +24,10 @@ type Options struct {
 	// OnCrash is called when a crash fault strikes: from then on this provider
 	// answers ErrCrashed only, as for a controller that is no more.
 	OnCrash func()
+	// Executed is told of each call when its executor has dealt with it, also of
+	// those that arrive late or twice; replayed ones had no new effect. It runs under
+	// the world's lock. Nil means nobody listens.
+	Executed func(call provider.Call, out provider.Outcome, replayed bool, err error)
 	// Wakes makes Wakes deliver the servers that something happens to.
 	Wakes bool
 	// Hearing makes the provider know of silent hosts only what it heard from

@@ -86,12 +86,12 @@ type Oracle struct {
 	// ended last that concerns controllers, their store or their calls.
 	troubled  map[string]int
 	disturbed time.Time
+	staleEnd  time.Time
 
 	executors map[world.Executor]fleet.Term
 	sent      map[string]*sending
 	due       []expectation
 	begun     []begun
-	stormed   time.Time
 }
 
 // New returns an oracle over a world. It becomes the world's watcher.
@@ -140,7 +140,6 @@ func (o *Oracle) Sent(c Call) {
 	o.sentWithConsent(c, s)
 	o.sentForAReason(c, s)
 	o.sentWithinLimits(c, s)
-	o.sentInTime(c, s)
 	s.noteSent(c)
 }
 
@@ -196,6 +195,8 @@ func (o *Oracle) Trouble(class string, began bool) {
 	switch class {
 	case "controller", "store", "api":
 		o.Disturbed()
+	case "stale":
+		o.staleEnd = o.w.Now()
 	default:
 		for _, name := range o.names {
 			o.soil(name) // the loss of datagrams leaves no trace in the world

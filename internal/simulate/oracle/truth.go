@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -213,3 +214,5 @@ func (s *server) noteExecuted(c Call) {
 	st := c.Call.Step
 	s.acts = append(s.acts, acted{at: c.At, kind: st.Kind, epoch: st.Epoch, done: true})
 }
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }

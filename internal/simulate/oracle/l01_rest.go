@@ -1,0 +1,99 @@
+package oracle
+
+import (
+	"relight/internal/core/fleet"
+	"relight/internal/world"
+)
+
+// End is how a controller sees a server at rest.
+type End struct {
+	Server  string
+	Phase   fleet.Phase
+	Verdict fleet.Verdict
+	Epoch   fleet.Epoch
+	Reason  string
+	// NeedsPerson is true if the product says that only a person can go on, NoPlace
+	// if it says that no host can take the server.
+	NeedsPerson, NoPlace bool
+}
+
+// Rest checks what must hold once all faults were mended and time was given.
+//
+// L1: a controller reigns, and each server is either healthy by the product's word
+// and by the world's truth (an instance of that epoch works, and of no later one),
+// or needs a person and says why, or has no place to go: then in the world, too, no
+// host in an allowed site reaches its volumes, is open, has room for it, and holds
+// none that it must be kept apart from. S8: see leaks.
+//
+// L1's "and stays so" is held by calling it again later.
+func (o *Oracle) Rest(ends []End) {
+	if ends == nil {
+		o.Violate("L1", "controller", "no controller reigns though all faults ended")
+		return
+	}
+	o.settle()
+	current := map[string]fleet.Epoch{}
+	for _, e := range ends {
+		current[e.Server] = e.Epoch
+		o.restful(e)
+	}
+	for _, name := range o.names {
+		if _, ok := current[name]; !ok {
+			o.Violate("L1", name, "it was declared, and the controller does not know it")
+		}
+	}
+	o.leaks(current)
+}
+
+func (o *Oracle) restful(e End) {
+	healthy := e.Phase == fleet.PhaseRunning && e.Verdict == fleet.Healthy
+	switch {
+	case healthy:
+		o.truly(e)
+	case e.Phase == fleet.PhaseNeedsPerson || e.NeedsPerson:
+		if e.Reason == "" {
+			o.Violate("L1", e.Server, "it needs a person, and nobody says why")
+		}
+	case e.NoPlace:
+		if host := o.freePlace(o.servers[e.Server]); host != "" {
+			o.Violate("L1", e.Server, "it has no place to go, says the product, and %s could take it: %s", host, e.Reason)
+		}
+	default:
+		o.Violate("L1", e.Server, "it is %q and %s though all faults ended: %s", e.Phase, e.Verdict, e.Reason)
+	}
+}
+
+// truly holds the word "healthy" against the world.
+func (o *Oracle) truly(e End) {
+	s := o.servers[e.Server]
+	if s == nil {
+		return
+	}
+	t := s.find(e.Epoch)
+	switch {
+	case t == nil || !o.w.Able(t.i) || t.i.App != world.AppOK && !s.spec.Spec.Health.Check.IsZero():
+		o.Violate("L1", e.Server, "it is called healthy at epoch %d, and in truth it does not work", e.Epoch)
+	case s.newest != nil && s.newest.epoch > e.Epoch && s.newest.able:
+		o.Violate("L1", e.Server, "it is called healthy at epoch %d, and epoch %d runs", e.Epoch, s.newest.epoch)
+	}
+}
+
+// freePlace returns a host on which the server could be started, or "".
+func (o *Oracle) freePlace(s *server) string {
+	if s == nil {
+		return ""
+	}
+	p := s.spec.Spec.Placement
+	for _, name := range o.w.Hosts() {
+		h := o.w.Host(name)
+		allowed := len(p.Sites) == 0
+		for _, site := range p.Sites {
+			allowed = allowed || o.w.Within(name, site)
+		}
+		fits := o.w.UsedUnits(name)+max(p.Units, 1) <= h.Units
+		if allowed && fits && h.Closed == "" && h.InContact() && o.couldTake(s, name) && o.companyOn(s, name) == "" {
+			return name
+		}
+	}
+	return ""
+}

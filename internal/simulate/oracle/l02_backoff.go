@@ -1,0 +1,153 @@
+package oracle
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// L2, attempts stay within their budget and back off. Counted from the calls as
+// they were sent:
+//
+//   - a rung makes at most its declared tries within the ladder's window: each epoch
+//     that is started by it, and each reset or restart in place with a token of its
+//     own, is one; the very first start, those that a person asked for and those
+//     after a place refused or had no room (the same rung goes elsewhere) do not count;
+//   - the same source of proof (kind, epoch, host, volume) that has failed k times in
+//     a row within one recovery is asked again only after nine tenths of the declared
+//     back-off for k failures, at least 0.9 s;
+//   - whatever happens, no server gets more than 40 destructive calls in 10 seconds.
+//
+// Counts begin anew when a controller starts, as replays of what was under way are
+// no new attempts.
+
+// tries are the attempts of one rung.
+type tries struct{ at []time.Time }
+
+// sending is how one source of proof was asked.
+type sending struct {
+	failed   int
+	at       time.Time // of the last answer
+	recovery string
+}
+
+const (
+	hotCalls = 40
+	hotTime  = 10 * time.Second
+)
+
+func (o *Oracle) sentWithinLimits(c Call, s *server) {
+	step := c.Call.Step
+	now := o.w.Now()
+	n := 0
+	for k := len(s.acts) - 1; k >= 0 && now.Sub(s.acts[k].at) < hotTime; k-- {
+		if !s.acts[k].done {
+			n++
+		}
+	}
+	if n >= hotCalls {
+		o.Violate("L2", s.name, "%d destructive calls within %s", n+1, hotTime)
+	}
+	o.countTry(c, s)
+	w := o.sent[source(step)]
+	if w == nil || w.failed == 0 || w.recovery != recoveryOf(s) || o.disturbed.After(w.at) || s.asked {
+		return
+	}
+	if wait := now.Sub(w.at); wait < backedOff(s.spec.Spec.Ladder, w.failed) {
+		o.Violate("L2", s.name, "%s is asked again %s after it failed %d times in a row", source(step), wait, w.failed)
+	}
+}
+
+// backedOff is the least wait that the ladder declares after so many failures.
+func backedOff(l fleet.Ladder, failed int) time.Duration {
+	d := l.BackOff.Std()
+	for range failed - 1 {
+		if d < l.MaxBackOff.Std() {
+			d *= 2
+		}
+	}
+	d = max(min(d, l.MaxBackOff.Std()), time.Second)
+	return d - d/10
+}
+
+func recoveryOf(s *server) string {
+	if s.status.Recovery == nil {
+		return ""
+	}
+	return s.status.Recovery.ID
+}
+
+// source names a source of proof, or is empty for other steps. A step of a leftover
+// has a back-off of its own.
+func source(step fleet.Step) string {
+	switch step.Kind {
+	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff:
+		if step.Rung == "" {
+			return ""
+		}
+		return string(step.Kind) + " of " + step.Server + "." + itoa(uint64(step.Epoch)) + " " + step.Object.Volume + " on " + step.Host + " via " + step.Via
+	default:
+		return ""
+	}
+}
+
+// answered counts failures in a row.
+func (o *Oracle) answered(c Call) {
+	key := source(c.Call.Step)
+	if key == "" {
+		return
+	}
+	s := o.servers[c.Call.Step.Server]
+	w := o.sent[key]
+	if w == nil || w.recovery != recoveryOf(s) {
+		w = &sending{recovery: recoveryOf(s)}
+		o.sent[key] = w
+	}
+	w.at = o.w.Now()
+	w.failed++
+	if c.Err == nil {
+		w.failed = 0
+	}
+}
+
+// countTry counts one more attempt of a rung if the call is its first.
+func (o *Oracle) countTry(c Call, s *server) {
+	step := c.Call.Step
+	switch {
+	case step.Kind.NeedsProof() && step.Epoch > 1:
+	case step.Kind == fleet.StepReboot, step.Kind == fleet.StepRestartApp:
+	default:
+		return
+	}
+	key := step.Token
+	if step.Kind.NeedsProof() {
+		key = itoa(uint64(step.Epoch))
+	}
+	r := s.status.Recovery
+	if s.launch == nil {
+		s.launch = map[string]tries{}
+	}
+	if _, known := s.launch["key "+key]; known || s.asked || r == nil || r.Requested != "" {
+		return
+	}
+	s.launch["key "+key] = tries{}
+	if o.disturbed.After(r.Begun) || len(r.Refused) > 0 {
+		return
+	}
+	l := s.spec.Spec.Ladder
+	now := o.w.Now()
+	t := s.launch[string(step.Rung)]
+	n := 1
+	for _, at := range t.at {
+		if now.Sub(at) < l.Window.Std()-l.Window.Std()/50 {
+			n++
+		}
+	}
+	t.at = append(t.at, now)
+	s.launch[string(step.Rung)] = t
+	for _, rung := range l.Rungs {
+		if rung.Rung == step.Rung && n > rung.Tries {
+			o.Violate("L2", s.name, "try %d of %s within %s, it may be tried %d times", n, step.Rung, l.Window, rung.Tries)
+		}
+	}
+}

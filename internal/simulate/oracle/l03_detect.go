@@ -1,0 +1,135 @@
+package oracle
+
+import (
+	"slices"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// L3, detection, and L5, the watch goes on. When the newest epoch of a server, which
+// the product has called healed or healthy, stops to work in truth, and goes on not
+// to work for the bound of its policy, then by that time (L3) the product has told a
+// verdict other than healthy or suspect about it, has a recovery of it in hand, or
+// says that it needs a person. The bound is suspectAfter + the longer of downAfter
+// and impairedAfter + slack, counted from the crash.
+//
+// Then, if its mode is auto, no guard is set, no budget or storm limit is declared
+// and nothing else fails (L5), a recovery begins within the longest back-off
+// of its ladder + isolatedFor, so that the n-th failure is healed like the first.
+//
+// It applies while every honest observer could know: one controller reigns from
+// before the crash until the end of the bound, and no fault of class controller,
+// store or api is in force or was within the bound before; at most one host is not in
+// everybody's sight; and if it is the server's own, two others are. What only its
+// check can tell is left out for servers without one.
+
+type expectation struct {
+	at     time.Time
+	onset  time.Time
+	s      *server
+	t      *instance
+	begins bool
+}
+
+// failed is called when an instance stops to work.
+func (o *Oracle) failed(s *server, t *instance) {
+	if t != s.newest || !t.verified || s.asked || s.status.Recovery != nil || s.status.Epoch != t.epoch {
+		return
+	}
+	if t.able && s.spec.Spec.Health.Check.IsZero() {
+		return
+	}
+	now := o.w.Now()
+	if !o.undisturbed(now.Add(-window(s.spec))) {
+		return
+	}
+	o.expect(expectation{at: now.Add(window(s.spec)), onset: now, s: s, t: t})
+}
+
+func (o *Oracle) expect(e expectation) {
+	o.due = append(o.due, e)
+	slices.SortStableFunc(o.due, func(a, b expectation) int { return a.at.Compare(b.at) })
+}
+
+// undisturbed reports that nothing has been wrong with controllers, their store and
+// their calls since then.
+func (o *Oracle) undisturbed(since time.Time) bool {
+	for _, class := range []string{"controller", "store", "api"} {
+		if o.troubled[class] > 0 {
+			return false
+		}
+	}
+	return o.disturbed.Before(since) && o.around.Reigns()
+}
+
+// meetDeadlines looks at what should have happened by now.
+func (o *Oracle) meetDeadlines() {
+	now := o.w.Now()
+	for len(o.due) > 0 && !o.due[0].at.After(now) {
+		e := o.due[0]
+		o.due = o.due[1:]
+		o.meet(e)
+	}
+}
+
+func (o *Oracle) meet(e expectation) {
+	s, t := e.s, e.t
+	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || !o.undisturbed(e.onset) || !o.seen(s, t) {
+		return
+	}
+	for _, name := range o.names {
+		if o.guard(o.servers[name]) != "" {
+			return // what people hold may hold the view of others too, such as a storm
+		}
+	}
+	if s.status.Recovery != nil || s.status.Phase == fleet.PhaseNeedsPerson {
+		return
+	}
+	if e.begins {
+		o.Violate("L5", s.name, "epoch %d does not work since %s and no recovery has begun: %s", t.epoch, clock(e.onset), s.held.what)
+		return
+	}
+	if s.verdict.at.Before(e.onset) || s.verdict.what == "healthy" || s.verdict.what == "suspect" {
+		o.Violate("L3", s.name, "epoch %d does not work since %s and the last verdict is %q", t.epoch, clock(e.onset), s.verdict.what)
+		return
+	}
+	if o.free(s) {
+		l := s.spec.Spec
+		e.begins = true
+		e.at = o.w.Now().Add(l.Ladder.MaxBackOff.Std() + l.IsolatedFor.Std() + slack)
+		if l.IsolatedFor > 0 || s.verdict.what != "isolated" {
+			o.expect(e)
+		}
+	}
+}
+
+// seen reports that at most one host is out of sight now, and that others can tell
+// of the server's own.
+func (o *Oracle) seen(_ *server, t *instance) bool {
+	clear, own := 0, false
+	for _, name := range o.w.Hosts() {
+		if o.hostOf(name).clear {
+			clear++
+			own = own || name == t.i.Host
+		}
+	}
+	return clear >= len(o.w.Hosts())-1 && (own || clear >= 2)
+}
+
+// free reports that nothing that was declared may hold the server's recovery.
+func (o *Oracle) free(s *server) bool {
+	if o.mode(s) != fleet.Auto || o.intent.Fleet.Spec.Storm.Hosts > 0 && o.intent.Fleet.Spec.Storm.Hosts < 2 {
+		return false
+	}
+	limited := func(b fleet.Budget) bool { return b.Steps > 0 || b.KeepAlive > 0 }
+	if limited(o.intent.Fleet.Spec.Budget) {
+		return false
+	}
+	for _, site := range o.intent.Sites {
+		if limited(site.Spec.Budget) {
+			return false
+		}
+	}
+	return true
+}

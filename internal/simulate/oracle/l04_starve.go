@@ -1,0 +1,45 @@
+package oracle
+
+import (
+	"slices"
+	"time"
+)
+
+// L4, no starvation. When a recovery begins and takes a unit of a domain's budget,
+// the units that are left are enough for all servers of that domain with a higher
+// priority that the product itself has called down or impaired, and held for the
+// budget, for at least slack. At rest, L1 holds that none was forgotten.
+//
+// Not covered: that those of equal priority go in the order in which they came;
+// nothing promises it.
+func (o *Oracle) nobodyStarves(s *server, domains []string, now time.Time) {
+	for _, d := range domains {
+		b := o.budgetOf(d)
+		if b.Steps <= 0 {
+			continue
+		}
+		left := b.Steps - o.used(d, b.Window.Std(), now)
+		ahead := 0
+		for _, name := range o.names {
+			other := o.servers[name]
+			if other == s || other.spec.Spec.Priority <= s.spec.Spec.Priority || !o.waits(other, now) {
+				continue
+			}
+			if d == "fleet" || other.newest != nil && slices.Contains(o.path(other.newest.host), d) {
+				ahead++
+			}
+		}
+		if left < ahead {
+			o.Violate("L4", s.name, "its recovery takes from %s, which has %d left, while %d of higher priority wait for it", d, left, ahead)
+		}
+	}
+}
+
+// waits reports that the product itself says that the server waits for a budget.
+func (o *Oracle) waits(s *server, now time.Time) bool {
+	if s.held.what != "budget" || s.status.Recovery != nil || s.status.Phase == "needsPerson" || o.guard(s) != "" {
+		return false
+	}
+	down := s.status.Verdict == "down" || s.status.Verdict == "impaired"
+	return down && now.Sub(s.held.at) >= slack && now.Sub(s.status.VerdictSince) >= slack
+}

@@ -1,0 +1,130 @@
+package oracle
+
+import (
+	"slices"
+	"strings"
+
+	"relight/internal/core/fleet"
+)
+
+// S2, fence before start. When an executor accepts a call that starts or attaches
+// for epoch e, the world is asked, not the Proof:
+//
+//   - each instance of an older epoch is gone for ever, or stands stopped, or its
+//     host is without power, or every volume of the server refuses its epoch and it
+//     holds none of them, or a person has stated that this epoch is dead;
+//   - each piece of evidence in the call is true of the world (see acceptedEvidence);
+//   - no epoch starts to execute once a later one has (startedInOrder): neither then
+//     nor later may an older call that is still under way come to life.
+//
+// Not covered: clock margins of leases, which the simulated proofs do not use.
+
+func (o *Oracle) acceptedProof(c Call, s *server) {
+	step := c.Call.Step
+	for _, i := range o.w.Of(s.name) {
+		if i.Epoch >= step.Epoch || i.State.Gone() {
+			continue
+		}
+		t := s.known[i]
+		if t == nil {
+			t = &instance{i: i, epoch: i.Epoch}
+		}
+		if why := o.couldWrite(s, t); why != "" && !o.people.attests(s.name, i.Epoch) {
+			o.Violate("S2", s.name, "%s of epoch %d was accepted while epoch %d on %s %s", step.Kind, step.Epoch, i.Epoch, i.Host, why)
+		}
+	}
+	// The evidence of earlier steps may have aged; of what never perishes, all must
+	// be true still.
+	o.acceptedEvidence(c, s, c.Call.Proof.Evidence())
+	if c.Call.Proof.Epoch() == 0 && step.Epoch > 1 {
+		o.Violate("S2", s.name, "%s of epoch %d was accepted as that of a first epoch", step.Kind, step.Epoch)
+	}
+}
+
+// couldWrite says how the instance could still write to the server's volumes, now
+// or later, or is empty.
+func (o *Oracle) couldWrite(s *server, t *instance) string {
+	i := t.i
+	h := o.w.Host(i.Host)
+	switch {
+	case i.State.Gone(), h != nil && h.Dead, i.State == fleet.InstanceStopped && !i.Executes:
+		return ""
+	}
+	volumes := s.spec.Spec.Identity.Volumes
+	if len(volumes) == 0 || s.spec.Spec.Fence == fleet.FencePower {
+		return "is " + string(i.State) + " and may go on"
+	}
+	for _, v := range volumes {
+		id := s.name + "/" + v.Name
+		vol := o.w.Volume(id)
+		switch {
+		case vol == nil:
+		case slices.Contains(i.Volumes, id):
+			return "holds volume " + v.Name
+		case vol.Sealed < i.Epoch:
+			return "could take volume " + v.Name + ", which is not sealed against it"
+		}
+	}
+	return ""
+}
+
+// acceptedEvidence holds evidence against the world: what it says must be so.
+func (o *Oracle) acceptedEvidence(c Call, s *server, list []fleet.Evidence) {
+	for _, e := range list {
+		if e.Server != s.name {
+			o.Violate("S13", s.name, "evidence about %s.%d speaks for a step of %s", e.Server, e.Epoch, s.name)
+			continue
+		}
+		if why := o.untrue(s, e); why != "" {
+			o.Violate("S2", s.name, "evidence %s by %s about epoch %d is not true: %s", e.Method, e.By, e.Epoch, why)
+		}
+		o.evidenceFromItsOwn(s, e)
+	}
+}
+
+func (o *Oracle) untrue(s *server, e fleet.Evidence) string {
+	switch e.Method {
+	case fleet.Reaped, fleet.Terminated, fleet.NeverStarted:
+		for _, i := range o.w.Of(s.name) {
+			if i.Epoch == e.Epoch && (i.Executes || e.Method != fleet.NeverStarted && !i.State.Gone()) {
+				return "it is " + string(i.State) + " on " + i.Host
+			}
+		}
+	case fleet.Stopped, fleet.PoweredOff:
+		for _, i := range o.w.Of(s.name) {
+			if i.Epoch == e.Epoch && i.Executes {
+				return "it executes on " + i.Host
+			}
+		}
+	case fleet.Sealed:
+		if v := o.w.Volume(s.name + "/" + e.Volume); v == nil || v.Sealed < e.Epoch {
+			return "volume " + e.Volume + " is not sealed"
+		}
+	case fleet.Attested:
+		if !o.people.attests(s.name, e.Epoch) {
+			return "no person has said so"
+		}
+	case fleet.FirstEpoch:
+		if o.w.Highest(s.name) > 0 {
+			return "there was an epoch before"
+		}
+	}
+	return ""
+}
+
+// startedInOrder is called when an instance first executes.
+func (o *Oracle) startedInOrder(s *server, t *instance) {
+	if s.newest != nil && s.newest.epoch > t.epoch {
+		o.Violate("S2", s.name, "epoch %d came to life on %s after epoch %d had", t.epoch, t.i.Host, s.newest.epoch)
+	}
+}
+
+// hostIn returns the host that a piece of evidence names as its witness, or "".
+func hostIn(by string) string {
+	for _, prefix := range []string{"agent@", "the agent of "} {
+		if name, ok := strings.CutPrefix(by, prefix); ok {
+			return name
+		}
+	}
+	return ""
+}

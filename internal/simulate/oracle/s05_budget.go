@@ -1,0 +1,127 @@
+package oracle
+
+import (
+	"slices"
+	"time"
+
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+)
+
+// S5, blast radius. Counted from the durable facts "a recovery begins" and from
+// where the world had the server's newest instance:
+//
+//   - steps: recoveries begun in the fleet, and in each site above that host, within
+//     the declared window (2 % shorter, for clocks that drift) are at most the
+//     budget's;
+//   - keepAlive: the recovery of one that the product itself calls isolated or
+//     healthy, and that in truth works, leaves at least as many others that may have
+//     worked within the last window;
+//   - storm: while more hosts than allowed are in truth down for longer than anybody
+//     needs to notice it, with their servers' newest epochs on them, and fell within
+//     one storm window, no recovery begins that nobody has asked for.
+//
+// Not covered: a view that doubts itself (all hosts silent at once), and storms of
+// what is not a lost host.
+
+type begun struct {
+	at      time.Time
+	server  string
+	domains []string
+}
+
+func (o *Oracle) recoveryBegun(s *server, e entry) {
+	domains := []string{"fleet"}
+	if s.newest != nil {
+		domains = append(domains, o.path(s.newest.host)...)
+	}
+	o.begun = append(o.begun, begun{at: e.at, server: s.name, domains: domains})
+	for _, d := range domains {
+		o.withinBudget(s, d, e.at)
+	}
+	o.noStorm(s, e.ev)
+	o.nobodyStarves(s, domains, e.at)
+	s.onset = time.Time{}
+}
+
+func (o *Oracle) budgetOf(domain string) fleet.Budget {
+	if domain == "fleet" {
+		return o.intent.Fleet.Spec.Budget
+	}
+	return o.sites[domain].Spec.Budget
+}
+
+// used counts the recoveries that began in a domain within its window.
+func (o *Oracle) used(domain string, window time.Duration, now time.Time) (n int) {
+	for k := len(o.begun) - 1; k >= 0; k-- {
+		b := o.begun[k]
+		if now.Sub(b.at) >= window {
+			break
+		}
+		if slices.Contains(b.domains, domain) {
+			n++
+		}
+	}
+	return n
+}
+
+func (o *Oracle) withinBudget(s *server, domain string, now time.Time) {
+	b := o.budgetOf(domain)
+	if b.Steps > 0 {
+		sure := b.Window.Std() - b.Window.Std()/50
+		if n := o.used(domain, sure, now); n > b.Steps {
+			o.Violate("S5", domain, "recovery %d within %s begins (of %s), the budget is %d", n, b.Window, s.name, b.Steps)
+		}
+	}
+	working := s.newest != nil && !s.newest.okSince.IsZero() && (s.verdict.what == "isolated" || s.verdict.what == "healthy")
+	if b.KeepAlive <= 0 || !working {
+		return
+	}
+	others := 0
+	for _, name := range o.names {
+		t := o.servers[name].newest
+		if name == s.name || t == nil || domain != "fleet" && !slices.Contains(o.path(t.host), domain) {
+			continue
+		}
+		if at := o.worked(t); !at.IsZero() && now.Sub(at) < window(o.servers[name].spec) {
+			others++
+		}
+	}
+	if others < b.KeepAlive {
+		o.Violate("S5", domain, "%s still works and its recovery begins, at most %d others do, and %d must be kept alive", s.name, others, b.KeepAlive)
+	}
+}
+
+func (o *Oracle) noStorm(s *server, _ event.Event) {
+	limit := o.intent.Fleet.Spec.Storm
+	if limit.Hosts <= 0 || s.asked || s.status.Recovery != nil && s.status.Recovery.Requested != "" {
+		return
+	}
+	now := o.w.Now()
+	if now.Sub(o.disturbed) < window(s.spec)+10*time.Second {
+		return
+	}
+	var fell []time.Time
+	seen := map[string]bool{}
+	for _, name := range o.names {
+		other := o.servers[name]
+		t := other.newest
+		if t == nil || seen[t.host] || !t.verified || len(other.live) == 0 {
+			continue
+		}
+		h := o.hosts[t.host]
+		if h == nil || h.downSince.IsZero() || now.Sub(h.downSince) < window(other.spec) || other.status.Epoch != t.epoch {
+			continue
+		}
+		seen[t.host] = true
+		fell = append(fell, h.downSince)
+	}
+	slices.SortFunc(fell, func(a, b time.Time) int { return a.Compare(b) })
+	sure := limit.Window.Std() - slack
+	for n := range fell {
+		if n >= limit.Hosts && fell[n].Sub(fell[n-limit.Hosts]) < sure {
+			o.Violate("S5", s.name, "its recovery begins in a storm: %d hosts are down within %s, more than %d", len(fell), limit.Window, limit.Hosts)
+			return
+		}
+	}
+}

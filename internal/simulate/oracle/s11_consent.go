@@ -1,0 +1,240 @@
+package oracle
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+)
+
+// S11, consent. From what people did, in the order of the store:
+//
+//   - once the product has acknowledged a freeze, a pause of the server or a window
+//     over it, no destructive step is announced for it until that is lifted or over
+//     (a window counts for 98 % of its time, for clocks that drift); what was
+//     announced before goes out within the controller's lease or not at all;
+//   - in mode observe (of the server, of a site above its host) no destructive step
+//     is announced that no person has asked for;
+//   - in mode ask, the first step of a recovery, and the first after each climb, is
+//     announced only if as many different people as the spec wants have approved for
+//     the epoch that the status had just then, the requester not among them, and
+//     nobody has denied after that; one who asked for it needs no approval by others
+//     if one would be enough.
+//
+// That an approval is for this very plan is seen by the epoch and by the order only:
+// the plan's hash is the product's own.
+
+// people is what people did.
+type people struct {
+	frozen    bool
+	paused    map[string]bool
+	windows   []Act
+	approvals []Act
+	attested  map[string]map[fleet.Epoch]bool
+	requester map[string]string
+	// guarded is when the last guard was set, by "" or server.
+	guarded map[string]time.Time
+}
+
+func newPeople() people {
+	return people{paused: map[string]bool{}, attested: map[string]map[fleet.Epoch]bool{}, requester: map[string]string{}, guarded: map[string]time.Time{}}
+}
+
+func (p *people) attests(server string, e fleet.Epoch) bool { return p.attested[server][e] }
+
+// act takes an act. One that lifts a guard counts even if no answer came, for it may
+// have happened; one that sets a guard counts if it was acknowledged.
+func (o *Oracle) act(a Act) {
+	p := &o.people
+	switch a.Verb {
+	case "unfreezes":
+		p.frozen = false
+	case "resumes":
+		p.paused[a.Server] = false
+	}
+	if s := o.servers[a.Server]; s != nil && a.Verb == "heals" {
+		s.asked = s.asked || a.Accepted
+		p.requester[a.Server] = a.By
+	}
+	if a.Verb == "confirms" {
+		o.confirmed(a)
+	}
+	if !a.Accepted {
+		return
+	}
+	o.actIsDurable(a)
+	if s := o.servers[a.Server]; s != nil && a.Epoch == 0 {
+		a.Epoch = s.status.Epoch
+	}
+	switch a.Verb {
+	case "freezes":
+		p.frozen = true
+		p.guarded[""] = a.At
+	case "pauses":
+		p.paused[a.Server] = true
+		p.guarded[a.Server] = a.At
+	case "maintains":
+		p.windows = append(p.windows, a)
+	case "approves", "denies":
+		p.approvals = append(p.approvals, a)
+	}
+}
+
+// confirmed takes a person's word on the epoch that the store says was spoken of:
+// also if no answer came, for it may have happened.
+func (o *Oracle) confirmed(a Act) {
+	l, p, now := &o.ledger, &o.people, o.w.Now()
+	for n := len(l.entries) - 1; n >= 0 && !l.entries[n].at.Before(now); n-- {
+		ev := l.entries[n].ev
+		if ev.Kind != event.FenceAttested || ev.Server != a.Server || ev.By != a.By {
+			continue
+		}
+		if p.attested[a.Server] == nil {
+			p.attested[a.Server] = map[fleet.Epoch]bool{}
+		}
+		p.attested[a.Server][ev.Epoch] = true
+	}
+}
+
+func (o *Oracle) actIsDurable(a Act) {
+	l := &o.ledger
+	now := o.w.Now()
+	for n := len(l.entries) - 1; n >= 0 && !l.entries[n].at.Before(now); n-- {
+		if l.entries[n].ev.By == a.By {
+			return
+		}
+	}
+	switch a.Verb {
+	case "freezes", "pauses", "maintains", "approves", "denies", "confirms":
+		o.Violate("S9", a.By, "%s was acknowledged and left no entry in the store", a.Verb)
+	}
+}
+
+// guard says what a person has put before the server, or is empty.
+func (o *Oracle) guard(s *server) string {
+	p := &o.people
+	switch {
+	case p.frozen:
+		return "the fleet is frozen"
+	case p.paused[s.name]:
+		return "it is paused"
+	}
+	now := o.w.Now()
+	for _, w := range p.windows {
+		whole := w.Until.Sub(w.At)
+		if now.Before(w.At.Add(whole-whole/50)) && o.inScope(s, w.Scope) {
+			return "a maintenance window is open for " + w.Scope
+		}
+	}
+	return ""
+}
+
+func (o *Oracle) inScope(s *server, scope string) bool {
+	switch {
+	case scope == "fleet", scope == "server "+s.name:
+		return true
+	}
+	site, ok := strings.CutPrefix(scope, "site ")
+	return ok && s.status.Host != "" && s.newest != nil && s.newest.host == s.status.Host && slices.Contains(o.path(s.status.Host), site)
+}
+
+// intended looks at the announcement of a step.
+func (o *Oracle) intended(s *server, e entry) {
+	if !e.ev.Destructive || e.ev.Step == nil {
+		return
+	}
+	step := e.ev.Step.Step
+	if why := o.guard(s); why != "" {
+		o.Violate("S11", s.name, "%s of epoch %d is announced though %s", step.Kind, step.Epoch, why)
+	}
+	requested := s.asked || s.status.Recovery != nil && s.status.Recovery.Requested != ""
+	switch o.mode(s) {
+	case fleet.Observe:
+		if !requested {
+			o.Violate("S11", s.name, "%s of epoch %d is announced in mode observe", step.Kind, step.Epoch)
+		}
+	case fleet.Ask:
+		o.approved(s, e, step)
+	}
+}
+
+// mode is the strictest of those that the spec and the sites set.
+func (o *Oracle) mode(s *server) fleet.Mode {
+	rank := map[fleet.Mode]int{fleet.Observe: 1, fleet.Ask: 2, fleet.Auto: 3}
+	mode := s.spec.Spec.Mode
+	if s.newest != nil {
+		for _, site := range o.path(s.newest.host) {
+			if m := o.sites[site].Spec.Mode; m != "" && s.newest.host == s.status.Host && rank[m] < rank[mode] {
+				mode = m
+			}
+		}
+	}
+	return mode
+}
+
+// approved counts the approvals of the first step of a try.
+func (o *Oracle) approved(s *server, e entry, step fleet.Step) {
+	if !o.firstOfTry(s, e) {
+		return
+	}
+	requester := ""
+	if r := s.status.Recovery; r != nil {
+		requester = r.Requested
+	}
+	need := max(s.spec.Spec.Approvals, 1)
+	if requester != "" && need == 1 {
+		return
+	}
+	by := map[string]bool{}
+	for _, a := range o.people.approvals {
+		switch {
+		case a.Server != s.name || a.Epoch != s.was.Epoch:
+		case a.Verb == "denies":
+			clear(by)
+		case a.By != requester:
+			by[a.By] = true
+		}
+	}
+	if len(by) < need {
+		o.Violate("S11", s.name, "%s of epoch %d is announced in mode ask with %d of %d approvals for epoch %d", step.Kind, step.Epoch, len(by), need, s.was.Epoch)
+	}
+}
+
+// firstOfTry reports that the entry announces the first step since the recovery
+// began or climbed. A stop of a replaced epoch is no try.
+func (o *Oracle) firstOfTry(s *server, e entry) bool {
+	if e.ev.Recovery == "" {
+		return false
+	}
+	l := &o.ledger
+	passed := false
+	for n := len(l.entries) - 1; n >= 0; n-- {
+		ev := l.entries[n].ev
+		switch {
+		case ev.Server != s.name:
+		case !passed:
+			passed = l.entries[n].raw == e.raw
+		case ev.Kind == event.StepIntended && ev.Recovery == e.ev.Recovery:
+			return false
+		case ev.Kind == event.RecoveryBegun, ev.Kind == event.RecoveryClimbed:
+			return true
+		}
+	}
+	return true
+}
+
+// sentWithConsent holds the time between announcement and call against guards.
+func (o *Oracle) sentWithConsent(c Call, s *server) {
+	if o.guard(s) == "" {
+		return
+	}
+	at := o.people.guarded[""]
+	if t := o.people.guarded[s.name]; t.After(at) {
+		at = t
+	}
+	if limit := o.ledger.leaseFor; !at.IsZero() && limit > 0 && o.w.Now().Sub(at) > limit {
+		o.Violate("S11", s.name, "%s of epoch %d goes out %s after a person stopped it", c.Call.Step.Kind, c.Call.Step.Epoch, o.w.Now().Sub(at))
+	}
+}
