@@ -25,6 +25,10 @@ const (
 	Permanent Class = "permanent"
 )
 
+// ErrThrottled is the cause of an error of class Retry by which the platform refused
+// a call for want of tokens: WithPacing learns from it.
+var ErrThrottled = errors.New("too many requests")
+
 // Error is a classed error of one call.
 type Error struct {
 	Class Class

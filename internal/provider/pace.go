@@ -2,12 +2,15 @@ package provider
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"relight/internal/core/fence"
-	"relight/internal/core/fleet"
+	"relight/internal/core/pace"
 )
 
 // The wrappers, from the outside to the adapter:
@@ -47,92 +50,50 @@ func (WallClock) Pause(ctx context.Context, d time.Duration, wake <-chan struct{
 	}
 }
 
-// Limit is a token bucket: Burst calls at once, PerSecond in the long run. Both
-// must be positive.
-type Limit struct {
-	PerSecond float64
-	Burst     int
-}
-
-// Limits say how fast calls may go out. A call waits for all buckets that it uses.
+// Limits say how fast calls may go out to one account and region.
 type Limits struct {
-	// Steps limits by kind of step.
-	Steps map[fleet.StepKind]Limit
-	// APIs limits by the platform's own names, such as RunInstances, and Uses
-	// tells which of them a call uses. A nil Uses means none.
-	APIs map[string]Limit
+	// APIs are the platform's own limits, and Uses tells which of them a call uses.
+	// A call that uses none does not wait.
+	APIs []pace.API
 	Uses func(Call) []string
 }
 
-// pacePatience is the wait after which a call goes before all that wait less
-// long, whatever their priority, so that no server starves (L4).
-const pacePatience = time.Minute
-
-// WithPacing wraps a provider so that Do waits for its place in the token buckets:
-// of several that wait for one bucket, the server with the highest priority goes
-// first, then the one that waits longest. A call whose proof grows stale while it
-// waits is refused: its evidence must be looked at again. Observe is not paced.
-func WithPacing(inner Provider, limits Limits, clock Clock) Provider {
-	p := &pacer{Provider: inner, limits: limits, clock: clock, buckets: map[string]*bucket{}}
-	for kind, l := range limits.Steps {
-		p.buckets["step "+string(kind)] = newBucket(l, clock.Now())
-	}
-	for api, l := range limits.APIs {
-		p.buckets["api "+api] = newBucket(l, clock.Now())
-	}
-	return p
-}
-
-type pacer struct {
+// Paced is a provider whose calls wait for their turn in the platform's token
+// buckets: of several that wait for one bucket, the server with the highest
+// priority goes first, then the one that waits longest; see package pace. Observe
+// is not paced.
+//
+// A caller that must not wait asks Turn first and comes back when Due names its
+// server; its Do then goes at once. One that does not ask waits in Do.
+type Paced struct {
 	Provider
-	limits Limits
-	clock  Clock
+	uses  func(Call) []string
+	clock Clock
 
 	mu      sync.Mutex
-	buckets map[string]*bucket
+	machine *pace.Machine
 	seq     uint64
-	waiting []*waiter
+	// turns are the calls that asked; due are the servers whose turn has come since
+	// Due was last asked.
+	turns map[string]*turn
+	due   []string
+	// waiters wait in Do; the first of them watches the clock for all, so that a
+	// crowd does not wake at each token.
+	waiters []*waiter
 }
 
-type bucket struct {
-	Limit
-	tokens float64
-	at     time.Time
+// turn is a call that asked and did not wait.
+type turn struct {
+	server string
+	// at is when its turn came; zero while it waits.
+	at time.Time
 }
 
-func newBucket(l Limit, now time.Time) *bucket {
-	return &bucket{Limit: l, tokens: float64(l.Burst), at: now}
-}
-
-func (b *bucket) fill(now time.Time) {
-	if now.After(b.at) {
-		b.tokens = min(float64(b.Burst), b.tokens+now.Sub(b.at).Seconds()*b.PerSecond)
-		b.at = now
-	}
-}
-
-// wholeToken absorbs the rounding of the sums above: a wait for exactly the
-// missing part must end with a token.
-const wholeToken = 1 - 1e-6
-
-// missing is how long it takes until a token is there.
-func (b *bucket) missing() time.Duration {
-	if b.tokens >= wholeToken {
-		return 0
-	}
-	return max(time.Duration((1-b.tokens)/b.PerSecond*float64(time.Second)), time.Microsecond)
-}
-
+// waiter is a call that waits in Do.
 type waiter struct {
-	uses     []string
-	priority int
-	seq      uint64
-	since    time.Time
-	granted  bool
-	// leads is true for those whose turn is next at one of their buckets: they
-	// alone watch the clock, so that a crowd does not wake at each token.
-	leads bool
-	wake  chan struct{}
+	id      string
+	granted bool
+	wake    chan struct{}
 }
 
 func (w *waiter) poke() {
@@ -142,121 +103,173 @@ func (w *waiter) poke() {
 	}
 }
 
+// turnFor is how long a turn that came is kept for its caller, who may have found
+// that nothing is to be done any more.
+const turnFor = 10 * time.Second
+
+// WithPacing wraps a provider so that its calls wait for their turn. A call whose
+// proof grows stale while it waits is refused: its evidence must be looked at again.
+func WithPacing(inner Provider, limits Limits, clock Clock) *Paced {
+	return &Paced{
+		Provider: inner, uses: limits.Uses, clock: clock, turns: map[string]*turn{},
+		machine: pace.New(pace.Config{APIs: limits.APIs}, clock.Now()),
+	}
+}
+
+// Turn reports whether the call may go now. If not, it waits from now on without
+// its caller: Due names its server when its turn has come. Since is when its server
+// began to wait for its recovery; the zero time means now.
+func (p *Paced) Turn(call Call, since time.Time) bool {
+	uses := p.uses(call)
+	if len(uses) == 0 {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id := turnID(call)
+	if t := p.turns[id]; t != nil {
+		p.grant()
+		return !t.at.IsZero()
+	}
+	p.turns[id] = &turn{server: call.Step.Server}
+	p.machine.Offer(pace.Work{ID: id, Server: call.Step.Server, Uses: uses, Priority: call.Server.Spec.Priority, Since: since}, p.clock.Now())
+	p.grant()
+	if p.turns[id].at.IsZero() {
+		return false
+	}
+	p.due = slices.DeleteFunc(p.due, func(s string) bool { return s == call.Step.Server })
+	return true
+}
+
+// turnID names a call among those that wait: a step has one token for all its tries.
+func turnID(call Call) string {
+	return strings.Join([]string{call.Step.Server, string(call.Step.Kind), call.Step.Object.String(), call.Step.Token}, "\x00")
+}
+
+// Due returns the servers whose turn has come since it was last asked. It is asked
+// several times a second, whatever happens.
+func (p *Paced) Due() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grant()
+	now := p.clock.Now()
+	for id, t := range p.turns { // order: each is looked at alone
+		if !t.at.IsZero() && now.Sub(t.at) > turnFor {
+			delete(p.turns, id)
+		}
+	}
+	due := p.due
+	p.due = nil
+	return due
+}
+
+// Waiting counts the calls whose turn has not come.
+func (p *Paced) Waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.machine.Waiting()
+}
+
 // Do implements Provider.
-func (p *pacer) Do(ctx context.Context, call Call) (Outcome, error) {
-	if err := p.wait(ctx, call); err != nil {
-		return Outcome{}, err
+func (p *Paced) Do(ctx context.Context, call Call) (Outcome, error) {
+	uses := p.uses(call)
+	if len(uses) == 0 {
+		return p.Provider.Do(ctx, call)
+	}
+	if !p.takeTurn(call) {
+		if err := p.wait(ctx, call, uses); err != nil {
+			return Outcome{}, err
+		}
 	}
 	if err := checkFresh(call, p.clock.Now()); err != nil {
 		return Outcome{}, err
 	}
-	return p.Provider.Do(ctx, call)
-}
-
-func (p *pacer) uses(call Call) []string {
-	names := []string{"step " + string(call.Step.Kind)}
-	if p.limits.Uses != nil {
-		for _, api := range p.limits.Uses(call) {
-			names = append(names, "api "+api)
+	out, err := p.Provider.Do(ctx, call)
+	if errors.Is(err, ErrThrottled) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, api := range uses {
+			p.machine.Throttled(api, p.clock.Now())
 		}
 	}
-	return slices.DeleteFunc(names, func(n string) bool { return p.buckets[n] == nil })
+	return out, err
 }
 
-func (p *pacer) wait(ctx context.Context, call Call) error {
-	uses := p.uses(call)
-	if len(uses) == 0 {
-		return nil
-	}
+// takeTurn uses up the turn of a call that asked before. One that still waits is
+// withdrawn: its caller waits in Do instead.
+func (p *Paced) takeTurn(call Call) bool {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	id := turnID(call)
+	t := p.turns[id]
+	if t == nil {
+		return false
+	}
+	delete(p.turns, id)
+	if t.at.IsZero() {
+		p.machine.Withdraw(id)
+	}
+	return !t.at.IsZero()
+}
+
+func (p *Paced) wait(ctx context.Context, call Call, uses []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.seq++
-	me := &waiter{uses: uses, priority: call.Server.Spec.Priority, seq: p.seq, since: p.clock.Now(), wake: make(chan struct{}, 1)}
-	p.waiting = append(p.waiting, me)
+	me := &waiter{id: fmt.Sprint("waits in Do ", p.seq), wake: make(chan struct{}, 1)}
+	p.waiters = append(p.waiters, me)
+	defer p.leave(me)
+	p.machine.Offer(pace.Work{ID: me.id, Server: call.Step.Server, Uses: uses, Priority: call.Server.Spec.Priority}, p.clock.Now())
+	p.waiters[0].poke() // it may have to look at the clock sooner
 	for {
 		p.grant()
 		if me.granted {
-			p.mu.Unlock()
 			return nil
 		}
-		pause := p.untilToken(me)
+		pause := time.Hour
+		if p.waiters[0] == me {
+			if next := p.machine.Next(p.clock.Now()); !next.IsZero() {
+				pause = next.Sub(p.clock.Now())
+			}
+		}
 		p.mu.Unlock()
 		err := p.clock.Pause(ctx, pause, me.wake)
 		p.mu.Lock()
 		if me.granted {
-			p.mu.Unlock()
 			return nil
 		}
 		if err != nil {
-			p.waiting = slices.DeleteFunc(p.waiting, func(w *waiter) bool { return w == me })
-			p.grant() // what it stood before may go now
-			p.mu.Unlock()
+			p.machine.Withdraw(me.id)
 			return Errorf(Retry, call, "waited for its turn: %w", err)
 		}
 	}
 }
 
-// untilToken is how long the waiter's slowest bucket takes to its next token, if
-// it is the waiter's turn then. The others are poked when it is theirs.
-func (p *pacer) untilToken(w *waiter) time.Duration {
-	var d time.Duration
-	for _, n := range w.uses {
-		d = max(d, p.buckets[n].missing())
+// leave takes a waiter out; the one that is first now watches the clock.
+func (p *Paced) leave(w *waiter) {
+	p.waiters = slices.DeleteFunc(p.waiters, func(o *waiter) bool { return o == w })
+	if len(p.waiters) > 0 {
+		p.waiters[0].poke()
 	}
-	if d == 0 || !w.leads {
-		return pacePatience
-	}
-	return d
 }
 
-// grant lets go, in order, all those whose buckets all have a token. One that
-// cannot go keeps its buckets from those behind it: else a call that needs two
-// buckets would starve behind calls that need one.
-func (p *pacer) grant() {
+// grant gives their turn to all that may go now.
+func (p *Paced) grant() {
 	now := p.clock.Now()
-	for _, b := range p.buckets {
-		b.fill(now)
-	}
-	slices.SortFunc(p.waiting, func(a, b *waiter) int { return before(a, b, now) })
-	kept := map[string]bool{}
-	p.waiting = slices.DeleteFunc(p.waiting, func(w *waiter) bool {
-		free, leads := true, false
-		for _, n := range w.uses {
-			leads = leads || !kept[n]
-			free = free && !kept[n] && p.buckets[n].tokens >= wholeToken
-		}
-		if !free {
-			for _, n := range w.uses {
-				kept[n] = true
+	for _, g := range p.machine.Take(now) {
+		for _, w := range g.Works {
+			if t := p.turns[w.ID]; t != nil {
+				t.at = now
+				p.due = append(p.due, t.server)
+				continue
 			}
-			if leads && !w.leads {
-				w.poke()
+			for _, waits := range p.waiters {
+				if waits.id == w.ID {
+					waits.granted = true
+					waits.poke()
+				}
 			}
-			w.leads = leads
-			return false
 		}
-		for _, n := range w.uses {
-			p.buckets[n].tokens--
-		}
-		w.granted = true
-		w.poke()
-		return true
-	})
-}
-
-func before(a, b *waiter, now time.Time) int {
-	aLong, bLong := now.Sub(a.since) >= pacePatience, now.Sub(b.since) >= pacePatience
-	switch {
-	case aLong != bLong:
-		if aLong {
-			return -1
-		}
-		return 1
-	case !aLong && a.priority != b.priority:
-		return b.priority - a.priority
-	case a.seq < b.seq:
-		return -1
-	default:
-		return 1
 	}
 }
 

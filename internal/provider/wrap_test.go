@@ -13,6 +13,7 @@ import (
 
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
+	"relight/internal/core/pace"
 	"relight/internal/provider"
 )
 
@@ -67,10 +68,18 @@ func inTurn(t *testing.T, p provider.Provider, calls ...provider.Call) *sync.Wai
 	return &wg
 }
 
+// limit paces all calls by one bucket.
+func limit(perSecond, burst float64) provider.Limits {
+	return provider.Limits{
+		APIs: []pace.API{{Name: "API", Requests: pace.Bucket{PerSecond: perSecond, Burst: burst}}},
+		Uses: func(provider.Call) []string { return []string{"API"} },
+	}
+}
+
 func TestPacingGoesByPriorityThenAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &scripted{}
-		p := provider.WithPacing(inner, provider.Limits{Steps: map[fleet.StepKind]provider.Limit{fleet.StepStop: {PerSecond: 2, Burst: 1}}}, provider.WallClock{})
+		p := provider.WithPacing(inner, limit(2, 1), provider.WallClock{})
 		begun := time.Now()
 		inTurn(t, p, stopCall("first", 0), stopCall("low-1", 1), stopCall("low-2", 1), stopCall("high", 9)).Wait()
 		if got, want := inner.order(), []string{"first", "high", "low-1", "low-2"}; !slices.Equal(got, want) {
@@ -87,12 +96,12 @@ func TestPacingGoesByPriorityThenAge(t *testing.T) {
 func TestPacingStarvesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &scripted{}
-		p := provider.WithPacing(inner, provider.Limits{Steps: map[fleet.StepKind]provider.Limit{fleet.StepStop: {PerSecond: 0.2, Burst: 1}}}, provider.WallClock{})
+		p := provider.WithPacing(inner, limit(0.2, 1), provider.WallClock{})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		crowd := func(name string) {
 			for n := range 30 {
-				wg.Go(func() { _, _ = p.Do(ctx, stopCall(fmt.Sprintf("%s-%d", name, n), 9)) })
+				wg.Go(func() { _, _ = p.Do(ctx, stopCall(fmt.Sprintf("%s-%d", name, n), 2)) })
 			}
 			synctest.Wait()
 		}
@@ -114,7 +123,7 @@ func TestPacingCountsAPIsAndKeepsPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &scripted{}
 		p := provider.WithPacing(inner, provider.Limits{
-			APIs: map[string]provider.Limit{"Run": {PerSecond: 1, Burst: 1}, "Tag": {PerSecond: 0.1, Burst: 1}},
+			APIs: []pace.API{{Name: "Run", Requests: pace.Bucket{PerSecond: 1, Burst: 1}}, {Name: "Tag", Requests: pace.Bucket{PerSecond: 0.1, Burst: 1}}},
 			Uses: func(c provider.Call) []string {
 				if strings.HasPrefix(c.Step.Server, "both") {
 					return []string{"Run", "Tag"}
@@ -135,7 +144,7 @@ func TestPacingCountsAPIsAndKeepsPlaces(t *testing.T) {
 func TestPacingObeysContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &scripted{}
-		p := provider.WithPacing(inner, provider.Limits{Steps: map[fleet.StepKind]provider.Limit{fleet.StepStop: {PerSecond: 1, Burst: 1}}}, provider.WallClock{})
+		p := provider.WithPacing(inner, limit(1, 1), provider.WallClock{})
 		inTurn(t, p, stopCall("first", 0)).Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -177,8 +186,7 @@ func TestNoCallGoesOutOnAStaleProof(t *testing.T) {
 	for method, wantCalls := range map[fleet.Method]int{fleet.Stopped: 1, fleet.Terminated: 2} {
 		synctest.Test(t, func(t *testing.T) {
 			inner := &scripted{}
-			slow := map[fleet.StepKind]provider.Limit{fleet.StepLaunch: {PerSecond: 0.05, Burst: 1}}
-			p := provider.WithPacing(inner, provider.Limits{Steps: slow}, provider.WallClock{})
+			p := provider.WithPacing(inner, limit(0.05, 1), provider.WallClock{})
 			for range 2 {
 				c := launchCall(t, method)
 				_, err := p.Do(t.Context(), c)

@@ -66,7 +66,7 @@ const StepObserve fleet.StepKind = "observe"
 type Faults func(call provider.Call, n int) Fault
 
 var (
-	errThrottled = errors.New("too many requests")
+	errThrottled = provider.ErrThrottled
 	errServer    = errors.New("internal error (500)")
 	errTimeout   = errors.New("no answer in time")
 	errReset     = errors.New("connection reset")

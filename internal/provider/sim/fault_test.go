@@ -9,6 +9,7 @@ import (
 
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
+	"relight/internal/core/pace"
 	"relight/internal/provider"
 	"relight/internal/provider/sim"
 	"relight/internal/world"
@@ -208,7 +209,16 @@ func TestRetryAndPacingOnAWorld(t *testing.T) {
 		return sim.Fault{}
 	}})
 	clock := sim.Clock(w)
-	p := provider.WithRetry(provider.WithPacing(inner, provider.Limits{Steps: map[fleet.StepKind]provider.Limit{fleet.StepAttach: {PerSecond: 1, Burst: 1}}}, clock),
+	limits := provider.Limits{
+		APIs: []pace.API{{Name: "attach", Requests: pace.Bucket{PerSecond: 1, Burst: 1}}},
+		Uses: func(c provider.Call) []string {
+			if c.Step.Kind == fleet.StepAttach {
+				return []string{"attach"}
+			}
+			return nil
+		},
+	}
+	p := provider.WithRetry(provider.WithPacing(inner, limits, clock),
 		provider.Retries{Base: time.Second, Max: time.Second, Jitter: func() float64 { return 0.5 }}, clock)
 	proof, _ := fence.Prove(s, 0, "", nil, start)
 	for _, c := range upCalls(s, 1, proof) {
