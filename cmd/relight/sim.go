@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"relight/internal/simulate"
+)
+
+// simCommand plays whole sites in virtual time.
+func simCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sim",
+		Short: "Play hosts, faults and people in virtual time, against the real controller",
+		Long: `Run the real controller, its decisions and the rules of its agents in a simulated
+world, in virtual time. The same seed always gives the same run. After each event
+the world itself is held against every promise that Relight makes.`,
+		Example: "  relight sim run --seeds 1000\n  relight sim play story.txtar\n  relight sim what-if -f mine.yaml --lose host-3",
+	}
+	cmd.AddCommand(simRunCommand(), simPlayCommand(), simFaultsCommand())
+	return cmd
+}
+
+// errBroken ends a command that has shown the broken promises already.
+var errBroken = errors.New("a promise was broken")
+
+func simRunCommand() *cobra.Command {
+	var opt simRun
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run random scenarios, and say which promises broke",
+		Long: `Draw worlds, specs and faults from seeds and run them. A broken promise prints the
+line that replays it; it is shrunk to a small scenario and written as a story.`,
+		Example: "  relight sim run --seed 42\n  relight sim run --seeds 1000 --json\n  relight sim run --minutes 10",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opt.out, opt.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			opt.one = cmd.Flags().Changed("seed") && !cmd.Flags().Changed("seeds") && opt.minutes == 0
+			return opt.run(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.Uint64Var(&opt.first, "seed", 0, "run this seed and print its timeline; with --seeds, the first of them")
+	f.Uint64Var(&opt.seeds, "seeds", 0, "how many seeds to run")
+	f.IntVar(&opt.minutes, "minutes", 0, "run as many seeds as fit into this time")
+	f.IntVar(&opt.workers, "workers", runtime.GOMAXPROCS(0), "how many seeds run at once")
+	f.BoolVar(&opt.json, "json", false, "print nothing but one JSON object")
+	f.StringVar(&opt.dir, "stories", ".", "directory for the stories of broken promises")
+	return cmd
+}
+
+type simRun struct {
+	first, seeds uint64
+	minutes      int
+	workers      int
+	json, one    bool
+	dir          string
+	out, err     io.Writer
+}
+
+func (o simRun) run(ctx context.Context) error {
+	if o.one {
+		return o.show(o.first)
+	}
+	if o.seeds == 0 && o.minutes == 0 {
+		o.seeds = 100
+	}
+	hunt := simulate.Hunt{
+		First: o.first, Seeds: o.seeds, For: time.Duration(o.minutes) * time.Minute, Workers: o.workers,
+		Progress: func(r simulate.Report) {
+			fmt.Fprintf(o.err, "\r%d seeds, %.0f simulated hours, %.0f times real time, %d broken ", r.Seeds, r.Simulated.Hours(), r.Simulated.Seconds()/max(r.Wall.Seconds(), 0.001), len(r.Broken))
+		},
+	}
+	report, err := hunt.Go(ctx)
+	fmt.Fprintln(o.err)
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.report(report), o.broken(report))
+}
+
+// show runs one seed and prints all of it.
+func (o simRun) show(seed uint64) error {
+	r, err := simulate.Run(simulate.Random(seed))
+	if err != nil {
+		return fmt.Errorf("seed %d: %w", seed, err)
+	}
+	if o.json {
+		if err := json.NewEncoder(o.out).Encode(summaryOf(simulate.Report{Seeds: 1, Simulated: r.Simulated, Covered: r.Covered, Broken: brokenOf(r)})); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprint(o.out, r.Print())
+	}
+	return o.broken(simulate.Report{Broken: brokenOf(r)})
+}
+
+func brokenOf(r simulate.Result) []simulate.Result {
+	if len(r.Violations) == 0 {
+		return nil
+	}
+	return []simulate.Result{r}
+}
+
+// summary is what --json prints.
+type summary struct {
+	Seeds             uint64  `json:"seeds"`
+	SimulatedHours    float64 `json:"simulated_hours"`
+	Violations        int     `json:"violations"`
+	FaultStepCoverage float64 `json:"fault_step_coverage"`
+	WallSeconds       float64 `json:"wall_seconds"`
+}
+
+func summaryOf(r simulate.Report) summary {
+	return summary{
+		Seeds: r.Seeds, SimulatedHours: r.Simulated.Hours(), Violations: len(r.Broken),
+		FaultStepCoverage: r.Coverage(), WallSeconds: r.Wall.Seconds(),
+	}
+}
+
+func (o simRun) report(r simulate.Report) error {
+	if o.json {
+		return json.NewEncoder(o.out).Encode(summaryOf(r))
+	}
+	fmt.Fprintf(o.out, "%d seeds, %.1f simulated hours in %.1f s, %d broken\n", r.Seeds, r.Simulated.Hours(), r.Wall.Seconds(), len(r.Broken))
+	fmt.Fprintf(o.out, "%.0f%% of the pairs of a fault and a step have met\n", 100*r.Coverage())
+	return nil
+}
+
+// broken shrinks the first broken run of each promise and writes it as a story.
+func (o simRun) broken(r simulate.Report) error {
+	seen := map[string]bool{}
+	for _, b := range r.Broken {
+		v := b.Violations[0]
+		fmt.Fprintf(o.err, "broken: %s\n  relight sim run --seed %d\n", v, b.Scenario.Seed)
+		if seen[v.Invariant] {
+			continue
+		}
+		seen[v.Invariant] = true
+		small := simulate.Shrink(b)
+		story := simulate.Story{
+			Comment: fmt.Sprintf("Breaks %s.\nFound by relight sim run --seed %d.", small.Violations[0], b.Scenario.Seed), Scenario: small.Scenario,
+		}
+		file := filepath.Join(o.dir, fmt.Sprintf("broken-%s-seed-%d.txtar", strings.ToLower(v.Invariant), b.Scenario.Seed))
+		if err := os.WriteFile(file, story.Format(), 0o600); err != nil {
+			return err
+		}
+		fmt.Fprintf(o.err, "  shrunk to %d faults: relight sim play %s\n", len(small.Scenario.Faults), file)
+	}
+	if len(r.Broken) > 0 {
+		return errBroken
+	}
+	return nil
+}
+
+func simPlayCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "play STORY...",
+		Short: "Play a story and print its timeline",
+		Long: `Play a story: a file with the sections world, spec.yaml and faults. The timeline
+says what happened, what Relight decided, and why. A section expect is compared.`,
+		Example: "  relight sim play internal/simulate/testdata/stories/host_lost.txtar",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var failed error
+			for _, file := range args {
+				failed = errors.Join(failed, playFile(cmd.OutOrStdout(), file))
+			}
+			return failed
+		},
+	}
+	return cmd
+}
+
+func playFile(out io.Writer, file string) error {
+	data, err := os.ReadFile(file) //nolint:gosec // the person names the file
+	if err != nil {
+		return err
+	}
+	story, err := simulate.ParseStory(file, data)
+	if err != nil {
+		return err
+	}
+	r, err := simulate.Run(story.Scenario)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if story.Comment != "" {
+		fmt.Fprintf(out, "%s\n\n", story.Comment)
+	}
+	fmt.Fprint(out, r.Print())
+	if len(r.Violations) > 0 {
+		return fmt.Errorf("%s: %w", file, errBroken)
+	}
+	if story.Expect != "" && strings.TrimSpace(story.Expect) != strings.TrimSpace(r.Print()) {
+		return fmt.Errorf("%s: the timeline is not the expected one", file)
+	}
+	return nil
+}
+
+func simFaultsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "faults",
+		Short:   "List every sort of fault that a story may hold",
+		Example: "  relight sim faults",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprintln(cmd.OutOrStdout(), strings.Join(simulate.Language(), "\n"))
+			return nil
+		},
+	}
+}
