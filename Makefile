@@ -22,6 +22,7 @@ test: ## every test, and 5,000 runs of each fuzz target
 	done
 
 bench: build ## measure, print the table, write bench/results.json
+	-cd bench/peers && $(GO) test -run Detector -count=1 -timeout 30m .
 	bin/relight bench --out bench/results.json
 
 lint: bin/golangci-lint ## the linters, pinned in tools/go.mod

@@ -28,6 +28,11 @@ Parts: ` + strings.Join(bench.Parts(), ", ") + `.`,
 			if err != nil {
 				return err
 			}
+			peers, err := bench.Beside(out)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, peers...)
 			if err := bench.Print(cmd.OutOrStdout(), rows); err != nil {
 				return err
 			}

@@ -125,6 +125,12 @@ func Save(path string, rows []Row, merge bool) error {
 	return os.WriteFile(path, append(raw, '\n'), 0o644) //nolint:gosec // results are for everyone
 }
 
+// Beside returns the rows that the module bench/peers left next to the results in
+// path; none if it was not run.
+func Beside(path string) ([]Row, error) {
+	return load(filepath.Join(filepath.Dir(path), "detector.json"))
+}
+
 func load(path string) ([]Row, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -57,6 +57,19 @@ func TestSaveMergesByName(t *testing.T) {
 	}
 }
 
+func TestRowsOfPeersAreReadIfThere(t *testing.T) {
+	dir := t.TempDir()
+	if rows, err := Beside(filepath.Join(dir, "results.json")); err != nil || rows != nil {
+		t.Errorf("without a file: %v, %v", rows, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "detector.json"), []byte(`[{"name":"d","value":1,"unit":"s"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err := Beside(filepath.Join(dir, "results.json")); err != nil || len(rows) != 1 || rows[0].Name != "d" {
+		t.Errorf("with a file: %v, %v", rows, err)
+	}
+}
+
 func TestUnknownPartIsRefused(t *testing.T) {
 	if _, err := Run(t.Context(), Options{Only: []string{"decidee"}, Progress: &strings.Builder{}}); err == nil {
 		t.Error("a part that does not exist was measured")
