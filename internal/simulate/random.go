@@ -94,7 +94,9 @@ func (g *generator) spec() {
 			add("kind: Site\nmetadata: {name: %s}\nspec: {kind: host, parent: %s%s}", h.Name, h.Parent, power)
 		}
 	}
-	apart, priorities, choosy, heavy := g.one(3), g.one(3), g.one(4), g.one(3)
+	// A platform that chooses the hosts itself keeps nothing apart.
+	apart := g.one(3) && g.sc.Style == Hosts
+	priorities, choosy, heavy := g.one(3), g.one(4), g.one(3)
 	for n := range 1 + g.r.IntN(7) {
 		name := fmt.Sprintf("s%d", n+1)
 		g.servers = append(g.servers, name)
