@@ -30,6 +30,8 @@ type Healer struct {
 	Providers map[string]provider.Provider
 	Clock     Clock
 	Log       *slog.Logger
+	// Turns are those of the providers whose platform limits calls, by name.
+	Turns map[string]Turner
 
 	mu    sync.Mutex
 	holds map[string]string // the gate that was last told for each server
@@ -62,6 +64,7 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 		h.Log.Warn("cannot look at a server before a step", "server", name, "err", err)
 	}
 	v, d, now := h.decide(name)
+	d = h.awaitTurn(v, d, now)
 	if d.Step == nil {
 		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
 	}

@@ -229,6 +229,7 @@ func (l *Loops) scan(ctx context.Context, wg *sync.WaitGroup) {
 		now := l.Clock.Now()
 		l.Collector.Tick(now)
 		l.regain(now)
+		l.wakeDue(now)
 		due := l.byPriority(l.Deadlines.Take(now))
 		if l.Scanned != nil {
 			l.Scanned(len(due))

@@ -73,8 +73,8 @@ type Paced struct {
 	mu      sync.Mutex
 	machine *pace.Machine
 	seq     uint64
-	// turns are the calls that asked; due are the servers whose turn has come since
-	// Due was last asked.
+	// turns are the calls that asked, by server: a server makes one at a time. due
+	// are the servers whose turn has come since Due was last asked.
 	turns map[string]*turn
 	due   []string
 	// waiters wait in Do; the first of them watches the clock for all, so that a
@@ -84,7 +84,7 @@ type Paced struct {
 
 // turn is a call that asked and did not wait.
 type turn struct {
-	server string
+	id string
 	// at is when its turn came; zero while it waits.
 	at time.Time
 }
@@ -126,24 +126,28 @@ func (p *Paced) Turn(call Call, since time.Time) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id := turnID(call)
-	if t := p.turns[id]; t != nil {
-		p.grant()
-		return !t.at.IsZero()
+	server, id := call.Step.Server, turnID(call)
+	t := p.turns[server]
+	if t == nil || t.id != id {
+		if t != nil {
+			p.machine.Withdraw(t.id) // another step is due by now
+		}
+		t = &turn{id: id}
+		p.turns[server] = t
+		p.machine.Offer(pace.Work{ID: id, Server: server, Uses: uses, Priority: call.Server.Spec.Priority, Since: since}, p.clock.Now())
 	}
-	p.turns[id] = &turn{server: call.Step.Server}
-	p.machine.Offer(pace.Work{ID: id, Server: call.Step.Server, Uses: uses, Priority: call.Server.Spec.Priority, Since: since}, p.clock.Now())
 	p.grant()
-	if p.turns[id].at.IsZero() {
+	if t.at.IsZero() {
 		return false
 	}
-	p.due = slices.DeleteFunc(p.due, func(s string) bool { return s == call.Step.Server })
+	p.due = slices.DeleteFunc(p.due, func(s string) bool { return s == server })
 	return true
 }
 
-// turnID names a call among those that wait: a step has one token for all its tries.
+// turnID names a call among those that wait. It leaves out the token: until its
+// recovery has begun, a step is decided afresh, with another token, at each look.
 func turnID(call Call) string {
-	return strings.Join([]string{call.Step.Server, string(call.Step.Kind), call.Step.Object.String(), call.Step.Token}, "\x00")
+	return strings.Join([]string{call.Step.Server, string(call.Step.Kind), call.Step.Object.String()}, "\x00")
 }
 
 // Due returns the servers whose turn has come since it was last asked. It is asked
@@ -153,9 +157,9 @@ func (p *Paced) Due() []string {
 	defer p.mu.Unlock()
 	p.grant()
 	now := p.clock.Now()
-	for id, t := range p.turns { // order: each is looked at alone
+	for server, t := range p.turns { // order: each is looked at alone
 		if !t.at.IsZero() && now.Sub(t.at) > turnFor {
-			delete(p.turns, id)
+			delete(p.turns, server)
 		}
 	}
 	due := p.due
@@ -200,14 +204,13 @@ func (p *Paced) Do(ctx context.Context, call Call) (Outcome, error) {
 func (p *Paced) takeTurn(call Call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id := turnID(call)
-	t := p.turns[id]
-	if t == nil {
+	t := p.turns[call.Step.Server]
+	if t == nil || t.id != turnID(call) {
 		return false
 	}
-	delete(p.turns, id)
+	delete(p.turns, call.Step.Server)
 	if t.at.IsZero() {
-		p.machine.Withdraw(id)
+		p.machine.Withdraw(t.id)
 	}
 	return !t.at.IsZero()
 }
@@ -258,9 +261,9 @@ func (p *Paced) grant() {
 	now := p.clock.Now()
 	for _, g := range p.machine.Take(now) {
 		for _, w := range g.Works {
-			if t := p.turns[w.ID]; t != nil {
+			if t := p.turns[w.Server]; t != nil && t.id == w.ID {
 				t.at = now
-				p.due = append(p.due, t.server)
+				p.due = append(p.due, w.Server)
 				continue
 			}
 			for _, waits := range p.waiters {
