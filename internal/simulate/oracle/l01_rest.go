@@ -90,10 +90,26 @@ func (o *Oracle) freePlace(s *server) string {
 		for _, site := range p.Sites {
 			allowed = allowed || o.w.Within(name, site)
 		}
-		fits := o.w.UsedUnits(name)+max(p.Units, 1) <= h.Units
+		fits := o.w.UsedUnits(name)+o.kept(s, name)+max(p.Units, 1) <= h.Units
 		if allowed && fits && h.Closed == "" && h.InContact() && o.couldTake(s, name) && o.companyOn(s, name) == "" {
 			return name
 		}
 	}
 	return ""
+}
+
+// kept is the room on a host that belongs to servers which are not running there
+// now: they are down, wait for a person, and would find their place taken.
+func (o *Oracle) kept(s *server, host string) int {
+	units := 0
+	for _, name := range o.names {
+		other := o.servers[name]
+		if other == s || other.status.Host != host {
+			continue
+		}
+		if t := other.newest; t == nil || t.i.Host != host || t.i.State.Gone() {
+			units += max(other.spec.Spec.Placement.Units, 1)
+		}
+	}
+	return units
 }

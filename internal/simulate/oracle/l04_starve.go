@@ -29,7 +29,7 @@ func (o *Oracle) nobodyStarves(s *server, domains []string, now time.Time) {
 				ahead++
 			}
 		}
-		if left < ahead {
+		if ahead > 0 && left < ahead {
 			o.Violate("L4", s.name, "its recovery takes from %s, which has %d left, while %d of higher priority wait for it", d, left, ahead)
 		}
 	}

@@ -20,11 +20,18 @@ import (
 // work (half a recovery is finished). A stop of a replaced epoch is no recovery.
 // While reads may be stale, the window is longer by staleFor: no observer can know.
 //
+// Where the spec says oneSource: fence, one vantage point is enough, and it may be a
+// controller that is cut off itself: there it applies only while nothing is wrong with
+// controllers, their store and their calls.
+//
 // Not covered: a server that works on a host that is only partly reached.
 func (o *Oracle) sentForAReason(c Call, s *server) {
 	step := c.Call.Step
 	if s.newest == nil || s.asked {
 		return
+	}
+	if s.spec.Spec.OneSource == fleet.OneSourceFence && !o.undisturbed(o.w.Now().Add(-o.surely(s))) {
+		return // one source is enough here, and one controller's own view is one
 	}
 	if step.Kind == fleet.StepPowerOff {
 		o.neighboursSpared(c, s)

@@ -53,7 +53,7 @@ func (o *Oracle) selfFenced(s *server, t *instance) {
 		return
 	}
 	h := o.hostOf(t.i.Host)
-	if h.clear && now.Sub(h.clearSince) > leaseLasts && now.Sub(o.disturbed) > leaseLasts && o.around.Reigns() {
+	if h.clear && now.Sub(h.clearSince) > leaseLasts && o.undisturbed(now.Add(-leaseLasts)) {
 		o.Violate("S16", s.name, "its host %s stopped epoch %d though it was in everybody's sight since %s", t.i.Host, t.epoch, clock(h.clearSince))
 		return
 	}
