@@ -72,8 +72,8 @@ func (l *Loops) Run(ctx context.Context) error {
 			wg.Go(func() { l.wakes(lease, p) })
 		}
 	}
-	for _, s := range l.State.Servers() {
-		l.Deadlines.Wake(s.Name, l.Clock.Now())
+	for _, name := range l.State.ServerNames() {
+		l.Deadlines.Wake(name, l.Clock.Now())
 	}
 	l.scan(lease, &wg)
 	wg.Wait()
@@ -89,8 +89,8 @@ func (l *Loops) Wake(name string) {
 	if name != "" {
 		l.Deadlines.Wake(name, now)
 	} else {
-		for _, s := range l.State.Servers() {
-			l.Deadlines.Wake(s.Name, now)
+		for _, name := range l.State.ServerNames() {
+			l.Deadlines.Wake(name, now)
 		}
 	}
 	select {
@@ -143,6 +143,11 @@ func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider)
 			mine = append(mine, s)
 		}
 	}
+	return l.sweepOf(ctx, name, p, mine)
+}
+
+// sweepOf observes some servers of one provider.
+func (l *Loops) sweepOf(ctx context.Context, name string, p provider.Provider, mine []fleet.Server) error {
 	sweep, err := p.Observe(ctx, mine)
 	if err != nil {
 		l.Log.Warn("a sweep saw nothing", "provider", name, "err", err)
@@ -152,11 +157,11 @@ func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider)
 	for _, name := range l.Collector.Take(sweep) {
 		l.Deadlines.Wake(name, now)
 	}
-	for _, s := range mine {
+	for i := range mine {
 		// A recovery waits for the next yes of the server's own check, which
 		// changes no answer when it comes.
-		if l.State.Status(s.Name).Recovery != nil {
-			l.Deadlines.Wake(s.Name, now)
+		if l.State.Status(mine[i].Name).Recovery != nil {
+			l.Deadlines.Wake(mine[i].Name, now)
 		}
 	}
 	return nil
@@ -253,13 +258,15 @@ func (l *Loops) scan(ctx context.Context, wg *sync.WaitGroup) {
 	}
 }
 
-// regain makes every server due once this controller may act again: what was held
-// for want of the lease or of the store has no time of its own to be looked at.
+// regain makes every server due once this controller may act again, or a storm has
+// passed: what was held for want of the lease or of the store has no time of its own
+// to be looked at, and what a storm held only a late one.
 func (l *Loops) regain(now time.Time) {
 	may := now.Before(l.Healer.Viewer.Authority().Until) && l.Healer.Viewer.Trouble() == ""
-	if may && l.barred {
-		for _, s := range l.State.Servers() {
-			l.Deadlines.Wake(s.Name, now)
+	passed := l.Healer.Viewer.stormPassed(now)
+	if may && l.barred || passed {
+		for _, name := range l.State.ServerNames() {
+			l.Deadlines.Wake(name, now)
 		}
 	}
 	l.barred = !may

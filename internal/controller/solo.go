@@ -47,6 +47,9 @@ type Solo struct {
 	loops *Loops
 	opt   SoloOptions
 	sick  string
+	// swept is how far SweepNext has come, sweeping the memory that it uses again.
+	swept    int
+	sweeping []fleet.Server
 }
 
 // NewSolo loads what the store knows. The controller has no term yet; see Begin.
@@ -112,6 +115,25 @@ func (s *Solo) Sweep(ctx context.Context) error {
 		failed = errors.Join(failed, s.loops.sweepOnce(ctx, name, s.Healer.Providers[name]))
 	}
 	return failed
+}
+
+// SweepNext observes the next n servers of a provider after those of the last
+// call, by name, and begins anew after the last one: a fleet that is too large to be
+// looked at in one moment is looked at bit by bit. It returns how many it observed.
+func (s *Solo) SweepNext(ctx context.Context, name string, n int) (int, error) {
+	names := s.State.ServerNames()
+	if s.swept >= len(names) {
+		s.swept = 0
+	}
+	names = names[s.swept:min(s.swept+n, len(names))]
+	s.swept += len(names)
+	s.sweeping = s.sweeping[:0]
+	for _, one := range names {
+		if server, ok := s.State.Server(one); ok && server.Spec.Provider == name {
+			s.sweeping = append(s.sweeping, server)
+		}
+	}
+	return len(s.sweeping), s.loops.sweepOf(ctx, name, s.Healer.Providers[name], s.sweeping)
 }
 
 // AskStore asks the store whether it takes writes, as the controller does twice a

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"relight/internal/audit"
 	"relight/internal/core/decide"
@@ -28,11 +29,16 @@ type State struct {
 	// tally counts the servers by what is recorded of them, used the units that are
 	// taken on each host; both follow each write. paths holds every site with all
 	// above it. A change of the sites leaves tally and paths to settle.
-	tally     *decide.Tally
+	tally *decide.Tally
+	// waits holds the budget for which a server waits, by server.
+	waits     map[string]budgetWait
 	used      map[string]int
 	open      map[string]string // the open incident of each cause
 	paths     map[string][]string
 	unsettled bool
+	// order holds the names of all servers, sorted; nil once one came or went. A
+	// fleet is walked far more often than it changes.
+	order atomic.Pointer[[]string]
 }
 
 type record struct {
@@ -42,7 +48,7 @@ type record struct {
 
 // NewState returns an empty state.
 func NewState() *State {
-	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, open: map[string]string{}, unsettled: true}
+	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, open: map[string]string{}, waits: map[string]budgetWait{}, unsettled: true}
 }
 
 // Load reads everything of ours from the store, and the heads of the chains.
@@ -120,6 +126,7 @@ func (s *State) rebuild(servers []Document) error {
 		return err
 	}
 	s.docs, s.unsettled = docs, true
+	s.order.Store(nil)
 	return nil
 }
 
@@ -137,6 +144,7 @@ func (s *State) refill(keys []string, puts map[string]any) error {
 		}
 		if !ok && kind == kindServer {
 			delete(s.docs.servers, name)
+			s.order.Store(nil)
 		}
 		if !ok {
 			continue
@@ -149,6 +157,9 @@ func (s *State) refill(keys []string, puts map[string]any) error {
 			if err := s.rebuild(nil); err != nil {
 				return err
 			}
+		}
+		if _, known := s.docs.servers[name]; !known && kind == kindServer {
+			s.order.Store(nil)
 		}
 		if err := s.docs.add(doc); err != nil {
 			return err
@@ -193,10 +204,28 @@ func (s *State) Servers() []fleet.Server {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	out := make([]fleet.Server, 0, len(s.docs.servers))
-	for _, name := range slices.Sorted(maps.Keys(s.docs.servers)) {
+	for _, name := range s.names() {
 		out = append(out, s.docs.servers[name].server())
 	}
 	return out
+}
+
+// ServerNames returns the names of all servers, in order. It is not the caller's
+// to change.
+func (s *State) ServerNames() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.names()
+}
+
+// names is ServerNames for who holds the lock.
+func (s *State) names() []string {
+	if have := s.order.Load(); have != nil {
+		return *have
+	}
+	names := slices.Sorted(maps.Keys(s.docs.servers))
+	s.order.Store(&names) // a writer that changes them holds the lock alone, and comes later
+	return names
 }
 
 // Sites returns all declared sites, by name.

@@ -1,0 +1,258 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"relight/internal/controller"
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	"relight/internal/provider/sim"
+	"relight/internal/store/mem"
+	"relight/internal/world"
+)
+
+// FleetOptions describe the run of a large fleet.
+type FleetOptions struct {
+	// Servers is how many there are, at least 100.
+	Servers int
+	// Fault is one of [FleetFaults]; empty means none.
+	Fault string
+	Seed  uint64
+	// Steady is how long nothing happens, For how long the fault lasts, and After
+	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, and
+	// less than zero none.
+	Steady, For, After time.Duration
+	// Progress gets a line as each phase ends; nil means nobody reads.
+	Progress io.Writer
+}
+
+func (o FleetOptions) filled() FleetOptions {
+	fill := func(d *time.Duration, otherwise time.Duration) {
+		if *d == 0 {
+			*d = otherwise
+		}
+	}
+	fill(&o.Steady, 3*time.Minute)
+	fill(&o.For, 10*time.Minute)
+	fill(&o.After, 10*time.Minute)
+	if o.Fault == "" {
+		o.Fault = "none"
+	}
+	if o.Progress == nil {
+		o.Progress = io.Discard
+	}
+	return o
+}
+
+// The paces of a large fleet: what is swept every half minute is told dead after a
+// minute and a half of silence. They are the same at every size.
+const (
+	fleetTick  = 250 * time.Millisecond
+	fleetSweep = 30 * time.Second
+	fleetWrite = time.Minute
+	// personAfter is how long a person takes to see a storm and to ask for the
+	// recoveries, and personPace how many that person asks for in a second.
+	personAfter = 2 * time.Minute
+	personPace  = 500
+)
+
+// fleetRun is the run of a large fleet: one controller on one thread, on a world
+// without agents, as a cloud has it.
+type fleetRun struct {
+	opt    FleetOptions
+	clock  *world.Virtual
+	world  *world.World
+	store  *mem.Store
+	solo   *controller.Solo
+	rng    *rand.Rand
+	busy   map[string]bool
+	report FleetReport
+	// brownout is the share of calls that the platform throttles.
+	brownout float64
+	// count is what has happened so far; see work.
+	count FleetWork
+	// asked is how far a person has come through the servers in this round of asking.
+	asked, round int
+	// base is the heap before anything was built.
+	base uint64
+	err  error
+}
+
+// Fleet runs the real controller over a generated fleet, in virtual time: three
+// zones of a cloud with as many hosts as 20 servers each need, and as much room
+// again. Half of the servers have a volume that never leaves its zone, half one that
+// is reached from everywhere; all have an address and a check.
+//
+// It does not launch the fleet: world and store begin as a controller would have
+// left them, with every server running at epoch 1. The documents come from the real
+// parser, once for each shape, and are written for each server under its own names;
+// the controller then reads them from the store as it does after each restart.
+//
+// While it runs it makes the garbage collector keep the process small, and it
+// measures this process: run nothing beside it. Its error is a mistake in the
+// options or of the machinery, never a broken promise.
+func Fleet(opt FleetOptions) (FleetReport, error) {
+	opt = opt.filled()
+	fault, err := fleetFaultOf(opt.Fault)
+	if err != nil {
+		return FleetReport{}, err
+	}
+	if opt.Servers < 100 {
+		return FleetReport{}, fmt.Errorf("a fleet has at least 100 servers, not %d", opt.Servers)
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(30))
+	r := &fleetRun{opt: opt, clock: world.NewVirtual(Start), rng: rand.New(rand.NewPCG(opt.Seed, 0x666c656574)), busy: map[string]bool{}}
+	r.report = FleetReport{Servers: opt.Servers, Fault: opt.Fault, Seed: opt.Seed, Held: map[string]Held{}, Verdicts: map[fleet.Verdict]int{}}
+	if err := r.build(); err != nil {
+		return r.report, err
+	}
+	return r.report, r.play(fault)
+}
+
+// play goes through the phases.
+func (r *fleetRun) play(f fleetFault) error {
+	r.measure()
+	r.world.After(fleetTick, r.tick)
+	r.world.After(leaseFor/4, r.renew)
+	r.world.After(compactEvery, r.compact)
+	r.phase("steady", r.opt.Steady)
+	if f.begin != nil && r.err == nil {
+		r.line("%s", f.says)
+		if err := f.begin(r); err != nil {
+			return err
+		}
+		r.phase(f.name, min(personAfter, r.opt.For))
+		r.phase("asked", r.opt.For-personAfter)
+		if f.end != nil && r.err == nil {
+			if err := f.end(r); err != nil {
+				return err
+			}
+		}
+		r.phase("over", min(personAfter, r.opt.After))
+		r.phase("asked again", r.opt.After-personAfter)
+	}
+	if r.err != nil {
+		return r.err
+	}
+	return r.finish()
+}
+
+// boot starts the controller on what the store holds.
+func (r *fleetRun) boot() error {
+	prov := sim.New(r.world, sim.Options{Faults: r.faults()})
+	solo, err := controller.NewSolo(context.Background(), controller.SoloOptions{
+		Store: r.store, Clock: r.clock, Providers: map[string]provider.Provider{"sim": prov},
+		Owner: "c1", Lease: leaseFor, Contact: contactFor, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	r.solo = solo
+	solo.Journal.Listen(r.told)
+	return solo.Begin(context.Background())
+}
+
+// faults throttles calls during a brownout. Without one it is nil, so that the
+// provider keeps no past for stale reads.
+func (r *fleetRun) faults() sim.Faults {
+	if r.opt.Fault != "api-brownout" {
+		return nil
+	}
+	return func(provider.Call, int) sim.Fault {
+		if r.brownout > 0 && r.rng.Float64() < r.brownout {
+			return sim.Fault{Kind: sim.Throttle}
+		}
+		return sim.Fault{}
+	}
+}
+
+func (r *fleetRun) told(batch []controller.Recorded) {
+	for _, one := range batch {
+		r.count.Commits++
+		switch one.Event.Kind {
+		case event.RecoveryBegun:
+			r.count.Begun++
+		case event.RecoveryHealed:
+			r.count.Healed++
+		case event.RecoveryGaveUp:
+			r.count.GaveUp++
+		default: // others are counted as commits only
+		}
+	}
+}
+
+// tick is one turn of the controller's scan, with its part of the sweep.
+func (r *fleetRun) tick() {
+	defer r.world.After(fleetTick, r.tick)
+	ctx := context.Background()
+	r.solo.AskStore(ctx)
+	each := (r.opt.Servers*int(fleetTick) + int(fleetSweep) - 1) / int(fleetSweep)
+	seen, err := r.solo.SweepNext(ctx, "sim", each)
+	r.count.Sights += seen
+	if err != nil && !errors.Is(err, provider.ErrThrottled) {
+		r.fail(err)
+	}
+	due := r.solo.Due()
+	for _, name := range due {
+		if r.busy[name] {
+			r.solo.Deadlines.Wake(name, r.clock.Now().Add(fleetTick))
+			continue
+		}
+		r.advance(name)
+	}
+}
+
+func (r *fleetRun) renew() {
+	r.fail(r.solo.Reign.Renew(context.Background()))
+	r.world.After(leaseFor/4, r.renew)
+}
+
+func (r *fleetRun) advance(name string) {
+	r.count.Passes++
+	w, _, err := r.solo.Advance(context.Background(), name)
+	r.fail(err)
+	if w == nil {
+		return
+	}
+	r.busy[name] = true
+	r.world.After(r.latency(), func() {
+		r.count.Calls++
+		out, stepErr := r.solo.Healer.Perform(context.Background(), w)
+		r.world.After(r.latency(), func() {
+			delete(r.busy, name)
+			r.fail(r.solo.Finish(context.Background(), w, out, stepErr))
+			r.advance(name)
+		})
+	})
+}
+
+// latency is a request's way to the platform or back.
+func (r *fleetRun) latency() time.Duration {
+	return 5*time.Millisecond + time.Duration(r.rng.Int64N(int64(95*time.Millisecond)))
+}
+
+func (r *fleetRun) fail(err error) {
+	if err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *fleetRun) compact() {
+	if _, rev, err := r.store.List(context.Background(), "relight/none/"); err == nil {
+		r.store.Compact(rev)
+	}
+	r.world.After(compactEvery, r.compact)
+}
+
+// line tells the reader of the progress.
+func (r *fleetRun) line(format string, args ...any) {
+	fmt.Fprintf(r.opt.Progress, "%8s %s\n", r.clock.Now().Sub(r.report.Begun).Round(time.Second), fmt.Sprintf(format, args...))
+}
