@@ -12,9 +12,10 @@ demo: build ## break real servers on this machine and watch them heal (needs no 
 	bin/relight demo
 
 # One package at a time: several drive real processes and must not starve each other.
-test: ## every test, and 5,000 runs of each fuzz target
+test: ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
 	$(GO) vet $(FLAGS) ./...
 	$(GO) test $(FLAGS) -p 1 -timeout 20m ./...
+	GOGC=400 SEEDS=2000 $(GO) test $(FLAGS) -count=1 -run 'TestSeeds$$' -v -timeout 20m ./internal/simulate
 	@for f in $$(grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' internal | cut -c6- | sort -u); do \
 		for d in $$(grep -rlE --include='*_test.go' "^func $$f\(" internal | xargs -n1 dirname | sort -u); do \
 			$(GO) test $(FLAGS) -run '^$$' -fuzz "^$$f$$" -fuzztime 5000x ./$$d || exit 1; \
