@@ -192,7 +192,7 @@ func (w *World) Start(i *Instance) error {
 	turn := i.turn
 	w.setState(i, fleet.InstancePending, "")
 	w.afterSpan(w.cfg.Delays.Start, func() {
-		if i.turn != turn || w.hosts[i.Host].Dead {
+		if i.turn != turn || i.State != fleet.InstancePending || w.hosts[i.Host].Dead {
 			return
 		}
 		if i.doomed {

@@ -15,6 +15,8 @@ type End struct {
 	// NeedsPerson is true if the product says that only a person can go on, NoPlace
 	// if it says that no host can take the server.
 	NeedsPerson, NoPlace bool
+	// Budget is true if it says that a budget holds it.
+	Budget bool
 }
 
 // Rest checks what must hold once all faults were mended and time was given.
@@ -58,6 +60,8 @@ func (o *Oracle) restful(e End) {
 		if host := o.freePlace(o.servers[e.Server]); host != "" {
 			o.Violate("L1", e.Server, "it has no place to go, says the product, and %s could take it: %s", host, e.Reason)
 		}
+	case e.Budget:
+		o.rightlyHeld(o.servers[e.Server], e)
 	default:
 		o.Violate("L1", e.Server, "it is %q and %s though all faults ended: %s", e.Phase, e.Verdict, e.Reason)
 	}
@@ -91,7 +95,7 @@ func (o *Oracle) freePlace(s *server) string {
 			allowed = allowed || o.w.Within(name, site)
 		}
 		fits := o.w.UsedUnits(name)+o.kept(s, name)+max(p.Units, 1) <= h.Units
-		if allowed && fits && h.Closed == "" && h.InContact() && o.couldTake(s, name) && o.companyOn(s, name) == "" {
+		if allowed && fits && h.Closed == "" && h.InContact() && o.couldTake(s, name) && o.companyOn(s, name) == "" && o.keptCompany(s, name) == "" {
 			return name
 		}
 	}
@@ -102,14 +106,56 @@ func (o *Oracle) freePlace(s *server) string {
 // now: they are down, wait for a person, and would find their place taken.
 func (o *Oracle) kept(s *server, host string) int {
 	units := 0
+	for _, other := range o.absent(s, host) {
+		units += max(other.spec.Spec.Placement.Units, 1)
+	}
+	return units
+}
+
+// keptCompany names a server that belongs on the host, is not running there now, and
+// must be kept apart from this one, or is empty.
+func (o *Oracle) keptCompany(s *server, host string) string {
+	for _, other := range o.absent(s, host) {
+		if apart(s, other) {
+			return other.name
+		}
+	}
+	return ""
+}
+
+// absent are the other servers that belong on a host and are not running there now.
+func (o *Oracle) absent(s *server, host string) []*server {
+	var out []*server
 	for _, name := range o.names {
 		other := o.servers[name]
 		if other == s || other.status.Host != host {
 			continue
 		}
 		if t := other.newest; t == nil || t.i.Host != host || t.i.State.Gone() {
-			units += max(other.spec.Spec.Placement.Units, 1)
+			out = append(out, other)
 		}
 	}
-	return units
+	return out
+}
+
+// rightlyHeld accepts that a budget holds a server at rest if by the oracle's own
+// count some domain has none left, or if it could not be placed anyhow. One that
+// waits for others of higher priority though units are left starves (L4).
+func (o *Oracle) rightlyHeld(s *server, e End) {
+	if s == nil {
+		return
+	}
+	domains := []string{"fleet"}
+	if s.newest != nil {
+		domains = append(domains, o.path(s.newest.host)...)
+	}
+	for _, d := range domains {
+		b := o.budgetOf(d)
+		if b.KeepAlive > 0 || b.Steps > 0 && o.used(d, b.Window.Std()+slack, o.w.Now()) >= b.Steps {
+			return
+		}
+	}
+	if host := o.freePlace(s); host != "" {
+		o.Violate("L4", e.Server, "it waits at rest though no budget is used up and %s could take it: %s", host, e.Reason)
+	}
 }

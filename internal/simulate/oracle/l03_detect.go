@@ -11,7 +11,8 @@ import (
 // the product has called healed or healthy, stops to work in truth, and goes on not
 // to work for the bound of its policy, then by that time (L3) the product has told a
 // verdict other than healthy or suspect about it, has a recovery of it in hand, or
-// says that it needs a person. The bound is suspectAfter + the longer of downAfter
+// says that it needs a person (or, where the spec says oneSource: hold, tells that
+// the verdict waits for one). The bound is suspectAfter + the longer of downAfter
 // and impairedAfter + slack, counted from the crash.
 //
 // Then, if its mode is auto, no guard is set, no budget or storm limit is declared
@@ -22,7 +23,8 @@ import (
 // before the crash until the end of the bound, and no fault of class controller,
 // store or api is in force or was within the bound before; at most one host is not in
 // everybody's sight; and if it is the server's own, two others are. What only its
-// check can tell is left out for servers without one.
+// check can tell is left out for servers without one. A frozen host whose instances
+// still hold their locks is no crash: whoever looks at a lock sees that they live.
 
 type expectation struct {
 	at     time.Time
@@ -39,6 +41,9 @@ func (o *Oracle) failed(s *server, t *instance) {
 	}
 	if t.able && s.spec.Spec.Health.Check.IsZero() {
 		return
+	}
+	if h := o.w.Host(t.i.Host); h != nil && h.Frozen && len(t.i.Volumes) > 0 && !o.around.Cloud {
+		return // it still holds its locks, and nobody can tell it from one that works
 	}
 	now := o.w.Now()
 	if !o.undisturbed(now.Add(-window(s.spec))) {
@@ -85,6 +90,9 @@ func (o *Oracle) meet(e expectation) {
 	}
 	if s.status.Recovery != nil || s.status.Phase == fleet.PhaseNeedsPerson {
 		return
+	}
+	if s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && !s.held.at.Before(e.onset) {
+		return // there is one source only, and it was told that a person is waited for
 	}
 	if e.begins {
 		o.Violate("L5", s.name, "epoch %d does not work since %s and no recovery has begun: %s", t.epoch, clock(e.onset), s.held.what)

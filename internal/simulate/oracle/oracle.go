@@ -79,7 +79,9 @@ type Oracle struct {
 	hosts   map[string]*host
 	sites   map[string]fleet.Site
 	// dirty are the servers to look at again, in the order of their changes.
-	dirty  []string
+	dirty []string
+	// moved is true if a host has changed.
+	moved  bool
 	ledger ledger
 	people people
 	// troubled counts the faults in force by class; disturbed is when one began or
@@ -99,7 +101,7 @@ func New(w *world.World) *Oracle {
 	o := &Oracle{
 		w: w, servers: map[string]*server{}, hosts: map[string]*host{}, sites: map[string]fleet.Site{},
 		troubled: map[string]int{}, executors: map[world.Executor]fleet.Term{}, sent: map[string]*sending{},
-		ledger: newLedger(), people: newPeople(), disturbed: w.Now(),
+		moved: true, ledger: newLedger(), people: newPeople(), disturbed: w.Now(),
 	}
 	o.around = Around{Loss: func(string) float64 { return 0 }, Reigns: func() bool { return true }}
 	w.Watch(o.saw)
@@ -198,6 +200,7 @@ func (o *Oracle) Trouble(class string, began bool) {
 	case "stale":
 		o.staleEnd = o.w.Now()
 	default:
+		o.moved = true
 		for _, name := range o.names {
 			o.soil(name) // the loss of datagrams leaves no trace in the world
 		}
@@ -221,6 +224,12 @@ func (o *Oracle) Check() []Violation {
 
 // settle looks at every server that something has happened to.
 func (o *Oracle) settle() {
+	if o.moved {
+		o.moved = false
+		for _, name := range o.w.Hosts() {
+			o.hostOf(name)
+		}
+	}
 	for n := 0; n < len(o.dirty); n++ {
 		s := o.servers[o.dirty[n]]
 		s.dirty = false
@@ -244,6 +253,7 @@ func (o *Oracle) saw(e world.Event) {
 		return
 	}
 	if len(e.What) > 4 && e.What[:4] == "host" {
+		o.moved = true
 		for _, name := range o.names {
 			o.soil(name)
 		}

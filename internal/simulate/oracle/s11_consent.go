@@ -55,7 +55,8 @@ func (o *Oracle) act(a Act) {
 		p.paused[a.Server] = false
 	}
 	if s := o.servers[a.Server]; s != nil && a.Verb == "heals" {
-		s.asked = s.asked || a.Accepted
+		_, waits := o.ledger.records[requestKeys+a.Server]
+		s.asked = s.asked || a.Accepted || waits
 		p.requester[a.Server] = a.By
 	}
 	if a.Verb == "confirms" {

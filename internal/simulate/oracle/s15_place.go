@@ -7,6 +7,9 @@ import "slices"
 // allowed site, reaches every volume, has room for all that is on it, and none of
 // the newest instances of other servers there shares the value of a label that
 // either of the two wants apart.
+//
+// Not covered: apart where the platform chooses the host (style cloud): no call of
+// ours names one.
 func (o *Oracle) acceptedPlace(c Call, s *server) {
 	i := o.w.Find(s.name, c.Call.Step.Epoch)
 	if i == nil || i.State.Gone() {
@@ -28,6 +31,9 @@ func (o *Oracle) acceptedPlace(c Call, s *server) {
 	if h := o.w.Host(i.Host); h != nil && o.w.UsedUnits(i.Host) > h.Units {
 		o.Violate("S15", i.Host, "%d of its %d units are used", o.w.UsedUnits(i.Host), h.Units)
 	}
+	if o.around.Cloud {
+		return
+	}
 	if other := o.companyOn(s, i.Host); other != "" {
 		o.Violate("S15", s.name, "epoch %d was placed on %s, where it must be kept apart from %s", i.Epoch, i.Host, other)
 	}
@@ -41,12 +47,20 @@ func (o *Oracle) companyOn(s *server, host string) string {
 		if other == nil || other == s || n.Epoch < o.w.Highest(n.Server) {
 			continue
 		}
-		for _, label := range append(slices.Clone(s.spec.Spec.Placement.Apart), other.spec.Spec.Placement.Apart...) {
-			mine, ok := s.spec.Labels[label]
-			if theirs, has := other.spec.Labels[label]; ok && has && mine == theirs {
-				return n.Server
-			}
+		if apart(s, other) {
+			return n.Server
 		}
 	}
 	return ""
+}
+
+// apart reports whether one of two servers must be kept apart from the other.
+func apart(s, other *server) bool {
+	for _, label := range append(slices.Clone(s.spec.Spec.Placement.Apart), other.spec.Spec.Placement.Apart...) {
+		mine, ok := s.spec.Labels[label]
+		if theirs, has := other.spec.Labels[label]; ok && has && mine == theirs {
+			return true
+		}
+	}
+	return false
 }
