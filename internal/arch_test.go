@@ -42,7 +42,7 @@ var (
 	}
 	testTools = []string{
 		"testing/...", "github.com/google/go-cmp/...", "pgregory.net/rapid", "github.com/anishathalye/porcupine",
-		"github.com/rogpeppe/go-internal/...", "go.uber.org/goleak",
+		"github.com/rogpeppe/go-internal/testscript", "go.uber.org/goleak",
 	}
 )
 

@@ -76,7 +76,7 @@ func f[M ~map[string]int](m map[string]int, n named, p M, list []int) {
 	}
 	for range maps.Keys(m) {
 	}
-	for range m { //order: only counted
+	for range m { // order: only counted
 	}
 	for range list {
 	}

@@ -281,7 +281,7 @@ func checkDocs(sources []source) []string {
 }
 
 // checkMapOrder: a range over a map in the core must say, in a comment that
-// starts with "//order:" on its line, why the order reaches no result.
+// starts with "// order:" on its line, why the order reaches no result.
 func checkMapOrder(t *testing.T, sources []source) []string {
 	t.Helper()
 	byDir := map[string][]source{}
@@ -340,8 +340,8 @@ func unordered(s source, info *types.Info) []string {
 		if !ok || info.Types[loop.X].Type == nil {
 			return true
 		}
-		if yieldsMapOrder(loop.X, info) && !strings.Contains(s.line(loop.Pos()), "//order:") {
-			findings = append(findings, s.at(loop.Pos())+": range over a map in the core; sort the keys, or say why not with //order:")
+		if yieldsMapOrder(loop.X, info) && !strings.Contains(s.line(loop.Pos()), "// order:") {
+			findings = append(findings, s.at(loop.Pos())+": range over a map in the core; sort the keys, or say why not with // order:")
 		}
 		return true
 	})

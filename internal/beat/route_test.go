@@ -49,7 +49,7 @@ func (d *detourRig) detour(ctx context.Context, beats [][]byte) (acks [][]byte, 
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	time.Sleep(100 * time.Millisecond) // virtual
+	<-time.After(100 * time.Millisecond) // virtual
 	for _, b := range beats {
 		ack, err := d.rig.table.Handle(d.clock(), nil, b)
 		if err != nil {
@@ -57,7 +57,7 @@ func (d *detourRig) detour(ctx context.Context, beats [][]byte) (acks [][]byte, 
 		}
 		acks = append(acks, ack)
 	}
-	time.Sleep(100 * time.Millisecond)
+	<-time.After(100 * time.Millisecond)
 	return acks, nil
 }
 
@@ -65,7 +65,7 @@ func (d *detourRig) detour(ctx context.Context, beats [][]byte) (acks [][]byte, 
 func (d *detourRig) pass(t time.Duration) (least time.Duration) {
 	least = time.Hour
 	for range t / (50 * time.Millisecond) {
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 		synctest.Wait()
 		least = min(least, time.Duration(d.runner.Lease().Until-d.clock()))
 	}
