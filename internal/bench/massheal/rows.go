@@ -45,8 +45,21 @@ func Rows(ctx context.Context) ([]Row, error) {
 		}
 		out = append(out, rowsOf(Zone(1, strict), ours, naive)...)
 	}
-	return out, nil
+	g, err := MeasureGrowth(ctx, grown)
+	if err != nil {
+		return nil, err
+	}
+	ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 }
+	return append(out,
+		against("half of 20,000 down and held by the budget", "CPU-ms/s", "<= 1.3 x steady", "steady state", ms(g.Held), ms(g.Steady)),
+		against("half of 20,000 falling, over 30 s", "CPU-ms/s", "", "steady state", ms(g.Fall), ms(g.Steady)),
+		against("half of 20,000 down and held: passes", "1/s", "<= 1.3 x steady", "steady state", g.HeldPasses, g.SteadyPasses),
+	), nil
 }
+
+// grown is the fleet of the growth rows: what they count grows in proportion, and
+// a larger one takes minutes.
+const grown = 20_000
 
 func rowsOf(s Scenario, ours, naive []Result) []Row {
 	name, workers := "mass heal, launched ahead of the waves: ", "256 workers with SDK back-off, no waves kept"
