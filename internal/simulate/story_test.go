@@ -25,6 +25,9 @@ func TestStories(t *testing.T) {
 	}
 }
 
+// knownFault begins the sentence of a story's comment that says what is still wrong.
+const knownFault = "Known fault:"
+
 func playStory(t *testing.T, name, file string) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -41,7 +44,9 @@ func playStory(t *testing.T, name, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Violations) > 0 {
+	// A story of a known fault keeps its violations in its timeline until the fault
+	// is mended; then it says that it is out of date.
+	if len(r.Violations) > 0 && !strings.Contains(s.Comment, knownFault) {
 		t.Errorf("broken: %v", r.Violations)
 	}
 	got := r.Print()

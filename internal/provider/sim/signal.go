@@ -43,7 +43,7 @@ func (l look) agentSignals(s fleet.Server, i *world.Instance, h *world.Host, see
 func (l look) check(i *world.Instance, h *world.Host) fleet.Signal {
 	works := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelApp, Vantage: h.Name}, Question: fleet.Works, Epoch: i.Epoch,
-		Answer: fleet.No, At: l.seenAt(h), Since: i.AppSince, Detail: "the application is " + string(i.App),
+		Answer: fleet.No, At: l.seenAt(h), Since: i.AppSince, Detail: appWords(i.App),
 	}
 	if i.App == world.AppOK || i.AppSince.After(works.At) {
 		works.Answer, works.Detail = fleet.Yes, ""
@@ -52,6 +52,18 @@ func (l look) check(i *world.Instance, h *world.Host) fleet.Signal {
 		works.Since = works.At
 	}
 	return works
+}
+
+// appWords says how an application fails its check.
+func appWords(a world.AppState) string {
+	switch a {
+	case world.AppMute:
+		return "the application does not answer"
+	case world.AppFails:
+		return "the application answers with errors"
+	default:
+		return "the application is " + string(a)
+	}
 }
 
 // platformSignals are a cloud's record with its status checks, and the guest
@@ -172,6 +184,7 @@ func (l look) hostSignals(h *world.Host) []fleet.Signal {
 		}
 	}
 	see(fleet.ChannelProbe, h.HasPeers(), (*world.Host).HasPeers)
-	see(fleet.ChannelStorage, h.HasStorage(), (*world.Host).HasStorage)
+	// The agent writes the heartbeat on the storage: it ends with the agent.
+	see(fleet.ChannelStorage, h.HasStorage() && !h.Mute, (*world.Host).HasStorage)
 	return out
 }
