@@ -3,7 +3,7 @@ GO ?= go
 # Dead-code elimination stays on and the build cache stays warm with one set of flags.
 FLAGS := -tags lambda.norpc
 
-.PHONY: build demo test bench lint fmt clean
+.PHONY: build demo test planted bench lint fmt clean
 
 build: ## the one binary
 	$(GO) build $(FLAGS) -o bin/relight ./cmd/relight
@@ -21,6 +21,9 @@ test: ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz targe
 			$(GO) test $(FLAGS) -run '^$$' -fuzz "^$$f$$" -fuzztime 5000x ./$$d || exit 1; \
 		done; \
 	done
+
+planted: ## plant bugs in the product one by one, see the simulator find each, write docs/planted.md
+	GOGC=400 $(GO) run $(FLAGS) ./internal/simulate/planted -write
 
 bench: build ## measure, print the table, write bench/results.json
 	-cd bench/peers && $(GO) test -run Detector -count=1 -timeout 30m .

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// patch is one planted bug: a change of the product's source that a programmer
+// could make by mistake.
+type patch struct {
+	Name string
+	// Breaks lists the promises of which the bug must be seen to break one, the
+	// one that it is planted for first.
+	Breaks []string
+	// Finder is "seeds", or the arguments of go test for what the simulated world
+	// cannot show.
+	Finder string
+	// Story is what the mistake is.
+	Story string
+	files []change
+}
+
+// change is what a patch does to one file.
+type change struct {
+	path  string
+	hunks []hunk
+}
+
+// hunk replaces one piece of text by another.
+type hunk struct{ before, after string }
+
+// bySeeds is the finder of all that the simulated world can show.
+const bySeeds = "seeds"
+
+var (
+	promise = regexp.MustCompile(`^(S([1-9]|1[0-6])|L[1-5])$`)
+	product = regexp.MustCompile(`^internal/(core/[a-z]+|controller|provider|provider/sim|provider/onprem|audit|store|store/mem|enrol|beat|agent|agent/[a-z]+|api)/[a-z_0-9]+\.go$`)
+)
+
+// parsePatch reads a patch: lines "# key: value" (breaks, finder), then "# " lines
+// that tell the mistake, then a unified diff. The numbers of its lines are not
+// used: hunks are found by their content, so that they survive edits nearby.
+func parsePatch(name, text string) (patch, error) {
+	p := patch{Name: name, Finder: bySeeds}
+	head, diff, ok := strings.Cut(text, "\n--- a/")
+	if !ok {
+		return p, fmt.Errorf("%s: it holds no diff", name)
+	}
+	var story []string
+	for _, line := range strings.Split(head, "\n") {
+		said, ok := strings.CutPrefix(line, "# ")
+		if !ok {
+			return p, fmt.Errorf("%s: line %q before the diff is no comment", name, line)
+		}
+		switch key, value, _ := strings.Cut(said, ": "); key {
+		case "breaks":
+			p.Breaks = strings.Fields(value)
+		case "finder":
+			p.Finder = value
+		default:
+			story = append(story, said)
+		}
+	}
+	p.Story = strings.Join(story, " ")
+	for _, part := range strings.Split(diff, "\n--- a/") {
+		c, err := parseChange(part)
+		if err != nil {
+			return p, fmt.Errorf("%s: %w", name, err)
+		}
+		p.files = append(p.files, c)
+	}
+	return p, p.check()
+}
+
+// check refuses what tells nothing, or changes what is not the product.
+func (p patch) check() error {
+	if len(p.Breaks) == 0 || p.Story == "" {
+		return fmt.Errorf("%s: it must say what it breaks, and tell the mistake", p.Name)
+	}
+	for _, b := range p.Breaks {
+		if !promise.MatchString(b) {
+			return fmt.Errorf("%s: %q is no promise", p.Name, b)
+		}
+	}
+	if p.Finder != bySeeds && !strings.HasPrefix(p.Finder, "test ./") {
+		return fmt.Errorf("%s: finder %q: there are seeds, and test ./PACKAGE -run NAME", p.Name, p.Finder)
+	}
+	for _, c := range p.files {
+		if !product.MatchString(c.path) || strings.HasSuffix(c.path, "_test.go") {
+			return fmt.Errorf("%s: %s is not the product's source", p.Name, c.path)
+		}
+	}
+	return nil
+}
+
+func parseChange(text string) (change, error) {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	c := change{path: lines[0]}
+	if len(lines) < 3 || lines[1] != "+++ b/"+c.path {
+		return c, fmt.Errorf("%s: the two names of its diff differ", c.path)
+	}
+	for _, line := range lines[2:] {
+		if strings.HasPrefix(line, "@@") {
+			c.hunks = append(c.hunks, hunk{})
+			continue
+		}
+		if len(c.hunks) == 0 {
+			return c, fmt.Errorf("%s: line %q is in no hunk", c.path, line)
+		}
+		h, body := &c.hunks[len(c.hunks)-1], ""
+		if line != "" {
+			body = line[1:]
+		}
+		switch {
+		case line == "" || line[0] == ' ':
+			h.before, h.after = h.before+body+"\n", h.after+body+"\n"
+		case line[0] == '-':
+			h.before += body + "\n"
+		case line[0] == '+':
+			h.after += body + "\n"
+		default:
+			return c, fmt.Errorf("%s: line %q is in no diff", c.path, line)
+		}
+	}
+	return c, nil
+}
+
+var (
+	errGone      = errors.New("its lines are there no more: write the patch anew")
+	errAmbiguous = errors.New("its lines are there more than once: give it more context")
+)
+
+// apply returns the text with all hunks of the change made.
+func (c change) apply(text string) (string, error) {
+	for n, h := range c.hunks {
+		lines := "\n" + text
+		at := strings.Index(lines, "\n"+h.before)
+		switch {
+		case at < 0:
+			return "", fmt.Errorf("%s, hunk %d: %w", c.path, n+1, errGone)
+		case strings.Contains(lines[at+1:], "\n"+h.before):
+			return "", fmt.Errorf("%s, hunk %d: %w", c.path, n+1, errAmbiguous)
+		}
+		text = text[:at] + h.after + text[at+len(h.before):]
+	}
+	return text, nil
+}
+
+// patched returns the files that the patch changes, by path below root.
+func (p patch) patched(root string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, c := range p.files {
+		text, err := os.ReadFile(filepath.Join(root, c.path))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		after, err := c.apply(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if after == string(text) {
+			return nil, fmt.Errorf("%s: it changes nothing in %s", p.Name, c.path)
+		}
+		out[c.path] = after
+	}
+	return out, nil
+}
+
+// patchesIn is where the planted bugs lie, below the root of the project.
+const patchesIn = "testdata/planted"
+
+// readPatches reads all planted bugs, by name.
+func readPatches(root string) ([]patch, error) {
+	files, err := filepath.Glob(filepath.Join(root, patchesIn, "*.patch"))
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(files)
+	var out []patch
+	for _, file := range files {
+		text, err := os.ReadFile(file) //nolint:gosec // a file of the project
+		if err != nil {
+			return nil, err
+		}
+		p, err := parsePatch(strings.TrimSuffix(filepath.Base(file), ".patch"), string(text))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
