@@ -71,11 +71,13 @@ func (l *latest[T]) one(v T) *T {
 	return &v
 }
 
-// fill fills in every document. References were checked when they were applied.
-func fill(docs []Document) (documents, error) {
-	out := documents{servers: map[string]*declared{}, sites: map[string]fleet.Site{}, names: newShared()}
-	parsed := make([]spec.Doc, 0, len(docs))
-	for _, d := range docs {
+// fill fills in every document: those of policies and sites first, and then those of
+// the servers one by one, for nothing of them is needed twice. References were
+// checked when they were applied.
+func fill(others, servers []Document) (documents, error) {
+	out := documents{servers: make(map[string]*declared, len(servers)), sites: map[string]fleet.Site{}, names: newShared()}
+	parsed := make([]spec.Doc, 0, len(others))
+	for _, d := range others {
 		doc, err := d.Doc()
 		if err != nil {
 			return out, err
@@ -88,6 +90,15 @@ func fill(docs []Document) (documents, error) {
 	}
 	out.fleet = out.policies.Fleet()
 	for _, doc := range parsed {
+		if err := out.add(doc); err != nil {
+			return out, err
+		}
+	}
+	for _, d := range servers {
+		doc, err := d.Doc()
+		if err != nil {
+			return out, err
+		}
 		if err := out.add(doc); err != nil {
 			return out, err
 		}

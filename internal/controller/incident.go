@@ -51,11 +51,19 @@ func openIncidentOf(tx *Tx, cause string) string {
 		return id
 	}
 	base := "INC-" + tx.Now.UTC().Format("20060102-150405.000")
-	id := base
-	for n := 2; ; n++ {
+	id, first := base, 2
+	if last := &tx.state.named; last.base == base {
+		// Whatever began in this moment before has the numbers up to this one: with a
+		// zone's servers, to try them all each time takes the square of their number.
+		first = last.next
+		id = fmt.Sprintf("%s-%d", base, first)
+		first++
+	}
+	for n := first; ; n++ {
 		_, stored := tx.state.tables[kindIncident][id]
 		_, staged := tx.puts[path(kindIncident, id)]
 		if !stored && !staged {
+			tx.state.named.base, tx.state.named.next = base, n
 			return id
 		}
 		id = fmt.Sprintf("%s-%d", base, n)

@@ -1,12 +1,12 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"sort"
 	"sync"
 	"time"
 
@@ -272,20 +272,24 @@ func (l *Loops) regain(now time.Time) {
 	l.barred = !may
 }
 
+// byPriority orders the servers that are due, the most important first.
 func (l *Loops) byPriority(names []string) []string {
-	priority := make(map[string]int, len(names))
-	for _, n := range names {
-		if s, ok := l.State.Server(n); ok {
-			priority[n] = s.Spec.Priority
-		}
+	if len(names) < 2 {
+		return names
 	}
-	sort.SliceStable(names, func(a, b int) bool {
-		if priority[names[a]] != priority[names[b]] {
-			return priority[names[a]] > priority[names[b]]
-		}
-		return names[a] < names[b]
+	priority := l.State.priorities(names)
+	order := make([]int, len(names))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(cmp.Compare(priority[b], priority[a]), cmp.Compare(names[a], names[b]))
 	})
-	return names
+	out := make([]string, len(names))
+	for i, n := range order {
+		out[i] = names[n]
+	}
+	return out
 }
 
 func (l *Loops) claim(name string) bool {

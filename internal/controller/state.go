@@ -39,6 +39,12 @@ type State struct {
 	// order holds the names of all servers, sorted; nil once one came or went. A
 	// fleet is walked far more often than it changes.
 	order atomic.Pointer[[]string]
+	// named is the moment of the last incident and the number that the next one of
+	// that moment gets. It belongs to whoever has the journal's turn.
+	named struct {
+		base string
+		next int
+	}
 }
 
 type record struct {
@@ -121,7 +127,7 @@ func table(tables map[string]map[string]record, kind string) map[string]record {
 // rebuild fills in every document again: those of the sites and policies, which the
 // state holds, and the given ones of the servers, which only the store does.
 func (s *State) rebuild(servers []Document) error {
-	docs, err := fill(append(s.documents(), servers...))
+	docs, err := fill(s.documents(), servers)
 	if err != nil {
 		return err
 	}
@@ -226,6 +232,19 @@ func (s *State) names() []string {
 	names := slices.Sorted(maps.Keys(s.docs.servers))
 	s.order.Store(&names) // a writer that changes them holds the lock alone, and comes later
 	return names
+}
+
+// priorities returns the priorities of servers; one that is unknown has none.
+func (s *State) priorities(names []string) []int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]int, len(names))
+	for i, name := range names {
+		if d, ok := s.docs.servers[name]; ok {
+			out[i] = d.rest.Priority
+		}
+	}
+	return out
 }
 
 // Sites returns all declared sites, by name.

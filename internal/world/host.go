@@ -73,6 +73,7 @@ func (w *World) AddHost(h Host) {
 	w.hosts[h.Name] = &h
 	i, _ := slices.BinarySearch(w.hostNames, h.Name)
 	w.hostNames = slices.Insert(w.hostNames, i, h.Name)
+	clear(w.full)
 }
 
 // Host returns the host of that name, or nil. Callers read it only.
@@ -188,6 +189,7 @@ func (w *World) changeHost(name, what string, change func(*Host)) error {
 	}
 	w.note("host "+what, name, "", "")
 	change(h)
+	clear(w.full)
 	if now := h.InContact(); now != h.contact {
 		h.contact, h.ContactSince = now, w.Now()
 	}

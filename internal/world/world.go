@@ -2,7 +2,6 @@ package world
 
 import (
 	"cmp"
-	"container/heap"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -79,7 +78,8 @@ type World struct {
 	calls     map[string]Calls
 	pools     map[poolKey]*pool
 	tokens    map[string]tokenUse
-	searched  map[search]int // where the last search for room ended, in hostNames
+	searched  map[search]int  // where the last search for room ended, in hostNames
+	full      map[search]bool // searches that found no room since any was freed
 	snapshots map[string]*Snapshot
 	deleted   map[string]*Volume // their acknowledged writes still count as lost
 	arrays    map[string]*Array
@@ -124,6 +124,7 @@ func New(cfg Config) *World {
 		pools:     map[poolKey]*pool{},
 		tokens:    map[string]tokenUse{},
 		searched:  map[search]int{},
+		full:      map[search]bool{},
 		snapshots: map[string]*Snapshot{},
 		deleted:   map[string]*Volume{},
 		arrays:    map[string]*Array{},
@@ -152,7 +153,7 @@ func (w *World) Now() time.Time { return w.cfg.Clock.Now() }
 // After runs fn d from now, as an event of the world.
 func (w *World) After(d time.Duration, fn func()) {
 	w.seq++
-	heap.Push(&w.queue, &event{at: w.Now().Add(d), seq: w.seq, fn: fn})
+	w.queue.push(event{at: w.Now().Add(d), seq: w.seq, fn: fn})
 }
 
 // afterSpan runs fn at the end of the span; at once if the span is zero.
@@ -178,7 +179,7 @@ func (w *World) Step() bool {
 	if len(w.queue) == 0 {
 		return false
 	}
-	e, _ := heap.Pop(&w.queue).(*event)
+	e := w.queue.pop()
 	w.moveClock(e.at)
 	e.fn()
 	return true
@@ -217,30 +218,50 @@ type event struct {
 }
 
 // queue is a heap of events by time, then by the order in which they were made:
-// ties must not depend on anything else, or a seed would not repeat.
-type queue []*event
+// ties must not depend on anything else, or a seed would not repeat. It holds the
+// events themselves: a million of them behind pointers are a million objects for
+// the collector to visit.
+type queue []event
 
-func (q queue) Len() int { return len(q) }
-
-func (q queue) Less(i, j int) bool {
+func (q queue) less(i, j int) bool {
 	if !q[i].at.Equal(q[j].at) {
 		return q[i].at.Before(q[j].at)
 	}
 	return q[i].seq < q[j].seq
 }
 
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-
-func (q *queue) Push(x any) {
-	e, _ := x.(*event)
+func (q *queue) push(e event) {
 	*q = append(*q, e)
+	h := *q
+	for i := len(h) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !h.less(i, parent) {
+			return
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
 }
 
-func (q *queue) Pop() any {
-	old := *q
-	e := old[len(old)-1]
-	*q = old[:len(old)-1]
-	return e
+func (q *queue) pop() event {
+	h := *q
+	first, last := h[0], len(h)-1
+	h[0], h[last] = h[last], event{} // what the event holds is free once it has happened
+	h = h[:last]
+	*q = h
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
+			if h.less(child, least) {
+				least = child
+			}
+		}
+		if least == i {
+			return first
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
