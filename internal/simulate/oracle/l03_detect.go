@@ -98,7 +98,9 @@ func (o *Oracle) meet(e expectation) {
 		o.Violate("L5", s.name, "epoch %d does not work since %s and no recovery has begun: %s", t.epoch, clock(e.onset), s.held.what)
 		return
 	}
-	if s.verdict.at.Before(e.onset) || s.verdict.what == "healthy" || s.verdict.what == "suspect" {
+	switch s.verdict.what {
+	case "down", "impaired", "isolated":
+	default:
 		o.Violate("L3", s.name, "epoch %d does not work since %s and the last verdict is %q", t.epoch, clock(e.onset), s.verdict.what)
 		return
 	}
