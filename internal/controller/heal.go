@@ -81,7 +81,9 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
 	now := h.Clock.Now()
 	v := h.Viewer.View(name, now)
-	return v, decide.Next(v.View, now), now
+	d := decide.Next(v.View, now)
+	h.Viewer.State.wait(name, d.Waits, now)
+	return v, d, now
 }
 
 // rest decides from the server's own part of the view if that is enough: most looks
@@ -96,6 +98,7 @@ func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, 
 	v := h.Viewer.own(name, now, sight)
 	d, rests := decide.Rests(v.View, now)
 	if rests && d.Hold == nil && !v.verdictChanged() {
+		h.Viewer.State.wait(name, "", now)
 		h.sights.Put(sight) // nothing keeps a part of it
 		return d, true, h.noteHold(ctx, v, d, now)
 	}
@@ -106,6 +109,7 @@ func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, 
 	if d.Step != nil {
 		return d, false, nil
 	}
+	h.Viewer.State.wait(name, d.Waits, now)
 	return d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
 }
 
@@ -411,6 +415,10 @@ func tellVerdict(tx *Tx, status *fleet.Status, f fleet.Finding) {
 		return
 	}
 	status.Verdict, status.VerdictSince, status.Cause = f.Verdict, f.Since, f.Cause
+	if f.Verdict == fleet.Suspect || f.Verdict == fleet.Unknown {
+		// What makes us doubt may be as old as the server; the doubt begins now.
+		status.VerdictSince = tx.Now
+	}
 	openIfFailing(tx, status, f)
 	if f.Verdict == fleet.Healthy && status.Recovery == nil && status.Incident != "" {
 		leaveIncident(tx, *status, status, true)
@@ -439,7 +447,7 @@ func openIfFailing(tx *Tx, status *fleet.Status, f fleet.Finding) {
 // noteHold tells once that something due is not done, and why.
 func (h *Healer) noteHold(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
 	gate := ""
-	if d.Hold != nil && d.Hold.Gate != decide.GateProgress && d.Hold.Gate != decide.GateVerdict {
+	if d.Hold != nil && d.Hold.Gate != decide.GateProgress && (d.Hold.Gate != decide.GateVerdict || d.Hold.NeedsPerson) {
 		gate = d.Hold.Gate
 	}
 	if !h.holdsAnew(v.Server.Name, gate) || gate == decide.GateAuthority {

@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"time"
+
 	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
 )
@@ -44,7 +46,9 @@ func (s *State) row(name string) (decide.Row, bool) {
 		return decide.Row{}, false
 	}
 	st, _ := peek[fleet.Status](s, kindStatus, name)
+	wait := s.waits[name]
 	return decide.Row{
+		Waits: wait.domain, WaitsSince: wait.since,
 		Server: name, Sites: s.pathOf(st.Host), Verdict: st.Verdict, Phase: st.Phase,
 		Since: st.VerdictSince, Cause: st.Cause, Priority: server.rest.Priority,
 	}, true
@@ -81,6 +85,31 @@ func (s *State) retally(servers []string, change func() error) error {
 		}
 	}
 	return nil
+}
+
+// budgetWait is the domain for whose budget a server waits, and since when.
+type budgetWait struct {
+	domain string
+	since  time.Time
+}
+
+// wait notes which budget alone holds a server's recovery, "" for none. It is not
+// stored: a new controller's first looks tell it again.
+func (s *State) wait(server, domain string, now time.Time) {
+	s.mu.RLock()
+	same := s.waits[server].domain == domain
+	s.mu.RUnlock()
+	if same {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.retally([]string{server}, func() error {
+		if delete(s.waits, server); domain != "" {
+			s.waits[server] = budgetWait{domain: domain, since: now}
+		}
+		return nil
+	})
 }
 
 // derive brings what follows from a single record to its new value.

@@ -24,6 +24,8 @@ type Viewer struct {
 
 	mu    sync.Mutex
 	storm classified
+	// stormy is true from a storm's coming until stormPassed has told of its end.
+	stormy bool
 }
 
 // classified is the storm classifier's last finding with what it was made from.
@@ -80,7 +82,7 @@ func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
 func (w *Viewer) join(v *viewed, now time.Time) {
 	v.Hosts = w.hosts(v.Server, now)
 	v.Guards = w.guards(v.Server, v.Status)
-	v.Around = w.around(v.Status.Host, now)
+	v.Around = w.around(v.Server.Name, v.Status.Host, now)
 	w.neighbours(v, now)
 }
 
@@ -185,8 +187,8 @@ func (w *Viewer) guards(server fleet.Server, status fleet.Status) fleet.Guards {
 	return g
 }
 
-// around returns the counts around a host as they are recorded now.
-func (w *Viewer) around(host string, now time.Time) fleet.Around {
+// around returns the counts around a server and its host as they are recorded now.
+func (w *Viewer) around(server, host string, now time.Time) fleet.Around {
 	w.State.settle()
 	w.State.mu.RLock()
 	defer w.State.mu.RUnlock()
@@ -200,7 +202,13 @@ func (w *Viewer) around(host string, now time.Time) fleet.Around {
 		used, _ := peek[Budget](w.State, kindBudget, name)
 		b.Begun[name] = used.Begun
 	}
-	return fleet.Around{Domains: decide.Domains(w.State.tally.Sum(), sites, b), Storm: w.stormed(b.Storm, now)}
+	around := fleet.Around{Domains: decide.Domains(w.State.tally.Sum(), sites, b), Storm: w.stormed(b.Storm, now)}
+	for i := range around.Domains {
+		if wait := w.State.waits[server]; wait.domain == around.Domains[i].Name {
+			around.Domains[i].Waits = wait.since
+		}
+	}
+	return around
 }
 
 // stormed classifies anew if anything that counts was recorded since. The passing
@@ -215,7 +223,28 @@ func (w *Viewer) stormed(limit fleet.Storm, now time.Time) *fleet.Trouble {
 		return c.trouble
 	}
 	w.storm = classified{trouble: decide.Classify(w.withSilent(w.State.tally.Sum(), now), limit), at: now, moved: moved, limit: limit}
+	w.stormy = w.stormy || w.storm.trouble != nil
 	return w.storm.trouble
+}
+
+// stormPassed reports, once, that a storm which held servers is over.
+func (w *Viewer) stormPassed(now time.Time) bool {
+	w.mu.Lock()
+	stormy := w.stormy
+	w.mu.Unlock()
+	if !stormy {
+		return false
+	}
+	w.State.settle()
+	w.State.mu.RLock()
+	defer w.State.mu.RUnlock()
+	if w.stormed(w.State.docs.fleet.Spec.Storm, now) != nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stormy = false
+	return true
 }
 
 // withSilent counts the hosts that fell silent with servers on them as lost before

@@ -70,7 +70,7 @@ func gateOf(v decide.View, d decide.Decision) string {
 	case decide.GateApproval:
 		return approvalOf(v, d.Hold.Reason)
 	case decide.GateBudget:
-		return firstMatch(d.Hold.Reason, "must keep", "keepAlive", "higher priority", "priority", "used up", "velocity")
+		return firstMatch(d.Hold.Reason, "must keep", "keepAlive", "go first", "priority", "used up", "velocity")
 	case decide.GateLadder:
 		return firstMatch(d.Hold.Reason, "back-off", "backOff", "no rung", "usedUp")
 	}

@@ -44,6 +44,9 @@ type Decision struct {
 	Gates []Gate `json:"gates,omitempty"`
 	// Candidates lists every host with the reason for which it was refused.
 	Candidates []Candidate `json:"candidates,omitempty"`
+	// Waits is the domain whose budget alone holds the recovery, for want of units;
+	// empty if none does, or anything else holds it too.
+	Waits string `json:"waits,omitempty"`
 	// Missing lists what a proof still needs.
 	Missing []fence.Need `json:"missing,omitempty"`
 	// Reason is one sentence for people, always set.

@@ -21,6 +21,9 @@ func workFence(v View, now time.Time) Decision {
 		}
 		return nextFence(v, now, epoch, host, missing)
 	}
+	if r.Rung == fleet.Recover && goneForEver(v) {
+		return climb(v, now, "the instance is gone for ever and cannot be started again", upward)
+	}
 	next := v
 	taken := *r
 	next.Status.Recovery = &taken
@@ -60,7 +63,7 @@ func doubted(v View, now time.Time) (Decision, bool) {
 	v.Request = nil // a wish that waits is no consent to what was begun without it
 	switch v.Finding.Verdict {
 	case fleet.Suspect, fleet.Unknown:
-		return held(GateVerdict, fmt.Sprintf("nothing was ended yet, and now it is %s: %s", v.Finding.Verdict, v.Finding.Reason), false), true
+		return undecided(v, now, fmt.Sprintf("nothing was ended yet, and now it is %s: %s", v.Finding.Verdict, v.Finding.Reason), r.RungBegun), true
 	case fleet.Isolated:
 		return isolatedWait(v, now)
 	default:
@@ -94,9 +97,33 @@ func lastEpoch(v View) (fleet.Epoch, string) {
 	return epoch, host
 }
 
-// evidenceFor joins the stored evidence about an epoch with what the last look shows.
+// goneForEver reports that the instance that a recover would start again has ended
+// for ever.
+func goneForEver(v View) bool {
+	epoch, host := lastEpoch(v)
+	ran, _ := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
+	for _, e := range evidenceFor(v, epoch) {
+		if e.Epoch == ran && e.Method.EndsInstance() && e.Method != fleet.Attested {
+			return true
+		}
+	}
+	return false
+}
+
+// evidenceFor joins the stored evidence about an epoch, and about that one that ran
+// before it if nothing of it was ever started, with what the last look shows.
 func evidenceFor(v View, epoch fleet.Epoch) []fleet.Evidence {
 	out := slices.Clone(v.Status.Evidence)
+	ran, _ := fence.Last(v.Server.Name, epoch, "", v.Status.Evidence)
+	out = append(out, observedEvidence(v, epoch)...)
+	if ran != epoch {
+		out = append(out, observedEvidence(v, ran)...)
+	}
+	return out
+}
+
+func observedEvidence(v View, epoch fleet.Epoch) []fleet.Evidence {
+	var out []fleet.Evidence
 	for _, i := range v.Observed.Instances {
 		if i.Epoch != epoch {
 			continue
@@ -135,6 +162,7 @@ func byHost(host string, t fleet.Traits) string {
 // (L2), so that one that fails at once keeps nobody from the others. Where none is
 // due it holds and says when which is, and what a person can do.
 func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []fence.Need) Decision {
+	epoch, host = fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
 	if at, waiting := stopping(v, now, epoch, host); waiting {
 		d := pending(fmt.Sprintf("epoch %d was told to stop; it waits until that is seen", epoch), at)
 		d.Missing = missing

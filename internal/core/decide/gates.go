@@ -14,7 +14,16 @@ type gatekeeper struct {
 	now   time.Time
 	gates []Gate
 	hold  *Hold
+	// look is when a gate that depends on others is asked again; zero if none does.
+	look time.Time
+	// waits is the domain whose budget holds, for want of units.
+	waits string
 }
+
+// aroundPause is how soon a gate is asked again that what is around the server
+// closes: nobody tells each server of it when that changes. The passing of a storm
+// is told besides, for it may concern all.
+const aroundPause = 5 * time.Second
 
 func (g *gatekeeper) pass(name, value string) {
 	g.gates = append(g.gates, Gate{Name: name, Pass: true, Value: value})
@@ -167,6 +176,10 @@ func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 	g.pass(GateApproval, value+" given")
 }
 
+// stormPause is how soon a server that a storm holds is looked at again, should
+// nobody have told that it passed: it may be the whole fleet.
+const stormPause = 30 * time.Second
+
 // storm holds everything while more fails than one host explains (S5).
 func (g *gatekeeper) storm() {
 	if t := g.v.Around.Storm; t != nil {
@@ -175,6 +188,7 @@ func (g *gatekeeper) storm() {
 			return
 		}
 		g.stop(Gate{Name: GateStorm, Value: t.Cause}, Hold{Reason: t.Reason, NeedsPerson: true})
+		g.look = earliest(g.look, g.now.Add(stormPause))
 		return
 	}
 	g.pass(GateStorm, "none")
@@ -193,6 +207,7 @@ func (g *gatekeeper) budget(takesLife bool) []string {
 		if takesLife && d.Budget.KeepAlive > 0 && d.Healthy <= d.Budget.KeepAlive {
 			g.stop(Gate{Name: GateBudget, Value: fmt.Sprintf("%s: %d of %d healthy, keep %d", d.Name, d.Healthy, d.Total, d.Budget.KeepAlive)},
 				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy), NeedsPerson: true})
+			g.look = earliest(g.look, g.now.Add(aroundPause))
 			return nil
 		}
 	}
@@ -212,22 +227,46 @@ func (g *gatekeeper) velocity(d fleet.Domain) bool {
 	}
 	used, frees := Used(d.Begun, d.Budget.Window.Std(), g.now)
 	left := d.Budget.Steps - used
-	ahead := 0
-	for _, w := range d.Waiting {
-		if w.Priority > g.v.Server.Spec.Priority {
-			ahead += w.Servers
-		}
-	}
+	ahead := aheadOf(d, g.v.Server.Spec.Priority, g.now)
 	if left > ahead {
 		return false
 	}
 	value := fmt.Sprintf("%s: %d of %d recoveries begun within %s", d.Name, used, d.Budget.Steps, d.Budget.Window)
 	reason := fmt.Sprintf("the budget of %s is used up: %d recoveries began within %s", d.Name, used, d.Budget.Window)
 	if left > 0 {
-		reason = fmt.Sprintf("the budget of %s has %d left, and %d servers of higher priority wait for it", d.Name, left, ahead)
+		reason = fmt.Sprintf("the budget of %s has %d left, and %d servers that go first wait for it", d.Name, left, ahead)
+		g.look = earliest(g.look, g.now.Add(aroundPause))
 	}
+	g.waits = d.Name
 	g.stop(Gate{Name: GateBudget, Value: value, ClearsAt: frees}, Hold{Reason: reason})
 	return true
+}
+
+// starveWindows is after how many windows of a budget a server that waits for it
+// goes before those of higher priority: by then they have had that many turns (L4).
+const starveWindows = 10
+
+// aheadOf counts the servers that take a unit of the domain's budget before one of
+// the given priority: those of higher priority, and those that have waited for so
+// long that only their age counts, of which the oldest goes first.
+func aheadOf(d fleet.Domain, priority int, now time.Time) int {
+	starved := func(since time.Time) bool {
+		return !since.IsZero() && now.Sub(since) >= starveWindows*d.Budget.Window.Std()
+	}
+	ahead := 0
+	for _, w := range d.Waiting {
+		switch {
+		case starved(d.Waits):
+			if starved(w.Since) && w.Since.Before(d.Waits) {
+				ahead++
+			}
+		case w.Priority > priority:
+			ahead += w.Servers
+		case starved(w.Since):
+			ahead++
+		}
+	}
+	return ahead
 }
 
 // Used counts the recoveries begun within the window before now, and says when

@@ -230,8 +230,11 @@ func drawAround(t *rapid.T) fleet.Around {
 			return fleet.Begun{At: ageOf(t, l), Count: pick(t, l+" count", 1, 2)}
 		})
 		d.Waiting = some(t, name+" waiting", 2, func(t *rapid.T, l string) fleet.Waiting {
-			return fleet.Waiting{Priority: rapid.IntRange(0, 4).Draw(t, l), Servers: pick(t, l+" servers", 1, 2)}
+			return fleet.Waiting{Priority: rapid.IntRange(0, 4).Draw(t, l), Servers: pick(t, l+" servers", 1, 2), Since: ageOf(t, l+" since")}
 		})
+		if chance(t, name+" waits", 30) {
+			d.Waits = ageOf(t, name+" waits since")
+		}
 		a.Domains = append(a.Domains, d)
 	}
 	if chance(t, "storm", 10) {

@@ -14,7 +14,9 @@ type ladderState struct {
 	skipped []string
 	// notBefore is the end of the rung's back-off.
 	notBefore time.Time
-	tries     string
+	// frees is when a rung that is used up has a try again; zero if none is.
+	frees time.Time
+	tries string
 }
 
 // pickRung returns the first rung after the given one ("" for the first) that
@@ -33,9 +35,10 @@ func pickRung(v View, now time.Time, after fleet.Rung) (fleet.Rung, ladderState)
 			st.skipped = append(st.skipped, fmt.Sprintf("%s: %s", spec.Rung, why))
 			continue
 		}
-		used, last := tried(v, spec.Rung, now)
+		used, first, last := tried(v, spec.Rung, now)
 		if used >= spec.Tries && v.Request == nil {
 			st.skipped = append(st.skipped, fmt.Sprintf("%s: %d of %d tries within %s used", spec.Rung, used, spec.Tries, v.Server.Spec.Ladder.Window))
+			st.frees = earliest(st.frees, first.Add(v.Server.Spec.Ladder.Window.Std()))
 			continue
 		}
 		st.tries = fmt.Sprintf("%s, try %d of %d within %s", spec.Rung, used+1, spec.Tries, v.Server.Spec.Ladder.Window)
@@ -64,6 +67,8 @@ func unsuited(v View, rung fleet.Rung) string {
 		return "its host cannot be reached"
 	case rung == fleet.RestartApp && contactWith(v, v.Status.Host) != fleet.Yes:
 		return "its host cannot be reached"
+	case rung == fleet.Recover && goneForEver(v):
+		return "the instance is gone for ever"
 	case fencedForEver(v) && inPlace:
 		return "the epoch is fenced"
 	case rung == fleet.Move && !otherSite(v):
@@ -97,15 +102,16 @@ func inPlaceRung(r fleet.Rung, t fleet.Traits) bool {
 	return r == fleet.Reboot || (r == fleet.RestartApp && !t.AppIsInstance)
 }
 
-// tried counts the attempts of a rung within the ladder's window.
-func tried(v View, rung fleet.Rung, now time.Time) (n int, last time.Time) {
+// tried counts the attempts of a rung within the ladder's window, and says when the
+// first and the last of them were.
+func tried(v View, rung fleet.Rung, now time.Time) (n int, first, last time.Time) {
 	for _, a := range v.Status.Attempts {
 		if a.Rung == rung && now.Sub(a.At) < v.Server.Spec.Ladder.Window.Std() {
 			n++
-			last = a.At
+			first, last = earliest(first, a.At), a.At
 		}
 	}
-	return n, last
+	return n, first, last
 }
 
 // backOff doubles with each attempt: BackOff, 2×, 4× …, at most MaxBackOff.
@@ -126,7 +132,7 @@ func backOff(l fleet.Ladder, used int) time.Duration {
 // ladder asks whether a rung is left and its back-off is over.
 func (g *gatekeeper) ladder(rung fleet.Rung, st ladderState) {
 	if rung == "" {
-		g.stop(Gate{Name: GateLadder, Value: "no rung left"},
+		g.stop(Gate{Name: GateLadder, Value: "no rung left", ClearsAt: st.frees},
 			Hold{Reason: "no rung of the ladder is left: " + join(st.skipped), NeedsPerson: true})
 		return
 	}

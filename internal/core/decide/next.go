@@ -108,7 +108,7 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if adopted(v.Status) {
 			why += fmt.Sprintf("; epoch %d was adopted and waits for its own checks", v.Status.Epoch)
 		}
-		return held(GateVerdict, fmt.Sprintf("it is %s: %s", v.Finding.Verdict, why), false), true
+		return undecided(v, now, fmt.Sprintf("it is %s: %s", v.Finding.Verdict, why), v.Status.VerdictSince), true
 	case fleet.Isolated:
 		if d, waits := isolatedWait(v, now); waits {
 			return d, true
@@ -119,6 +119,31 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		return held(GateLadder, v.Status.Message, true), true
 	}
 	return Decision{}, false
+}
+
+// patience is how long a server may be suspect or unknown before a person is asked
+// to look: by then all sources that there are have said what they know.
+func patience(v View) time.Duration {
+	h := v.Server.Spec.Health
+	return 5*time.Minute + h.StartupGrace.Std() + h.DownAfter.Std()
+}
+
+// undecided holds while nobody can tell how the server is, from the given time on.
+// That may last for ever, so after a while it says that a person is needed (L1).
+func undecided(v View, now time.Time, reason string, since time.Time) Decision {
+	ends := since.Add(patience(v))
+	switch {
+	case v.Finding.NeedsPerson:
+		return held(GateVerdict, reason, true)
+	case since.IsZero() || v.Status.Recovery == nil && v.Status.Verdict != v.Finding.Verdict:
+		return held(GateVerdict, reason, false) // it is so only now
+	case !now.Before(ends):
+		return held(GateVerdict, reason+"; it has been so for a long time, so a person is needed", true)
+	default:
+		d := held(GateVerdict, reason, false)
+		d.LookAgainAt = ends
+		return d
+	}
 }
 
 // isolatedWait leaves an isolated server running until the policy's time ends.
@@ -198,6 +223,7 @@ func (g *gatekeeper) close(d Decision) Decision {
 	// Until a recovery has begun, its ladder's and proof's own holds matter less
 	// than the guard that keeps it from beginning.
 	would := d.Reason
+	d.Waits = g.waitsAlone(d)
 	d.Hold, d.Step, d.Begins, d.Takes = g.hold, nil, nil, Takes{}
 	d.Reason = g.hold.Reason
 	if would != "" {
@@ -208,7 +234,23 @@ func (g *gatekeeper) close(d Decision) Decision {
 			d.LookAgainAt = gate.ClearsAt
 		}
 	}
+	d.LookAgainAt = earliest(d.LookAgainAt, g.look)
 	return d
+}
+
+// waitsAlone returns the domain whose budget is all that keeps the step from being
+// done. Who is held by anything else cannot use a unit, and must not keep one from
+// others (L4).
+func (g *gatekeeper) waitsAlone(d Decision) string {
+	if d.Step == nil {
+		return ""
+	}
+	for _, gate := range d.Gates {
+		if !gate.Pass && gate.Name != GateBudget {
+			return ""
+		}
+	}
+	return g.waits
 }
 
 // begin makes the recovery that the first step would claim.

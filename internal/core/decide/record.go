@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -54,6 +55,9 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 		s.Leftovers = noteLeftover(s.Leftovers, fleet.StepRecord{Step: step, State: fleet.StepIntended, Begun: now})
 		return s
 	}
+	if r.Last != nil && r.Last.State == fleet.StepIntended && r.Last.Step.Kind.NeedsProof() {
+		r.MayLive = true // its controller ended before the answer
+	}
 	tries := 1
 	if last := lastCall(r, step.Token); last != nil {
 		tries = last.Tries + 1
@@ -89,10 +93,31 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 	r.FromHost = d.FromHost
 	// The epoch before is dead: whatever becomes of this try, one must be made.
 	acts(r, step.Kind, now)
-	s.Evidence = append(keepEvidence(s.Evidence, r.From), missingFrom(s.Evidence, d.Proof.Evidence())...)
+	ran, _ := fence.Last(s.Server, r.From, "", s.Evidence)
+	s.Evidence = append(keepEvidence(s.Evidence, ran), missingFrom(s.Evidence, d.Proof.Evidence())...)
 	s.Epoch, s.Host = step.Epoch, step.Host
 	s.LaunchedAt, s.VerifiedAt = now, time.Time{}
+	s.Phase = fleet.PhaseRecovering
 	return s
+}
+
+// stuckAfter is how often each source of proof must have failed in a row before a
+// person is asked.
+const stuckAfter = 5
+
+// phaseOfRecovery is the phase of a server whose recovery runs: one for which no
+// source gives a proof needs a person, who can attest it (L1). It is tried on all the
+// same, for a source may come to answer.
+func phaseOfRecovery(s fleet.Status) fleet.Phase {
+	if s.Recovery.To != 0 || len(s.Recovery.Fences) == 0 {
+		return s.Phase
+	}
+	for _, t := range s.Recovery.Fences {
+		if t.Failed < stuckAfter {
+			return fleet.PhaseRecovering
+		}
+	}
+	return fleet.PhaseNeedsPerson
 }
 
 // missingFrom returns the evidence that is not stored yet.
@@ -142,18 +167,15 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 	if res.State != fleet.StepFailed {
 		acts(r, step.Kind, now)
 	}
+	r.MayLive = r.MayLive || mayLive(step.Kind, res.State, res.Class)
 	noteFence(r, step, res, now)
+	s.Phase = phaseOfRecovery(s)
 	r.Last.State, r.Last.Class, r.Last.Error, r.Last.Ended = res.State, res.Class, res.Error, now
 	mark(r, step.Kind, r.Last.Begun, now)
 	if res.State != fleet.StepDone {
 		r.Failed = failed(r.Failed, *r.Last)
 		if (res.Class == classCapacity || res.Class == classRefused) && step.Kind.NeedsProof() && step.Host != "" {
 			r.Refused = append(r.Refused, step.Host)
-		}
-		if neverStarted(s, step) {
-			s.Evidence = append(s.Evidence, fleet.Evidence{
-				Method: fleet.NeverStarted, Server: step.Server, Epoch: step.Epoch, By: "whoever was asked to start it", At: now, Detail: res.Error,
-			})
 		}
 		return s
 	}
@@ -165,29 +187,39 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 	return s
 }
 
-// neverStarted reports that the launch of the epoch just taken was refused for
-// good, that no call of it was left unanswered, and that nothing was attached to
-// it before: then there is no instance of it to fence.
-func neverStarted(s fleet.Status, step fleet.Step) bool {
+// mayLive reports that a call that carries a new epoch had an effect, or may have. Of
+// a launch that is in conflict, or never possible, nobody can tell what is there: the
+// epoch may exist already.
+func mayLive(kind fleet.StepKind, state fleet.StepState, class string) bool {
+	switch {
+	case !kind.NeedsProof():
+		return false
+	case state != fleet.StepFailed || class == "" || class == classPermanent:
+		return true
+	default:
+		return class == classConflict && kind != fleet.StepAttach
+	}
+}
+
+// abandon notes, when the epoch that was taken is given up, that nothing of it was
+// ever started or attached, if the journal knows that (S2). Not earlier: what has no
+// instance may still get one by a repeated call.
+func abandon(s fleet.Status, now time.Time) fleet.Status {
 	r := s.Recovery
-	if step.Kind != fleet.StepLaunch || step.Epoch != s.Epoch || r.To != step.Epoch {
-		return false
+	if r.To == 0 || r.To != s.Epoch || r.MayLive {
+		return s
 	}
-	if last := r.Last; last.State != fleet.StepFailed || (last.Class != classCapacity && last.Class != classRefused) {
-		return false
+	if last := r.Last; last != nil && last.State == fleet.StepIntended && last.Step.Kind.NeedsProof() {
+		return s // it was never answered
 	}
-	for _, f := range r.Failed {
-		if f.Step.Epoch == step.Epoch && f.State != fleet.StepFailed {
-			return false
-		}
+	e := fleet.Evidence{Method: fleet.NeverStarted, Server: s.Server, Epoch: r.To, Host: r.FromHost, By: "the journal", At: now, Detail: s.Message}
+	if n := len(r.Failed); n > 0 {
+		e.Detail = r.Failed[n-1].Error
 	}
-	for _, m := range r.Marks {
-		// An attach since the epoch was taken may have brought it to life.
-		if m.Name == "attach" && !m.Ended.Before(s.LaunchedAt) {
-			return false
-		}
+	if !hasEvidence(s.Evidence, e) {
+		s.Evidence = append(s.Evidence, e)
 	}
-	return true
+	return s
 }
 
 // failed adds a failure and drops the oldest that had surely no effect, if there
@@ -246,24 +278,27 @@ func acted(r *fleet.Recovery) bool {
 }
 
 func gaveUp(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
+	s = abandon(s, now)
 	s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: s.Recovery.Rung, At: now})
 	s.Phase, s.Recovery, s.Message = fleet.PhaseNeedsPerson, nil, step.Why
 	return s
 }
 
 func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
+	s = abandon(s, now)
 	r := s.Recovery
 	s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now})
 	if r.To != 0 {
 		// The try that failed took an epoch; that one must be proved dead next.
 		r.From, r.FromHost = r.To, r.Host
 	}
-	r.Fences = slices.DeleteFunc(r.Fences, func(t fleet.FenceTry) bool { return t.Epoch < r.From })
+	ran, _ := fence.Last(s.Server, r.From, "", s.Evidence)
+	r.Fences = slices.DeleteFunc(r.Fences, func(t fleet.FenceTry) bool { return t.Epoch < ran })
 	if r.Rung != step.Rung || step.Pause > 0 {
 		r.Refused = nil // room may have come back by then
 	}
 	r.Rung, r.RungBegun, r.EffectAt = step.Rung, now, time.Time{}
-	r.To, r.Host, r.Done, r.Failed, r.NotBefore = 0, "", nil, nil, time.Time{}
+	r.To, r.Host, r.MayLive, r.Done, r.Failed, r.NotBefore = 0, "", false, nil, nil, time.Time{}
 	if step.Pause > 0 {
 		r.NotBefore = now.Add(step.Pause.Std())
 	}

@@ -37,14 +37,20 @@ func TestStormIsLossesTogether(t *testing.T) {
 	}
 }
 
-// A server that waits for a person does not stand before others in the queue for
-// a budget (L4).
-func TestNobodyWaitsForWhoNeedsAPerson(t *testing.T) {
+// Only who is held by a budget alone stands before others in the queue for it, and
+// in no other queue (L4).
+func TestWhoWaitsForABudget(t *testing.T) {
+	since := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := decide.Survey([]decide.Row{
-		{Server: "a", Verdict: fleet.Down, Phase: fleet.PhaseNeedsPerson, Priority: 9},
-		{Server: "b", Verdict: fleet.Down, Phase: fleet.PhaseRunning, Priority: 3},
+		{Server: "a", Sites: []string{"rack-1"}, Verdict: fleet.Down, Priority: 9},
+		{Server: "b", Sites: []string{"rack-1"}, Verdict: fleet.Down, Priority: 3, Waits: "fleet", WaitsSince: since.Add(time.Minute)},
+		{Server: "c", Sites: []string{"rack-1"}, Verdict: fleet.Down, Priority: 3, Waits: "fleet", WaitsSince: since},
 	})
-	if got := s.Domains["fleet"].Waiting; len(got) != 1 || got[0] != (fleet.Waiting{Priority: 3, Servers: 1}) {
-		t.Errorf("waiting priorities %v, want [3]", got)
+	want := fleet.Waiting{Priority: 3, Servers: 2, Since: since}
+	if got := s.Domains["fleet"].Waiting; len(got) != 1 || got[0] != want {
+		t.Errorf("waiting for the fleet's: %v, want %v", got, want)
+	}
+	if got := s.Domains["rack-1"].Waiting; len(got) != 0 {
+		t.Errorf("waiting for the rack's: %v, want nobody", got)
 	}
 }

@@ -105,6 +105,9 @@ func (s *story) print(d decide.Decision) {
 	if d.Step != nil && len(d.Takes.Budgets) > 0 {
 		s.printf("  takes budget of: %s", strings.Join(d.Takes.Budgets, ", "))
 	}
+	if d.Waits != "" {
+		s.printf("  waits for the budget of: %s", d.Waits)
+	}
 	if !d.LookAgainAt.IsZero() {
 		s.printf("  look again in %s", d.LookAgainAt.Sub(s.now))
 	}

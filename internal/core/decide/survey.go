@@ -20,12 +20,16 @@ type Row struct {
 	Cause    string
 	Since    time.Time
 	Priority int
+	// Waits is the domain for whose budget it waits, see Decision.Waits, and
+	// WaitsSince is since when; empty and zero if for none.
+	Waits      string
+	WaitsSince time.Time
 }
 
 // Count is one domain's part of a Survey.
 type Count struct {
 	Total, Healthy, Suspect, Down, Recovering int
-	// Waiting counts the servers that are down and not yet recovering, highest
+	// Waiting counts the servers that wait for this domain's budget, highest
 	// priority first.
 	Waiting []fleet.Waiting
 }
@@ -63,7 +67,7 @@ func Add(a, b Surveyed) Surveyed {
 			t.Down += c.Down
 			t.Recovering += c.Recovering
 			for _, w := range c.Waiting {
-				t.Waiting = waiting(t.Waiting, w.Priority, w.Servers)
+				t.Waiting = waiting(t.Waiting, w.Priority, w.Servers, earliest(since(t.Waiting, w.Priority), w.Since))
 			}
 			sum.Domains[name] = t
 		}
@@ -74,6 +78,16 @@ func Add(a, b Surveyed) Surveyed {
 		}
 	}
 	return sum
+}
+
+// since is since when the longest of a priority waits; zero if none does.
+func since(list []fleet.Waiting, priority int) time.Time {
+	for _, w := range list {
+		if w.Priority == priority {
+			return w.Since
+		}
+	}
+	return time.Time{}
 }
 
 // Bounds are the limits that Around puts beside the counts.

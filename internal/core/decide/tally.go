@@ -14,15 +14,37 @@ import (
 type Tally struct {
 	sum Surveyed
 	// losses holds, by host, the losses that LostHosts names the latest of.
-	losses map[string][]loss
-	blind  int
-	moved  uint64
+	losses map[string]moments
+	// waits holds, by domain and priority, since when each waits.
+	waits map[turn]moments
+	blind int
+	moved uint64
 }
 
-// loss is a number of servers that their host lost at the same time.
-type loss struct {
+// turn is who goes together when a budget has a unit.
+type turn struct {
+	domain   string
+	priority int
+}
+
+// moments counts servers by a time, the earliest first, so that the first and the
+// last are known when one of them is taken back.
+type moments []moment
+
+type moment struct {
 	at      time.Time
 	servers int
+}
+
+func (m moments) add(at time.Time, n int) moments {
+	i, found := slices.BinarySearchFunc(m, at, func(o moment, at time.Time) int { return o.at.Compare(at) })
+	if !found {
+		m = slices.Insert(m, i, moment{at: at})
+	}
+	if m[i].servers += n; m[i].servers == 0 {
+		m = slices.Delete(m, i, i+1)
+	}
+	return m
 }
 
 // ownView is the cause of a verdict that the observer gives while it doubts itself.
@@ -32,7 +54,7 @@ const ownView = "own view"
 func NewTally() *Tally {
 	return &Tally{
 		sum:    Surveyed{Domains: map[string]Count{}, LostHosts: map[string]time.Time{}},
-		losses: map[string][]loss{},
+		losses: map[string]moments{}, waits: map[turn]moments{},
 	}
 }
 
@@ -76,13 +98,11 @@ func (t *Tally) domain(name string, r Row, n int) {
 		c.Down += n
 	default: // unknown: counted in the total only
 	}
-	switch {
-	case r.Phase == fleet.PhaseRecovering:
+	if r.Phase == fleet.PhaseRecovering {
 		c.Recovering += n
-	case r.Phase == fleet.PhaseNeedsPerson:
-		// It waits for a person, not for a budget: others must not wait for it (L4).
-	case r.Verdict == fleet.Down || r.Verdict == fleet.Impaired:
-		c.Waiting = waiting(c.Waiting, r.Priority, n)
+	}
+	if r.Waits == name {
+		c.Waiting = waiting(c.Waiting, r.Priority, n, t.wait(turn{name, r.Priority}, r.WaitsSince, n))
 	}
 	if c.Total == 0 {
 		delete(t.sum.Domains, name)
@@ -91,13 +111,27 @@ func (t *Tally) domain(name string, r Row, n int) {
 	t.sum.Domains[name] = c
 }
 
-// waiting adds n servers of a priority to the list, in place where it can.
-func waiting(list []fleet.Waiting, priority, n int) []fleet.Waiting {
+// wait counts n servers that wait since a time, and returns since when the one does
+// that waits longest.
+func (t *Tally) wait(who turn, since time.Time, n int) time.Time {
+	list := t.waits[who].add(since, n)
+	if len(list) == 0 {
+		delete(t.waits, who)
+		return time.Time{}
+	}
+	t.waits[who] = list
+	return list[0].at
+}
+
+// waiting adds n servers of a priority to the list, in place where it can. The
+// longest of all of that priority waits since the given time.
+func waiting(list []fleet.Waiting, priority, n int, since time.Time) []fleet.Waiting {
 	i, found := slices.BinarySearchFunc(list, priority, func(w fleet.Waiting, p int) int { return cmp.Compare(p, w.Priority) })
 	if !found {
-		return slices.Insert(list, i, fleet.Waiting{Priority: priority, Servers: n})
+		return slices.Insert(list, i, fleet.Waiting{Priority: priority, Servers: n, Since: since})
 	}
 	list[i].Servers += n
+	list[i].Since = since
 	if list[i].Servers == 0 {
 		list = slices.Delete(list, i, i+1)
 	}
@@ -122,14 +156,7 @@ func (t *Tally) doubt(n int) {
 // lose keeps every time at which a host lost servers, so that the latest that is
 // left is known when one of them is taken back.
 func (t *Tally) lose(host string, at time.Time, n int) {
-	list := t.losses[host]
-	i, found := slices.BinarySearchFunc(list, at, func(l loss, at time.Time) int { return l.at.Compare(at) })
-	if !found {
-		list = slices.Insert(list, i, loss{at: at})
-	}
-	if list[i].servers += n; list[i].servers == 0 {
-		list = slices.Delete(list, i, i+1)
-	}
+	list := t.losses[host].add(at, n)
 	if len(list) == 0 {
 		delete(t.losses, host)
 		delete(t.sum.LostHosts, host)

@@ -21,6 +21,9 @@ func drawRow(t *rapid.T, server string) decide.Row {
 		Cause:   pick(t, "cause", "own view", "host "+host, "server "+server),
 		Since:   noon.Add(-time.Duration(rapid.IntRange(0, 3).Draw(t, "age")) * time.Minute),
 	}
+	if r.Waits = pick(t, "waits", "", "fleet", "rack-1"); r.Waits != "" {
+		r.WaitsSince = noon.Add(-time.Duration(rapid.IntRange(0, 3).Draw(t, "waits for")) * time.Minute)
+	}
 	if chance(t, "never placed", 10) {
 		r.Sites, r.Since = nil, time.Time{}
 	}

@@ -204,7 +204,8 @@ func (s *story) doStore(a args) error {
 }
 
 // doAround adds a domain: around NAME total= healthy= down= keep= steps= window=
-// begun=AGE,… waiting=PRIORITY,….
+// begun=AGE,… waiting=PRIORITY,… waits=AGE; waiting may be written PRIORITY:AGE, and
+// waits is since when this server waits itself.
 func (s *story) doAround(a args) error {
 	d := fleet.Domain{
 		Name: a.At(0), Total: a.Number("total", 0), Healthy: a.Number("healthy", 0), Down: a.Number("down", 0),
@@ -214,11 +215,19 @@ func (s *story) doAround(a args) error {
 		d.Begun = append(d.Begun, fleet.Begun{At: s.now.Add(-a.Length(age)), Count: 1})
 	}
 	for _, p := range a.List("waiting") {
+		p, age, _ := strings.Cut(p, ":")
 		n, err := strconv.Atoi(p)
 		if err != nil {
 			return err
 		}
-		d.Waiting = append(d.Waiting, fleet.Waiting{Priority: n, Servers: 1})
+		w := fleet.Waiting{Priority: n, Servers: 1, Since: s.now}
+		if age != "" {
+			w.Since = s.now.Add(-a.Length(age))
+		}
+		d.Waiting = append(d.Waiting, w)
+	}
+	if age := a.Get("waits", ""); age != "" {
+		d.Waits = s.now.Add(-a.Length(age))
 	}
 	s.v.Around.Domains = append(s.v.Around.Domains, d)
 	return nil

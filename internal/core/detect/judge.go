@@ -45,7 +45,7 @@ func Judge(in Input, now time.Time) fleet.Finding {
 func (j *judgement) bySigns() fleet.Finding {
 	in, now := j.in, j.now
 	if why := in.Observer.blind(); why != "" {
-		return fleet.Finding{Verdict: fleet.Unknown, Since: now, Cause: "own view", Reason: why}
+		return j.finding(fleet.Unknown, now, nil, why, "own view")
 	}
 	if j.hostInContact() {
 		return j.onHost()
@@ -375,7 +375,13 @@ func (j *judgement) oneSource(no []fleet.Signal, cause string) fleet.Finding {
 	reason := "only one independent source says no: " + describeAll(no)
 	due := no[0].Since.Add(j.in.Server.Spec.Health.DownAfter.Std())
 	if j.in.Server.Spec.OneSource != fleet.OneSourceFence {
-		return j.finding(fleet.Suspect, no[0].Since, no, reason+"; oneSource: hold waits for a second one or a person", cause)
+		f := j.finding(fleet.Suspect, no[0].Since, no, reason+"; oneSource: hold waits for a second one or a person", cause)
+		// A second source may never come: the one that there is has said no for as long
+		// as is enough elsewhere, so a person is told (L1).
+		if f.NeedsPerson = !j.now.Before(due); !f.NeedsPerson && due.Before(f.LookAgainAt) {
+			f.LookAgainAt = due
+		}
+		return f
 	}
 	if j.now.Before(due) {
 		f := j.finding(fleet.Suspect, no[0].Since, no, reason, cause)
@@ -386,7 +392,13 @@ func (j *judgement) oneSource(no []fleet.Signal, cause string) fleet.Finding {
 }
 
 func (j *judgement) finding(v fleet.Verdict, since time.Time, evidence []fleet.Signal, reason, cause string) fleet.Finding {
-	return fleet.Finding{Verdict: v, Since: since, Evidence: evidence, Reason: reason, Cause: cause, LookAgainAt: j.nextSilence()}
+	f := fleet.Finding{Verdict: v, Since: since, Evidence: evidence, Reason: reason, Cause: cause, LookAgainAt: j.nextSilence()}
+	if f.LookAgainAt.IsZero() && (v == fleet.Suspect || v == fleet.Unknown) {
+		// All sources are silent. One that speaks again and says the same as before it
+		// fell silent brings no news, and yet decides.
+		f.LookAgainAt = j.now.Add(max(j.suspectAfter(), time.Second))
+	}
+	return f
 }
 
 // nextSilence is when the next fresh source would fall silent: the verdict can

@@ -83,6 +83,17 @@ func once(list []fleet.Signal, s fleet.Signal) []fleet.Signal {
 	return append(list, s)
 }
 
+// Whoever doubts looks again by himself: a source that speaks once more and says what
+// it said before it fell silent brings no news, and may decide all the same (L1).
+func TestDoubtLooksAgain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := detect.Judge(drawInput(t), noon)
+		if (f.Verdict == fleet.Suspect || f.Verdict == fleet.Unknown) && !f.LookAgainAt.After(noon) {
+			t.Fatalf("%s, looks again at %s: %s", f.Verdict, f.LookAgainAt, f.Reason)
+		}
+	})
+}
+
 func TestOrderOfSignalsDoesNotMatter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		in := drawInput(t)

@@ -52,7 +52,7 @@ func (s *story) Told() string {
 
 // do carries out one line; times are ages, such as 4s for 4 s ago:
 //
-//	spec [check=none] [oneSource=fence] [impairedAfter= startupGrace= suspectAfter= downAfter=]
+//	spec [check=none] [oneSource=fence] [volume=NAME:REACH] [impairedAfter= startupGrace= suspectAfter= downAfter=]
 //	status epoch=N host=H launched=AGE [verified=AGE]
 //	says CHANNEL@VANTAGE alive|works yes|no|cannot AGE [epoch=N] [since=AGE] [cannotLie] [detail=WORD]
 //	host CHANNEL@VANTAGE yes|no|cannot AGE [since=AGE]   the same about the host
@@ -142,6 +142,9 @@ func (s *story) judge() {
 		since = "for " + age.String()
 	}
 	fmt.Fprintf(&s.out, "%s %s, cause %s\n  reason: %s\n", f.Verdict, since, f.Cause, f.Reason)
+	if f.NeedsPerson {
+		fmt.Fprintf(&s.out, "  a person is needed\n")
+	}
 	if !f.LookAgainAt.IsZero() {
 		fmt.Fprintf(&s.out, "  look again in %s\n", f.LookAgainAt.Sub(s.now))
 	}
@@ -192,6 +195,10 @@ func (a *args) spec() {
 	}
 	if v, ok := a.pairs["oneSource"]; ok {
 		sp.OneSource = fleet.OneSource(v)
+	}
+	if v, ok := a.pairs["volume"]; ok {
+		name, reach, _ := strings.Cut(v, ":")
+		sp.Identity.Volumes = append(sp.Identity.Volumes, fleet.Volume{Name: name, Reach: fleet.Reach(reach)})
 	}
 	for key, d := range map[string]*fleet.Duration{
 		"impairedAfter": &sp.Health.ImpairedAfter, "startupGrace": &sp.Health.StartupGrace, "suspectAfter": &sp.Health.SuspectAfter, "downAfter": &sp.Health.DownAfter,

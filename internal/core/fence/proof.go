@@ -36,6 +36,13 @@ func (p Proof) Covers(server string, starting fleet.Epoch) bool {
 // Epoch returns the epoch that was proved dead.
 func (p Proof) Epoch() fleet.Epoch { return p.epoch }
 
+// Ran returns the last epoch of which there may have been an instance: the proved
+// one, or one before it if nothing of the later ones was ever started.
+func (p Proof) Ran() fleet.Epoch {
+	ran, _ := Last(p.server, p.epoch, "", p.evidence)
+	return ran
+}
+
 // Evidence returns a copy of what the proof stands on.
 func (p Proof) Evidence() []fleet.Evidence { return slices.Clone(p.evidence) }
 
@@ -71,7 +78,7 @@ func Describe(e fleet.Evidence) string {
 	case fleet.Sealed:
 		what = "volume " + e.Volume + " sealed and read back"
 	case fleet.NeverStarted:
-		what = "its start was refused"
+		what = fmt.Sprintf("no call for epoch %d had an effect", e.Epoch)
 	case fleet.Attested:
 		what = "attested as dead"
 	default:

@@ -20,8 +20,10 @@ type Need struct {
 //
 // The rules, from invariant S2:
 //   - epoch 0: nothing was ever started, nothing to fence;
-//   - terminated, reaped, never started, attested: there is no instance and never
-//     will be, enough alone;
+//   - terminated, reaped, attested: there is no instance and never will be, enough
+//     alone;
+//   - never started: enough together with a proof of the epoch before it, which was
+//     the last that could write: what was only stopped may have been started since;
 //   - stopped, powered off: enough alone while fresh;
 //   - sealed: enough if every volume of the server is sealed, the server has at
 //     least one, and neither the demand (fence: power) nor a volume's reach asks
@@ -37,10 +39,40 @@ func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evid
 			return Proof{server: s.Name, epoch: epoch, evidence: []fleet.Evidence{e}, ok: true}, nil
 		}
 	}
+	if e, ok := hollow(own); ok {
+		p, missing := Prove(s, epoch-1, e.Host, evidence, now)
+		if len(missing) > 0 {
+			return Proof{}, missing
+		}
+		return Proof{server: s.Name, epoch: epoch, evidence: append([]fleet.Evidence{e}, p.evidence...), ok: true}, nil
+	}
 	if reason := sealIsNotEnough(s); reason != "" {
 		return Proof{}, []Need{{Reason: reason}}
 	}
 	return proveBySeals(s, epoch, own)
+}
+
+// Last returns the last epoch, up to the given one, of which there may be an
+// instance, and where it ran: those that were given up before a call had an effect
+// are passed over. It is the one to end for a proof of the given epoch.
+func Last(server string, epoch fleet.Epoch, host string, evidence []fleet.Evidence) (fleet.Epoch, string) {
+	for epoch > 0 {
+		e, ok := hollow(about(server, epoch, evidence))
+		if !ok {
+			break
+		}
+		epoch, host = epoch-1, e.Host
+	}
+	return epoch, host
+}
+
+func hollow(own []fleet.Evidence) (fleet.Evidence, bool) {
+	for _, e := range own {
+		if e.Method == fleet.NeverStarted {
+			return e, true
+		}
+	}
+	return fleet.Evidence{}, false
 }
 
 func about(server string, epoch fleet.Epoch, evidence []fleet.Evidence) []fleet.Evidence {
@@ -58,7 +90,7 @@ func about(server string, epoch fleet.Epoch, evidence []fleet.Evidence) []fleet.
 // endsInstance reports whether the evidence alone shows that the instance ended.
 func endsInstance(e fleet.Evidence, host string, now time.Time) bool {
 	switch e.Method {
-	case fleet.Terminated, fleet.Reaped, fleet.NeverStarted, fleet.Attested:
+	case fleet.Terminated, fleet.Reaped, fleet.Attested:
 		return true
 	case fleet.Stopped:
 		return fresh(e.At, now)

@@ -19,9 +19,9 @@ const (
 	PoweredOff Method = "poweredOff"
 	// Sealed: a volume's epoch file was raised under its lock and read back.
 	Sealed Method = "sealed"
-	// NeverStarted: every call that would have started the epoch was refused by
-	// whoever would have carried it out, for want of room or of rights, and none
-	// was left unanswered: there is nothing that could write.
+	// NeverStarted: every call that carried the epoch was answered, none had an
+	// effect, and the epoch was given up: there is no instance of it. Then the epoch
+	// before it is the last that could write, and must be proved dead as well.
 	NeverStarted Method = "neverStarted"
 	// Attested: a person states that the epoch is dead.
 	Attested Method = "attested"
@@ -42,7 +42,8 @@ type Evidence struct {
 	Epoch  Epoch  `json:"epoch"`
 	// Volume is set for Sealed.
 	Volume string `json:"volume,omitempty"`
-	// Host is set for PoweredOff: the host that is off.
+	// Host is set for PoweredOff: the host that is off; and for NeverStarted: where
+	// the epoch before ran.
 	Host string `json:"host,omitempty"`
 	// By is who saw it: a host agent, a device, a person, a provider.
 	By     string    `json:"by"`

@@ -108,8 +108,11 @@ type Domain struct {
 	Budget     Budget `json:"budget"`
 	// Begun lists the recoveries that started within the budget's window.
 	Begun []Begun `json:"begun,omitempty"`
-	// Waiting counts the servers that wait for this budget, highest priority first.
+	// Waiting counts the servers that nothing but this budget holds, highest
+	// priority first.
 	Waiting []Waiting `json:"waiting,omitempty"`
+	// Waits is since when this server itself is one of them; zero if it is not.
+	Waits time.Time `json:"waits,omitzero"`
 }
 
 // Begun is a number of recoveries that began together, so that a budget does not
@@ -124,6 +127,8 @@ type Begun struct {
 type Waiting struct {
 	Priority int `json:"priority"`
 	Servers  int `json:"servers"`
+	// Since is when the one that waits longest began to.
+	Since time.Time `json:"since"`
 }
 
 // Trouble is a failure larger than one host.

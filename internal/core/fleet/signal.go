@@ -123,4 +123,6 @@ type Finding struct {
 	// LookAgainAt is when the verdict may change though no new signal comes;
 	// zero if it cannot.
 	LookAgainAt time.Time `json:"lookAgainAt"`
+	// NeedsPerson is true if no source that there is can settle the question.
+	NeedsPerson bool `json:"needsPerson,omitempty"`
 }

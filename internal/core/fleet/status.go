@@ -87,6 +87,9 @@ type Recovery struct {
 	// before. From then on a storm no longer holds: half a recovery is worse than
 	// either end.
 	ActedAt time.Time `json:"actedAt"`
+	// MayLive is true once a call that carries To had its effect, or may have. As
+	// long as it is false nothing was ever started or attached for that epoch.
+	MayLive bool `json:"mayLive,omitempty"`
 	// Refused lists hosts that refused or lacked capacity in this recovery.
 	Refused []string `json:"refused,omitempty"`
 	// Done lists the tokens of the steps of the present try that reported their

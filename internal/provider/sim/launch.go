@@ -138,9 +138,9 @@ func (p *Provider) recover(call provider.Call) (provider.Outcome, error) {
 	if err := p.can(call, fleet.Recover); err != nil {
 		return provider.Outcome{}, err
 	}
-	i := p.w.Find(call.Step.Server, call.Proof.Epoch())
+	i := p.w.Find(call.Step.Server, call.Proof.Ran())
 	if i == nil {
-		return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "there is no instance of epoch %d", call.Proof.Epoch())
+		return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "there is no instance of epoch %d", call.Proof.Ran())
 	}
 	if err := p.w.Recover(i, call.Step.Epoch, p.zone(call.Server)); err != nil {
 		return provider.Outcome{}, err
