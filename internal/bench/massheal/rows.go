@@ -24,9 +24,9 @@ func Zone(seed uint64, strict bool) Scenario {
 }
 
 // seeds is how many runs each median is of.
-const seeds = 5
+const seeds = 3
 
-// Rows measures the recovery of a zone, in virtual time: the median of five seeds,
+// Rows measures the recovery of a zone, in virtual time: the median of three seeds,
 // and the naive workers on the same.
 func Rows(ctx context.Context) ([]Row, error) {
 	var out []Row
