@@ -23,6 +23,7 @@ type End struct {
 //
 // L1: a controller reigns, and each server is either healthy by the product's word
 // and by the world's truth (an instance of that epoch works, and of no later one),
+// and the last verdict that was told says so too,
 // or needs a person and says why, or has no place to go: then in the world, too, no
 // host in an allowed site reaches its volumes, is open, has room for it, and holds
 // none that it must be kept apart from. S8: see leaks.
@@ -36,7 +37,7 @@ func (o *Oracle) Rest(ends []End) {
 	o.settle()
 	current := map[string]fleet.Epoch{}
 	for _, e := range ends {
-		current[e.Server] = e.Epoch
+		current[e.Server] = o.lastHeld(e)
 		o.restful(e)
 	}
 	for _, name := range o.names {
@@ -56,6 +57,8 @@ func (o *Oracle) restful(e End) {
 		if e.Reason == "" {
 			o.Violate("L1", e.Server, "it needs a person, and nobody says why")
 		}
+	case e.Phase == fleet.PhaseRunning && o.badlyHeard(o.servers[e.Server]):
+		o.truly(e) // where beats get lost the verdict comes and goes
 	case e.NoPlace:
 		if host := o.freePlace(o.servers[e.Server]); host != "" {
 			o.Violate("L1", e.Server, "it has no place to go, says the product, and %s could take it: %s", host, e.Reason)
@@ -79,6 +82,8 @@ func (o *Oracle) truly(e End) {
 		o.Violate("L1", e.Server, "it is called healthy at epoch %d, and in truth it does not work", e.Epoch)
 	case s.newest != nil && s.newest.epoch > e.Epoch && s.newest.able:
 		o.Violate("L1", e.Server, "it is called healthy at epoch %d, and epoch %d runs", e.Epoch, s.newest.epoch)
+	case s.status.Verdict != fleet.Healthy && e.Verdict == fleet.Healthy && o.clearFor(t, window(s.spec)):
+		o.Violate("L1", e.Server, "it works in everybody's sight since %s, and the last verdict that was told is %q", clock(t.clearSince), s.status.Verdict)
 	}
 }
 
@@ -158,4 +163,29 @@ func (o *Oracle) rightlyHeld(s *server, e End) {
 	if host := o.freePlace(s); host != "" {
 		o.Violate("L4", e.Server, "it waits at rest though no budget is used up and %s could take it: %s", host, e.Reason)
 	}
+}
+
+// badlyHeard reports that so many datagrams of the server's host get lost that
+// nobody can be sure of it at every moment.
+func (o *Oracle) badlyHeard(s *server) bool {
+	return s != nil && s.newest != nil && o.around.Loss(s.newest.host) > clearLoss
+}
+
+// lastHeld is the epoch whose instance may be there at rest: the current one; or, as
+// long as the server is not healed and none of the current epoch was ever made, the
+// last one before, which holds what a person needs.
+func (o *Oracle) lastHeld(e End) fleet.Epoch {
+	if e.Phase == fleet.PhaseRunning && e.Verdict == fleet.Healthy || o.w.Find(e.Server, e.Epoch) != nil {
+		return e.Epoch
+	}
+	var last fleet.Epoch
+	for _, i := range o.w.Of(e.Server) {
+		if !i.State.Gone() && i.Epoch < e.Epoch {
+			last = max(last, i.Epoch)
+		}
+	}
+	if last == 0 {
+		return e.Epoch
+	}
+	return last
 }

@@ -80,7 +80,7 @@ func (o *Oracle) meetDeadlines() {
 
 func (o *Oracle) meet(e expectation) {
 	s, t := e.s, e.t
-	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || !o.undisturbed(e.onset) || !o.seen(s, t) {
+	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || !o.undisturbed(e.onset) || !o.seen(t, e.onset) {
 		return
 	}
 	for _, name := range o.names {
@@ -114,9 +114,13 @@ func (o *Oracle) meet(e expectation) {
 	}
 }
 
-// seen reports that at most one host is out of sight now, and that others can tell
-// of the server's own.
-func (o *Oracle) seen(_ *server, t *instance) bool {
+// seen reports that at most one host is out of sight now, that others can tell of
+// the instance's own, and that this one has been as it is since the crash.
+func (o *Oracle) seen(t *instance, onset time.Time) bool {
+	h := o.hostOf(t.i.Host)
+	if h.turned.After(onset) || t.able && !h.clear {
+		return false // the time out of sight tells nothing about what runs there
+	}
 	clear, own := 0, false
 	for _, name := range o.w.Hosts() {
 		if o.hostOf(name).clear {

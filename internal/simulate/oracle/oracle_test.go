@@ -103,7 +103,7 @@ func (b *bench) start(server string, e fleet.Epoch, host string) *world.Instance
 		b.t.Fatal(err)
 	}
 	b.o.Check()
-	b.put(statusKeys+server, fleet.Status{Server: server, Epoch: e, Host: host, Phase: fleet.PhaseRunning})
+	b.put(statusKeys+server, fleet.Status{Server: server, Epoch: e, Host: host, Phase: fleet.PhaseRunning, Verdict: fleet.Healthy})
 	b.event(event.Event{Kind: event.RecoveryHealed, Server: server, Epoch: e})
 	return i
 }
@@ -277,7 +277,7 @@ func TestHistories(t *testing.T) {
 			b.accept(step(fleet.StepAttach, "a", 2, "h3"), reaped)
 		}, invariant: "S7", detail: "2 instances of epoch 2"},
 		"S8 a leak at rest": {history: func(b *bench) {
-			b.o.Rest([]End{{Server: "a", Phase: fleet.PhaseNeedsPerson, Reason: "r", Epoch: 2}, {Server: "b", Phase: fleet.PhaseRunning, Verdict: fleet.Healthy, Epoch: 1}})
+			b.o.Rest([]End{{Server: "a", Phase: fleet.PhaseRunning, Verdict: fleet.Healthy, Epoch: 2}, {Server: "b", Phase: fleet.PhaseRunning, Verdict: fleet.Healthy, Epoch: 1}})
 		}, invariant: "S8", detail: "current is epoch 2"},
 		"S9 told and not durable": {history: func(b *bench) { b.o.Told("c1", event.Event{Kind: event.Held, Server: "a"}) }, invariant: "S9", detail: "not acknowledged"},
 		"S9 told twice": {history: func(b *bench) {

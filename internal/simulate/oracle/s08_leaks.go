@@ -4,7 +4,8 @@ import "relight/internal/core/fleet"
 
 // S8, no leaks, no loss. The world reports a format of anything that is not epoch
 // 1's and empty, whenever it happens, and data that was acknowledged and is gone. At
-// rest, instances that are not gone and belong to no current epoch are leaks.
+// rest, instances that are not gone and belong to no current epoch are leaks (see lastHeld for
+// servers that were not healed).
 func (o *Oracle) leaks(current map[string]fleet.Epoch) {
 	o.found = append(o.found, o.w.Leaks(current)...)
 }

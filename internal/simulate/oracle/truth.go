@@ -77,6 +77,8 @@ type acted struct {
 type host struct {
 	clear, peers, runs                bool
 	clearSince, peersSince, downSince time.Time
+	// turned is when clear changed last.
+	turned time.Time
 }
 
 // look brings the truth about a server up to date, and holds what has changed
@@ -154,7 +156,11 @@ func (o *Oracle) hostOf(name string) *host {
 		return h
 	}
 	h.runs = is.Runs()
+	was := h.clear
 	h.clear = is.Runs() && !is.Mute && is.Cut == (world.Cut{}) && o.around.Loss(name) <= clearLoss
+	if h.clear != was {
+		h.turned = now
+	}
 	h.peers = is.HasPeers() && !is.Mute
 	since(&h.clearSince, h.clear, now)
 	since(&h.peersSince, h.peers, now)
