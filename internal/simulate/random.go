@@ -43,6 +43,8 @@ type generator struct {
 	servers []string
 	volumes []string
 	zones   []string
+	// ask is true if nothing is done without a person.
+	ask bool
 }
 
 // one is true once in n times.
@@ -119,6 +121,7 @@ func (g *generator) policy() string {
 		mode = "observe"
 	}
 	line("mode: %s", mode)
+	g.ask = mode == "ask"
 	if mode == "ask" && g.one(2) {
 		line("approvals: 2")
 	}
@@ -133,7 +136,7 @@ func (g *generator) policy() string {
 		line("budget: {keepAlive: %d}", 1+g.r.IntN(2))
 	}
 	if g.one(3) {
-		line("storm: {hosts: %d, window: %s}", 2+g.r.IntN(2), pick(g, "30s", "2m"))
+		line("storm: {hosts: %d, window: %s}", 1+g.r.IntN(3), pick(g, "30s", "2m"))
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
@@ -180,7 +183,7 @@ func (g *generator) server(name string, n int, apart, priorities, choosy, heavy 
 	if !g.one(6) {
 		line("  health: {check: {http: \"http://10.0.0.%d/health\", interval: 1s, timeout: 1s}}", n)
 	}
-	if reach == "shared" || g.one(4) {
+	if reach == "shared" && !g.one(3) || g.one(4) {
 		line("  fence: power")
 	}
 	if g.sc.Style == Hosts && g.one(4) {
@@ -225,6 +228,24 @@ func (g *generator) faults() {
 			f.For = min(f.For, g.sc.For-f.At)
 		}
 		g.sc.Faults = append(g.sc.Faults, f)
+	}
+	if g.ask {
+		g.answers()
+	}
+}
+
+// answers are people who look after a fleet in mode ask: without them nothing is
+// ever started, and no promise about consent is tried.
+func (g *generator) answers() {
+	approve := func(at time.Duration, by, server string) {
+		g.sc.Faults = append(g.sc.Faults, Fault{At: at, Class: "person", Object: by, Verb: "approves", Args: []string{server}})
+	}
+	for _, server := range g.servers {
+		approve(g.between(time.Second, 10*time.Second), "ann", server)
+		approve(g.between(time.Second, 10*time.Second), "bob", server)
+	}
+	for range 5 + g.r.IntN(15) {
+		approve(g.between(30*time.Second, g.sc.For-10*time.Second), pick(g, "ann", "bob"), g.srv())
 	}
 }
 
