@@ -95,3 +95,7 @@ func abs(n int) int {
 	}
 	return n
 }
+
+// Nearest returns the candidate that somebody may have meant by word, or "" if none
+// is near.
+func Nearest(word string, candidates []string) string { return didYouMean(word, candidates) }
