@@ -50,6 +50,9 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 	}
 	o.countTry(c, s)
 	w := o.sent[source(step)]
+	if r := s.was.Recovery; r != nil && r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
+		return // its answer was never recorded: this is the same call once more
+	}
 	if w == nil || w.failed == 0 || w.recovery != recoveryOf(s) || o.disturbed.After(w.at) || s.asked {
 		return
 	}

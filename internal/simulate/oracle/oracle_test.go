@@ -424,6 +424,11 @@ func TestHistories(t *testing.T) {
 				c := b.send(step(fleet.StepStop, "a", 1, "h1"))
 				c.Err = provider.Errorf(provider.Retry, c.Call, "no")
 				b.o.Called(c)
+				st := b.o.servers["a"].status
+				r := *st.Recovery
+				r.Last = &fleet.StepRecord{Step: c.Call.Step, State: fleet.StepFailed}
+				st.Recovery = &r
+				b.put(statusKeys+"a", st)
 				b.pass(time.Second)
 			}
 		}, invariant: "L2", detail: "is asked again"},

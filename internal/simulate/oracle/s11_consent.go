@@ -20,7 +20,7 @@ import (
 //   - in mode ask, the first step of a recovery, and the first after each climb, is
 //     announced only if as many different people as the spec wants have approved for
 //     the epoch that the status had just then, the requester not among them, and
-//     nobody has denied after that; one who asked for it needs no approval by others
+//     nobody's last word is a denial; one who asked for it needs no approval by others
 //     if one would be enough.
 //
 // That an approval is for this very plan is seen by the epoch and by the order only:
@@ -188,18 +188,26 @@ func (o *Oracle) approved(s *server, e entry, step fleet.Step) {
 	if requester != "" && need == 1 {
 		return
 	}
-	by := map[string]bool{}
+	by, denied := map[string]bool{}, map[string]bool{}
 	for _, a := range o.people.approvals {
 		switch {
 		case a.Server != s.name || a.Epoch != s.was.Epoch:
 		case a.Verb == "denies":
-			clear(by)
-		case a.By != requester:
-			by[a.By] = true
+			denied[a.By] = true
+			delete(by, a.By)
+		default:
+			delete(denied, a.By)
+			by[a.By] = a.By != requester
 		}
 	}
-	if len(by) < need {
-		o.Violate("S11", s.name, "%s of epoch %d is announced in mode ask with %d of %d approvals for epoch %d", step.Kind, step.Epoch, len(by), need, s.was.Epoch)
+	given := 0
+	for _, counts := range by { // a sum: the order is all one
+		if counts {
+			given++
+		}
+	}
+	if given < need || len(denied) > 0 {
+		o.Violate("S11", s.name, "%s of epoch %d is announced in mode ask with %d of %d approvals for epoch %d, and %d deny it", step.Kind, step.Epoch, given, need, s.was.Epoch, len(denied))
 	}
 }
 
