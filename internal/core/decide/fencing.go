@@ -21,6 +21,9 @@ func workFence(v View, now time.Time) Decision {
 		}
 		return nextFence(v, now, epoch, host, missing)
 	}
+	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
+		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d is only stopped: it keeps its volumes, and can be started again", ran)}})
+	}
 	if r.Rung == fleet.Recover && goneForEver(v) {
 		return climb(v, now, "the instance is gone for ever and cannot be started again", upward)
 	}
@@ -95,6 +98,22 @@ func lastEpoch(v View) (fleet.Epoch, string) {
 		}
 	}
 	return epoch, host
+}
+
+// keepsVolumes reports that the epoch is proved dead by no more than that it is
+// stopped, and that this rung has not ended it yet. A platform lets a stopped machine
+// keep its volumes and its place: only a recover, which starts that very machine, can
+// leave it so.
+func keepsVolumes(v View, epoch fleet.Epoch, host string, proof fence.Proof) bool {
+	r := v.Status.Recovery
+	if r.Rung == fleet.Recover || v.Traits.Places {
+		return false
+	}
+	last := fenceTry(r, sourceName(stopStep(v, epoch, host)), epoch)
+	if last.State == fleet.StepDone && last.At.After(r.RungBegun) {
+		return false
+	}
+	return slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool { return e.Method == fleet.Stopped })
 }
 
 // goneForEver reports that the instance that a recover would start again has ended

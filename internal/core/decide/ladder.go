@@ -71,11 +71,23 @@ func unsuited(v View, rung fleet.Rung) string {
 		return "the instance is gone for ever"
 	case fencedForEver(v) && inPlace:
 		return "the epoch is fenced"
+	case rung == fleet.Move && staysOnHost(v) != "":
+		return "volume " + staysOnHost(v) + " never leaves its host"
 	case rung == fleet.Move && !otherSite(v):
 		return "there is no other site"
 	default:
 		return ""
 	}
+}
+
+// staysOnHost names a volume that no other host can use, or is empty.
+func staysOnHost(v View) string {
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if vol.Reach == fleet.ReachHost {
+			return vol.Name
+		}
+	}
+	return ""
 }
 
 // otherSite reports whether a move could lead anywhere: a rung that no host can

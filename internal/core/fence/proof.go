@@ -55,7 +55,10 @@ func (p Proof) String() string {
 		return "first epoch: nothing to fence"
 	}
 	parts := make([]string, 0, len(p.evidence))
-	for _, e := range p.evidence {
+	for i, e := range p.evidence {
+		if i > 1 && i+1 < len(p.evidence) && e.Method == fleet.NeverStarted && p.evidence[i+1].Method == fleet.NeverStarted {
+			continue // of many tries that came to nothing the first and the last tell enough
+		}
 		parts = append(parts, Describe(e))
 	}
 	return fmt.Sprintf("epoch %d: %s", p.epoch, strings.Join(parts, "; "))
