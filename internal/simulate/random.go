@@ -41,8 +41,10 @@ type generator struct {
 	r       *rand.Rand
 	sc      Scenario
 	servers []string
-	volumes []string
-	zones   []string
+	// shared are the volumes on a network file system: only those lose a lock whose
+	// holder lives.
+	shared []string
+	zones  []string
 	// ask is true if nothing is done without a person.
 	ask bool
 }
@@ -174,7 +176,9 @@ func (g *generator) server(name string, n int, apart, priorities, choosy, heavy 
 			place = fmt.Sprintf("id: vol-%s-%d", name, v)
 		}
 		volumes = append(volumes, fmt.Sprintf("{name: v%d, %s, reach: %s}", v, place, reach))
-		g.volumes = append(g.volumes, fmt.Sprintf("%s/v%d", name, v))
+		if reach == "shared" {
+			g.shared = append(g.shared, fmt.Sprintf("%s/v%d", name, v))
+		}
 	}
 	line("  identity:")
 	line("    volumes: [%s]", strings.Join(volumes, ", "))
@@ -220,10 +224,16 @@ func (g *generator) faults() {
 	if len(enabled) == 0 {
 		enabled = append(enabled, pick(g, all...))
 	}
-	first := 20 * time.Second
+	first, last := 20*time.Second, g.sc.For-30*time.Second
+	before := first
 	for range 2 + g.r.IntN(14) {
 		f := pick(g, enabled...)()
-		f.At = g.between(first, g.sc.For-30*time.Second)
+		f.At = g.between(first, last)
+		if g.one(3) {
+			// Soon after another one: what meets a recovery under way tells the most.
+			f.At = min(before+g.between(0, 20*time.Second), last)
+		}
+		before = f.At
 		if f.For != 0 {
 			f.For = min(f.For, g.sc.For-f.At)
 		}
@@ -254,9 +264,8 @@ func (g *generator) last() time.Duration {
 	return pick(g, time.Second, 2500*time.Millisecond, 5*time.Second, 9*time.Second, 11*time.Second, 20*time.Second, 45*time.Second, 2*time.Minute, time.Hour)
 }
 
-func (g *generator) host() string   { return pick(g, g.sc.Hosts...).Name }
-func (g *generator) srv() string    { return pick(g, g.servers...) }
-func (g *generator) volume() string { return pick(g, g.volumes...) }
+func (g *generator) host() string { return pick(g, g.sc.Hosts...).Name }
+func (g *generator) srv() string  { return pick(g, g.servers...) }
 
 func (g *generator) share() string { return pick(g, "5%", "20%", "50%", "100%") }
 
@@ -287,7 +296,6 @@ func (g *generator) drawers() []func() Fault {
 		lasting("site", func() string { return pick(g, g.zones...) }, "cut", "control"),
 		moment("server", g.srv, "app-mute"), moment("server", g.srv, "app-fails"), moment("server", g.srv, "app-dies"),
 		moment("server", g.srv, "crashes"), moment("server", g.srv, "killed"),
-		moment("volume", g.volume, "loses-lock"),
 		moment("controller", controller, "dies"),
 		func() Fault {
 			return Fault{Class: "controller", Object: controller(), Verb: "dies-at", Args: []string{pick(g, "before-commit", "after-commit", "before-call", "after-call")}}
@@ -295,6 +303,9 @@ func (g *generator) drawers() []func() Fault {
 		lasting("controller", controller, "freezes"), lasting("controller", controller, "cut", "hosts"), lasting("controller", controller, "cut", "store"),
 		lasting("store", is("main"), "down"), lasting("store", is("main"), "full"),
 		lasting("store", is("main"), "loses", "30%"), lasting("store", is("main"), "forgets", "30%"),
+	}
+	if len(g.shared) > 0 {
+		out = append(out, moment("volume", func() string { return pick(g, g.shared...) }, "loses-lock"))
 	}
 	if g.sc.Controllers > 1 {
 		out = append(out, moment("controller", is("c2"), "starts"), moment("controller", is("c1"), "starts"))
