@@ -157,12 +157,10 @@ func (l *Loops) sweepOf(ctx context.Context, name string, p provider.Provider, m
 	for _, name := range l.Collector.Take(sweep) {
 		l.Deadlines.Wake(name, now)
 	}
-	for i := range mine {
+	for _, name := range l.State.recovering(mine) {
 		// A recovery waits for the next yes of the server's own check, which
 		// changes no answer when it comes.
-		if l.State.Status(mine[i].Name).Recovery != nil {
-			l.Deadlines.Wake(mine[i].Name, now)
-		}
+		l.Deadlines.Wake(name, now)
 	}
 	return nil
 }

@@ -234,6 +234,19 @@ func (s *State) names() []string {
 	return names
 }
 
+// recovering returns those of the servers for which a recovery runs, in their order.
+func (s *State) recovering(servers []fleet.Server) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var out []string
+	for i := range servers {
+		if st, ok := s.tables[kindStatus][servers[i].Name].value.(fleet.Status); ok && st.Recovery != nil {
+			out = append(out, servers[i].Name)
+		}
+	}
+	return out
+}
+
 // priorities returns the priorities of servers; one that is unknown has none.
 func (s *State) priorities(names []string) []int {
 	s.mu.RLock()

@@ -30,6 +30,8 @@ type FleetOptions struct {
 	// Fault is one of [FleetFaults]; empty means none.
 	Fault string
 	Seed  uint64
+	// Budget is how many recoveries may begin within ten minutes; zero means all.
+	Budget int
 	// Steady is how long nothing happens, For how long the fault lasts, and After
 	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, and
 	// less than zero none.
@@ -47,6 +49,9 @@ func (o FleetOptions) filled() FleetOptions {
 	fill(&o.Steady, 3*time.Minute)
 	fill(&o.For, 10*time.Minute)
 	fill(&o.After, 10*time.Minute)
+	if o.Budget == 0 {
+		o.Budget = o.Servers
+	}
 	if o.Fault == "" {
 		o.Fault = "none"
 	}
@@ -66,6 +71,9 @@ const (
 	// recoveries, and personPace how many that person asks for in a second.
 	personAfter = 2 * time.Minute
 	personPace  = 500
+	// fleetMemory is from where on the garbage collector works harder: a million
+	// servers must fit beside others.
+	fleetMemory = 8 << 30
 )
 
 // fleetRun is the run of a large fleet: one controller on one thread, on a world
@@ -113,7 +121,7 @@ func Fleet(opt FleetOptions) (FleetReport, error) {
 	if opt.Servers < 100 {
 		return FleetReport{}, fmt.Errorf("a fleet has at least 100 servers, not %d", opt.Servers)
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(30))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(fleetMemory))
 	r := &fleetRun{opt: opt, clock: world.NewVirtual(Start), rng: rand.New(rand.NewPCG(opt.Seed, 0x666c656574)), busy: map[string]bool{}}
 	r.report = FleetReport{Servers: opt.Servers, Fault: opt.Fault, Seed: opt.Seed, Held: map[string]Held{}, Verdicts: map[fleet.Verdict]int{}}
 	if err := r.build(); err != nil {

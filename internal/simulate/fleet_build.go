@@ -168,7 +168,7 @@ func bound(n int) bool { return n%2 == 0 }
 // buildStore writes documents and statuses as a controller has left them.
 func (r *fleetRun) buildStore() error {
 	r.store = mem.New(mem.Options{Now: r.clock.Now})
-	text := fmt.Sprintf(fleetRules, max(r.opt.Servers, 100))
+	text := fmt.Sprintf(fleetRules, r.opt.Budget)
 	for z := range fleetZones {
 		text += fmt.Sprintf(fleetZone, zoneName(z))
 	}

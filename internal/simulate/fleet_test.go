@@ -7,13 +7,14 @@ import (
 	"time"
 )
 
-// SERVERS=n FAULT=name go test -run TestFleetOf -v runs one fleet and shows it.
+// SERVERS=n FAULT=name BUDGET=n go test -run TestFleetOf -v runs one fleet and shows it.
 func TestFleetOf(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("SERVERS"))
 	if err != nil {
 		t.Skip("SERVERS is not set")
 	}
-	rep, err := Fleet(FleetOptions{Servers: n, Fault: os.Getenv("FAULT"), Seed: 1, Progress: os.Stdout})
+	budget, _ := strconv.Atoi(os.Getenv("BUDGET"))
+	rep, err := Fleet(FleetOptions{Servers: n, Fault: os.Getenv("FAULT"), Seed: 1, Budget: budget, Progress: os.Stdout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,15 @@ type look struct {
 
 func (l look) server(s fleet.Server) provider.ServerSight {
 	sight := provider.ServerSight{Observed: fleet.Observed{Server: s.Name, At: l.now, Complete: true}}
-	for _, i := range l.w.Of(s.Name) {
+	all := l.w.Of(s.Name)
+	if len(all) > 0 { // most servers have one instance, and each four signals
+		sight.Observed.Instances = make([]fleet.Instance, 0, len(all))
+		sight.Signals = make([]fleet.Signal, 0, 4)
+	}
+	if n := len(s.Spec.Identity.Volumes); n > 0 {
+		sight.Observed.Volumes = make([]fleet.VolumeState, 0, n)
+	}
+	for _, i := range all {
 		h := l.w.Host(i.Host)
 		seen, known := l.instance(i, h)
 		if l.p.opts.AttachFirst && !l.p.contact(h) && !seen.State.Gone() {
