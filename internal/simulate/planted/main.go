@@ -71,6 +71,9 @@ func plant(ctx context.Context, opt options) error {
 	if err != nil {
 		return err
 	}
+	if opt.write && opt.only != "" {
+		return errors.New("docs/planted.md tells of all planted bugs: -write and -only do not go together")
+	}
 	base := newBaseline()
 	dirty := base.first(opt.clean, opt.workers)
 	results := make([]result, 0, len(all))

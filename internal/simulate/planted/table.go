@@ -70,7 +70,7 @@ func promises() []string {
 	return out
 }
 
-// planted counts the patches that are made to break a promise.
+// plantedFor counts the patches that are made to break a promise.
 func plantedFor(all []patch, promise string) (n int) {
 	for _, p := range all {
 		if slices.Contains(p.Breaks, promise) {

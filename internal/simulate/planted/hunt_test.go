@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOverlay(t *testing.T) {
+	root, all := patches(t)
+	dir := t.TempDir()
+	p := all[0]
+	file, err := overlay(root, dir, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(file) //nolint:gosec // made a moment ago
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct{ Replace map[string]string }
+	if err := json.Unmarshal(raw, &list); err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(root, p.files[0].path)
+	before, err := os.ReadFile(own) //nolint:gosec // a file of the project
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(list.Replace[own])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(before, after) {
+		t.Errorf("%s changes nothing in %s", p.Name, own)
+	}
+}
+
+// The last line of a hunt says how many seeds were run.
+func TestHunt(t *testing.T) {
+	var out bytes.Buffer
+	if err := hunt(&out, 1, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(out.String(), `{"seed":1,"broken":null,"detail":""}`+"\n") {
+		t.Errorf("it printed %q", out.String())
+	}
+}
+
+// A bug is found only by a promise that it was planted for, and on a seed that is
+// clean without it.
+func TestChase(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "hunter")
+	script := `#!/bin/sh
+echo '{"seed":3,"broken":["L1"],"detail":"L1: another promise"}'
+echo '{"seed":5,"broken":["S2"],"detail":"S2: without the bug too"}'
+echo '{"seed":8,"broken":["S4","S1"],"detail":"S4: the bug"}'
+echo '{"seed":9}'
+`
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
+		t.Fatal(err)
+	}
+	clean := func(seed uint64) bool { return seed != 5 }
+	for _, c := range []struct {
+		breaks []string
+		by     string
+		seed   uint64
+		ran    uint64
+	}{
+		{[]string{"S2", "S1"}, "S1", 8, 9},
+		{[]string{"S4"}, "S4", 8, 9},
+		{[]string{"S2"}, "", 0, 9},
+		{[]string{"S9"}, "", 0, 9},
+	} {
+		r := result{patch: patch{Breaks: c.breaks}, Others: map[string]int{}}
+		if err := r.chase(context.Background(), program, options{seeds: 10, within: time.Hour}, clean); err != nil {
+			t.Fatal(err)
+		}
+		if r.By != c.by || r.Seed != c.seed || r.Ran != c.ran {
+			t.Errorf("for %v: found by %q at seed %d after %d, want %q at %d after %d", c.breaks, r.By, r.Seed, r.Ran, c.by, c.seed, c.ran)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	text := table([]result{
+		{patch: patch{Name: "one", Breaks: []string{"S1"}, Story: "A | b."}, By: "S1", Seed: 7},
+		{patch: patch{Name: "two", Breaks: []string{"S9"}, Story: "C."}, By: "test", Detail: "TestIt"},
+		{patch: patch{Name: "three", Breaks: []string{"L1"}, Story: "D."}},
+	})
+	for _, want := range []string{
+		"Planted 3, found 2.", `| [one](../testdata/planted/one.patch) | A \| b. | S1 | S1 | 7 |`, "| `TestIt` |", "| **nothing** |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it lacks %q:\n%s", want, text)
+		}
+	}
+}
