@@ -45,7 +45,7 @@ type generator struct {
 	// holder lives.
 	shared []string
 	zones  []string
-	// ask is true if nothing is done without a person.
+	// ask is true if something waits for a person.
 	ask bool
 }
 
@@ -117,13 +117,13 @@ func (g *generator) policy() string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
 	mode := "auto"
 	switch g.r.IntN(10) {
-	case 0:
+	case 0, 1:
 		mode = "ask"
-	case 1:
+	case 2:
 		mode = "observe"
 	}
 	line("mode: %s", mode)
-	g.ask = mode == "ask"
+	g.ask = g.ask || mode == "ask"
 	if mode == "ask" && g.one(2) {
 		line("approvals: 2")
 	}
@@ -148,6 +148,7 @@ func (g *generator) siteRules() string {
 	case 0:
 		return fmt.Sprintf(", budget: {steps: %d, window: 2m}", 1+g.r.IntN(3))
 	case 1:
+		g.ask = true
 		return ", mode: ask"
 	default:
 		return ""
