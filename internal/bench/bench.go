@@ -45,6 +45,7 @@ func parts() []part {
 		{"decide", decideRows},
 		{"scan", scanRows},
 		{"memory", memoryRows},
+		{"scale", scaleRows},
 		{"recovery", recoveryRows},
 		{"massheal", func(ctx context.Context, _ Options) ([]Row, error) { return massheal.Rows(ctx) }},
 		{"beats", func(ctx context.Context, _ Options) ([]Row, error) { return beatbench.Run(ctx, io.Discard) }},

@@ -30,7 +30,8 @@ type FleetOptions struct {
 	// Fault is one of [FleetFaults]; empty means none.
 	Fault string
 	Seed  uint64
-	// Budget is how many recoveries may begin within ten minutes; zero means all.
+	// Budget is how many recoveries may begin within ten minutes; zero means 10,000,
+	// or as many as there are servers.
 	Budget int
 	// Steady is how long nothing happens, For how long the fault lasts, and After
 	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, and
@@ -50,7 +51,7 @@ func (o FleetOptions) filled() FleetOptions {
 	fill(&o.For, 10*time.Minute)
 	fill(&o.After, 10*time.Minute)
 	if o.Budget == 0 {
-		o.Budget = o.Servers
+		o.Budget = min(o.Servers, 10_000)
 	}
 	if o.Fault == "" {
 		o.Fault = "none"
