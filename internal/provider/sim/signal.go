@@ -165,11 +165,17 @@ func (l look) seers(at *world.Host, can func(*world.Host) bool) []string {
 // on shared storage.
 func (l look) hostSignals(h *world.Host) []fleet.Signal {
 	var out []fleet.Signal
-	if at := l.beatAt(h); !at.IsZero() {
-		out = append(out, fleet.Signal{
-			Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
-			Answer: fleet.Yes, At: at, Since: h.ContactSince,
-		})
+	beat := fleet.Signal{
+		Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
+		Answer: fleet.Yes, At: l.beatAt(h), Since: h.ContactSince,
+	}
+	if beat.At.IsZero() {
+		// Its silence counts from when this controller began to listen.
+		beat.Answer, beat.At, beat.Since = fleet.CannotTell, l.p.heard.born, l.p.heard.born
+		beat.Detail = "nothing was heard of it since the controller started"
+	}
+	if !beat.At.IsZero() {
+		out = append(out, beat)
 	}
 	see := func(channel fleet.Channel, is bool, can func(*world.Host) bool) {
 		answer := fleet.No
@@ -183,8 +189,8 @@ func (l look) hostSignals(h *world.Host) []fleet.Signal {
 			})
 		}
 	}
-	see(fleet.ChannelProbe, h.HasPeers(), (*world.Host).HasPeers)
-	// The agent writes the heartbeat on the storage: it ends with the agent.
+	// The agent answers pings and writes the heartbeat on the storage: both end with it.
+	see(fleet.ChannelProbe, h.HasPeers() && !h.Mute, (*world.Host).HasPeers)
 	see(fleet.ChannelStorage, h.HasStorage() && !h.Mute, (*world.Host).HasStorage)
 	return out
 }
