@@ -38,7 +38,7 @@ func workFence(v View, now time.Time) Decision {
 			return d
 		}
 		if taken.Host == "" {
-			d := held(GatePlacement, "no host can take it", false)
+			d := held(GatePlacement, "no host can take it", true)
 			d.Reason = "no host can take it: " + refusals(candidates)
 			d.Hold.Reason = d.Reason
 			d.Candidates = candidates

@@ -166,6 +166,8 @@ const (
 	elsewhere
 	// later: the same rung may work after its back-off.
 	later
+	// anew: neither this rung nor a later one has a place; an earlier one may.
+	anew
 )
 
 // climb records that the present try failed and names the rung of the next one.
@@ -183,12 +185,16 @@ func climb(v View, now time.Time, why string, to onward) Decision {
 			to = upward
 		}
 	}
-	if to != upward {
+	switch to {
+	case upward:
+	case anew:
+		from = fleet.Reboot // what is before that has one place only
+	default:
 		from = previous(r.Rung)
 	}
 	next, st := pickRung(counted, now, from)
 	step := fleet.Step{Kind: fleet.StepClimb, Server: v.Server.Name, Epoch: v.Status.Epoch, Rung: next, Why: fmt.Sprintf("%s failed: %s", r.Rung, why)}
-	if to == later && next == r.Rung {
+	if to == later && next == r.Rung || to == anew && now.Before(st.notBefore) {
 		step.Pause = fleet.Duration(st.notBefore.Sub(now))
 	}
 	if next == "" {
@@ -216,6 +222,9 @@ func noPlace(v View, now time.Time, host string, candidates []Candidate) (Decisi
 	}
 	if len(r.Refused) > 0 && placeable(v, r.Rung, nil) {
 		return climb(v, now, why, later), true
+	}
+	if rung, _ := pickRung(v, now, fleet.Reboot); rung != "" && rung != r.Rung && placeable(v, rung, nil) {
+		return climb(v, now, why, anew), true
 	}
 	return Decision{}, false
 }

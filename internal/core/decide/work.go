@@ -45,13 +45,26 @@ func work(v View, now time.Time) Decision {
 }
 
 // cameBack reports that the old epoch is healthy again before anything was done
-// to it. Once fenced it stays fenced, whatever it says.
+// to it, or that a try which was given up works at last. Once fenced it stays fenced,
+// whatever it says.
 func cameBack(v View) bool {
 	r := v.Status.Recovery
 	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) {
 		return false
 	}
+	if pastReturn(r) && !seenAfter(v, lastEffect(v)) {
+		return false // a yes of before the last call is no answer to it (S14)
+	}
 	return r.Last == nil || (r.Last.State != fleet.StepIntended && len(r.Done) == 0)
+}
+
+// lastEffect is when the recovery last did something to the server, or may have.
+func lastEffect(v View) time.Time {
+	at := latest(v.Status.LaunchedAt, v.Status.Recovery.ActedAt)
+	for _, m := range v.Status.Recovery.Marks {
+		at = latest(at, latest(m.Begun, m.Ended))
+	}
+	return at
 }
 
 // fencedForEver reports that final evidence exists about the current epoch.
