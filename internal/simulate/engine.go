@@ -266,6 +266,21 @@ func (e *engine) calm() {
 	if e.reigning() == nil {
 		e.brains[0].boot()
 	}
+	e.world.After(switchOnAfter, e.switchOn)
+}
+
+// switchOnAfter is how long people take, once all is calm, to switch on a host
+// that Relight has switched off: it never does that itself.
+const switchOnAfter = 30 * time.Second
+
+func (e *engine) switchOn() {
+	for _, name := range e.world.Hosts() {
+		if e.world.Host(name).Dead {
+			e.line("person", "switches "+name+" on")
+			_ = e.world.StartHost(name)
+		}
+	}
+	e.world.After(switchOnAfter, e.switchOn)
 }
 
 // turn processes events until the time or the first violation.
@@ -301,7 +316,7 @@ func (e *engine) rest() {
 		end := e.endOf(b, s.Name)
 		ends = append(ends, oracle.End{
 			Server: end.Server, Phase: end.Phase, Verdict: end.Verdict, Epoch: end.Epoch, Reason: end.Reason,
-			NeedsPerson: end.NeedsPerson, NoPlace: end.Gate == decide.GatePlacement,
+			NeedsPerson: end.NeedsPerson, NoPlace: end.Gate == decide.GatePlacement, Budget: end.Gate == decide.GateBudget,
 		})
 	}
 	e.oracle.Rest(ends)
