@@ -96,7 +96,7 @@ type Unknown struct{ Name, Near string }
 
 // Error names the nearest one that exists.
 func (u *Unknown) Error() string {
-	text := fmt.Sprintf("there is no host %q in the documents, and no site with hosts", u.Name)
+	text := fmt.Sprintf("there is no host %q in the documents, and no site of that name that holds one", u.Name)
 	if u.Near != "" {
 		text += fmt.Sprintf(": did you mean %q?", u.Near)
 	}

@@ -14,6 +14,7 @@ func (a Answer) Print() string {
 		what = "cut off"
 	}
 	fmt.Fprintf(&b, "If %s %s %s:\n\n", listOf(a.Asked), map[bool]string{true: "was", false: "were"}[len(a.Asked) == 1], what)
+	fmt.Fprintf(&b, "%s\n\n", a.sum())
 	a.table(&b)
 	a.reasons(&b)
 	fmt.Fprintf(&b, "\nAssumed: %s.\n", strings.Join(a.Assumed, "; "))
@@ -26,10 +27,43 @@ func (a Answer) Print() string {
 	return b.String()
 }
 
+// sum counts what becomes of the servers.
+func (a Answer) sum() string {
+	count := map[string]int{}
+	last := 0.0
+	for _, f := range a.Servers {
+		count[f.Outcome]++
+		if f.Outcome == Returns && f.Outage != nil {
+			last = max(last, *f.Outage)
+		}
+	}
+	var parts []string
+	for _, o := range []struct{ outcome, words string }{
+		{Untouched, "run on"}, {Returns, "come back"}, {Asks, "ask a person"}, {NeedsPerson, "need a person"}, {Waits, "wait"}, {NeverStarted, "had no place before"},
+	} {
+		n := count[o.outcome]
+		if n == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%d %s", n, o.words)
+		if o.outcome == Returns {
+			text += fmt.Sprintf(" (the slowest after %.1f s)", last)
+		}
+		parts = append(parts, text)
+	}
+	return fmt.Sprintf("Of %d servers: %s.", len(a.Servers), strings.Join(parts, ", "))
+}
+
+// listAll is up to how many servers those that run on are listed too.
+const listAll = 12
+
 func (a Answer) table(b *strings.Builder) {
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "server\tran on\twhat happens\tusers see\tdetected\tfenced\tstarted\tverified")
 	for _, f := range a.Servers {
+		if f.Outcome == Untouched && len(a.Servers) > listAll {
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", f.Server, orDash(f.From), f.words(), f.Users,
 			at(f.Detected), at(f.Fenced), at(f.Started), at(f.Verified))
 	}

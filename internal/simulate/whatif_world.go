@@ -163,12 +163,14 @@ func (m *mirror) hostsOf(names []string) ([]string, error) {
 	if len(names) == 0 {
 		return nil, errors.New("nothing is lost: name a host or a site")
 	}
-	known := map[string]bool{}
-	for _, h := range m.world.Hosts {
-		known[h.Name] = true
-	}
+	var known []string
 	for _, s := range m.world.Sites {
-		known[s.Name] = true
+		if slices.ContainsFunc(m.world.Hosts, func(h Host) bool { return m.within(h.Name, s.Name) }) {
+			known = append(known, s.Name)
+		}
+	}
+	for _, h := range m.world.Hosts {
+		known = append(known, h.Name)
 	}
 	var out []string
 	for _, name := range names {
@@ -182,20 +184,11 @@ func (m *mirror) hostsOf(names []string) ([]string, error) {
 			}
 		}
 		if !found {
-			return nil, &Unknown{Name: name, Near: spec.Nearest(name, sortedNames(known))}
+			return nil, &Unknown{Name: name, Near: spec.Nearest(name, known)}
 		}
 	}
 	slices.Sort(out)
 	return out, nil
-}
-
-func sortedNames(set map[string]bool) []string {
-	out := make([]string, 0, len(set))
-	for name := range set {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // rewrite turns documents into those of the simulated world, and prints them.
