@@ -83,6 +83,14 @@ func (b *Backend) checkProviders(servers []fleet.Server) error {
 				Where:   "spec.provider",
 				Message: fmt.Sprintf("server %s: no provider %s is wired in this controller; wired are: %s", s.Name, s.Spec.Provider, strings.Join(b.Providers, ", ")),
 			})
+			continue
+		}
+		if len(s.Spec.Placement.Apart) > 0 && !b.Viewer.Traits[s.Spec.Provider].Places {
+			// Accepted, it would be a promise that nobody keeps (S15).
+			fields = append(fields, client.Field{
+				Where:   "spec.placement.apart",
+				Message: fmt.Sprintf("server %s: provider %s chooses the hosts itself and keeps nothing apart; remove the line, or keep the servers apart by sites", s.Name, s.Spec.Provider),
+			})
 		}
 	}
 	if len(fields) == 0 {
