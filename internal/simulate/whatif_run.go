@@ -326,6 +326,8 @@ func (a *asking) finish(f *Fate, s fleet.Server, end EndState) {
 		f.Outcome = Untouched
 	case end.Gate == decide.GateMode || end.Gate == decide.GateApproval:
 		f.Outcome = Asks
+	case end.Gate == decide.GatePlacement:
+		f.Outcome = Waits // a person may make room, but nobody has to decide anything
 	case end.NeedsPerson || end.Phase == fleet.PhaseNeedsPerson:
 		f.Outcome = NeedsPerson
 	default:
@@ -353,6 +355,8 @@ func users(f Fate, out time.Duration) string {
 		return "no answer until a person approves"
 	case f.Outcome == NeedsPerson:
 		return "no answer until a person helps"
+	case f.Gate == decide.GatePlacement:
+		return "no answer until a host can take it"
 	default:
 		return "no answer until the cause is gone"
 	}
