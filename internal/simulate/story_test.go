@@ -21,7 +21,10 @@ func TestStories(t *testing.T) {
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
-		t.Run(name, func(t *testing.T) { playStory(t, name, file) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			playStory(t, name, file)
+		})
 	}
 }
 
