@@ -19,6 +19,9 @@ func workFence(v View, now time.Time) Decision {
 			d.Missing = missing
 			return d
 		}
+		if d, waits := provedOnce(v, now, epoch, host); waits {
+			return d
+		}
 		return nextFence(v, now, epoch, host, missing)
 	}
 	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
@@ -38,12 +41,7 @@ func workFence(v View, now time.Time) Decision {
 			return d
 		}
 		if taken.Host == "" {
-			d := held(GatePlacement, "no host can take it", true)
-			d.Reason = "no host can take it: " + refusals(candidates)
-			d.Hold.Reason = d.Reason
-			d.Candidates = candidates
-			d.LookAgainAt = now.Add(progressPause)
-			return d
+			return homeless(now, candidates)
 		}
 	}
 	taken.From, taken.FromHost, taken.To = epoch, host, epoch+1
@@ -54,6 +52,31 @@ func workFence(v View, now time.Time) Decision {
 		Takes: Takes{Host: taken.Host, Units: max(v.Server.Spec.Placement.Units, 1)},
 		Gates: []Gate{{Name: GateProof, Pass: true, Value: proof.String()}},
 	}
+}
+
+// homeless holds a recovery for which there is no place. A person can make one; it
+// goes on by itself if one comes.
+func homeless(now time.Time, candidates []Candidate) Decision {
+	d := held(GatePlacement, "no host can take it", true)
+	d.Reason = "no host can take it: " + refusals(candidates)
+	d.Hold.Reason, d.Candidates = d.Reason, candidates
+	d.LookAgainAt = now.Add(progressPause)
+	return d
+}
+
+// provedOnce holds a recovery that had its proof once, and lets it age, while there is
+// no place for the next epoch: to switch a host off again and again that a person
+// switches on would keep away the very place that is missing.
+func provedOnce(v View, now time.Time, epoch fleet.Epoch, host string) (Decision, bool) {
+	ran, _ := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
+	proved := func(t fleet.FenceTry) bool { return t.Epoch == ran && t.Done > 0 && t.Failed == 0 }
+	if !v.Traits.Places || !slices.ContainsFunc(v.Status.Recovery.Fences, proved) {
+		return Decision{}, false
+	}
+	if to, candidates := place(v); to == "" {
+		return homeless(now, candidates), true
+	}
+	return Decision{}, false
 }
 
 // doubted holds a recovery that has ended nothing yet and whose reason has gone: no

@@ -288,6 +288,10 @@ func verify(v View, now time.Time) Decision {
 		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
 	due := since.Add(v.Server.Spec.Ladder.VerifyWithin.Std())
+	if !now.Before(due) && v.Finding.Verdict == fleet.Unknown {
+		// Nobody has seen whether it works: that is no reason to end it (S4).
+		return undecided(v, now, "it waits for the server's own checks, of which nobody can tell: "+v.Finding.Reason, due)
+	}
 	if !now.Before(due) {
 		return climb(v, now, fmt.Sprintf("it was not verified within %s: %s", v.Server.Spec.Ladder.VerifyWithin, v.Finding.Reason), upward)
 	}
