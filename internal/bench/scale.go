@@ -84,7 +84,7 @@ func fleetRows(rep simulate.FleetReport) []Row {
 func growthRows(runs []simulate.FleetReport) []Row {
 	slope := func(name string, of func(simulate.FleetReport) float64) Row {
 		return Row{
-			Name: fmt.Sprintf("growth of %s, %d to %d", name, runs[0].Servers, runs[len(runs)-1].Servers),
+			Name:  fmt.Sprintf("growth of %s, %d to %d", name, runs[0].Servers, runs[len(runs)-1].Servers),
 			Value: logSlope(runs, of), Unit: "log-log", Goal: "<= 0.05",
 		}
 	}

@@ -75,6 +75,9 @@ const (
 	// fleetMemory is from where on the garbage collector works harder: a million
 	// servers must fit beside others.
 	fleetMemory = 8 << 30
+	// fleetCompact is how often the store forgets what nobody reads: the records of a
+	// lost zone change several times in a minute.
+	fleetCompact = 15 * time.Second
 )
 
 // fleetRun is the run of a large fleet: one controller on one thread, on a world
@@ -136,7 +139,7 @@ func (r *fleetRun) play(f fleetFault) error {
 	r.measure()
 	r.world.After(fleetTick, r.tick)
 	r.world.After(leaseFor/4, r.renew)
-	r.world.After(compactEvery, r.compact)
+	r.world.After(fleetCompact, r.compact)
 	r.phase("steady", r.opt.Steady)
 	if f.begin != nil && r.err == nil {
 		r.line("%s", f.says)
@@ -276,7 +279,7 @@ func (r *fleetRun) compact() {
 	if _, rev, err := r.store.List(context.Background(), "relight/none/"); err == nil {
 		r.store.Compact(rev)
 	}
-	r.world.After(compactEvery, r.compact)
+	r.world.After(fleetCompact, r.compact)
 }
 
 // line tells the reader of the progress.

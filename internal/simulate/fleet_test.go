@@ -7,14 +7,22 @@ import (
 	"time"
 )
 
-// SERVERS=n FAULT=name BUDGET=n go test -run TestFleetOf -v runs one fleet and shows it.
+// SERVERS=n FAULT=name BUDGET=n STEADY=1m FOR=2m AFTER=-1s go test -run TestFleetOf -v
+// runs one fleet and shows it; all but SERVERS have defaults.
 func TestFleetOf(t *testing.T) {
 	n, err := strconv.Atoi(os.Getenv("SERVERS"))
 	if err != nil {
 		t.Skip("SERVERS is not set")
 	}
 	budget, _ := strconv.Atoi(os.Getenv("BUDGET"))
-	rep, err := Fleet(FleetOptions{Servers: n, Fault: os.Getenv("FAULT"), Seed: 1, Budget: budget, Progress: os.Stdout})
+	span := func(name string) time.Duration {
+		d, _ := time.ParseDuration(os.Getenv(name))
+		return d
+	}
+	rep, err := Fleet(FleetOptions{
+		Servers: n, Fault: os.Getenv("FAULT"), Seed: 1, Budget: budget, Progress: os.Stdout,
+		Steady: span("STEADY"), For: span("FOR"), After: span("AFTER"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
