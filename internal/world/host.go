@@ -99,7 +99,7 @@ func (w *World) Path(name string) []string {
 // Within reports whether the host is the site or lies below it; an empty site
 // holds every host.
 func (w *World) Within(host, site string) bool {
-	return site == "" || host == site || slices.Contains(w.Path(host), site)
+	return w.below(host, site)
 }
 
 // UsedUnits is how much of the host's capacity its instances take.
