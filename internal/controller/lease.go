@@ -29,7 +29,15 @@ type Reigning struct {
 	mu    sync.Mutex
 	term  fleet.Term
 	until time.Time
+
+	// before is the lease of the controller before, as it was seen last, and free is
+	// when that one surely has ended; see WaitFor.
+	before Lease
+	free   time.Time
 }
+
+// ErrReigns means that the controller before has renewed its lease: it still may act.
+var ErrReigns = errors.New("the controller before holds its lease")
 
 // NewReigning returns a reign that has not begun. length is L, the lease's.
 func NewReigning(j *Journal, clock Clock, owner string, length time.Duration) *Reigning {
@@ -44,17 +52,44 @@ func (r *Reigning) WaitFor(exclusive bool) time.Duration {
 	if !ok || lease.Released || exclusive {
 		return 0
 	}
-	whole := time.Duration(float64(lease.For)*(1+leaseDrift)) + leaseMargin
 	// Renewed is another machine's clock: only the whole length, counted from
 	// now, is safe.
+	return r.waitOut(lease)
+}
+
+func (r *Reigning) waitOut(lease Lease) time.Duration {
+	whole := time.Duration(float64(lease.For)*(1+leaseDrift)) + leaseMargin
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before, r.free = lease, r.clock.Now().Add(whole)
 	return whole
 }
 
-// Begin takes the next term.
+// mayFollow reports whether the controller before has surely let go: after WaitFor
+// found its lease, that has not been renewed for its whole length (S10).
+func (r *Reigning) mayFollow(lease Lease) bool {
+	r.mu.Lock()
+	before, free := r.before, r.free
+	r.mu.Unlock()
+	if free.IsZero() || lease.Released {
+		return true
+	}
+	if lease.Term != before.Term || !lease.Renewed.Equal(before.Renewed) {
+		r.waitOut(lease)
+		return false
+	}
+	return !r.clock.Now().Before(free)
+}
+
+// Begin takes the next term. ErrReigns means that whoever holds the present one may
+// still act: ask again later.
 func (r *Reigning) Begin(ctx context.Context) error {
 	sent := r.clock.Now()
 	var term fleet.Term
 	err := r.journal.Do(ctx, sent, func(tx *Tx) error {
+		if lease, _ := TxGet[Lease](tx, kindLease, "controller"); !r.mayFollow(lease) {
+			return ErrReigns
+		}
 		old, _ := TxGet[Reign](tx, kindTerm, "controller")
 		term = old.Term + 1
 		tx.Put(kindTerm, "controller", Reign{Term: term, Owner: r.owner})

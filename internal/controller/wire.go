@@ -146,7 +146,7 @@ func (c *Controller) takeTerm(ctx context.Context) error {
 	c.reign = NewReigning(c.journal, c.clock, c.opt.Name, c.opt.Lease)
 	// The lock on an embedded store's directory dies with its process: whoever
 	// opened it knows that the controller before is dead.
-	if wait := c.reign.WaitFor(len(c.opt.Endpoints) == 0); wait > 0 {
+	for wait := c.reign.WaitFor(len(c.opt.Endpoints) == 0); wait > 0; wait = c.opt.Lease / 4 {
 		c.log.Info("waiting for the lease of the controller before", "for", wait)
 		select {
 		case <-time.After(wait):
@@ -154,6 +154,9 @@ func (c *Controller) takeTerm(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err := c.state.Load(ctx, c.store); err != nil {
+			return err
+		}
+		if err := c.reign.Begin(ctx); !errors.Is(err, ErrReigns) {
 			return err
 		}
 	}

@@ -94,11 +94,15 @@ func (a *Address) check(w *World) {
 }
 
 // Leaks returns what at rest belongs to no current epoch (invariant S8): records
-// of instances, not gone, of other epochs than the given ones.
+// of instances, not gone, of other epochs than the given ones. A process on a host
+// that is off is none, whatever its keeper said last.
 func (w *World) Leaks(current map[string]fleet.Epoch) []Violation {
 	var leaks []Violation
 	for _, server := range sortedKeys(w.byServer) {
 		for _, i := range w.byServer[server] {
+			if i.Style == Process && !w.Host(i.Host).Runs() {
+				continue // what is recorded of it died with its host
+			}
 			if !i.State.Gone() && i.Epoch != current[server] {
 				leaks = append(leaks, Violation{Invariant: "S8", Object: i.name(), Detail: fmt.Sprintf("is %s, current is epoch %d", i.State, current[server]), At: w.Now()})
 			}
