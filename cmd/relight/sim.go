@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relight/internal/simulate"
+	"relight/internal/spec"
 )
 
 // simCommand plays whole sites in virtual time.
@@ -27,7 +28,7 @@ world, in virtual time. The same seed always gives the same run. After each even
 the world itself is held against every promise that Relight makes.`,
 		Example: "  relight sim run --seeds 1000\n  relight sim play story.txtar\n  relight sim what-if -f mine.yaml --lose host-3",
 	}
-	cmd.AddCommand(simRunCommand(), simPlayCommand(), simFaultsCommand())
+	cmd.AddCommand(simRunCommand(), simPlayCommand(), simWhatIfCommand(), simFaultsCommand())
 	return cmd
 }
 
@@ -41,7 +42,7 @@ func simRunCommand() *cobra.Command {
 		Short: "Run random scenarios, and say which promises broke",
 		Long: `Draw worlds, specs and faults from seeds and run them. A broken promise prints the
 line that replays it; it is shrunk to a small scenario and written as a story.`,
-		Example: "  relight sim run --seed 42\n  relight sim run --seeds 1000 --json\n  relight sim run --minutes 10",
+		Example: "  relight sim run --seed 42\n  relight sim run --seeds 1000 --json\n  relight sim run --minutes 10\n  relight sim run --servers 100000 --fault az-loss",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opt.out, opt.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -56,6 +57,8 @@ line that replays it; it is shrunk to a small scenario and written as a story.`,
 	f.IntVar(&opt.workers, "workers", runtime.GOMAXPROCS(0), "how many seeds run at once")
 	f.BoolVar(&opt.json, "json", false, "print nothing but one JSON object")
 	f.StringVar(&opt.dir, "stories", ".", "directory for the stories of broken promises")
+	f.IntVar(&opt.fleet.Servers, "servers", 0, "run one large fleet of this many servers instead")
+	f.StringVar(&opt.fleet.Fault, "fault", "", "with --servers, what befalls it: "+strings.Join(simulate.FleetFaults(), ", "))
 	return cmd
 }
 
@@ -65,10 +68,14 @@ type simRun struct {
 	workers      int
 	json, one    bool
 	dir          string
+	fleet        simulate.FleetOptions
 	out, err     io.Writer
 }
 
 func (o simRun) run(ctx context.Context) error {
+	if o.fleet.Servers > 0 {
+		return o.large()
+	}
 	if o.one {
 		return o.show(o.first)
 	}
@@ -87,6 +94,24 @@ func (o simRun) run(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(o.report(report), o.broken(report))
+}
+
+// large runs one large fleet.
+func (o simRun) large() error {
+	o.fleet.Seed, o.fleet.Progress = o.first, o.err
+	r, err := simulate.Fleet(o.fleet)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = json.NewEncoder(o.out).Encode(r)
+	} else {
+		_, err = fmt.Fprint(o.out, r.Print())
+	}
+	if err == nil && len(r.Violations) > 0 {
+		return errBroken
+	}
+	return err
 }
 
 // show runs one seed and prints all of it.
@@ -219,4 +244,49 @@ func simFaultsCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func simWhatIfCommand() *cobra.Command {
+	var files, lose []string
+	var opt simulate.WhatIfOptions
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "what-if -f FILE --lose HOST",
+		Short: "Say what would become of your own servers if places were lost",
+		Long: `Build a world from your own documents, let Relight start everything in it, and then
+lose hosts or whole sites, or cut them off. It says of every server what happens,
+where it comes back and when; and who does not come back, and why. Nothing of yours
+is touched: no controller is asked.`,
+		Example: "  relight sim what-if -f mine.yaml --lose host-3\n  relight sim what-if -f mine.yaml --lose rack-1 --units 8 --json\n  relight sim what-if -f mine.yaml --lose host-3 --cut",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var docs []spec.File
+			for _, name := range files {
+				data, err := os.ReadFile(name) //nolint:gosec // the person names the file
+				if err != nil {
+					return err
+				}
+				docs = append(docs, spec.File{Name: name, Data: data})
+			}
+			answer, err := simulate.WhatIf(docs, lose, opt)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(answer)
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), answer.Print())
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVarP(&files, "file", "f", nil, "file with your documents; may be repeated")
+	f.StringSliceVar(&lose, "lose", nil, "host or site to lose; may be repeated")
+	f.BoolVar(&opt.Cut, "cut", false, "cut them off instead: what runs there goes on")
+	f.StringVar(&opt.Links, "links", "", "with --cut, the links: control, in, out, peers, storage (default: control,peers,storage)")
+	f.IntVar(&opt.Units, "units", 0, "capacity of each host (default: enough for all servers)")
+	f.BoolVar(&asJSON, "json", false, "print nothing but one JSON object")
+	_ = cmd.MarkFlagRequired("file")
+	_ = cmd.MarkFlagRequired("lose")
+	return cmd
 }
