@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -36,12 +37,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 		return provider.Sweep{}, provider.Errorf(provider.Retry, call, "%w", errThrottled)
 	}
 	p.hear()
-	l := look{p: p, w: p.w, now: p.w.Now(), volumes: make([][]*world.Volume, len(servers))}
-	for n, s := range servers {
-		for _, v := range s.Spec.Identity.Volumes {
-			l.volumes[n] = append(l.volumes[n], p.w.Volume(VolumeID(s, v.Name)))
-		}
-	}
+	l := look{p: p, w: p.w, now: p.w.Now()}
 	sweep := provider.Sweep{At: l.now, Servers: make([]provider.ServerSight, 0, len(servers))}
 	for _, s := range servers {
 		sight := l.server(s)
@@ -53,6 +49,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	if !p.opts.AttachFirst {
 		return sweep, nil // a platform shows none of its hosts
 	}
+	l.volumes = l.byPlace(servers)
 	for _, name := range p.w.Hosts() {
 		sweep.Hosts = append(sweep.Hosts, l.host(p.w.Host(name), servers))
 	}
@@ -111,8 +108,43 @@ type look struct {
 	p   *Provider
 	w   *world.World
 	now time.Time
-	// volumes are the world's, by server and volume of the sweep; nil if unknown.
-	volumes [][]*world.Volume
+	// volumes are those of the sweep, by the place below which they can be used.
+	volumes map[string][]placed
+}
+
+// placed is a volume of the world: that of the server-th server of the sweep, the
+// nth of its spec.
+type placed struct {
+	server, nth int
+	volume      *world.Volume
+}
+
+// byPlace sorts the volumes of a sweep, so that each host looks at those near it and
+// not at all of the fleet.
+func (l look) byPlace(servers []fleet.Server) map[string][]placed {
+	out := map[string][]placed{}
+	for n, s := range servers {
+		for k, v := range s.Spec.Identity.Volumes {
+			if vol := l.w.Volume(VolumeID(s, v.Name)); vol != nil {
+				out[vol.Place] = append(out[vol.Place], placed{n, k, vol})
+			}
+		}
+	}
+	return out
+}
+
+// reached returns the volumes of the sweep that a host can use, in their order.
+func (l look) reached(h *world.Host, sites []string) []placed {
+	var out []placed
+	for _, place := range append([]string{h.Name, ""}, sites...) {
+		for _, v := range l.volumes[place] {
+			if l.w.Reaches(h.Name, v.volume) {
+				out = append(out, v)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b placed) int { return cmp.Or(cmp.Compare(a.server, b.server), cmp.Compare(a.nth, b.nth)) })
+	return out
 }
 
 func (l look) server(s fleet.Server) provider.ServerSight {
@@ -241,12 +273,9 @@ func (l look) host(h *world.Host, servers []fleet.Server) provider.HostSight {
 	if l.p.contact(h) {
 		sight.Host.InContact = fleet.Yes
 	}
-	for n, s := range servers {
-		for k, v := range s.Spec.Identity.Volumes {
-			if vol := l.volumes[n][k]; vol != nil && l.w.Reaches(h.Name, vol) {
-				sight.Reaches[s.Name] = append(sight.Reaches[s.Name], v.Name)
-			}
-		}
+	for _, v := range l.reached(h, sight.Host.Sites) {
+		s := &servers[v.server]
+		sight.Reaches[s.Name] = append(sight.Reaches[s.Name], s.Spec.Identity.Volumes[v.nth].Name)
 	}
 	for _, i := range l.w.OnHost(h.Name) {
 		if !slices.Contains(sight.Servers, i.Server) {
