@@ -55,7 +55,7 @@ type Known struct {
 func NewCollector(now time.Time, contact time.Duration) *Collector {
 	return &Collector{
 		servers: map[string]*serverSight{}, hosts: map[string]*hostSight{},
-		shared: newShared(), observer: detect.Observer{Since: now}, lastTick: now, contact: contact,
+		shared: newShared(), observer: detect.Observer{Since: now, Contact: contact}, lastTick: now, contact: contact,
 	}
 }
 
@@ -81,12 +81,8 @@ func (c *Collector) Tick(now time.Time) {
 }
 
 func (c *Collector) silent(h *hostSight, now time.Time) bool {
-	for i := range h.signals {
-		if h.signals[i].about.Source.Channel == fleet.ChannelBeat {
-			return now.Sub(*h.signals[i].at) > c.contact
-		}
-	}
-	return false
+	heard, ok := beatOf(h)
+	return ok && now.Sub(heard) > c.contact
 }
 
 // Take folds a sweep into what is known and returns the servers for which
@@ -117,8 +113,37 @@ func (c *Collector) Take(sweep provider.Sweep) []string {
 		c.runs(have, h.Servers)
 		c.foldReaches(have, sweep.Servers, h.Reaches, len(sweep.Servers) == len(c.servers))
 	}
+	if len(sweep.Hosts) > 0 {
+		c.looked(sweep.At)
+	}
 	slices.Sort(changed)
 	return slices.Compact(changed)
+}
+
+// looked tells the observer whom the look at that time has heard of. It is asked at
+// each look, not at each tick: between two looks nobody is heard.
+func (c *Collector) looked(at time.Time) {
+	var newest time.Time
+	beating := 0
+	for _, h := range c.hosts { // the order is all one
+		if heard, ok := beatOf(h); ok {
+			beating++
+			if heard.After(newest) {
+				newest = heard
+			}
+		}
+	}
+	c.observer = c.observer.Looked(at, newest, beating)
+}
+
+// beatOf returns when a host's newest beat came; false if it does not beat.
+func beatOf(h *hostSight) (time.Time, bool) {
+	for i := range h.signals {
+		if h.signals[i].about.Source.Channel == fleet.ChannelBeat {
+			return *h.signals[i].at, true
+		}
+	}
+	return time.Time{}, false
 }
 
 func (c *Collector) sightOf(server string) *serverSight {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"relight/internal/core/detect"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
@@ -32,5 +33,37 @@ func TestLookAtOneServerKeepsTheReachOfOthers(t *testing.T) {
 	c.Forget("web")
 	if reached("web") != 0 {
 		t.Error("the volumes of a forgotten server are still reached")
+	}
+}
+
+// The first host that is heard again after a cut of our own must not make dead ones
+// of all the others, and one host alone is never doubted away.
+func TestTheEndOfOurOwnCutKillsNobody(t *testing.T) {
+	start := time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)
+	c := NewCollector(start, time.Second)
+	look := func(after time.Duration, heard map[string]time.Duration) detect.Observer {
+		s := provider.Sweep{At: start.Add(after)}
+		for _, name := range sortedKeys(heard) {
+			at := start.Add(heard[name])
+			s.Hosts = append(s.Hosts, provider.HostSight{Host: fleet.Host{Name: name}, Signals: []fleet.Signal{{
+				Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: "controller"}, Question: fleet.Alive, Answer: fleet.Yes, At: at, Since: at,
+			}}})
+		}
+		c.Take(s)
+		var known Known
+		c.Seen("db", "host-1", &known)
+		return known.Observer
+	}
+	const ms = time.Millisecond
+	if o := look(100*ms, map[string]time.Duration{"host-1": 50 * ms}); !o.DeafAt.IsZero() || !o.Heard.IsZero() {
+		t.Errorf("with one host: %+v, want no doubt", o)
+	}
+	if o := look(900*ms, map[string]time.Duration{"host-1": 800 * ms, "host-2": 850 * ms}); !o.DeafAt.IsZero() || !o.Heard.Equal(start.Add(850*ms)) {
+		t.Errorf("while both are heard: %+v, want them heard and no doubt", o)
+	}
+	look(1400*ms, map[string]time.Duration{"host-1": 800 * ms, "host-2": 850 * ms})
+	o := look(5000*ms, map[string]time.Duration{"host-1": 800 * ms, "host-2": 4950 * ms})
+	if !o.DeafAt.Equal(start.Add(1400 * ms)) {
+		t.Errorf("one is heard again: silence counts from %s, want from the last look that heard nobody", o.DeafAt.Sub(start))
 	}
 }

@@ -87,6 +87,19 @@ func TestAnObserversFaultStartsNothing(t *testing.T) {
 	}
 }
 
+// Each of these seeds started recoveries once: the first two while the cut began,
+// when one host counted as silent before the others did, and the last as it ended,
+// when one host was heard again before the others were.
+func TestACutStartsNothingAtItsEnds(t *testing.T) {
+	stored := defaults
+	stored.Storage = true
+	for _, seed := range []uint64{7205, 1263, 7563} {
+		if trial := RunTrial(seed, []Setting{defaults, stored}); trial.Recoveries[0]+trial.Recoveries[1] != 0 {
+			t.Error(trial.First)
+		}
+	}
+}
+
 func TestLossIsWhatTheScenarioSays(t *testing.T) {
 	n := NewNetwork(Scenario{Loss: 0.2}, 10, 1, time.Hour, 3)
 	cut := NewNetwork(Scenario{Burst: time.Second, BurstShare: 0.1}, 10, 1, 10*time.Hour, 3)

@@ -71,7 +71,7 @@ func newObserver(w *world, s Setting) *observer {
 	o := &observer{
 		world: w, setting: s, contact: min(s.Suspect, longestContact), at: make([]time.Duration, n),
 		signals: make([][]fleet.Signal, n), about: make([][]fleet.Signal, n), down: make([]bool, n), since: make([]time.Duration, n),
-		tally: &Tally{Setting: s}, state: detect.Observer{Since: wall(0)}, counts: true,
+		tally: &Tally{Setting: s}, state: detect.Observer{Since: wall(0), Contact: min(s.Suspect, longestContact)}, counts: true,
 	}
 	if o.setting.Judge == nil {
 		o.setting.Judge = detect.Judge
@@ -110,8 +110,10 @@ func seers(pairs []pair, n int, of func(*agent) []int, w *world, c fleet.Channel
 func (o *observer) sweep() {
 	w := o.world
 	o.hot = 1 << 62
+	newest := time.Duration(0)
 	for i := range w.agents {
 		a := &w.agents[i]
+		newest = max(newest, a.heard)
 		o.at[i] = a.heard
 		o.hot = min(o.hot, a.heard+o.setting.Suspect)
 		if w.now-a.heard < o.setting.Suspect/2 && !o.down[i] {
@@ -120,6 +122,7 @@ func (o *observer) sweep() {
 		}
 		o.fold(i)
 	}
+	o.state = o.state.Looked(wall(w.now), wall(newest), len(w.agents))
 }
 
 func (o *observer) fold(i int) {

@@ -101,8 +101,8 @@ func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 	}
 	silentSince := latest(s.At, j.in.Observer.listeningSince())
 	if j.now.Sub(silentSince) <= j.suspectAfter() {
-		if s.At.Before(j.in.Observer.listeningSince()) && s.Source.Channel == fleet.ChannelBeat {
-			s.Answer, s.Detail = fleet.CannotTell, "the controller began to listen a moment ago"
+		if s.Source.Channel == fleet.ChannelBeat {
+			return j.recentBeat(s)
 		}
 		if s.Answer == fleet.No && j.now.Sub(s.At) > j.suspectAfter() {
 			// A no from before our own stall may have turned into a yes meanwhile (S4).
@@ -112,12 +112,29 @@ func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 	}
 	silence := j.now.Sub(s.At).Truncate(time.Millisecond)
 	if s.Source.Channel == fleet.ChannelBeat {
+		if j.in.Observer.hearsNobody(s.At, j.now, j.suspectAfter()) {
+			s.Answer, s.Detail = fleet.CannotTell, heardNobody
+			return s
+		}
 		s.Answer, s.Since = fleet.No, silentSince
 		s.Detail = fmt.Sprintf("silent for %s", silence)
 		return s
 	}
 	s.Answer = fleet.CannotTell
 	s.Detail = fmt.Sprintf("its last word is %s old", silence)
+	return s
+}
+
+// recentBeat is worth what it said, unless only the observer's own absence keeps
+// its silence from counting.
+func (j *judgement) recentBeat(s fleet.Signal) fleet.Signal {
+	o := j.in.Observer
+	switch {
+	case s.At.Before(latest(o.Since, o.StalledAt)):
+		s.Answer, s.Detail = fleet.CannotTell, "the controller began to listen a moment ago"
+	case j.now.Sub(s.At) > j.suspectAfter():
+		s.Answer, s.Detail = fleet.CannotTell, heardNobody
+	}
 	return s
 }
 
@@ -243,7 +260,9 @@ func (j *judgement) running() fleet.Finding {
 	due := own.Since.Add(j.in.Server.Spec.Health.ImpairedAfter.Std())
 	if own.At.Before(due) {
 		f := j.finding(fleet.Suspect, own.Since, []fleet.Signal{own}, "its check fails: "+orNothing(own.Detail), name)
-		f.LookAgainAt = due
+		if j.now.Before(due) {
+			f.LookAgainAt = due
+		}
 		return f
 	}
 	return j.finding(fleet.Impaired, own.Since, []fleet.Signal{*j.agent, own}, "it runs but its check fails: "+orNothing(own.Detail), name)
@@ -297,7 +316,8 @@ func (j *judgement) lives(but string, about *fleet.Signal, cause string) fleet.F
 			return j.finding(fleet.Healthy, s.Since, evidence, but+", but "+describe(s), cause)
 		}
 	}
-	if j.in.Server.Spec.Health.Check.IsZero() {
+	// What was never verified may have its volumes and not run yet.
+	if j.in.Server.Spec.Health.Check.IsZero() && !j.in.Status.VerifiedAt.IsZero() {
 		return j.finding(fleet.Healthy, j.yes[0].Since, evidence, but+", but "+describe(j.yes[0]), cause)
 	}
 	return j.finding(fleet.Suspect, j.yes[0].Since, evidence, but+" and nobody can tell whether it works, but it lives: "+describe(j.yes[0]), cause)
@@ -310,38 +330,6 @@ func (j *judgement) deadWithWitness() fleet.Finding {
 		return j.lives("its host agent does not know it", j.agent, "server "+j.in.Server.Name)
 	}
 	return j.downIfTwoAgree(append([]fleet.Signal{*j.agent}, j.no...), "server "+j.in.Server.Name)
-}
-
-// fromAfar judges a server whose host agent is out of contact: the storage
-// heartbeat and the witnesses tell dead, alone-dead agent, and isolated apart.
-func (j *judgement) fromAfar() fleet.Finding {
-	cause := "host " + j.in.Status.Host
-	if j.contact == nil || j.contact.Answer == fleet.CannotTell {
-		return j.finding(fleet.Unknown, j.now, j.in.Host, "nothing was heard of its host yet", cause)
-	}
-	storage := onChannel(j.hostYes, fleet.ChannelStorage)
-	if len(storage) > 0 {
-		return j.isolated(storage)
-	}
-	if len(j.yes) > 0 {
-		return j.lives("its host agent is silent", j.contact, cause)
-	}
-	return j.downIfTwoAgree(append(append([]fleet.Signal{}, j.hostNo...), j.no...), cause)
-}
-
-// isolated covers a host that writes its storage heartbeat and reaches no controller.
-func (j *judgement) isolated(storage []fleet.Signal) fleet.Finding {
-	evidence := append([]fleet.Signal{*j.contact}, storage...)
-	since := j.contact.Since
-	due := since.Add(j.in.Server.Spec.Health.DownAfter.Std())
-	cause := "host " + j.in.Status.Host
-	reason := fmt.Sprintf("its host is cut off from the controller (%s) and alive (%s)", describe(*j.contact), describe(storage[0]))
-	if j.now.Before(due) {
-		f := j.finding(fleet.Suspect, since, evidence, reason, cause)
-		f.LookAgainAt = due
-		return f
-	}
-	return j.finding(fleet.Isolated, since, evidence, reason, cause)
 }
 
 // downIfTwoAgree applies the rule of two independent sources and the suspicion
@@ -417,6 +405,7 @@ func (j *judgement) nextSilence() time.Time {
 				falls(s.At)
 				continue
 			}
+			falls(s.At)
 			falls(latest(s.At, j.in.Observer.listeningSince()))
 		}
 	}

@@ -16,14 +16,43 @@ type Observer struct {
 	Stall     time.Duration
 	// Hosts and Silent count the hosts and those of them out of contact.
 	Hosts, Silent int
+	// Contact is the silence after which a host counts as out of contact.
+	Contact time.Duration
+	// Heard is the newest sign of life of any host, zero where there are no two
+	// hosts that beat: silence counts only while somebody else is heard.
+	Heard time.Time
+	// DeafAt is its last look that found nobody heard of lately: silence before
+	// that is its own. The first host that is heard again must not make dead ones
+	// of all the others.
+	DeafAt time.Time
+}
+
+// Looked notes a look, made at that time, at so many hosts that beat; the newest
+// sign of life of any of them was heard then.
+func (o Observer) Looked(at, heard time.Time, hosts int) Observer {
+	if o.Heard = heard; hosts < 2 {
+		// With one host its death and our own deafness look alike. Doubt would hold its
+		// recovery for ever.
+		o.Heard = time.Time{}
+		return o
+	}
+	if at.Sub(heard) > o.Contact/2 {
+		o.DeafAt = latest(o.DeafAt, at)
+	}
+	return o
 }
 
 // listeningSince is the earliest moment from which silence may be counted.
 func (o Observer) listeningSince() time.Time {
-	if o.StalledAt.After(o.Since) {
-		return o.StalledAt
-	}
-	return o.Since
+	return latest(o.Since, latest(o.StalledAt, o.DeafAt))
+}
+
+// hearsNobody reports whether the silence since that time may be the observer's
+// own: at the beginning of a cut the host that was heard of longest ago falls
+// silent before the others do. Once they had their time, the count of the silent
+// hosts tells instead, so this doubt ends.
+func (o Observer) hearsNobody(since, now time.Time, suspectAfter time.Duration) bool {
+	return !o.Heard.IsZero() && o.Heard.Sub(since) <= suspectAfter/2 && now.Sub(o.Heard) <= max(suspectAfter, o.Contact)
 }
 
 // unwellness stretches suspicion: 1 is well. A recent stall counts in full and

@@ -67,6 +67,13 @@ func drawInput(t *rapid.T) detect.Input {
 	if chance(t, "stalled", 20) {
 		in.Observer.Stall, in.Observer.StalledAt = 5*time.Second, ago(t, "stalled at")
 	}
+	in.Observer.Contact = pick(t, "contact", 0, time.Second, 3*time.Second)
+	if chance(t, "deaf", 20) {
+		in.Observer.DeafAt = ago(t, "deaf at")
+	}
+	if chance(t, "heard of somebody", 50) {
+		in.Observer.Heard = ago(t, "heard at")
+	}
 	if chance(t, "lock", 20) {
 		in.Observed.Volumes = []fleet.VolumeState{{Volume: "data", Host: pick(t, "looker", "host-1", "host-2"), Held: fleet.Yes, At: ago(t, "looked")}}
 	}
@@ -204,6 +211,64 @@ func TestNeverDownEarly(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNoDeathWhileNobodyIsHeard: silence that began when the others were heard last
+// is no evidence, until they had their time to fall silent too.
+func TestNoDeathWhileNobodyIsHeard(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		in.Server.Spec.OneSource = pick(t, "this one source", fleet.OneSourceHold, fleet.OneSourceFence)
+		in.Observer.Contact = time.Second
+		in.Observer.Heard = noon.Add(-time.Duration(rapid.IntRange(0, 999).Draw(t, "heard")) * time.Millisecond)
+		for i := range in.Host {
+			if in.Host[i].Source.Channel == fleet.ChannelBeat {
+				in.Host[i].At = in.Observer.Heard.Add(-time.Duration(rapid.IntRange(0, 500).Draw(t, "before")) * time.Millisecond)
+				in.Host[i].Since, in.Host[i].Answer = in.Host[i].At, fleet.Yes
+			}
+		}
+		f := detect.Judge(in, noon)
+		for _, s := range f.Evidence {
+			if f.Verdict == fleet.Down && s.Source.Channel == fleet.ChannelBeat && s.Answer == fleet.No && s.Epoch == 0 {
+				t.Fatalf("down by silence, though nobody was heard for %s: %s", noon.Sub(in.Observer.Heard), f.Reason)
+			}
+		}
+	})
+}
+
+// TestAPingKeepsAHostAlive is S4: a host that answered a peer a moment ago is cut
+// off and not dead, whatever all others say.
+func TestAPingKeepsAHostAlive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := drawInput(t)
+		in.Signals = slices.DeleteFunc(in.Signals, func(s fleet.Signal) bool {
+			return s.Source.Channel == fleet.ChannelAgent || s.Source.Channel == fleet.ChannelProvider
+		})
+		in.Host = append(in.Host, fleet.Signal{
+			Source: fleet.Source{Channel: fleet.ChannelProbe, Vantage: "host-9"}, Question: fleet.Alive, Answer: fleet.Yes,
+			At: noon.Add(-900 * time.Millisecond), Since: noon.Add(-time.Minute),
+		})
+		if f := detect.Judge(in, noon); f.Verdict == fleet.Down {
+			t.Fatalf("down, though host-9 had its answer: %s", f.Reason)
+		}
+	})
+}
+
+// TestAFleetOfOneIsNeverDeaf: with one host its death and the observer's deafness
+// look alike, and a doubt would hold its recovery for ever (L1).
+func TestAFleetOfOneIsNeverDeaf(t *testing.T) {
+	alone := detect.Observer{Contact: time.Second}.Looked(noon, noon.Add(-time.Hour), 1)
+	if !alone.DeafAt.IsZero() || !alone.Heard.IsZero() {
+		t.Errorf("one host: deaf at %s, heard at %s, want neither", alone.DeafAt, alone.Heard)
+	}
+	two := detect.Observer{Contact: time.Second}.Looked(noon, noon.Add(-501*time.Millisecond), 2)
+	if !two.DeafAt.Equal(noon) {
+		t.Error("two hosts were silent for more than half of the contact time, and it is not deaf")
+	}
+	later := two.Looked(noon.Add(time.Second), noon.Add(time.Second), 2)
+	if !later.DeafAt.Equal(noon) {
+		t.Errorf("one is heard again: deaf at %s, want the last look without anybody", later.DeafAt)
+	}
 }
 
 func TestSuspicion(t *testing.T) {

@@ -60,7 +60,7 @@ func (s *story) Told() string {
 //	held VOLUME by=HOST AGE [sealed=N]                   a lock that somebody looked at
 //	instance STATE epoch=N AGE
 //	evidence METHOD epoch=N AGE [by=WHO]                 what is stored
-//	observer since=AGE [stalled=AGE] [stall=LENGTH] hosts=N silent=N
+//	observer since=AGE [stalled=AGE] [stall=LENGTH] hosts=N silent=N [contact=LENGTH heard=AGE deaf=AGE]
 //	after LENGTH
 //	judge
 //
@@ -104,6 +104,13 @@ func (s *story) do(line string) error {
 		if v, ok := a.pairs["stalled"]; ok {
 			s.in.Observer.StalledAt = a.ago(v)
 		}
+		if v, ok := a.pairs["deaf"]; ok {
+			s.in.Observer.DeafAt = a.ago(v)
+		}
+		if v, ok := a.pairs["heard"]; ok {
+			s.in.Observer.Heard = a.ago(v)
+		}
+		s.in.Observer.Contact = a.length(a.pairs["contact"])
 	case "after":
 		s.now = s.now.Add(a.length(a.word(1)))
 	case "judge":
