@@ -95,6 +95,9 @@ func unreached(ctx context.Context, err error) sight {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return sight{detail: "the look was broken off"}
 	}
+	if overslept(ctx) {
+		return sight{detail: ownStall}
+	}
 	for _, own := range []error{
 		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL,
 		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EACCES, syscall.EPERM,

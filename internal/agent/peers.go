@@ -76,12 +76,15 @@ func (a *Agent) pingOn(ctx context.Context, p link.Peer) {
 		began := time.Now()
 		pctx, cancel := context.WithTimeout(ctx, pingPace)
 		err := a.peers.Ping(pctx, addr, p.Agent)
+		stalled := overslept(pctx)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
 			a.board.put(a.board.pings, s, sight{alive: fleet.Yes})
+		case stalled:
+			a.board.put(a.board.pings, s, sight{detail: ownStall})
 		default:
 			a.board.put(a.board.pings, s, sight{alive: fleet.No, detail: fmt.Sprintf("no answer within %s", pingPace)})
 		}
@@ -89,6 +92,20 @@ func (a *Agent) pingOn(ctx context.Context, p link.Peer) {
 			return
 		}
 	}
+}
+
+// stallAfter is how long after its deadline a look may end. One that ends later was
+// not waiting for an answer: this agent got no processor time.
+const stallAfter = pingPace / 4
+
+// ownStall says why a look without an answer says nothing.
+const ownStall = "this host cannot look: its agent stood still meanwhile"
+
+// overslept reports whether the deadline of ctx passed long ago: the answer may lie
+// unread, and its absence is our own fault and no word about a peer (invariant S4).
+func overslept(ctx context.Context) bool {
+	limit, ok := ctx.Deadline()
+	return ok && time.Since(limit) > stallAfter
 }
 
 // askHeirs asks every host that could take the server over whether it was given a
