@@ -71,6 +71,8 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 	if err := h.intend(ctx, v, d, now); err != nil {
 		return nil, d, err
 	}
+	// Not before: who could not write its intent keeps its turn (L4).
+	h.Viewer.State.wait(name, "", now)
 	if d.Step.Kind.Record() {
 		return nil, decide.Decision{Reason: d.Reason, LookAgainAt: now}, nil
 	}
@@ -82,7 +84,9 @@ func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
 	now := h.Clock.Now()
 	v := h.Viewer.View(name, now)
 	d := decide.Next(v.View, now)
-	h.Viewer.State.wait(name, d.Waits, now)
+	if d.Step == nil {
+		h.Viewer.State.wait(name, d.Waits, now)
+	}
 	return v, d, now
 }
 
