@@ -28,6 +28,9 @@ func Random(seed uint64) Scenario {
 	if g.one(3) {
 		g.sc.Loss = float64(g.r.IntN(30)) / 100
 	}
+	if g.quiet = g.one(4); g.quiet {
+		g.sc.Loss /= 6
+	}
 	if g.one(4) {
 		g.sc.Delays.Call = Span{time.Millisecond, time.Duration(1+g.r.IntN(3000)) * time.Millisecond}
 	}
@@ -45,6 +48,9 @@ type generator struct {
 	// holder lives.
 	shared []string
 	zones  []string
+	// quiet is true if nothing is wrong but the servers, and nothing may hold their
+	// recovery: what must happen in time has no excuse then.
+	quiet bool
 	// ask is true if something waits for a person.
 	ask bool
 }
@@ -116,10 +122,11 @@ func (g *generator) policy() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "  "+format+"\n", args...) }
 	mode := "auto"
-	switch g.r.IntN(10) {
-	case 0, 1:
+	switch n := g.r.IntN(10); {
+	case g.quiet:
+	case n < 2:
 		mode = "ask"
-	case 2:
+	case n < 3:
 		mode = "observe"
 	}
 	line("mode: %s", mode)
@@ -127,14 +134,21 @@ func (g *generator) policy() string {
 	if mode == "ask" && g.one(2) {
 		line("approvals: 2")
 	}
-	line("isolatedFor: %s", pick(g, "10s", "30s", "2m"))
+	isolatedFor, maxBackOff := pick(g, "10s", "30s", "2m"), pick(g, "30s", "2m")
+	if g.quiet {
+		isolatedFor, maxBackOff = "10s", "30s"
+	}
+	line("isolatedFor: %s", isolatedFor)
 	line("oneSource: %s", pick(g, "hold", "fence"))
 	silent := pick(g, "4s", "6s", "15s")
 	line("health: {suspectAfter: %s, downAfter: %s, impairedAfter: %s, startupGrace: %s}", silent, pick(g, "2s", "5s", "20s"), pick(g, "3s", "10s"), pick(g, "10s", "40s"))
-	line("ladder: {verifyWithin: %s, backOff: %s, maxBackOff: %s, window: %s}", pick(g, "20s", "1m"), pick(g, "2s", "10s"), pick(g, "30s", "2m"), pick(g, "10m", "1h"))
-	if g.one(3) {
+	line("ladder: {verifyWithin: %s, backOff: %s, maxBackOff: %s, window: %s}", pick(g, "20s", "1m"), pick(g, "2s", "10s"), maxBackOff, pick(g, "10m", "1h"))
+	switch {
+	case g.quiet:
+		return strings.TrimRight(b.String(), "\n")
+	case g.one(3):
 		line("budget: {steps: %d, window: %s}", 1+g.r.IntN(4), pick(g, "1m", "5m"))
-	} else if g.one(4) {
+	case g.one(4):
 		line("budget: {keepAlive: %d}", 1+g.r.IntN(2))
 	}
 	if g.one(3) {
@@ -144,10 +158,12 @@ func (g *generator) policy() string {
 }
 
 func (g *generator) siteRules() string {
-	switch g.r.IntN(8) {
-	case 0:
+	switch n := g.r.IntN(8); {
+	case g.quiet:
+		return ""
+	case n == 0:
 		return fmt.Sprintf(", budget: {steps: %d, window: 2m}", 1+g.r.IntN(3))
-	case 1:
+	case n == 1:
 		g.ask = true
 		return ", mode: ask"
 	default:
@@ -217,9 +233,7 @@ func (g *generator) server(name string, n int, apart, priorities, choosy, heavy 
 func (g *generator) faults() {
 	var enabled []func() Fault
 	all := g.ground()
-	if !g.one(4) {
-		// In the other runs nothing is wrong but the servers, so that what must happen
-		// in time has no excuse.
+	if !g.quiet {
 		all = append(append(all, g.platform()...), g.people()...)
 	}
 	for _, d := range all {

@@ -15,8 +15,8 @@ import (
 // the verdict waits for one). The bound is suspectAfter + the longer of downAfter
 // and impairedAfter + slack, counted from the crash.
 //
-// Then, if its mode is auto, no guard is set, no budget or storm limit is declared
-// and nothing else fails (L5), a recovery begins within the longest back-off
+// Then, if its mode is auto, no guard is set, and the budgets have a unit left for
+// every server that does not work (L5), a recovery begins within the longest back-off
 // of its ladder + isolatedFor, so that the n-th failure is healed like the first.
 //
 // It applies while every honest observer could know: one controller reigns from
@@ -94,6 +94,9 @@ func (o *Oracle) meet(e expectation) {
 	if s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && !s.held.at.Before(e.onset) {
 		return // there is one source only, and it was told that a person is waited for
 	}
+	if e.begins && !o.free(s) {
+		return
+	}
 	if e.begins {
 		o.Violate("L5", s.name, "epoch %d does not work since %s and no recovery has begun: %s", t.epoch, clock(e.onset), s.held.what)
 		return
@@ -105,10 +108,9 @@ func (o *Oracle) meet(e expectation) {
 		return
 	}
 	if o.free(s) {
-		l := s.spec.Spec
 		e.begins = true
-		e.at = o.w.Now().Add(l.Ladder.MaxBackOff.Std() + l.IsolatedFor.Std() + slack)
-		if l.IsolatedFor > 0 || s.verdict.what != "isolated" {
+		e.at = o.w.Now().Add(begunWithin(s))
+		if s.spec.Spec.IsolatedFor > 0 || s.verdict.what != "isolated" {
 			o.expect(e)
 		}
 	}
@@ -131,19 +133,30 @@ func (o *Oracle) seen(t *instance, onset time.Time) bool {
 	return clear >= len(o.w.Hosts())-1 && (own || clear >= 2)
 }
 
-// free reports that nothing that was declared may hold the server's recovery.
+// free reports that nothing that was declared may hold the server's recovery: no mode
+// but auto, no storm that one host and what failed before it could make, and budgets
+// with a unit for each server that does not work.
 func (o *Oracle) free(s *server) bool {
-	if o.mode(s) != fleet.Auto || o.intent.Fleet.Spec.Storm.Hosts > 0 && o.intent.Fleet.Spec.Storm.Hosts < 2 {
+	if o.mode(s) != fleet.Auto || o.intent.Fleet.Spec.Storm.Hosts == 1 {
 		return false
 	}
-	limited := func(b fleet.Budget) bool { return b.Steps > 0 || b.KeepAlive > 0 }
-	if limited(o.intent.Fleet.Spec.Budget) {
-		return false
+	ailing := 0
+	for _, name := range o.names {
+		if t := o.servers[name].newest; t == nil || t.okSince.IsZero() {
+			ailing++
+		}
 	}
-	for _, site := range o.intent.Sites {
-		if limited(site.Spec.Budget) {
+	for _, domain := range append([]string{"fleet"}, o.path(s.newest.host)...) {
+		b := o.budgetOf(domain)
+		used := o.used(domain, b.Window.Std()+begunWithin(s), o.w.Now())
+		if b.KeepAlive > 0 || b.Steps > 0 && used+ailing > b.Steps {
 			return false
 		}
 	}
 	return true
+}
+
+// begunWithin is how long after the verdict a recovery that nothing holds must begin.
+func begunWithin(s *server) time.Duration {
+	return s.spec.Spec.Ladder.MaxBackOff.Std() + s.spec.Spec.IsolatedFor.Std() + slack
 }
