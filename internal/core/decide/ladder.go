@@ -71,6 +71,8 @@ func unsuited(v View, rung fleet.Rung) string {
 		return "the instance is gone for ever"
 	case fencedForEver(v) && inPlace:
 		return "the epoch is fenced"
+	case inPlace && lacks(v) != "":
+		return lacks(v)
 	case rung == fleet.Move && staysOnHost(v) != "":
 		return "volume " + staysOnHost(v) + " never leaves its host"
 	case rung == fleet.Move && !otherSite(v):

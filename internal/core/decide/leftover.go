@@ -33,6 +33,9 @@ func adopted(st fleet.Status) bool {
 // verifyAdopted closes once the server's own checks have passed since it was
 // taken over: what is said of its state before belongs to another epoch (S14).
 func verifyAdopted(v View, now time.Time) Decision {
+	if lack := lacks(v); lack != "" {
+		return held(GateVerdict, fmt.Sprintf("epoch %d was adopted and is not healed: %s", v.Status.Epoch, lack), true)
+	}
 	if seenAfter(v, v.Status.LaunchedAt) {
 		return guarded(v, now, record(v, fleet.StepClose, fmt.Sprintf("epoch %d, which was adopted, is verified: %s", v.Status.Epoch, v.Finding.Reason)))
 	}

@@ -100,6 +100,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if adopted(v.Status) {
 			return verifyAdopted(v, now), true
 		}
+		if lack := lacks(v); lack != "" {
+			return held(GateVerdict, "it passes its own check, but "+lack+", so it is not healed", true), true
+		}
 		if v.Status.Phase != fleet.PhaseRunning {
 			return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why)), true
 		}

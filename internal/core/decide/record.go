@@ -39,7 +39,7 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	case fleet.StepAdopt:
 		// Whatever was being made of an epoch before it has no object any more. That it
 		// runs is not yet that it works: its own checks have to say so (S14).
-		s.Epoch, s.Host, s.LaunchedAt, s.VerifiedAt = step.Epoch, step.Host, now, time.Time{}
+		s.Epoch, s.Host, s.LaunchedAt, s.VerifiedAt, s.Given = step.Epoch, step.Host, now, time.Time{}, nil
 		s.Phase, s.Recovery, s.Message = fleet.PhaseRunning, nil, step.Why
 		return s
 	case fleet.StepClose:
@@ -96,7 +96,7 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 	ran, _ := fence.Last(s.Server, r.From, "", s.Evidence)
 	s.Evidence = append(keepEvidence(s.Evidence, ran), missingFrom(s.Evidence, d.Proof.Evidence())...)
 	s.Epoch, s.Host = step.Epoch, step.Host
-	s.LaunchedAt, s.VerifiedAt = now, time.Time{}
+	s.LaunchedAt, s.VerifiedAt, s.Given = now, time.Time{}, nil
 	s.Phase = fleet.PhaseRecovering
 	return s
 }
@@ -180,6 +180,7 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 		return s
 	}
 	r.Done = append(r.Done, step.Token)
+	s.Given = given(s, step)
 	r.EffectAt = now
 	if step.Kind == fleet.StepLaunch || step.Kind == fleet.StepRecover {
 		s.LaunchedAt = now
@@ -265,7 +266,7 @@ func closed(s fleet.Status, now time.Time) fleet.Status {
 	if r := s.Recovery; r != nil && acted(r) {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now, Healed: true})
 	}
-	s.Phase, s.VerifiedAt, s.Recovery = fleet.PhaseRunning, now, nil
+	s.Phase, s.VerifiedAt, s.Given, s.Recovery = fleet.PhaseRunning, now, nil, nil
 	s.Message = ""
 	return s
 }

@@ -49,7 +49,7 @@ func work(v View, now time.Time) Decision {
 // whatever it says.
 func cameBack(v View) bool {
 	r := v.Status.Recovery
-	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) {
+	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) || lacks(v) != "" {
 		return false
 	}
 	if pastReturn(r) && !seenAfter(v, lastEffect(v)) {
@@ -102,6 +102,9 @@ func workInPlace(v View, now time.Time) Decision {
 	}
 	if v.Finding.Verdict == fleet.Down {
 		return climb(v, now, "the instance is gone: "+v.Finding.Reason, upward)
+	}
+	if lack := lacks(v); lack != "" {
+		return climb(v, now, lack, upward)
 	}
 	step := newStep(v, kind, v.Status.Epoch, v.Status.Host, fleet.Object{}, why)
 	if d, waiting := replay(v, now, step); waiting {
@@ -222,11 +225,8 @@ func workBuild(v View, now time.Time) Decision {
 func buildSteps(v View) []fleet.Step {
 	r := v.Status.Recovery
 	var attach []fleet.Step
-	for _, vol := range v.Server.Spec.Identity.Volumes {
-		attach = append(attach, newStep(v, fleet.StepAttach, r.To, r.Host, fleet.Object{Volume: vol.Name}, fmt.Sprintf("give volume %s to epoch %d", vol.Name, r.To)))
-	}
-	for _, a := range v.Server.Spec.Identity.Addresses {
-		attach = append(attach, newStep(v, fleet.StepAttach, r.To, r.Host, fleet.Object{Address: a.IP}, fmt.Sprintf("give address %s to epoch %d", a.IP, r.To)))
+	for _, o := range identityOf(v.Server) {
+		attach = append(attach, newStep(v, fleet.StepAttach, r.To, r.Host, o, fmt.Sprintf("give %s to epoch %d", o, r.To)))
 	}
 	kind := fleet.StepLaunch
 	if r.Rung == fleet.Recover {
@@ -246,18 +246,8 @@ func buildSteps(v View) []fleet.Step {
 // seenDone reports that the observation already shows the step's effect.
 func seenDone(v View, s fleet.Step) bool {
 	switch {
-	case s.Object.Volume != "":
-		for _, vol := range v.Observed.Volumes {
-			if vol.Volume == s.Object.Volume && vol.Holder == s.Epoch && vol.Held == fleet.Yes {
-				return true
-			}
-		}
-	case s.Object.Address != "":
-		for _, a := range v.Observed.Addresses {
-			if a.IP == s.Object.Address && a.Holder == s.Epoch {
-				return true
-			}
-		}
+	case s.Object != fleet.Object{}:
+		return holds(v, s.Object, s.Epoch)
 	default:
 		for _, i := range v.Observed.Instances {
 			if i.Epoch == s.Epoch && i.State == fleet.InstanceRunning {

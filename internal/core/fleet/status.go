@@ -24,6 +24,9 @@ type Status struct {
 	LaunchedAt time.Time `json:"launchedAt"`
 	// VerifiedAt is when the current epoch passed its own checks; zero before.
 	VerifiedAt time.Time `json:"verifiedAt"`
+	// Given lists what steps gave to the current epoch, until it is verified: from
+	// then on that it was says VerifiedAt.
+	Given []Object `json:"given,omitempty"`
 	// Evidence holds the evidence about the current epoch and the one before it.
 	Evidence []Evidence `json:"evidence,omitempty"`
 	Recovery *Recovery  `json:"recovery,omitempty"`

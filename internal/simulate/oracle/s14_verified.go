@@ -1,12 +1,18 @@
 package oracle
 
-import "relight/internal/core/event"
+import (
+	"slices"
+
+	"relight/internal/core/event"
+	"relight/internal/provider/sim"
+)
 
 // S14, verified means verified. When a controller tells that a server is healed at
 // an epoch, the world must hold an instance of that epoch that works, or did within
 // the last suspectAfter + slack (news takes its time); and it must have worked after
 // the last destructive call about that epoch was done. One without a check must have
-// run.
+// run. Every volume and every address of its spec must be in that instance's hands, or
+// have been when it last worked.
 func (o *Oracle) toldHealed(s *server, ev event.Event) {
 	o.settle()
 	t := s.find(ev.Epoch)
@@ -14,6 +20,7 @@ func (o *Oracle) toldHealed(s *server, ev event.Event) {
 		o.Violate("S14", s.name, "it was told to be healed at epoch %d, which has never run", ev.Epoch)
 		return
 	}
+	o.whole(s, t)
 	worked := o.worked(t)
 	limit := s.spec.Spec.Health.SuspectAfter.Std() + slack
 	switch {
@@ -32,6 +39,20 @@ func (o *Oracle) toldHealed(s *server, ev event.Event) {
 		if a.done && a.epoch == ev.Epoch && a.at.After(worked) {
 			o.Violate("S14", s.name, "it was told to be healed at epoch %d, which has not worked since its last %s", ev.Epoch, a.kind)
 			return
+		}
+	}
+}
+
+// whole looks for what a healed epoch was never given.
+func (o *Oracle) whole(s *server, t *instance) {
+	for _, v := range s.spec.Spec.Identity.Volumes {
+		if vol := o.w.Volume(sim.VolumeID(s.spec, v.Name)); vol != nil && vol.Epoch < t.epoch {
+			o.Violate("S14", s.name, "it was told to be healed at epoch %d, which never held volume %s", t.epoch, v.Name)
+		}
+	}
+	for _, a := range s.spec.Spec.Identity.Addresses {
+		if addr := o.w.Address(a.IP); addr != nil && t.able && !slices.Contains(addr.Holders, t.i.ID) {
+			o.Violate("S14", s.name, "it was told to be healed at epoch %d, which does not hold address %s", t.epoch, a.IP)
 		}
 	}
 }
