@@ -80,8 +80,11 @@ type Hub struct {
 	// the present any more.
 	effects map[string]effect
 	// plan numbers the changes of what watches are made from.
-	plan uint64
-	term fleet.Term
+	plan   uint64
+	choice choice
+	// absent are the hosts that were out of contact lately, with the last such moment.
+	absent map[string]time.Time
+	term   fleet.Term
 	// refreshed is when the registry was last read.
 	refreshed time.Time
 }
@@ -108,7 +111,7 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 		run: hex.EncodeToString(run[:]), started: opt.Now(),
 		hosts: map[string]*host{}, agents: map[beat.AgentID]string{},
 		servers: map[string]fleet.Server{}, sites: map[string]fleet.Site{},
-		effects: map[string]effect{}, plan: 1,
+		effects: map[string]effect{}, plan: 1, absent: map[string]time.Time{},
 	}
 	var err error
 	if h.site, err = siteKey(ctx, opt.Vault); err != nil {

@@ -86,14 +86,18 @@ func (h *Hub) Observe(ctx context.Context, servers []fleet.Server) (provider.Swe
 		sweep.Servers[i].Observed = fleet.Observed{Server: s.Name, At: now, Complete: true}
 		sights[s.Name] = &sweep.Servers[i]
 	}
+	var silent []string
 	for _, name := range sortedNames(h.hosts) {
 		x := h.hosts[name]
 		l := look{hub: h, host: x, name: name, beat: beats[name], now: now, sights: sights}
-		l.contact = h.contact(x, l.beat.at, now)
+		if l.contact = h.contact(x, l.beat.at, now); l.contact == fleet.No {
+			silent = append(silent, name)
+		}
 		l.servers()
 		sweep.Hosts = append(sweep.Hosts, l.hostSight())
 	}
 	h.othersOnHosts(&sweep)
+	h.noteContact(silent, now)
 	return sweep, nil
 }
 

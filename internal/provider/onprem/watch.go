@@ -3,7 +3,9 @@ package onprem
 import (
 	"hash/fnv"
 	"maps"
+	"reflect"
 	"slices"
+	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider/onprem/link"
@@ -15,7 +17,72 @@ const (
 	witnesses = 3
 	// pingers is how many hosts ask whether another one is there.
 	pingers = 2
+	// settled is how many times Contact a host must be in contact again before it is
+	// chosen as a seer again: one that comes and goes must not move others' work.
+	settled = 10
 )
+
+// choice holds who looks at what; it is made once for all watches of a plan.
+type choice struct {
+	plan    uint64
+	witness map[string][]string // by server
+	pinger  map[string][]string // by host
+}
+
+// noteContact takes the hosts out of contact at now; mu is held. If others are
+// absent than before, who looks at whom is chosen anew: two seers that died, or two
+// that are cut off, would leave no second source for whatever they look at.
+func (h *Hub) noteContact(silent []string, now time.Time) {
+	if len(silent) == len(h.hosts) {
+		return // nobody is left to look, and the fault is more likely our own
+	}
+	changed := false
+	for _, name := range silent {
+		_, known := h.absent[name]
+		h.absent[name] = now
+		changed = changed || !known
+	}
+	for name, last := range h.absent { // deletes: the order is all one
+		if h.hosts[name] == nil || now.Sub(last) > settled*h.opt.Contact {
+			delete(h.absent, name)
+			changed = true
+		}
+	}
+	if changed {
+		h.planChanged()
+	}
+}
+
+// seers picks n hosts that look at the subject; absent hosts only where there are
+// too few others. mu is held.
+func (h *Hub) seers(subject string, hosts []string, n int) []string {
+	var present, absent []string
+	for _, name := range hosts {
+		if _, gone := h.absent[name]; gone {
+			absent = append(absent, name)
+		} else {
+			present = append(present, name)
+		}
+	}
+	out := chosen(subject, present, n)
+	return append(out, chosen(subject, absent, n-len(out))...)
+}
+
+// chosenNow returns who looks at what by the present plan; mu is held.
+func (h *Hub) chosenNow(hosts []string) *choice {
+	if h.choice.plan == h.plan {
+		return &h.choice
+	}
+	h.choice = choice{plan: h.plan, witness: make(map[string][]string, len(h.names)), pinger: make(map[string][]string, len(hosts))}
+	for _, name := range h.names {
+		h.choice.witness[name] = h.seers(name, hosts, witnesses)
+	}
+	for _, name := range hosts {
+		others := slices.DeleteFunc(slices.Clone(hosts), func(n string) bool { return n == name })
+		h.choice.pinger[name] = h.seers(name, others, pingers)
+	}
+	return &h.choice
+}
 
 func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
@@ -37,13 +104,21 @@ func (h *Hub) watchOf(x *host) *link.Watch {
 			w.Peers = append(w.Peers, h.peer(x, h.hosts[name], hosts))
 		}
 	}
-	x.watch, x.plan = w, h.plan
+	x.plan = h.plan
+	if x.watch != nil {
+		// A plan that changes nothing here keeps its number, so that it is not sent again.
+		if w.Version = x.watch.Version; reflect.DeepEqual(w, x.watch) {
+			return x.watch
+		}
+		w.Version = h.plan
+	}
+	x.watch = w
 	return w
 }
 
 func (h *Hub) watched(host string, s fleet.Server, hosts []string) (link.WatchedServer, bool) {
 	spec := s.Spec
-	witness := slices.Contains(chosen(s.Name, hosts, witnesses), host)
+	witness := slices.Contains(h.chosenNow(hosts).witness[s.Name], host)
 	if !witness && !h.mayRun(host, s) {
 		return link.WatchedServer{}, false
 	}
@@ -65,12 +140,11 @@ func (h *Hub) watched(host string, s fleet.Server, hosts []string) (link.Watched
 }
 
 func (h *Hub) peer(x, other *host, hosts []string) link.Peer {
-	ask := slices.DeleteFunc(slices.Clone(hosts), func(n string) bool { return n == other.record.Name })
 	to, _ := h.site.PeerKey(x.record.Agent, other.record.Agent)
 	from, _ := h.site.PeerKey(other.record.Agent, x.record.Agent)
 	return link.Peer{
 		Host: other.record.Name, Agent: other.record.Agent, Addr: other.peerAddr,
-		Ping: slices.Contains(chosen(other.record.Name, ask, pingers), x.record.Name),
+		Ping: slices.Contains(h.chosenNow(hosts).pinger[other.record.Name], x.record.Name),
 		To:   to[:], From: from[:],
 	}
 }
