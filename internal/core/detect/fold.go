@@ -11,8 +11,8 @@ import (
 const FlapWindow = time.Minute
 
 // Fold joins a source's new signal with its last one: Since stays while the
-// answer and the epoch stay, and Flaps counts the changes of the answer. A
-// source that cannot tell keeps neither.
+// answer and the epoch stay, also in between by the source's own word, and Flaps
+// counts the changes of the answer. A source that cannot tell keeps neither.
 func Fold(prev, next fleet.Signal) fleet.Signal {
 	same := prev.Source == next.Source && prev.Question == next.Question && prev.Epoch == next.Epoch
 	if !same || prev.At.IsZero() {
@@ -25,6 +25,12 @@ func Fold(prev, next fleet.Signal) fleet.Signal {
 	}
 	next.Flaps = prev.Flaps
 	if prev.Answer == next.Answer {
+		if since := sinceOf(next); !since.Before(prev.At) && since.Before(next.At) {
+			// Its source says that the answer is younger than our last look: it was another
+			// one in between. A no that was broken by a yes must wait anew (S4).
+			next.Since = since
+			return next
+		}
 		next.Since = earlier(prev.Since, sinceOf(next))
 		if next.At.Sub(next.Since) > FlapWindow {
 			next.Flaps = 0
