@@ -29,9 +29,9 @@ func Random(seed uint64) Scenario {
 		g.sc.Loss = float64(g.r.IntN(30)) / 100
 	}
 	if g.quiet = g.one(4); g.quiet {
-		g.sc.Loss /= 6
+		g.sc.Loss = float64(g.r.IntN(5)) / 100
 	}
-	if g.one(4) {
+	if g.one(3) {
 		g.sc.Delays.Call = Span{time.Millisecond, time.Duration(1+g.r.IntN(3000)) * time.Millisecond}
 	}
 	g.world()
@@ -76,7 +76,7 @@ func (g *generator) world() {
 		name := fmt.Sprintf("%s-%d", word, s+1)
 		g.sc.Sites = append(g.sc.Sites, Site{Name: name, Kind: kind})
 		g.zones = append(g.zones, name)
-		for range 1 + g.r.IntN(3) {
+		for range 1 + g.r.IntN(4) {
 			g.sc.Hosts = append(g.sc.Hosts, Host{
 				Name: fmt.Sprintf("host-%d", len(g.sc.Hosts)+1), Parent: name, Units: 2 + g.r.IntN(7), Power: power && !g.one(5),
 			})
@@ -149,10 +149,10 @@ func (g *generator) policy() string {
 	case g.one(3):
 		line("budget: {steps: %d, window: %s}", 1+g.r.IntN(4), pick(g, "1m", "5m"))
 	case g.one(4):
-		line("budget: {keepAlive: %d}", 1+g.r.IntN(2))
+		line("budget: {keepAlive: %d}", 1+g.r.IntN(4))
 	}
 	if g.one(3) {
-		line("storm: {hosts: %d, window: %s}", 1+g.r.IntN(3), pick(g, "30s", "2m"))
+		line("storm: {hosts: %d, window: %s}", pick(g, 1, 1, 2, 3), pick(g, "30s", "2m"))
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
@@ -240,6 +240,10 @@ func (g *generator) faults() {
 		if g.one(4) {
 			enabled = append(enabled, d)
 		}
+	}
+	if g.sc.Controllers > 1 && !g.quiet {
+		// Two controllers matter only where one succeeds the other.
+		enabled = append(enabled, g.moment("controller", is("c2"), "starts"), g.moment("controller", is("c1"), "starts"), g.lasting("controller", is("active"), "freezes"))
 	}
 	if len(enabled) == 0 {
 		enabled = append(enabled, pick(g, all...))
