@@ -72,8 +72,8 @@ func (l *latest[T]) one(v T) *T {
 }
 
 // fill fills in every document: those of policies and sites first, and then those of
-// the servers one by one, for nothing of them is needed twice. References were
-// checked when they were applied.
+// the servers one by one. It lets go of each of the servers' documents, for a large
+// fleet must not be there twice. References were checked when they were applied.
 func fill(others, servers []Document) (documents, error) {
 	out := documents{servers: make(map[string]*declared, len(servers)), sites: map[string]fleet.Site{}, names: newShared()}
 	parsed := make([]spec.Doc, 0, len(others))
@@ -94,7 +94,8 @@ func fill(others, servers []Document) (documents, error) {
 			return out, err
 		}
 	}
-	for _, d := range servers {
+	for i, d := range servers {
+		servers[i] = Document{}
 		doc, err := d.Doc()
 		if err != nil {
 			return out, err

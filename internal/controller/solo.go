@@ -97,8 +97,14 @@ func (s *Solo) wire() {
 
 // Begin takes the next term. Everything is due from then on.
 func (s *Solo) Begin(ctx context.Context) error {
-	if err := s.State.Load(ctx, s.opt.Store); err != nil {
-		return err
+	_, rev, err := s.opt.Store.List(ctx, root+"none/")
+	if err != nil {
+		return fmt.Errorf("read the revision of the store: %w", err)
+	}
+	if rev != s.State.latest() { // somebody has written since it was read
+		if err := s.State.Load(ctx, s.opt.Store); err != nil {
+			return err
+		}
 	}
 	if err := s.Reign.Begin(ctx); err != nil {
 		return err

@@ -71,7 +71,9 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	known := decoders()
 	var servers []Document
 	names := newShared()
-	for _, r := range append(records, heads...) {
+	records = append(records, heads...)
+	for i, r := range records {
+		records[i] = store.Record{} // decoded, nobody needs it: a large fleet must not be there twice
 		kind, name, err := kindOf(r.Key)
 		if err != nil {
 			return err
