@@ -105,7 +105,7 @@ func (e *engine) play() (Result, error) {
 	e.turn(Start.Add(sc.For))
 	if sc.Settle > 0 && e.ok() {
 		e.calm()
-		e.turn(Start.Add(sc.For + sc.Settle))
+		e.settle(Start.Add(sc.For + sc.Settle))
 		if e.ok() {
 			e.rest()
 		}
@@ -281,6 +281,45 @@ func (e *engine) switchOn() {
 		}
 	}
 	e.world.After(switchOnAfter, e.switchOn)
+}
+
+// The end of a settled run: once every server has been healthy for settledFor, what
+// comes would only repeat itself.
+const (
+	settledLook = 15 * time.Second
+	settledFor  = 3 * time.Minute
+)
+
+// settle lets the calm go on until all has come to rest, at most until the given
+// time.
+func (e *engine) settle(until time.Time) {
+	since := e.clock.Now()
+	for e.ok() && e.clock.Now().Before(until) {
+		if !e.allHealthy() {
+			since = e.clock.Now()
+		}
+		if e.clock.Now().Sub(since) >= settledFor {
+			return
+		}
+		next := e.clock.Now().Add(settledLook)
+		if next.After(until) {
+			next = until
+		}
+		e.turn(next)
+	}
+}
+
+func (e *engine) allHealthy() bool {
+	b := e.reigning()
+	if b == nil {
+		return false
+	}
+	for _, s := range b.solo.State.Servers() {
+		if st := b.solo.State.Status(s.Name); st.Phase != fleet.PhaseRunning || st.Recovery != nil || b.solo.Look(s.Name).Verdict != fleet.Healthy {
+			return false
+		}
+	}
+	return true
 }
 
 // turn processes events until the time or the first violation.
