@@ -100,6 +100,21 @@ func TestACutStartsNothingAtItsEnds(t *testing.T) {
 	}
 }
 
+// The observer's doubt in itself must not hold what a small fleet can tell: where one
+// of two hosts dies, the other one is still heard.
+func TestSmallFleetsFindADeath(t *testing.T) {
+	for _, members := range []int{2, 3} {
+		for _, loss := range []float64{0, 0.3} {
+			for seed := range uint64(4) {
+				got := Run(Plan{Scenario: Scenario{Loss: loss}, Members: members, Seed: seed, Length: time.Minute, Kills: members, Settings: []Setting{defaults}})[0]
+				if got.Missed != 0 || got.Mistakes != 0 || Quantile(got.Detected, 1) > defaults.Suspect+defaults.Down {
+					t.Errorf("%d hosts, loss %.1f, seed %d: found after %v, %d missed, %d mistakes", members, loss, seed, got.Detected, got.Missed, got.Mistakes)
+				}
+			}
+		}
+	}
+}
+
 func TestLossIsWhatTheScenarioSays(t *testing.T) {
 	n := NewNetwork(Scenario{Loss: 0.2}, 10, 1, time.Hour, 3)
 	cut := NewNetwork(Scenario{Burst: time.Second, BurstShare: 0.1}, 10, 1, 10*time.Hour, 3)
