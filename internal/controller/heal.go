@@ -166,6 +166,9 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 // take uses up the budgets and the place that the decision names, if they still
 // allow it: other servers may have taken them since.
 func take(tx *Tx, v viewed, d decide.Decision) error {
+	if err := takeLives(tx, v, d.Takes.Lives); err != nil {
+		return err
+	}
 	for _, domain := range d.Takes.Budgets {
 		b, _ := TxGet[Budget](tx, kindBudget, domain)
 		limit := v.domain(domain).Budget
@@ -179,6 +182,22 @@ func take(tx *Tx, v viewed, d decide.Decision) error {
 		return nil
 	}
 	return takePlace(tx, v, d.Takes)
+}
+
+// takeLives counts once more the servers of the domains that must keep some alive.
+// Who takes one away writes the domain's record: of two in one transaction the second
+// decides again, when the first counts as not alive any more (S5).
+func takeLives(tx *Tx, v viewed, domains []string) error {
+	for _, domain := range domains {
+		if tx.touched(kindBudget, domain) || tx.state.alive(domain) <= v.domain(domain).Budget.KeepAlive {
+			return errAgain
+		}
+	}
+	for _, domain := range domains {
+		b, _ := TxGet[Budget](tx, kindBudget, domain)
+		tx.Put(kindBudget, domain, b)
+	}
+	return nil
 }
 
 func takePlace(tx *Tx, v viewed, takes decide.Takes) error {

@@ -28,6 +28,14 @@ func (s *State) settle() {
 	s.unsettled = false
 }
 
+// alive counts the servers of a domain that work now and are not being recovered.
+func (s *State) alive(domain string) int {
+	s.settle()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tally.Sum().Domains[domain].Healthy
+}
+
 // recount tallies every server.
 func (s *State) recount() *decide.Tally {
 	tally := decide.NewTally()

@@ -108,6 +108,9 @@ type Candidate struct {
 type Takes struct {
 	// Budgets lists the domains whose recovery budget gives one unit.
 	Budgets []string `json:"budgets,omitempty"`
+	// Lives lists the domains that must keep servers alive, and from which a working
+	// one is taken away. The transaction counts them again.
+	Lives []string `json:"lives,omitempty"`
 	// Host and Units are the place that is taken.
 	Host  string `json:"host,omitempty"`
 	Units int    `json:"units,omitempty"`

@@ -194,25 +194,30 @@ func (g *gatekeeper) storm() {
 	g.pass(GateStorm, "none")
 }
 
-// budget asks each domain for one unit and lists those that it takes from.
-func (g *gatekeeper) budget(takesLife bool) []string {
-	var taken []string
+// budget asks each domain for one unit, and whether it can spare a server that still
+// runs. It returns what is taken from which.
+func (g *gatekeeper) budget(takesLife bool) Takes {
+	var takes Takes
 	for _, d := range g.v.Around.Domains {
 		if d.Budget.Steps != 0 {
-			taken = append(taken, d.Name)
+			takes.Budgets = append(takes.Budgets, d.Name)
 			if g.velocity(d) {
-				return nil
+				return Takes{}
 			}
 		}
-		if takesLife && d.Budget.KeepAlive > 0 && d.Healthy <= d.Budget.KeepAlive {
+		if !takesLife || d.Budget.KeepAlive <= 0 {
+			continue
+		}
+		takes.Lives = append(takes.Lives, d.Name)
+		if d.Healthy <= d.Budget.KeepAlive {
 			g.stop(Gate{Name: GateBudget, Value: fmt.Sprintf("%s: %d of %d healthy, keep %d", d.Name, d.Healthy, d.Total, d.Budget.KeepAlive)},
 				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy), NeedsPerson: true})
 			g.look = earliest(g.look, g.now.Add(aroundPause))
-			return nil
+			return Takes{}
 		}
 	}
 	g.pass(GateBudget, fmt.Sprintf("%d domains allow it", len(g.v.Around.Domains)))
-	return taken
+	return takes
 }
 
 // velocity asks one domain's cap on recoveries per window; it reports true if it holds.

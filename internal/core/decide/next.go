@@ -73,7 +73,7 @@ func startDue(v View, now time.Time) Decision {
 	g.storm()
 	// One that is down or fails its check takes no working server away; an isolated
 	// one may still serve.
-	taken := g.budget(v.Finding.Verdict != fleet.Down && v.Finding.Verdict != fleet.Impaired)
+	takes := g.budget(v.Finding.Verdict != fleet.Down && v.Finding.Verdict != fleet.Impaired)
 	g.ladder(rung, ladder)
 
 	begun := begin(v, rung, now)
@@ -82,7 +82,7 @@ func startDue(v View, now time.Time) Decision {
 	tentative.Status.Phase = fleet.PhaseRecovering
 	d := work(tentative, now)
 	d.Begins = begun
-	d.Takes.Budgets = taken
+	d.Takes.Budgets, d.Takes.Lives = takes.Budgets, takes.Lives
 	return g.close(d)
 }
 

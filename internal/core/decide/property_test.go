@@ -174,6 +174,9 @@ func TestBlastRadius(t *testing.T) { // S5
 			if v.Finding.Verdict == fleet.Healthy && dom.Budget.KeepAlive > 0 && dom.Healthy-1 < dom.Budget.KeepAlive {
 				t.Fatalf("%s keeps %d alive, has %d", dom.Name, dom.Budget.KeepAlive, dom.Healthy)
 			}
+			if v.Finding.Verdict == fleet.Healthy && dom.Budget.KeepAlive > 0 && !slices.Contains(d.Takes.Lives, dom.Name) {
+				t.Fatalf("%s must keep %d alive, and the transaction counts only %v again", dom.Name, dom.Budget.KeepAlive, d.Takes.Lives)
+			}
 		}
 	})
 }

@@ -26,7 +26,15 @@ type Row struct {
 	WaitsSince time.Time
 }
 
-// Count is one domain's part of a Survey.
+// alive reports whether the server counts as one that works. One whose recovery runs
+// was ended or may have been, whatever was last seen of it: counted as alive, several
+// at once would be taken away from those that must be kept (S5).
+func (r Row) alive() bool {
+	return r.Verdict == fleet.Healthy && r.Phase != fleet.PhaseRecovering && r.Phase != fleet.PhaseNeedsPerson
+}
+
+// Count is one domain's part of a Survey. Healthy leaves out those whose recovery
+// runs.
 type Count struct {
 	Total, Healthy, Suspect, Down, Recovering int
 	// Waiting counts the servers that wait for this domain's budget, highest

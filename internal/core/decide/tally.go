@@ -91,7 +91,9 @@ func (t *Tally) domain(name string, r Row, n int) {
 	c.Total += n
 	switch r.Verdict {
 	case fleet.Healthy:
-		c.Healthy += n
+		if r.alive() {
+			c.Healthy += n
+		}
 	case fleet.Suspect:
 		c.Suspect += n
 	case fleet.Down, fleet.Isolated, fleet.Impaired:

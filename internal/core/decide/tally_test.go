@@ -87,3 +87,16 @@ func TestTookCountsEveryRecovery(t *testing.T) {
 		}
 	})
 }
+
+// Whose recovery runs is not alive, whatever was last seen of it (S5).
+func TestOneThatIsRecoveringIsNotAlive(t *testing.T) {
+	s := decide.Survey([]decide.Row{
+		{Server: "a", Verdict: fleet.Healthy, Phase: fleet.PhaseRunning},
+		{Server: "b", Verdict: fleet.Healthy, Phase: fleet.PhaseRecovering},
+		{Server: "c", Verdict: fleet.Healthy, Phase: fleet.PhaseNeedsPerson},
+		{Server: "d", Verdict: fleet.Suspect, Phase: fleet.PhaseRunning},
+	})
+	if got := s.Domains["fleet"]; got.Healthy != 1 || got.Total != 4 {
+		t.Errorf("%d of %d are alive, want 1 of 4", got.Healthy, got.Total)
+	}
+}
