@@ -10,8 +10,9 @@ import (
 // the store at that moment, and within the length of the lease that the store last
 // took for it (counted from the commit, which is never before the request). Terms in
 // the store only rise. And an executor never accepts a call with a lower term than
-// one that it accepted before for that server. A power device has no memory, so that
-// a power-off that was under way when the term changed is not held against it.
+// one that it accepted before for that server, or than that of the lease that it
+// holds. A power device has no memory, so that a power-off that was under way when
+// the term changed is not held against it.
 
 func (o *Oracle) sentWithAuthority(c Call) {
 	l := &o.ledger
@@ -36,6 +37,9 @@ func (o *Oracle) acceptedTerm(c Call) {
 	}
 	if o.around.Cloud {
 		by.Host = ""
+	}
+	if lease := o.w.Registry.LeaseTerms[by.Host]; c.Call.Term < lease {
+		o.Violate("S10", step.Server, "%s accepted %s with term %d though its lease is of term %d", orPlatform(by.Host), step.Kind, c.Call.Term, lease)
 	}
 	if c.Call.Term < o.executors[by] {
 		o.Violate("S10", step.Server, "%s accepted %s with term %d after term %d", orPlatform(by.Host), step.Kind, c.Call.Term, o.executors[by])
