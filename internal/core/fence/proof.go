@@ -80,6 +80,8 @@ func Describe(e fleet.Evidence) string {
 		what = "host " + e.Host + " read back as powered off"
 	case fleet.Sealed:
 		what = "volume " + e.Volume + " sealed and read back"
+	case fleet.InitiatorRemoved:
+		what = "initiator of volume " + e.Volume + " removed and its session list read back as empty"
 	case fleet.NeverStarted:
 		what = fmt.Sprintf("no call for epoch %d had an effect", e.Epoch)
 	case fleet.Attested:

@@ -19,6 +19,9 @@ const (
 	PoweredOff Method = "poweredOff"
 	// Sealed: a volume's epoch file was raised under its lock and read back.
 	Sealed Method = "sealed"
+	// InitiatorRemoved: the epoch's initiator is out of its array's map for ever, and
+	// the array lists no session of it.
+	InitiatorRemoved Method = "initiatorRemoved"
 	// NeverStarted: every call that carried the epoch was answered, none had an
 	// effect, and the epoch was given up: there is no instance of it. Then the epoch
 	// before it is the last that could write, and must be proved dead as well.
@@ -32,15 +35,15 @@ const (
 func (m Method) Final() bool { return m != Stopped && m != PoweredOff && m != FirstEpoch }
 
 // EndsInstance reports whether one piece of evidence by this method shows for ever
-// that no instance of the epoch is left. A seal only keeps it from its volume.
-func (m Method) EndsInstance() bool { return m.Final() && m != Sealed }
+// that no instance of the epoch is left. A seal or a removed initiator only keeps it from its volume.
+func (m Method) EndsInstance() bool { return m.Final() && m != Sealed && m != InitiatorRemoved }
 
 // Evidence is one fact about the death of one epoch of one server.
 type Evidence struct {
 	Method Method `json:"method"`
 	Server string `json:"server"`
 	Epoch  Epoch  `json:"epoch"`
-	// Volume is set for Sealed.
+	// Volume is set for Sealed and InitiatorRemoved.
 	Volume string `json:"volume,omitempty"`
 	// Host is set for PoweredOff: the host that is off; and for NeverStarted: where
 	// the epoch before ran.

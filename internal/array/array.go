@@ -1,0 +1,114 @@
+package array
+
+import (
+	"context"
+	"errors"
+
+	"relight/internal/core/fence"
+	"relight/internal/core/fleet"
+)
+
+// Errors of arrays, wrapped with the object's name. Any other error means that the
+// effect is unknown; every call may be repeated.
+var (
+	// ErrFull: the array has no room for the LUN.
+	ErrFull = errors.New("the array is full")
+	// ErrConflict: it is there, and is another.
+	ErrConflict = errors.New("exists and is different")
+	// ErrNotFound: the LUN is not there.
+	ErrNotFound = errors.New("not found")
+	// ErrDuplicate: another map has the initiator's name. Two that share one cannot
+	// be told apart, so that a fence of one would be a fence of both.
+	ErrDuplicate = errors.New("the initiator's name is taken")
+	// ErrNoProof: no proof that the epoch before is dead.
+	ErrNoProof = errors.New("no proof that the epoch before is dead")
+	// ErrHeld: an older epoch still has a map or a session.
+	ErrHeld = errors.New("an older epoch is not fenced on the array")
+	// ErrFenced: the epoch was fenced, or a newer one has a map.
+	ErrFenced = errors.New("the epoch was fenced and stays fenced")
+	// ErrBusy: the map has sessions.
+	ErrBusy = errors.New("the map still has sessions")
+	// ErrInvalid: the request can never work.
+	ErrInvalid = errors.New("invalid")
+)
+
+// Array is one SAN array. Implementations are safe for concurrent use, and every
+// call can be repeated: what is so already is no error.
+type Array interface {
+	// Name names the array in evidence and errors.
+	Name() string
+
+	// Create makes a LUN with all of its room set aside. An array that hands out
+	// more than it has would fail a guest's write later instead. Errors: ErrFull;
+	// ErrConflict if it exists with another size.
+	Create(ctx context.Context, l LUN) error
+
+	// Map lets one epoch in, and says where. Errors: ErrNoProof, ErrFenced, ErrHeld,
+	// ErrDuplicate, ErrNotFound (a LUN), ErrInvalid.
+	Map(ctx context.Context, m Map, proof fence.Proof) (Target, error)
+
+	// Unmap takes the epoch's initiator and credentials away, so that no login
+	// begins any more. What is under way is not stopped by it.
+	Unmap(ctx context.Context, r Ref) error
+
+	// Sessions lists the sessions of the epoch, including those that were killed
+	// and of which a command has not landed yet.
+	Sessions(ctx context.Context, r Ref) ([]Session, error)
+
+	// Kill ends a session. It returns before the session is gone.
+	Kill(ctx context.Context, s Session) error
+
+	// Close removes what is left of an epoch's map. After it a login that began
+	// before Unmap cannot end in a session that writes. Errors: ErrBusy while a
+	// session is there; the array itself must be the one that refuses.
+	Close(ctx context.Context, r Ref) error
+
+	// Maps lists what epochs of the server have on the array.
+	Maps(ctx context.Context, server string) ([]Mapped, error)
+}
+
+// LUN is a unit of storage. Its name is unique on its array.
+type LUN struct {
+	Name  string
+	Bytes int64
+}
+
+// Ref names one epoch of one server.
+type Ref struct {
+	Server string
+	Epoch  fleet.Epoch
+}
+
+// Map is what one epoch may use, and as whom.
+type Map struct {
+	Ref
+	// Initiator is the IQN; see IQN.
+	Initiator string
+	// User and Secret are for CHAP, the epoch's own. Arrays that let in who has a
+	// right name or a right address do not stop a stranger; a secret does.
+	User, Secret string
+	// Units are LUN names by unit number, 1 to 255.
+	Units map[int]string
+}
+
+// Target is where an epoch logs in.
+type Target struct {
+	// Portal is address:port.
+	Portal string
+	IQN    string
+}
+
+// Session is a login as the array lists it.
+type Session struct {
+	Ref
+	// ID is the array's own, and means something to its driver only.
+	ID        string
+	Initiator string
+}
+
+// Mapped is what an epoch has on the array.
+type Mapped struct {
+	Ref
+	// Initiators may log in. None after Unmap, until Close removes the rest.
+	Initiators []string
+}

@@ -1,0 +1,109 @@
+package arraytest
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"relight/internal/array/iscsi"
+)
+
+// Disk is a model of a unit that does reservations as the standard says: the
+// opposite of what tgtd does, so that the enrolment probe is seen to say yes.
+type Disk struct {
+	data []byte
+	keys map[string]uint64 // by nexus
+	held string            // the nexus that holds the reservation
+}
+
+// NewDisk makes an empty disk.
+func NewDisk(size int64) *Disk { return &Disk{data: make([]byte, size), keys: map[string]uint64{}} }
+
+// Size is the disk's size, in bytes.
+func (d *Disk) Size() int64 { return int64(len(d.data)) }
+
+func bad(asc byte) iscsi.Reply { return iscsi.Reply{Status: iscsi.CheckCondition, Key: 5, ASC: asc} }
+
+// span reads block number and count of a command.
+func span(cdb []byte) (at, n int) {
+	if cdb[0] < 0x80 {
+		return int(binary.BigEndian.Uint32(cdb[2:])) * iscsi.Block, int(binary.BigEndian.Uint16(cdb[7:])) * iscsi.Block
+	}
+	return int(binary.BigEndian.Uint64(cdb[2:])) * iscsi.Block, int(binary.BigEndian.Uint32(cdb[10:])) * iscsi.Block
+}
+
+func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
+	switch c.CDB[0] {
+	case 0x5e:
+		return d.list()
+	case 0x5f:
+		return d.reserve(nexus, c)
+	case 0x9e:
+		in := make([]byte, 32)
+		binary.BigEndian.PutUint64(in, uint64(len(d.data)/iscsi.Block-1))
+		binary.BigEndian.PutUint32(in[8:], iscsi.Block)
+		return iscsi.Reply{In: in}
+	case 0x88:
+		at, n := span(c.CDB)
+		if at+n > len(d.data) {
+			return bad(0x21)
+		}
+		return iscsi.Reply{In: bytes.Clone(d.data[at : at+n])}
+	case 0x2a, 0x8a, 0x41, 0x93, 0x2e, 0x8e, 0x8b:
+		if d.held != "" && d.keys[nexus] == 0 {
+			return iscsi.Reply{Status: iscsi.ReservationConflict}
+		}
+		at, n := span(c.CDB)
+		if at+n > len(d.data) || n != len(c.Out) {
+			return bad(0x21)
+		}
+		copy(d.data[at:], c.Out)
+		return iscsi.Reply{}
+	default:
+		return bad(0x20)
+	}
+}
+
+func (d *Disk) list() iscsi.Reply {
+	in := make([]byte, 8)
+	for _, k := range d.keys {
+		in = binary.BigEndian.AppendUint64(in, k)
+	}
+	binary.BigEndian.PutUint32(in[4:], uint32(len(in)-8))
+	return iscsi.Reply{In: in}
+}
+
+func (d *Disk) reserve(nexus string, c iscsi.Command) iscsi.Reply {
+	own, subject := binary.BigEndian.Uint64(c.Out), binary.BigEndian.Uint64(c.Out[8:])
+	action := c.CDB[1] & 0x1f
+	conflict := iscsi.Reply{Status: iscsi.ReservationConflict}
+	if action != 6 && (d.keys[nexus] == 0 || d.keys[nexus] != own) {
+		return conflict
+	}
+	switch action {
+	case 6: // register, whatever was
+		if subject == 0 {
+			delete(d.keys, nexus)
+		} else {
+			d.keys[nexus] = subject
+		}
+	case 1:
+		if d.held != "" && d.held != nexus {
+			return conflict
+		}
+		d.held = nexus
+	case 3:
+		d.keys, d.held = map[string]uint64{}, ""
+	case 4, 5:
+		for n, k := range d.keys {
+			if k == subject && n != nexus {
+				delete(d.keys, n)
+				if d.held == n {
+					d.held = nexus
+				}
+			}
+		}
+	default:
+		return bad(0x24)
+	}
+	return iscsi.Reply{}
+}

@@ -1,0 +1,258 @@
+package array
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Plan says which epoch to fence and how long to try.
+type Plan struct {
+	Ref
+	// Array is for evidence.
+	Array string
+	// Volumes are what the evidence is about: all that the epoch had from this array.
+	Volumes []string
+	// Every is how long to wait between two looks, Within how long in all. Past it
+	// the fence has failed, and nothing may start.
+	Every, Within time.Duration
+}
+
+// Source is what the fence asks and believes.
+type Source string
+
+// The sources, in the order in which they are asked. Each undoes what would make
+// the next one's answer worthless: sessions that are killed before the map is gone
+// log in again; an empty list before the last command has landed is no empty list;
+// a login that had passed the map becomes a session minutes after the list was
+// empty, unless the map is closed for good. The login is tried before that: an
+// array without any map left may not even answer.
+const (
+	SourceJournal  Source = "journal"
+	SourceUnmap    Source = "unmap"
+	SourceSessions Source = "sessions"
+	SourceKill     Source = "kill"
+	SourceLogin    Source = "login"
+	SourceClose    Source = "close"
+	SourceRelist   Source = "sessions after close"
+	SourceMaps     Source = "maps"
+	sourceNone     Source = ""
+)
+
+// LoginAnswer is what came of trying to log in as the fenced epoch.
+type LoginAnswer int
+
+// The answers.
+const (
+	// LoginUnknown: nobody tried, or the portal did not answer.
+	LoginUnknown LoginAnswer = iota
+	// LoginRefused: the array itself said no.
+	LoginRefused
+	// LoginLetIn: the array let it in.
+	LoginLetIn
+)
+
+// ErrNotJournaled is the cause of a fence that was asked for before the journal
+// says so: the array would be the only one to know.
+var ErrNotJournaled = errors.New("the journal does not call the epoch fenced")
+
+// FenceError is a fence that was not confirmed. Nothing may start.
+type FenceError struct {
+	Ref
+	Array string
+	// Source is what did not confirm it, Try what a person or another rung can do.
+	Source Source
+	Try    string
+	Err    error
+}
+
+// Error implements error.
+func (e *FenceError) Error() string {
+	return fmt.Sprintf("%s epoch %d is not fenced on array %s: %s: %v; %s", e.Server, e.Epoch, e.Array, e.Source, e.Err, e.Try)
+}
+
+// Unwrap returns the cause.
+func (e *FenceError) Unwrap() error { return e.Err }
+
+// Effect is what the fence wants done next: ask Source and hand the answer to
+// Next; or, with no source, wait until Until, or stop.
+type Effect struct {
+	Source   Source
+	Sessions []Session // what to kill, for SourceKill
+	Until    time.Time
+	// Evidence is set once the fence stands, Failed once it has failed.
+	Evidence []fleet.Evidence
+	Failed   *FenceError
+}
+
+// Over reports whether the fence has come to its end.
+func (e Effect) Over() bool { return len(e.Evidence) > 0 || e.Failed != nil }
+
+// Answer is what a source said; the zero Answer is right after a wait. Err must be
+// set whenever a source could not be asked: an answer that is missing is no "none".
+type Answer struct {
+	Err      error
+	Fenced   fleet.Epoch // SourceJournal
+	Sessions []Session   // SourceSessions, SourceRelist
+	Login    LoginAnswer // SourceLogin
+	Maps     []Mapped    // SourceMaps
+}
+
+// loginTries is how often an answer to the login is hoped for. The portal may be
+// out of reach from here for good; then the other sources stand alone.
+const loginTries = 3
+
+// Fence is the storage fence as a step machine: a value, no clock, no I/O.
+type Fence struct {
+	plan    Plan
+	ends    time.Time
+	at      Source // the source that is asked now
+	waiting bool
+	last    error // why at was not enough
+	killed  []string
+	tries   int
+	login   LoginAnswer
+	seen    time.Time // when the last empty list was asked for
+}
+
+// Begin starts a fence. The caller has journaled that the epoch is fenced.
+func Begin(p Plan, now time.Time) (Fence, Effect) {
+	f := Fence{plan: p, ends: now.Add(p.Within)}
+	return f.ask(SourceJournal, now)
+}
+
+// Next takes the answer to the last effect and says what is next.
+func (f Fence) Next(now time.Time, a Answer) (Fence, Effect) {
+	if f.waiting {
+		f.waiting = false
+		return f.ask(f.at, now)
+	}
+	if a.Err != nil && (f.at != SourceClose || !errors.Is(a.Err, ErrBusy)) && f.at != SourceLogin {
+		return f.again(f.at, a.Err, now)
+	}
+	switch f.at {
+	case SourceJournal:
+		if a.Fenced < f.plan.Epoch {
+			return f.fail(fmt.Errorf("%w: fenced up to %d", ErrNotJournaled, a.Fenced))
+		}
+		return f.ask(SourceUnmap, now)
+	case SourceUnmap:
+		return f.ask(SourceSessions, now)
+	case SourceSessions:
+		if len(a.Sessions) > 0 {
+			return f.kill(a.Sessions, now)
+		}
+		if f.login == LoginRefused { // before a session turned up again
+			return f.ask(SourceClose, now)
+		}
+		return f.ask(SourceLogin, now)
+	case SourceKill:
+		return f.again(SourceSessions, fmt.Errorf("%d sessions were killed and may not be gone", len(f.killed)), now)
+	case SourceClose:
+		if a.Err != nil {
+			return f.again(SourceSessions, a.Err, now)
+		}
+		return f.ask(SourceRelist, now)
+	case SourceRelist:
+		if len(a.Sessions) > 0 {
+			return f.again(SourceUnmap, fmt.Errorf("%d sessions are listed after the map was closed", len(a.Sessions)), now)
+		}
+		return f.ask(SourceMaps, now)
+	case SourceLogin:
+		return f.tried(a, now)
+	default:
+		return f.read(a, now)
+	}
+}
+
+func (f Fence) ask(s Source, now time.Time) (Fence, Effect) {
+	if now.After(f.ends) {
+		if f.last == nil {
+			f.last = errors.New("not asked in time")
+		}
+		return f.fail(f.last)
+	}
+	if s == SourceRelist {
+		f.seen = now
+	}
+	f.at = s
+	return f, Effect{Source: s}
+}
+
+// again goes on at a source after a pause. What stays in the way is the reason of
+// a failure later.
+func (f Fence) again(s Source, why error, now time.Time) (Fence, Effect) {
+	f.last, f.waiting = why, true
+	f.at = s
+	return f, Effect{Until: now.Add(f.plan.Every)}
+}
+
+func (f Fence) kill(sessions []Session, now time.Time) (Fence, Effect) {
+	f.killed = slices.Clone(f.killed)
+	for _, s := range sessions {
+		if !slices.Contains(f.killed, s.ID) {
+			f.killed = append(f.killed, s.ID)
+		}
+	}
+	g, e := f.ask(SourceKill, now)
+	e.Sessions = sessions
+	return g, e
+}
+
+func (f Fence) tried(a Answer, now time.Time) (Fence, Effect) {
+	f.login = a.Login
+	switch {
+	case a.Login == LoginLetIn:
+		return f.again(SourceUnmap, errors.New("the array let the fenced initiator log in"), now)
+	case a.Login == LoginUnknown && a.Err != nil && f.tries+1 < loginTries:
+		f.tries++
+		return f.again(SourceLogin, a.Err, now)
+	}
+	return f.ask(SourceClose, now)
+}
+
+func (f Fence) read(a Answer, now time.Time) (Fence, Effect) {
+	for _, m := range a.Maps {
+		if m.Epoch <= f.plan.Epoch {
+			return f.again(SourceUnmap, fmt.Errorf("epoch %d still has a map", m.Epoch), now)
+		}
+	}
+	detail := []string{"initiator out of the map"}
+	if len(f.killed) > 0 {
+		detail = append(detail, fmt.Sprintf("%d sessions killed", len(f.killed)))
+	}
+	detail = append(detail, map[LoginAnswer]string{LoginRefused: "login refused", LoginUnknown: "login not answered"}[f.login], "map closed", "no session listed")
+	var out []fleet.Evidence
+	for _, v := range f.plan.Volumes {
+		out = append(out, fleet.Evidence{
+			Method: fleet.InitiatorRemoved, Server: f.plan.Server, Epoch: f.plan.Epoch, Volume: v,
+			By: "array " + f.plan.Array, At: f.seen, Detail: strings.Join(detail, ", "),
+		})
+	}
+	if len(out) == 0 {
+		return f.fail(errors.New("the plan names no volume that the evidence could be about"))
+	}
+	return f, Effect{Evidence: out}
+}
+
+func (f Fence) fail(err error) (Fence, Effect) {
+	return f, Effect{Failed: &FenceError{Ref: f.plan.Ref, Array: f.plan.Array, Source: f.at, Try: advice(f.at), Err: err}}
+}
+
+// advice is what to try next where a source did not confirm.
+func advice(s Source) string {
+	switch s {
+	case SourceJournal:
+		return "journal the fence first"
+	case SourceUnmap, SourceMaps:
+		return "check the way to the array's management; else fence the host by power"
+	case SourceLogin:
+		return "look for a rule on the array that lets any initiator in; else fence the host by power"
+	default:
+		return "take the LUN off line on the array, or fence the host by power"
+	}
+}

@@ -1,0 +1,216 @@
+package array
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"relight/internal/array/iscsi"
+	"relight/internal/core/fleet"
+)
+
+// Key is an epoch's reservation key: a tag of the server in the upper half, which
+// tells servers apart for people, and the epoch in the lower. Zero is no key.
+func Key(tag uint32, e fleet.Epoch) uint64 { return uint64(tag)<<32 | uint64(uint32(e)) }
+
+// Finding is what an array did with one command of an initiator that a
+// reservation should keep out.
+type Finding string
+
+// The findings.
+const (
+	// Stopped: refused with a reservation conflict, and the data is as it was.
+	Stopped Finding = "stopped"
+	// Unsupported: the array does not know the command, so it harms nobody.
+	Unsupported Finding = "unsupported"
+	// LetThrough: the command passed the reservation.
+	LetThrough Finding = "let through"
+)
+
+// Reservations is what a probe found out about an array.
+type Reservations struct {
+	// Commands are the writing commands by name.
+	Commands map[string]Finding
+	// Preempts: a preempted key is gone from the list when it is read again.
+	Preempts bool
+	// Aborts: preempt and abort exists.
+	Aborts bool
+	// Persists: the array accepts registrations that outlive a power loss.
+	Persists bool
+	// Returns: a preempted initiator can simply register again. It can everywhere;
+	// this is why a reservation alone fences nobody who does not play by the rules.
+	Returns bool
+}
+
+// SecondLine reports whether reservations count as a second line on this array,
+// and if not, why. They never count as the first.
+func (r Reservations) SecondLine() (ok bool, why []string) {
+	for _, c := range writers(0, 0) {
+		if f := r.Commands[c.name]; f != Stopped && f != Unsupported {
+			why = append(why, fmt.Sprintf("%s passes a reservation", c.name))
+		}
+	}
+	if !r.Preempts {
+		why = append(why, "preempt does not remove the key")
+	}
+	if !r.Aborts {
+		why = append(why, "preempt and abort is missing, so that commands inside the array still land")
+	}
+	if !r.Persists {
+		why = append(why, "registrations do not outlive a restart of the array")
+	}
+	return len(why) == 0, why
+}
+
+type writer struct {
+	name string
+	cmd  iscsi.Command
+}
+
+// writers are the commands that change data, each for its own block.
+func writers(lun int, from uint64) []writer {
+	ones := bytes.Repeat([]byte{0xa5}, iscsi.Block)
+	old := make([]byte, iscsi.Block)
+	list := []writer{
+		{"WRITE(10)", iscsi.Write10(lun, 0, ones)},
+		{"WRITE(16)", iscsi.Write16(lun, 0, ones)},
+		{"WRITE SAME(10)", iscsi.WriteSame10(lun, 0, ones)},
+		{"WRITE SAME(16)", iscsi.WriteSame16(lun, 0, ones)},
+		{"WRITE AND VERIFY(10)", iscsi.WriteVerify10(lun, 0, ones)},
+		{"WRITE AND VERIFY(16)", iscsi.WriteVerify16(lun, 0, ones)},
+		{"ORWRITE(16)", iscsi.ORWrite16(lun, 0, ones)},
+		{"COMPARE AND WRITE", iscsi.CompareAndWrite(lun, 0, old, ones)},
+		{"UNMAP", iscsi.Unmap(lun, from, 1)},
+	}
+	for i := range list[:len(list)-1] {
+		list[i].cmd = at(list[i].cmd, from+1+uint64(i))
+	}
+	return list
+}
+
+// at puts another block number into a command.
+func at(c iscsi.Command, block uint64) iscsi.Command {
+	for i, n := 2, 4; i < 10; i++ {
+		if c.CDB[0] >= 0x80 {
+			n = 8
+		}
+		if i-2 < n {
+			c.CDB[i] = byte(block >> (8 * (n - 1 - (i - 2))))
+		}
+	}
+	return c
+}
+
+// probeBlocks is how many blocks from the first on a probe writes to.
+const probeBlocks = 16
+
+// Probe finds out what reservations are worth on an array. It overwrites the first
+// blocks of the unit, which must be empty: a scratch LUN made for enrolment. holder
+// and other are sessions of two initiators that both may use it.
+func Probe(ctx context.Context, holder, other iscsi.Path, lun int) (Reservations, error) {
+	out := Reservations{Commands: map[string]Finding{}}
+	size, err := iscsi.Capacity(ctx, holder, lun)
+	if err != nil {
+		return out, fmt.Errorf("probe: %w", err)
+	}
+	if found, err := Scan(iscsi.Unit{Ctx: ctx, Path: holder, LUN: lun, Size: size}, size); err != nil {
+		return out, fmt.Errorf("probe: %w", err)
+	} else if len(found) > 0 {
+		return out, fmt.Errorf("probe of a LUN with %v: %w", found, ErrConflict)
+	}
+	keep := bytes.Repeat([]byte{0x3c}, iscsi.Block) // for UNMAP to take away
+	if _, err := iscsi.Do(ctx, other, "first write", iscsi.Write16(lun, 0, keep)); err != nil {
+		return out, fmt.Errorf("probe: %w", err)
+	}
+	err = errors.Join(out.preempt(ctx, holder, other, lun), out.try(ctx, holder, other, lun), out.abort(ctx, holder, other, lun))
+	// Leave the scratch LUN as it was found, so that a probe can be repeated.
+	_, cleared := iscsi.Do(ctx, holder, "clear keys", iscsi.ClearKeys(lun, ours))
+	_, wiped := iscsi.Do(ctx, holder, "wipe", iscsi.Write16(lun, 0, make([]byte, probeBlocks*iscsi.Block)))
+	if err = errors.Join(err, cleared, wiped); err != nil {
+		return out, fmt.Errorf("probe: %w", err)
+	}
+	return out, nil
+}
+
+const ours, theirs = 0x52454c5600000002, 0x52454c5600000001
+
+func (r *Reservations) preempt(ctx context.Context, holder, other iscsi.Path, lun int) error {
+	for _, s := range []struct {
+		what string
+		path iscsi.Path
+		cmd  iscsi.Command
+	}{
+		{"register the holder", holder, iscsi.Register(lun, ours)},
+		{"register the other", other, iscsi.Register(lun, theirs)},
+		{"reserve for the other", other, iscsi.Reserve(lun, theirs)},
+		{"preempt", holder, iscsi.Preempt(lun, ours, theirs)},
+	} {
+		if _, err := iscsi.Do(ctx, s.path, s.what, s.cmd); err != nil {
+			return err
+		}
+	}
+	keys, err := iscsi.Keys(ctx, holder, lun)
+	r.Preempts = err == nil && len(keys) == 1 && keys[0] == ours
+	return err
+}
+
+// try sends each writing command as the initiator without a key, and looks at the
+// data: some arrays answer with an error and write all the same.
+func (r *Reservations) try(ctx context.Context, holder, other iscsi.Path, lun int) error {
+	for i, w := range writers(lun, 0) {
+		block := uint64(i + 1)
+		if w.name == "UNMAP" {
+			block = 0
+		}
+		before, err := iscsi.Do(ctx, holder, "read", iscsi.Read16(lun, block, 1))
+		if err != nil {
+			return err
+		}
+		_, refused := iscsi.Do(ctx, other, w.name, w.cmd)
+		after, err := iscsi.Do(ctx, holder, "read", iscsi.Read16(lun, block, 1))
+		if err != nil {
+			return err
+		}
+		var status *iscsi.StatusError
+		switch {
+		case refused == nil || !bytes.Equal(before, after):
+			r.Commands[w.name] = LetThrough
+		case !errors.As(refused, &status):
+			return refused
+		case status.Reply.Status == iscsi.ReservationConflict:
+			r.Commands[w.name] = Stopped
+		case status.Reply.Key == 5 && status.Reply.ASC == 0x20:
+			r.Commands[w.name] = Unsupported
+		default:
+			return refused
+		}
+	}
+	return nil
+}
+
+func (r *Reservations) abort(ctx context.Context, holder, other iscsi.Path, lun int) error {
+	_, err := iscsi.Do(ctx, other, "register again", iscsi.Register(lun, theirs))
+	if r.Returns, err = told(err); err != nil {
+		return err
+	}
+	if !r.Returns {
+		return nil
+	}
+	_, err = iscsi.Do(ctx, holder, "preempt and abort", iscsi.PreemptAbort(lun, ours, theirs))
+	if r.Aborts, err = told(err); err != nil {
+		return err
+	}
+	_, err = iscsi.Do(ctx, holder, "register for ever", iscsi.RegisterForEver(lun, ours))
+	r.Persists, err = told(err)
+	return err
+}
+
+// told parts an array's no from an error of the way there.
+func told(err error) (yes bool, failed error) {
+	var status *iscsi.StatusError
+	if errors.As(err, &status) {
+		return false, nil
+	}
+	return err == nil, err
+}

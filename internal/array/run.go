@@ -1,0 +1,92 @@
+package array
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"relight/internal/array/iscsi"
+	"relight/internal/core/fleet"
+)
+
+// Env is what a fence needs from outside.
+type Env struct {
+	Array Array
+	Marks Marks
+	// Login tries to log in as the fenced epoch; nil if there is no way to.
+	Login func(ctx context.Context) (LoginAnswer, error)
+	Now   func() time.Time
+	// Wait returns at the time, or with an error when the context ends.
+	Wait func(ctx context.Context, until time.Time) error
+}
+
+// Run fences an epoch, and returns the evidence for each volume. Errors:
+// *FenceError, or the context's. After an error nothing is proved; what was done
+// stays done, and it may be run again.
+func Run(ctx context.Context, env Env, p Plan) ([]fleet.Evidence, error) {
+	p.Array = env.Array.Name()
+	f, e := Begin(p, env.Now())
+	for !e.Over() {
+		var a Answer
+		if e.Source == sourceNone {
+			if err := env.Wait(ctx, e.Until); err != nil {
+				return nil, fmt.Errorf("fence %s epoch %d: %w", p.Server, p.Epoch, err)
+			}
+		} else {
+			// No source may hold the fence beyond its end.
+			asking, cancel := context.WithTimeout(ctx, p.Within)
+			a = env.ask(asking, p.Ref, e)
+			cancel()
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("fence %s epoch %d: %w", p.Server, p.Epoch, err)
+		}
+		f, e = f.Next(env.Now(), a)
+	}
+	if e.Failed != nil {
+		return nil, e.Failed
+	}
+	return e.Evidence, nil
+}
+
+func (env Env) ask(ctx context.Context, r Ref, e Effect) (a Answer) {
+	switch e.Source {
+	case SourceJournal:
+		a.Fenced, a.Err = env.Marks(ctx, r.Server)
+	case SourceUnmap:
+		a.Err = env.Array.Unmap(ctx, r)
+	case SourceSessions, SourceRelist:
+		a.Sessions, a.Err = env.Array.Sessions(ctx, r)
+	case SourceKill:
+		for _, s := range e.Sessions {
+			a.Err = errors.Join(a.Err, env.Array.Kill(ctx, s))
+		}
+	case SourceClose:
+		a.Err = env.Array.Close(ctx, r)
+	case SourceLogin:
+		if env.Login != nil {
+			a.Login, a.Err = env.Login(ctx)
+		}
+	case SourceMaps:
+		a.Maps, a.Err = env.Array.Maps(ctx, r.Server)
+	}
+	return a
+}
+
+// TryLogin makes the login of Env from the epoch's map. It uses the right secret:
+// a refusal of a wrong one says nothing of the map.
+func TryLogin(t Target, m Map) func(context.Context) (LoginAnswer, error) {
+	return func(ctx context.Context) (LoginAnswer, error) {
+		s, err := iscsi.Dial(ctx, iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+		switch {
+		case err == nil:
+			_ = s.Close()
+			return LoginLetIn, nil
+		case iscsi.IsRefused(err):
+			return LoginRefused, nil
+		default:
+			return LoginUnknown, err
+		}
+	}
+}
