@@ -37,7 +37,8 @@ type FleetReport struct {
 	Sweep time.Duration `json:"sweep"`
 	// Verdicts counts the servers at the end, by their recorded verdict.
 	Verdicts map[fleet.Verdict]int `json:"verdicts"`
-	// Held counts those that are not healthy at the end by the gate that holds them.
+	// Held counts those that are not healthy and verified at the end by the gate that
+	// holds them: one that passes its check and lacks a volume is among them.
 	Held map[string]Held `json:"held"`
 	// Stuck counts servers that are neither healthy nor held by anything, nor being
 	// healed: there must be none.
@@ -164,7 +165,7 @@ func (r *fleetRun) finish() error {
 		st := r.solo.State.Status(name)
 		rep.Verdicts[st.Verdict]++
 		fmt.Fprintf(sum, "%s %s %s %d %s\n", name, st.Phase, st.Verdict, st.Epoch, st.Host)
-		if st.Verdict == fleet.Healthy && st.Recovery == nil {
+		if st.Verdict == fleet.Healthy && st.Phase == fleet.PhaseRunning {
 			continue
 		}
 		look := r.solo.Look(name)
