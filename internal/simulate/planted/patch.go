@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -135,40 +136,82 @@ var (
 	errAmbiguous = errors.New("its lines are there more than once: give it more context")
 )
 
-// apply returns the text with all hunks of the change made.
-func (c change) apply(text string) (string, error) {
-	for n, h := range c.hunks {
-		lines := "\n" + text
-		at := strings.Index(lines, "\n"+h.before)
-		switch {
-		case at < 0:
-			return "", fmt.Errorf("%s, hunk %d: %w", c.path, n+1, errGone)
-		case strings.Contains(lines[at+1:], "\n"+h.before):
-			return "", fmt.Errorf("%s, hunk %d: %w", c.path, n+1, errAmbiguous)
-		}
-		text = text[:at] + h.after + text[at+len(h.before):]
+// apply returns the text with the hunk made.
+func (h hunk) apply(text string) (string, error) {
+	lines := "\n" + text
+	at := strings.Index(lines, "\n"+h.before)
+	switch {
+	case at < 0:
+		return "", errGone
+	case strings.Contains(lines[at+1:], "\n"+h.before):
+		return "", errAmbiguous
 	}
-	return text, nil
+	return text[:at] + h.after + text[at+len(h.before):], nil
+}
+
+// tree is the source of the project with what was patched in it.
+type tree struct {
+	root    string
+	patched map[string]string // by path below root
+}
+
+func (t tree) read(path string) (string, error) {
+	if text, ok := t.patched[path]; ok {
+		return text, nil
+	}
+	text, err := os.ReadFile(filepath.Join(t.root, path)) //nolint:gosec // a file of the project
+	return string(text), err
+}
+
+// apply makes the hunk in the named file, or in the one file of that package to which
+// its lines have moved.
+func (t tree) apply(path string, h hunk) error {
+	others, err := filepath.Glob(filepath.Join(t.root, filepath.Dir(path), "*.go"))
+	if err != nil {
+		return err
+	}
+	paths := []string{path}
+	for _, file := range others {
+		other := filepath.Join(filepath.Dir(path), filepath.Base(file))
+		if other != path && !strings.HasSuffix(other, "_test.go") {
+			paths = append(paths, other)
+		}
+	}
+	for _, p := range paths {
+		text, err := t.read(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		after, err := h.apply(text)
+		if errors.Is(err, errGone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		t.patched[p] = after
+		return nil
+	}
+	return errGone
 }
 
 // patched returns the files that the patch changes, by path below root.
 func (p patch) patched(root string) (map[string]string, error) {
-	out := map[string]string{}
+	t := tree{root: root, patched: map[string]string{}}
 	for _, c := range p.files {
-		text, err := os.ReadFile(filepath.Join(root, c.path))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Name, err)
+		for n, h := range c.hunks {
+			if h.before == h.after {
+				return nil, fmt.Errorf("%s: hunk %d of %s changes nothing", p.Name, n+1, c.path)
+			}
+			if err := t.apply(c.path, h); err != nil {
+				return nil, fmt.Errorf("%s: %s, hunk %d: %w", p.Name, c.path, n+1, err)
+			}
 		}
-		after, err := c.apply(string(text))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Name, err)
-		}
-		if after == string(text) {
-			return nil, fmt.Errorf("%s: it changes nothing in %s", p.Name, c.path)
-		}
-		out[c.path] = after
 	}
-	return out, nil
+	return t.patched, nil
 }
 
 // patchesIn is where the planted bugs lie, below the root of the project.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"go/parser"
 	"go/token"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -83,20 +85,56 @@ func TestParsePatch(t *testing.T) {
 	if p.Story != "A mistake of a programmer." || strings.Join(p.Breaks, " ") != "S2 S1" || p.Finder != "test ./internal/core/fence -run Prove" {
 		t.Errorf("read %+v", p)
 	}
-	// The lines are found wherever they have moved to.
-	after, err := p.files[0].apply("zero\nnine\none\ntwo\nthree\nfour\n")
-	if want := "zero\nNINE\none\nTWO\nthree\nfour\n"; err != nil || after != want {
-		t.Errorf("it made %q (%v), want %q", after, err, want)
+	hunks := p.files[0].hunks
+	if want := (hunk{"one\ntwo\nthree\n", "one\nTWO\nthree\n"}); len(hunks) != 2 || hunks[0] != want {
+		t.Errorf("read %q", hunks)
 	}
-	for text, want := range map[string]error{
-		"one\n2\nthree\nnine\n":                    errGone,
-		"one\ntwo\nthree\nnine\nnine\n":            errAmbiguous,
-		"one\ntwo\nthree\none\ntwo\nthree\nnine\n": errAmbiguous,
-		"one\ntwo\nthree\nninety-nine\n":           errGone,
+}
+
+func TestHunk(t *testing.T) {
+	h := hunk{"one\ntwo\n", "one\nTWO\n"}
+	for text, want := range map[string]struct {
+		after string
+		err   error
+	}{
+		"zero\none\ntwo\nthree\n": {"zero\none\nTWO\nthree\n", nil},
+		"one\ntwo\n":              {"one\nTWO\n", nil},
+		"one\n2\n":                {"", errGone},
+		"twenty-one\ntwo\n":       {"", errGone},
+		"one\ntwo\none\ntwo\n":    {"", errAmbiguous},
 	} {
-		if _, err := p.files[0].apply(text); !errors.Is(err, want) {
-			t.Errorf("%q: %v, want %v", text, err, want)
+		if after, err := h.apply(text); after != want.after || !errors.Is(err, want.err) {
+			t.Errorf("%q: %q (%v), want %q (%v)", text, after, err, want.after, want.err)
 		}
+	}
+}
+
+// Lines that have moved to another file of their package are found there, and never
+// in a test.
+func TestLinesThatMoved(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "internal", "core", "fence")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"a_test.go": "nine\n", "prove.go": "one\ntwo\nthree\n", "z.go": "nine\nten\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := parsePatch("x", example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := p.patched(root)
+	if err != nil || files["internal/core/fence/prove.go"] != "one\nTWO\nthree\n" || files["internal/core/fence/z.go"] != "NINE\nten\n" || len(files) != 2 {
+		t.Errorf("made %q, %v", files, err)
+	}
+	if err := os.Remove(filepath.Join(dir, "z.go")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.patched(root); !errors.Is(err, errGone) {
+		t.Errorf("without its file: %v", err)
 	}
 }
 
