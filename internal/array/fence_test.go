@@ -1,0 +1,236 @@
+package array_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"relight/internal/array"
+	"relight/internal/core/fleet"
+)
+
+var (
+	start = time.Unix(1e9, 0)
+	plan  = array.Plan{Ref: array.Ref{Server: "db", Epoch: 3}, Array: "san-1", Volumes: []string{"data"}, Every: 50 * time.Millisecond, Within: 5 * time.Second}
+)
+
+// drive runs the machine without a clock. answer is told each effect.
+func drive(p array.Plan, answer func(array.Effect) array.Answer) (asked []array.Source, end array.Effect) {
+	now := start
+	f, e := array.Begin(p, now)
+	for range 10000 {
+		if e.Over() {
+			return asked, e
+		}
+		var a array.Answer
+		if e.Source == "" {
+			now = e.Until
+		} else {
+			asked = append(asked, e.Source)
+			a = answer(e)
+			now = now.Add(time.Millisecond)
+		}
+		f, e = f.Next(now, a)
+	}
+	return asked, e
+}
+
+// calm answers as an array where all works.
+func calm(e array.Effect) array.Answer {
+	switch e.Source {
+	case array.SourceJournal:
+		return array.Answer{Fenced: 3}
+	case array.SourceLogin:
+		return array.Answer{Login: array.LoginRefused}
+	}
+	return array.Answer{}
+}
+
+func TestFenceOrder(t *testing.T) {
+	session := []array.Session{{ID: "7", Initiator: "iqn.x:db.e3"}}
+	looks := 0
+	asked, end := drive(plan, func(e array.Effect) array.Answer {
+		if e.Source == array.SourceSessions {
+			if looks++; looks < 3 { // killed, and still draining
+				return array.Answer{Sessions: session}
+			}
+		}
+		return calm(e)
+	})
+	want := []array.Source{
+		array.SourceJournal, array.SourceUnmap, array.SourceSessions, array.SourceKill, array.SourceSessions, array.SourceKill,
+		array.SourceSessions, array.SourceLogin, array.SourceClose, array.SourceRelist, array.SourceMaps,
+	}
+	if !slices.Equal(asked, want) {
+		t.Errorf("asked %v\nwant  %v", asked, want)
+	}
+	if len(end.Evidence) != 1 {
+		t.Fatalf("end %+v", end)
+	}
+	e := end.Evidence[0]
+	if e.Method != fleet.InitiatorRemoved || e.Server != "db" || e.Epoch != 3 || e.Volume != "data" || e.By != "array san-1" ||
+		!e.At.After(start) || e.Detail != "initiator out of the map, 1 sessions killed, login refused, map closed, no session listed" {
+		t.Errorf("evidence %+v", e)
+	}
+}
+
+// TestFenceFailure: each source that does not confirm is named, with a way on.
+func TestFenceFailure(t *testing.T) {
+	broken := errors.New("broken")
+	for source, a := range map[array.Source]array.Answer{
+		array.SourceJournal:  {Fenced: 2},
+		array.SourceUnmap:    {Err: broken},
+		array.SourceSessions: {Err: broken},
+		array.SourceClose:    {Err: broken},
+		array.SourceRelist:   {Err: broken},
+		array.SourceMaps:     {Err: broken},
+	} {
+		_, end := drive(plan, func(e array.Effect) array.Answer {
+			if e.Source == source {
+				return a
+			}
+			return calm(e)
+		})
+		if end.Failed == nil || end.Failed.Source != source || end.Failed.Try == "" || !strings.Contains(end.Failed.Error(), "db epoch 3 is not fenced on array san-1") {
+			t.Errorf("%s: %+v", source, end)
+		} else if want := a.Err; want != nil && !errors.Is(end.Failed, want) {
+			t.Errorf("%s: the cause is lost: %v", source, end.Failed)
+		}
+	}
+	asked, end := drive(plan, func(array.Effect) array.Answer { return array.Answer{Fenced: 2} })
+	if !errors.Is(end.Failed, array.ErrNotJournaled) || len(asked) != 1 {
+		t.Errorf("a fence that the journal does not know of asked %v: %v", asked, end.Failed)
+	}
+	_, end = drive(array.Plan{Ref: plan.Ref, Every: time.Millisecond, Within: time.Second}, calm)
+	if end.Failed == nil {
+		t.Errorf("a fence about no volume gave %v", end.Evidence)
+	}
+}
+
+// TestFenceLogin: being let in is never evidence; no answer is not refused.
+func TestFenceLogin(t *testing.T) {
+	_, end := drive(plan, func(e array.Effect) array.Answer {
+		if e.Source == array.SourceLogin {
+			return array.Answer{Login: array.LoginLetIn}
+		}
+		return calm(e)
+	})
+	if end.Failed == nil || len(end.Evidence) > 0 {
+		t.Errorf("an initiator that is let in: %+v", end)
+	}
+	_, end = drive(plan, func(e array.Effect) array.Answer {
+		if e.Source == array.SourceLogin {
+			return array.Answer{Err: errors.New("portal out of reach")}
+		}
+		return calm(e)
+	})
+	if len(end.Evidence) != 1 || !strings.Contains(end.Evidence[0].Detail, "login not answered") {
+		t.Errorf("a portal out of reach: %+v", end)
+	}
+}
+
+// san is an array as the fence sees it, that errs, stalls and lets logins through
+// whenever chance wants it.
+type san struct {
+	mapped, exists bool
+	halves         int // logins that passed the map and are not sessions yet
+	sessions       int // listed; those that drain still write
+	draining       int
+}
+
+func (s *san) step(t *rapid.T, e array.Effect) array.Answer {
+	if s.halves > 0 && s.exists && rapid.Bool().Draw(t, "a half login ends") {
+		s.halves--
+		s.sessions++
+	}
+	if s.mapped && s.exists && rapid.Bool().Draw(t, "the guest logs in again") {
+		s.sessions++
+	}
+	if s.draining > 0 && rapid.Bool().Draw(t, "a command lands") {
+		s.draining--
+	}
+	if rapid.IntRange(0, 9).Draw(t, "error") == 0 {
+		return array.Answer{Err: errors.New("by chance")}
+	}
+	switch e.Source {
+	case array.SourceJournal:
+		return array.Answer{Fenced: 3}
+	case array.SourceUnmap:
+		s.mapped = false
+	case array.SourceSessions, array.SourceRelist:
+		return array.Answer{Sessions: make([]array.Session, s.sessions+s.draining)}
+	case array.SourceKill:
+		s.draining, s.sessions = s.draining+s.sessions, 0
+	case array.SourceClose:
+		if s.sessions+s.draining > 0 {
+			return array.Answer{Err: array.ErrBusy}
+		}
+		s.exists, s.halves = false, 0
+	case array.SourceLogin:
+		if s.mapped && s.exists {
+			return array.Answer{Login: array.LoginLetIn}
+		}
+		return array.Answer{Login: array.LoginRefused}
+	case array.SourceMaps:
+		if s.exists {
+			return array.Answer{Maps: []array.Mapped{{Ref: plan.Ref}}}
+		}
+	}
+	return array.Answer{}
+}
+
+// TestFenceProperty: whatever chance does, evidence means that nothing of the epoch
+// can write, now or later.
+func TestFenceProperty(t *testing.T) {
+	stood := 0
+	rapid.Check(t, func(t *rapid.T) {
+		s := &san{mapped: true, exists: true, halves: rapid.IntRange(0, 2).Draw(t, "halves"), sessions: rapid.IntRange(0, 2).Draw(t, "sessions")}
+		_, end := drive(plan, func(e array.Effect) array.Answer { return s.step(t, e) })
+		if !end.Over() {
+			t.Fatal("it has no end")
+		}
+		if len(end.Evidence) > 0 {
+			stood++
+			if s.mapped || s.exists || s.sessions+s.draining+s.halves > 0 {
+				t.Fatalf("evidence, and yet %+v", s)
+			}
+		}
+	})
+	if stood == 0 {
+		t.Error("no fence ever stood")
+	}
+}
+
+// hung is an array that answers nothing until its caller gives up.
+type hung struct{ array.Array }
+
+func (hung) Name() string { return "hung" }
+func (hung) Unmap(ctx context.Context, _ array.Ref) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestRunEndsOnAHungArray(t *testing.T) {
+	env := array.Env{
+		Array: hung{}, Now: time.Now,
+		Marks: func(context.Context, string) (fleet.Epoch, error) { return 3, nil },
+		Wait:  func(context.Context, time.Time) error { return nil },
+	}
+	p := plan
+	p.Within = 10 * time.Millisecond
+	_, err := array.Run(t.Context(), env, p)
+	var failed *array.FenceError
+	if !errors.As(err, &failed) || failed.Source != array.SourceUnmap {
+		t.Errorf("error %v", err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := array.Run(over, env, p); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
