@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -39,6 +40,10 @@ func Foresee(v View, now time.Time, limit int) Foresight {
 		v.Status = Intend(v.Status, d, now)
 		v.Status = Record(v.Status, *d.Step, Result{State: fleet.StepDone, Evidence: expected(*d.Step, now)}, now)
 		v.Finding.Verdict = fleet.Down
+		if k := d.Step.Kind; k == fleet.StepLaunch || k == fleet.StepRecover {
+			runs := fleet.Instance{Server: v.Server.Name, Epoch: d.Step.Epoch, Host: d.Step.Host, State: fleet.InstanceRunning, Since: now, At: now}
+			v.Observed.Instances = append(slices.Clone(v.Observed.Instances), runs)
+		}
 	}
 	return out
 }

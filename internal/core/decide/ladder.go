@@ -75,8 +75,8 @@ func unsuited(v View, rung fleet.Rung) string {
 		return lacks(v)
 	case rung == fleet.Move && staysOnHost(v) != "":
 		return "volume " + staysOnHost(v) + " never leaves its host"
-	case rung == fleet.Move && !otherSite(v):
-		return "there is no other site"
+	case rung == fleet.Move && staysInSite(v) != "":
+		return staysInSite(v)
 	default:
 		return ""
 	}
@@ -92,23 +92,37 @@ func staysOnHost(v View) string {
 	return ""
 }
 
-// otherSite reports whether a move could lead anywhere: a rung that no host can
-// ever serve would hold the recovery for ever instead of asking a person.
-func otherSite(v View) bool {
-	from := hostByName(v.Hosts, v.Status.Host)
-	if !v.Traits.Places || from == nil || len(from.Sites) == 0 {
-		return true
-	}
+// staysInSite says why a move could lead nowhere else, or is empty: a rung that no host
+// can ever serve would hold the recovery for ever instead of asking a person, and one
+// that ends in the place that failed is no move.
+func staysInSite(v View) string {
 	allowed := v.Server.Spec.Placement.Sites
+	if !v.Traits.Places {
+		// The platform chooses, within the zone of the volumes and what the spec allows.
+		for _, vol := range v.Server.Spec.Identity.Volumes {
+			if vol.Reach == fleet.ReachZone {
+				return "volume " + vol.Name + " never leaves its zone"
+			}
+		}
+		if len(allowed) < 2 {
+			return "the spec names no other site for " + v.Traits.Provider
+		}
+		return ""
+	}
+	ran := origin(v)
+	from := hostByName(v.Hosts, ran)
+	if from == nil || len(from.Sites) == 0 {
+		return "the site of " + orUnknown(ran) + " is not declared"
+	}
 	for _, h := range v.Hosts {
 		if len(allowed) > 0 && preference(allowed, h) == len(allowed) {
 			continue
 		}
-		if len(h.Sites) == 0 || h.Sites[0] != from.Sites[0] {
-			return true
+		if len(h.Sites) > 0 && h.Sites[0] != from.Sites[0] {
+			return ""
 		}
 	}
-	return false
+	return "there is no other site"
 }
 
 // inPlaceRung reports whether the rung keeps the epoch.
@@ -176,8 +190,11 @@ const (
 func climb(v View, now time.Time, why string, to onward) Decision {
 	r := v.Status.Recovery
 	counted := v
-	counted.Request = nil
-	counted.Status.Attempts = append(slices.Clone(v.Status.Attempts), fleet.Attempt{Rung: r.Rung, At: now})
+	counted.Request, counted.Status = nil, abandon(clone(v.Status), now)
+	free := forRoom(r)
+	if !free {
+		counted.Status.Attempts = append(counted.Status.Attempts, fleet.Attempt{Rung: r.Rung, At: now})
+	}
 	// The rung that failed may have fenced the instance; it is gone either way.
 	counted.Finding.Verdict = climbVerdict(v)
 	from := r.Rung
@@ -195,13 +212,26 @@ func climb(v View, now time.Time, why string, to onward) Decision {
 		from = previous(r.Rung)
 	}
 	next, st := pickRung(counted, now, from)
-	step := fleet.Step{Kind: fleet.StepClimb, Server: v.Server.Name, Epoch: v.Status.Epoch, Rung: next, Why: fmt.Sprintf("%s failed: %s", r.Rung, why)}
-	if to == later && next == r.Rung || to == anew && now.Before(st.notBefore) {
-		step.Pause = fleet.Duration(st.notBefore.Sub(now))
+	if next == "" {
+		return climbTo(v, fmt.Sprintf("%s; no rung is left: %s", why, join(st.skipped)), "", 0)
 	}
+	var until time.Time
+	if to == later && next == r.Rung || to == anew {
+		until = st.notBefore
+	}
+	if free && to != upward && to != elsewhere {
+		until = latest(until, roomDue(v))
+	}
+	return climbTo(v, why, next, max(until.Sub(now), 0))
+}
+
+// climbTo records that the present try failed; the next one is of the given rung, or
+// nobody's if it is empty.
+func climbTo(v View, why string, next fleet.Rung, pause time.Duration) Decision {
+	r := v.Status.Recovery
+	step := fleet.Step{Kind: fleet.StepClimb, Server: v.Server.Name, Epoch: v.Status.Epoch, Rung: next, Why: fmt.Sprintf("%s failed: %s", r.Rung, why), Pause: fleet.Duration(pause)}
 	if next == "" {
 		step.Kind = fleet.StepGiveUp
-		step.Why = fmt.Sprintf("%s failed: %s; no rung is left: %s", r.Rung, why, join(st.skipped))
 	}
 	step.Token = Token(step.Server, step.Epoch, step.Kind, fleet.Object{}, string(next), r.RungBegun.UTC().Format(time.RFC3339Nano))
 	return Decision{Step: &step, Reason: step.Why}

@@ -73,7 +73,12 @@ func startDue(v View, now time.Time) Decision {
 	g.storm()
 	// One that is down or fails its check takes no working server away; an isolated
 	// one may still serve.
-	takes := g.budget(v.Finding.Verdict != fleet.Down && v.Finding.Verdict != fleet.Impaired)
+	var takes Takes
+	if firstStart(v) {
+		g.pass(GateBudget, "a first start takes none")
+	} else {
+		takes = g.budget(v.Finding.Verdict != fleet.Down && v.Finding.Verdict != fleet.Impaired)
+	}
 	g.ladder(rung, ladder)
 
 	begun := begin(v, rung, now)
@@ -84,6 +89,14 @@ func startDue(v View, now time.Time) Decision {
 	d.Begins = begun
 	d.Takes.Budgets, d.Takes.Lives = takes.Budgets, takes.Lives
 	return g.close(d)
+}
+
+// firstStart reports that nothing of the server was ever started, as far as anybody
+// knows. To start it destroys nothing, so it takes no unit of a budget of destructive
+// steps, and what has worked at birth has used up no try of its ladder.
+func firstStart(v View) bool {
+	seen, _ := lastEpoch(v)
+	return seen == 0
 }
 
 // notDue handles the servers for which nothing is to be done.

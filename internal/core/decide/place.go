@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -64,15 +65,14 @@ func siteRefusal(v View, h fleet.Host) string {
 	if sites := v.Server.Spec.Placement.Sites; len(sites) > 0 && preference(sites, h) == len(sites) {
 		return "it is in none of the allowed sites " + strings.Join(sites, ", ")
 	}
-	if v.Status.Epoch == 0 || r.FromHost == "" {
-		return ""
-	}
-	from := hostByName(v.Hosts, r.FromHost)
-	if from == nil || len(from.Sites) == 0 {
+	from := hostByName(v.Hosts, origin(v))
+	if v.Status.Epoch == 0 || from == nil || len(from.Sites) == 0 {
 		return ""
 	}
 	same := len(h.Sites) > 0 && h.Sites[0] == from.Sites[0]
 	switch {
+	case r.Rung == fleet.Move && len(h.Sites) == 0:
+		return "its site is not declared"
 	case r.Rung == fleet.Move && same:
 		return "move leaves site " + from.Sites[0]
 	case (r.Rung == fleet.Relaunch || r.Rung == fleet.Recover) && !same:
@@ -80,6 +80,18 @@ func siteRefusal(v View, h fleet.Host) string {
 	default:
 		return ""
 	}
+}
+
+// origin is the host on which the server last ran: what a place refused never ran
+// there, and a relaunch must not stay in the site of a place that had no room.
+func origin(v View) string {
+	r := v.Status.Recovery
+	epoch, host := v.Status.Epoch, v.Status.Host
+	if r != nil && r.To != 0 {
+		epoch, host = r.From, r.FromHost
+	}
+	_, ran := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
+	return ran
 }
 
 // dataRefusal keeps a server where its data is: volumes of reach host never move.

@@ -58,9 +58,9 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	if r.Last != nil && r.Last.State == fleet.StepIntended && r.Last.Step.Kind.NeedsProof() {
 		r.MayLive = true // its controller ended before the answer
 	}
-	tries := 1
+	tries, since := 1, now
 	if last := lastCall(r, step.Token); last != nil {
-		tries = last.Tries + 1
+		tries, since = last.Tries+1, last.Since
 	}
 	if r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
 		tries = r.Last.Tries // a replay after a crash: the try before never ended
@@ -73,7 +73,7 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 			r.Failed = append(r.Failed, lost)
 		}
 	}
-	r.Last = &fleet.StepRecord{Step: step, State: fleet.StepIntended, Begun: now, Tries: tries}
+	r.Last = &fleet.StepRecord{Step: step, State: fleet.StepIntended, Begun: now, Since: since, Tries: tries}
 	mark(r, step.Kind, now, time.Time{})
 	if step.Kind.NeedsProof() && step.Epoch > s.Epoch {
 		s = takeEpoch(s, d, step, now)
@@ -172,6 +172,7 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 	s.Phase = phaseOfRecovery(s)
 	r.Last.State, r.Last.Class, r.Last.Error, r.Last.Ended = res.State, res.Class, res.Error, now
 	mark(r, step.Kind, r.Last.Begun, now)
+	noteRoom(r, *r.Last, now)
 	if res.State != fleet.StepDone {
 		r.Failed = failed(r.Failed, *r.Last)
 		if (res.Class == classCapacity || res.Class == classRefused) && step.Kind.NeedsProof() && step.Host != "" {
@@ -263,7 +264,7 @@ func lastCall(r *fleet.Recovery, token string) *fleet.StepRecord {
 }
 
 func closed(s fleet.Status, now time.Time) fleet.Status {
-	if r := s.Recovery; r != nil && acted(r) {
+	if r := s.Recovery; r != nil && acted(r) && (r.From != 0 || r.To == 0) {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now, Healed: true})
 	}
 	s.Phase, s.VerifiedAt, s.Given, s.Recovery = fleet.PhaseRunning, now, nil, nil
@@ -288,7 +289,9 @@ func gaveUp(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 	s = abandon(s, now)
 	r := s.Recovery
-	s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now})
+	if !forRoom(r) {
+		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now})
+	}
 	if r.To != 0 {
 		// The try that failed took an epoch; that one must be proved dead next.
 		r.From, r.FromHost = r.To, r.Host
@@ -358,6 +361,10 @@ func clone(s fleet.Status) fleet.Status {
 	if r.Last != nil {
 		last := *r.Last
 		r.Last = &last
+	}
+	if r.Lack != nil {
+		lack := *r.Lack
+		r.Lack = &lack
 	}
 	r.Done = append([]string(nil), r.Done...)
 	r.Failed = append([]fleet.StepRecord(nil), r.Failed...)

@@ -29,6 +29,9 @@ func work(v View, now time.Time) Decision {
 	if cameBack(v) {
 		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
 	}
+	if now.Before(r.NotBefore) && r.Lack != nil {
+		return waitsForRoom(v, now, r.NotBefore)
+	}
 	if now.Before(r.NotBefore) {
 		return pending(fmt.Sprintf("the next try of %s waits for its back-off", r.Rung), r.NotBefore)
 	}
@@ -122,31 +125,6 @@ func newStep(v View, kind fleet.StepKind, epoch fleet.Epoch, host string, o flee
 	}
 }
 
-// replay brings a step to its end: it returns the decision to do or wait, and
-// false once the step is done. An intent without an outcome (a controller died)
-// and an unknown outcome (a reply was lost) are both answered by the identical
-// call, which leaves one effect (S7).
-func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
-	r := v.Status.Recovery
-	if done(r, step.Token) {
-		return Decision{}, false
-	}
-	last := lastCall(r, step.Token)
-	if last == nil || last.State == fleet.StepIntended {
-		return Decision{Step: &step, Reason: step.Why}, true
-	}
-	// What may have happened all the same is settled by the same call alone,
-	// whatever kind of error came instead of the reply.
-	if last.Tries >= stepTries || (last.State == fleet.StepFailed && final(last.Class)) {
-		return climb(v, now, fmt.Sprintf("%s failed %d times: %s", step.Kind, last.Tries, last.Error), afterClass(last.Class)), true
-	}
-	due := last.Ended.Add(firstPause << (last.Tries - 1))
-	if now.Before(due) {
-		return pending(fmt.Sprintf("%s failed (%s); it is tried again at once", step.Kind, last.Error), due), true
-	}
-	return Decision{Step: &step, Reason: step.Why}, true
-}
-
 // The error classes as the journal holds them; package provider gives them.
 const (
 	classRetry     = "retry"
@@ -203,11 +181,15 @@ func workBuild(v View, now time.Time) Decision {
 		return climb(v, now, fmt.Sprintf("epoch %d ended before it was verified", r.To), later)
 	}
 	proof, missing := fence.Prove(v.Server, r.From, r.FromHost, evidenceFor(v, r.From), now)
-	for _, step := range buildSteps(v) {
+	steps := buildSteps(v)
+	for n, step := range steps {
 		if seenDone(v, step) {
 			continue
 		}
 		d, waiting := replay(v, now, step)
+		if !waiting && step.Kind != fleet.StepAttach {
+			d, waiting = booting(v, now, steps[n+1:])
+		}
 		if !waiting {
 			continue
 		}

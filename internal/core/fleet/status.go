@@ -95,12 +95,24 @@ type Recovery struct {
 	MayLive bool `json:"mayLive,omitempty"`
 	// Refused lists hosts that refused or lacked capacity in this recovery.
 	Refused []string `json:"refused,omitempty"`
+	// Lack tells that there was no room for the new epoch; nil if there was.
+	Lack *Lack `json:"lack,omitempty"`
 	// Done lists the tokens of the steps of the present try that reported their
 	// effect, so that a slow observation does not make us repeat them.
 	Done []string `json:"done,omitempty"`
 	// Requested names the person who asked for it; empty if Relight decided.
 	Requested string `json:"requested,omitempty"`
 	Marks     []Mark `json:"marks,omitempty"`
+}
+
+// Lack is how a recovery was refused for want of room since the last start that
+// succeeded.
+type Lack struct {
+	Refusals int `json:"refusals"`
+	// Since is when the first refusal came, At when the last one did.
+	Since time.Time `json:"since"`
+	At    time.Time `json:"at"`
+	Error string    `json:"error"`
 }
 
 // FenceTry is how the tries of one source of proof went.

@@ -99,6 +99,8 @@ type StepRecord struct {
 	// Begun and Ended are the controller's clock.
 	Begun time.Time `json:"begun"`
 	Ended time.Time `json:"ended"`
+	// Since is when the first call with this same token began.
+	Since time.Time `json:"since,omitzero"`
 	// Tries counts the calls made with this same token.
 	Tries int    `json:"tries"`
 	Class string `json:"class,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"relight/internal/core/fleet"
+	"relight/internal/provider"
 )
 
 // L2, attempts stay within their budget and back off. Counted from the calls as
@@ -12,7 +13,8 @@ import (
 //   - a rung makes at most its declared tries within the ladder's window: each epoch
 //     that is started by it, and each reset or restart in place with a token of its
 //     own, is one; the very first start, those that a person asked for and those
-//     after a place refused or had no room (the same rung goes elsewhere) do not count;
+//     after a place refused or had no room (the same rung goes elsewhere) do not count,
+//     nor do those that were refused for want of room;
 //   - the same source of proof (kind, epoch, host, volume) that has failed k times in
 //     a row within one recovery is asked again only after nine tenths of the declared
 //     back-off for k failures, at least 0.9 s;
@@ -21,8 +23,11 @@ import (
 // Counts begin anew when a controller starts, as replays of what was under way are
 // no new attempts.
 
-// tries are the attempts of one rung.
-type tries struct{ at []time.Time }
+// tries are the attempts of one rung; last is what the latest of them is known by.
+type tries struct {
+	at   []time.Time
+	last string
+}
 
 // sending is how one source of proof was asked.
 type sending struct {
@@ -96,6 +101,7 @@ func source(step fleet.Step) string {
 
 // answered counts failures in a row.
 func (o *Oracle) answered(c Call) {
+	o.noRoomFor(c)
 	key := source(c.Call.Step)
 	if key == "" {
 		return
@@ -110,6 +116,19 @@ func (o *Oracle) answered(c Call) {
 	w.failed++
 	if c.Err == nil {
 		w.failed = 0
+	}
+}
+
+// noRoomFor takes a try back that was refused for want of room.
+func (o *Oracle) noRoomFor(c Call) {
+	step := c.Call.Step
+	if class, _ := provider.ClassOf(c.Err); c.Err == nil || class != provider.Capacity || !step.Kind.NeedsProof() {
+		return
+	}
+	s := o.servers[step.Server]
+	if t := s.launch[string(step.Rung)]; t.last == itoa(uint64(step.Epoch)) && len(t.at) > 0 {
+		t.at, t.last = t.at[:len(t.at)-1], ""
+		s.launch[string(step.Rung)] = t
 	}
 }
 
@@ -146,7 +165,7 @@ func (o *Oracle) countTry(c Call, s *server) {
 			n++
 		}
 	}
-	t.at = append(t.at, now)
+	t.at, t.last = append(t.at, now), key
 	s.launch[string(step.Rung)] = t
 	for _, rung := range l.Rungs {
 		if rung.Rung == step.Rung && n > rung.Tries {

@@ -24,6 +24,9 @@ import (
 // controller that is cut off itself: there it applies only while nothing is wrong with
 // controllers, their store and their calls.
 //
+// An epoch that never got a volume or an address of its server passes its check in
+// vain: it is no working server.
+//
 // Not covered: a server that works on a host that is only partly reached.
 func (o *Oracle) sentForAReason(c Call, s *server) {
 	step := c.Call.Step
@@ -40,7 +43,7 @@ func (o *Oracle) sentForAReason(c Call, s *server) {
 	if step.Epoch != t.epoch || step.Kind.NeedsProof() || o.people.attests(s.name, t.epoch) || s.fenced(t.epoch) {
 		return
 	}
-	if o.clearFor(t, o.surely(s)) {
+	if o.clearFor(t, o.surely(s)) && o.missing(s, t) == "" {
 		o.Violate("S4", s.name, "%s was sent to epoch %d on %s, which works in everybody's sight since %s", step.Kind, t.epoch, t.host, clock(t.clearSince))
 	}
 }

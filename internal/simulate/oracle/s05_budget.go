@@ -13,7 +13,8 @@ import (
 //
 //   - steps: recoveries begun in the fleet, and in each site above that host, within
 //     the declared window (2 % shorter, for clocks that drift) are at most the
-//     budget's;
+//     budget's; the first start of a server of which nothing ever was destroys nothing
+//     and does not count;
 //   - keepAlive: the recovery of one that the product itself calls isolated or
 //     healthy, and that in truth works, leaves at least as many others that may have
 //     worked within the last window;
@@ -31,6 +32,10 @@ type begun struct {
 }
 
 func (o *Oracle) recoveryBegun(s *server, e entry) {
+	if len(s.known) == 0 {
+		o.noStorm(s, e.ev)
+		return
+	}
 	domains := []string{"fleet"}
 	if s.newest != nil {
 		domains = append(domains, o.path(s.newest.host)...)

@@ -20,7 +20,9 @@ func (o *Oracle) toldHealed(s *server, ev event.Event) {
 		o.Violate("S14", s.name, "it was told to be healed at epoch %d, which has never run", ev.Epoch)
 		return
 	}
-	o.whole(s, t)
+	if part := o.missing(s, t); part != "" {
+		o.Violate("S14", s.name, "it was told to be healed at epoch %d, which does not hold %s", t.epoch, part)
+	}
 	worked := o.worked(t)
 	limit := s.spec.Spec.Health.SuspectAfter.Std() + slack
 	switch {
@@ -43,16 +45,18 @@ func (o *Oracle) toldHealed(s *server, ev event.Event) {
 	}
 }
 
-// whole looks for what a healed epoch was never given.
-func (o *Oracle) whole(s *server, t *instance) {
+// missing names a part of the server's identity that the epoch was never given, or that
+// another holds; empty if there is none.
+func (o *Oracle) missing(s *server, t *instance) string {
 	for _, v := range s.spec.Spec.Identity.Volumes {
 		if vol := o.w.Volume(sim.VolumeID(s.spec, v.Name)); vol != nil && vol.Epoch < t.epoch {
-			o.Violate("S14", s.name, "it was told to be healed at epoch %d, which never held volume %s", t.epoch, v.Name)
+			return "volume " + v.Name
 		}
 	}
 	for _, a := range s.spec.Spec.Identity.Addresses {
 		if addr := o.w.Address(a.IP); addr != nil && t.able && !slices.Contains(addr.Holders, t.i.ID) {
-			o.Violate("S14", s.name, "it was told to be healed at epoch %d, which does not hold address %s", t.epoch, a.IP)
+			return "address " + a.IP
 		}
 	}
+	return ""
 }
