@@ -13,7 +13,7 @@ const (
 	panelGap, plotLeft      = 34.0, 74.0
 	plotTop, plotBottom     = 62.0, 108.0
 	maxSeconds, stepSeconds = 16.0, 4.0
-	lowDecade, highDecade   = 2, 8
+	lowDecade, highDecade   = 2, 9
 )
 
 // Colours are read in light and in dark; marks differ in shape too.
@@ -21,7 +21,7 @@ const style = `<style>
 text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-weight:600;font-size:14px}.small{font-size:11px}
 .grid{stroke:#8c959f;stroke-opacity:.3}.axis{stroke:#57606a}
 .ours{stroke:#0969da;fill:#0969da}.store{stroke:#1a7f37;fill:#1a7f37}.lan{stroke:#bc4c00;fill:#bc4c00}.swim{stroke:#8250df;fill:#8250df}
-.line{fill:none;stroke-width:2}.open{fill:none;stroke-width:1.6}
+.line{fill:none;stroke-width:2}.open{fill:none;stroke-width:1.6}.bound{stroke-dasharray:2 5;stroke-width:1.4}
 @media (prefers-color-scheme:dark){text{fill:#e6edf3}.grid{stroke:#6e7681;stroke-opacity:.5}.axis{stroke:#9198a1}
 .ours{stroke:#58a6ff;fill:#58a6ff}.store{stroke:#3fb950;fill:#3fb950}.lan{stroke:#f0883e;fill:#f0883e}.swim{stroke:#bc8cff;fill:#bc8cff}.line,.open{fill:none}}
 </style>`
@@ -128,11 +128,14 @@ func (p panel) curve(b *strings.Builder, all []result, scenario string) {
 		return r.scenario != scenario || r.who != relight || r.about == withStorage
 	})
 	slices.SortFunc(list, func(a, b result) int { return int(a.found - b.found) })
-	var path strings.Builder
-	for i, r := range list {
-		fmt.Fprintf(&path, "%s%.1f %.1f", map[bool]string{true: "M", false: "L"}[i == 0], p.x(r.found.Seconds()), p.y(height(r)))
+	for i := 1; i < len(list); i++ {
+		from, to := list[i-1], list[i]
+		look := "ours line"
+		if from.mistakes == 0 || to.mistakes == 0 {
+			look += " bound" // where only an upper bound is known the curve is not
+		}
+		fmt.Fprintf(b, `<path class="%s" d="M%.1f %.1fL%.1f %.1f"/>`+"\n", look, p.x(from.found.Seconds()), p.y(height(from)), p.x(to.found.Seconds()), p.y(height(to)))
 	}
-	fmt.Fprintf(b, `<path class="ours line" d="%s"/>`+"\n", path.String())
 }
 
 func legend(b *strings.Builder, y float64) {
@@ -147,5 +150,5 @@ func legend(b *strings.Builder, y float64) {
 		fmt.Fprintf(b, `<circle class="%s" cx="%.0f" cy="%.0f" r="4"/><text class="small" x="%.0f" y="%.0f">%s</text>`+"\n", l.class, x, y, x+10, y+4, l.text)
 		x += l.width
 	}
-	fmt.Fprintf(b, `<text class="small" x="%.0f" y="%.0f">Dot: held dead by any member, or judged down by Relight's controller. Square: held dead by most members. Hollow with an arrow: none seen, upper 95 %% bound.</text>`+"\n", plotLeft-4, y+26)
+	fmt.Fprintf(b, `<text class="small" x="%.0f" y="%.0f">Dot: held dead by any member, or judged down by Relight's controller. Square: held dead by most members. Hollow, dotted: none seen, upper 95 %% bound.</text>`+"\n", plotLeft-4, y+26)
 }
