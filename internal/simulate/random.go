@@ -140,8 +140,8 @@ func (g *generator) policy() string {
 	}
 	line("isolatedFor: %s", isolatedFor)
 	line("oneSource: %s", pick(g, "hold", "fence"))
-	silent := pick(g, "4s", "6s", "15s")
-	line("health: {suspectAfter: %s, downAfter: %s, impairedAfter: %s, startupGrace: %s}", silent, pick(g, "2s", "5s", "20s"), pick(g, "3s", "10s"), pick(g, "10s", "40s"))
+	silent := pick(g, "4s", "4s", "6s", "15s")
+	line("health: {suspectAfter: %s, downAfter: %s, impairedAfter: %s, startupGrace: %s}", silent, pick(g, "2s", "2s", "5s", "20s"), pick(g, "3s", "10s"), pick(g, "10s", "40s"))
 	line("ladder: {verifyWithin: %s, backOff: %s, maxBackOff: %s, window: %s}", pick(g, "20s", "1m"), pick(g, "2s", "10s"), maxBackOff, pick(g, "10m", "1h"))
 	switch {
 	case g.quiet:
@@ -229,29 +229,25 @@ func (g *generator) server(name string, n int, apart, priorities, choosy, heavy 
 	return b.String()
 }
 
-// faults draws a few kinds of faults, and then faults of those.
+// faults draws a few kinds of faults, and then faults of those. Half of them hit the
+// ground: what happens to controllers and calls tells little while nothing is healed.
 func (g *generator) faults() {
-	var enabled []func() Fault
-	all := g.ground()
+	ground, others := g.swarm(g.ground(), 3), []func() Fault(nil)
 	if !g.quiet {
-		all = append(append(all, g.platform()...), g.people()...)
-	}
-	for _, d := range all {
-		if g.one(4) {
-			enabled = append(enabled, d)
-		}
+		others = g.swarm(append(g.platform(), g.people()...), 5)
 	}
 	if g.sc.Controllers > 1 && !g.quiet {
 		// Two controllers matter only where one succeeds the other.
-		enabled = append(enabled, g.moment("controller", is("c2"), "starts"), g.moment("controller", is("c1"), "starts"), g.lasting("controller", is("active"), "freezes"))
-	}
-	if len(enabled) == 0 {
-		enabled = append(enabled, pick(g, all...))
+		others = append(others, g.moment("controller", is("c2"), "starts"), g.moment("controller", is("c1"), "starts"), g.lasting("controller", is("active"), "freezes"))
 	}
 	first, last := 20*time.Second, g.sc.For-30*time.Second
 	before := first
-	for range 2 + g.r.IntN(14) {
-		f := pick(g, enabled...)()
+	for range 3 + g.r.IntN(14) {
+		of := ground
+		if len(others) > 0 && g.one(2) {
+			of = others
+		}
+		f := pick(g, of...)()
 		f.At = g.between(first, last)
 		if g.one(3) {
 			// Soon after another one: what meets a recovery under way tells the most.
@@ -266,6 +262,17 @@ func (g *generator) faults() {
 	if g.ask {
 		g.answers()
 	}
+}
+
+// swarm picks one kind in n, and at least one.
+func (g *generator) swarm(all []func() Fault, n int) []func() Fault {
+	out := []func() Fault{pick(g, all...)}
+	for _, d := range all {
+		if g.one(n) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // answers are people who look after a fleet in mode ask: without them nothing is
@@ -297,6 +304,15 @@ func (g *generator) lasting(class string, object func() string, verb string, arg
 	return func() Fault { return Fault{For: g.last(), Class: class, Object: object(), Verb: verb, Args: args} }
 }
 
+// long draws how long something is out that must be noticed to matter.
+func (g *generator) long() time.Duration {
+	return pick(g, 5*time.Second, 11*time.Second, 20*time.Second, 45*time.Second, time.Minute, 2*time.Minute, time.Hour)
+}
+
+func (g *generator) outage(class string, object func() string, verb string, args ...string) func() Fault {
+	return func() Fault { return Fault{For: g.long(), Class: class, Object: object(), Verb: verb, Args: args} }
+}
+
 func (g *generator) moment(class string, object func() string, verb string, args ...string) func() Fault {
 	return func() Fault { return Fault{Class: class, Object: object(), Verb: verb, Args: args} }
 }
@@ -307,16 +323,16 @@ func is(word string) func() string { return func() string { return word } }
 func (g *generator) ground() []func() Fault {
 	zone := func() string { return pick(g, g.zones...) }
 	out := []func() Fault{
-		g.lasting("host", g.host, "dies"), g.lasting("host", g.host, "dies"), g.lasting("host", g.host, "freezes"), g.lasting("host", g.host, "agent-dies"),
+		g.outage("host", g.host, "dies"), g.outage("host", g.host, "dies"), g.outage("host", g.host, "freezes"), g.outage("host", g.host, "agent-dies"),
 		func() Fault {
 			links := pick(g, "control", "control", "control,peers", "control,peers,storage", "peers", "storage", "in", "out", "control,storage")
-			return Fault{For: g.last(), Class: "host", Object: g.host(), Verb: "cut", Args: []string{links}}
+			return Fault{For: g.long(), Class: "host", Object: g.host(), Verb: "cut", Args: []string{links}}
 		},
 		func() Fault {
-			return Fault{For: g.last(), Class: "host", Object: g.host(), Verb: "loses", Args: []string{pick(g, "30%", "60%", "95%")}}
+			return Fault{For: g.long(), Class: "host", Object: g.host(), Verb: "loses", Args: []string{pick(g, "30%", "60%", "95%")}}
 		},
-		g.lasting("host", g.host, "closes"),
-		g.lasting("site", zone, "dies"), g.lasting("site", zone, "cut", "control"),
+		g.outage("host", g.host, "closes"),
+		g.outage("site", zone, "dies"), g.outage("site", zone, "cut", "control"),
 		g.moment("server", g.srv, "app-mute"), g.moment("server", g.srv, "app-fails"), g.moment("server", g.srv, "app-dies"),
 		g.moment("server", g.srv, "crashes"), g.moment("server", g.srv, "killed"),
 	}
