@@ -31,6 +31,8 @@ type Harness struct {
 	Connect func(ctx context.Context, cfg iscsi.Config) (Conn, error)
 	// Restart stops and starts the array. All sessions end; LUNs keep their data.
 	Restart func()
+	// OneListed: the array shows one session for an initiator that has several.
+	OneListed bool
 	// SecondLine is what the enrolment probe must find.
 	SecondLine bool
 }

@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"maps"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +53,9 @@ func New(cfg Config) *Array {
 
 // Name implements array.Array.
 func (a *Array) Name() string { return a.cfg.Name }
+
+// Create implements array.Array.
+func (a *Array) Create(_ context.Context, l array.LUN) error { return array.CreateFile(a.cfg.Dir, l) }
 
 func (a *Array) iqn(r array.Ref) (string, error) { return array.IQN(a.cfg.Prefix+":t", r) }
 
@@ -179,14 +181,14 @@ func freeID(iqn string, all []target) uint32 {
 }
 
 func (a *Array) unit(ctx context.Context, t *target, n int, name string) error {
-	path := a.path(name)
+	path := array.FilePath(a.cfg.Dir, name)
 	if old, ok := t.units[n]; ok {
 		if old != path {
 			return fmt.Errorf("unit %d is %s: %w", n, old, array.ErrConflict)
 		}
 		return nil
 	}
-	if err := exists(path); err != nil {
+	if err := array.CheckFile(a.cfg.Dir, name); err != nil {
 		return err
 	}
 	unit := []string{"--mode", "logicalunit", "--tid", t.id(), "--lun", strconv.Itoa(n)}
@@ -320,5 +322,3 @@ func (a *Array) Close(ctx context.Context, r array.Ref) error {
 	}
 	return fmt.Errorf("remove %s: %w", t.iqn, failed)
 }
-
-func (a *Array) path(name string) string { return filepath.Join(a.cfg.Dir, name+".img") }

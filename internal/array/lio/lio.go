@@ -1,0 +1,389 @@
+package lio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"relight/internal/array"
+	"relight/internal/core/fence"
+)
+
+// Config says where the tree and the LUNs are.
+type Config struct {
+	Name string
+	// Prefix is that of all IQNs.
+	Prefix string
+	// Portal is address:port, as initiators reach it.
+	Portal string
+	// Dir holds one file per LUN.
+	Dir string
+}
+
+// Array is an array.Array.
+type Array struct {
+	cfg  Config
+	tree Tree
+	mu   sync.Mutex
+}
+
+// New makes the driver; it touches nothing yet.
+func New(cfg Config, tree Tree) *Array { return &Array{cfg: cfg, tree: tree} }
+
+// store is the directory of the backing stores.
+const store = "core/fileio_0"
+
+// Name implements array.Array.
+func (a *Array) Name() string { return a.cfg.Name }
+
+// Create implements array.Array.
+func (a *Array) Create(_ context.Context, l array.LUN) error { return array.CreateFile(a.cfg.Dir, l) }
+
+// group is the target portal group of an epoch's target.
+func (a *Array) group(r array.Ref) (target, group string, err error) {
+	iqn, err := array.IQN(a.cfg.Prefix+":t", r)
+	return "iscsi/" + iqn, "iscsi/" + iqn + "/tpgt_1", err
+}
+
+// list is what is in a directory; one that is missing is empty.
+func (a *Array) list(path string) ([]string, error) {
+	names, err := a.tree.List(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	slices.Sort(names)
+	return names, err
+}
+
+// mkdir makes a directory that may be there already.
+func (a *Array) mkdir(path string) error {
+	if err := a.tree.Mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// gone drops an error about what is not there.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Maps implements array.Array.
+func (a *Array) Maps(ctx context.Context, server string) ([]array.Mapped, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	targets, err := a.list("iscsi")
+	if err != nil {
+		return nil, fmt.Errorf("maps of %s: %w", server, err)
+	}
+	var out []array.Mapped
+	for _, t := range targets {
+		if r, ok := array.ParseIQN(a.cfg.Prefix+":t", t); ok && r.Server == server {
+			acls, err := a.list("iscsi/" + t + "/tpgt_1/acls")
+			if err != nil {
+				return nil, fmt.Errorf("maps of %s: %w", server, err)
+			}
+			out = append(out, array.Mapped{Ref: r, Initiators: acls})
+		}
+	}
+	return out, nil
+}
+
+// Map implements array.Array. The portal group is enabled last, so that nobody
+// finds half of it open.
+func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	seen, err := a.Maps(ctx, m.Server)
+	if err != nil {
+		return array.Target{}, err
+	}
+	if err := array.Check(m, proof, seen); err != nil {
+		return array.Target{}, err
+	}
+	target, group, err := a.group(m.Ref)
+	if err != nil {
+		return array.Target{}, err
+	}
+	if err := a.unique(m.Initiator, target); err != nil {
+		return array.Target{}, err
+	}
+	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
+		if err := a.back(m.Units[n]); err != nil {
+			return array.Target{}, fmt.Errorf("map of %s epoch %d: %w", m.Server, m.Epoch, err)
+		}
+	}
+	if err := a.build(m, target, group); err != nil {
+		return array.Target{}, fmt.Errorf("map of %s epoch %d: %w", m.Server, m.Epoch, err)
+	}
+	return array.Target{Portal: a.cfg.Portal, IQN: strings.TrimPrefix(target, "iscsi/")}, nil
+}
+
+// unique refuses an initiator that another target knows.
+func (a *Array) unique(initiator, target string) error {
+	targets, err := a.list("iscsi")
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		acls, err := a.list("iscsi/" + t + "/tpgt_1/acls")
+		if err != nil {
+			return err
+		}
+		if slices.Contains(acls, initiator) && "iscsi/"+t != target {
+			return fmt.Errorf("%s at %s: %w", initiator, t, array.ErrDuplicate)
+		}
+	}
+	return nil
+}
+
+// back makes the backing store of a LUN. Its serial is that of the LUN, so that a
+// guest finds the same disk in each epoch.
+func (a *Array) back(name string) error {
+	if err := array.CheckFile(a.cfg.Dir, name); err != nil {
+		return err
+	}
+	dir := store + "/" + name
+	if on, err := a.tree.Read(dir + "/enable"); err == nil && on == "1" {
+		return nil
+	}
+	if err := errors.Join(a.mkdir(store), a.mkdir(dir)); err != nil {
+		return err
+	}
+	size, err := array.FileSize(a.cfg.Dir, name)
+	if err != nil {
+		return err
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(a.cfg.Name + "/" + name))
+	if err := a.tree.Write(dir+"/control", fmt.Sprintf("fd_dev_name=%s,fd_dev_size=%d", array.FilePath(a.cfg.Dir, name), size)); err != nil {
+		return err
+	}
+	if err := a.tree.Write(dir+"/wwn/vpd_unit_serial", fmt.Sprintf("%016x", h.Sum64())); err != nil {
+		return err
+	}
+	return a.tree.Write(dir+"/enable", "1")
+}
+
+func (a *Array) build(m array.Map, target, group string) error {
+	if err := errors.Join(a.mkdir(target), a.mkdir(group)); err != nil {
+		return err
+	}
+	on, err := a.tree.Read(group + "/enable")
+	if err != nil {
+		return err
+	}
+	// authentication asks for CHAP; generate_node_acls would let in anyone.
+	for _, set := range []struct{ attribute, value string }{{"authentication", "1"}, {"generate_node_acls", "0"}} {
+		if err := a.tree.Write(group+"/attrib/"+set.attribute, set.value); err != nil {
+			return err
+		}
+	}
+	acl := group + "/acls/" + m.Initiator
+	if err := a.mkdir(acl); err != nil {
+		return err
+	}
+	if err := errors.Join(a.tree.Write(acl+"/auth/userid", m.User), a.tree.Write(acl+"/auth/password", m.Secret)); err != nil {
+		return err
+	}
+	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
+		unit := "/lun_" + strconv.Itoa(n)
+		if err := errors.Join(
+			a.mkdir(group+"/lun"+unit), a.link(store+"/"+m.Units[n], group+"/lun"+unit+"/"+m.Units[n]),
+			a.mkdir(acl+unit), a.link(group+"/lun"+unit, acl+unit+"/unit"),
+		); err != nil {
+			return err
+		}
+	}
+	if err := a.mkdir(group + "/np/" + a.cfg.Portal); err != nil {
+		return err
+	}
+	if on == "1" {
+		return nil
+	}
+	return a.tree.Write(group+"/enable", "1")
+}
+
+func (a *Array) link(target, path string) error {
+	if err := a.tree.Symlink(target, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// Unmap implements array.Array. The mapped units go first, which refuses commands
+// at once; the removal of the initiator's directory ends its sessions and waits for
+// them.
+func (a *Array) Unmap(ctx context.Context, r array.Ref) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, group, err := a.group(r)
+	if err != nil {
+		return err
+	}
+	acls, err := a.list(group + "/acls")
+	if err != nil {
+		return fmt.Errorf("unmap %s epoch %d: %w", r.Server, r.Epoch, err)
+	}
+	for _, i := range acls {
+		acl := group + "/acls/" + i
+		entries, err := a.list(acl)
+		if err != nil {
+			return fmt.Errorf("unmap %s: %w", i, err)
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e, "lun_") {
+				continue
+			}
+			if err := errors.Join(gone(a.tree.Unlink(acl+"/"+e+"/unit")), gone(a.tree.Rmdir(acl+"/"+e))); err != nil {
+				return fmt.Errorf("unmap %s of %s: %w", e, i, err)
+			}
+		}
+		if err := gone(a.tree.Rmdir(acl)); err != nil {
+			return fmt.Errorf("unmap %s: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// noSession is how the kernel says that an initiator is not logged in.
+const noSession = "No active iSCSI Session"
+
+// Sessions implements array.Array. The kernel shows one session for an initiator,
+// however many it has; none is shown only if there is none.
+func (a *Array) Sessions(ctx context.Context, r array.Ref) ([]array.Session, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	_, group, err := a.group(r)
+	if err != nil {
+		return nil, err
+	}
+	acls, err := a.list(group + "/acls")
+	if err != nil {
+		return nil, fmt.Errorf("sessions of %s epoch %d: %w", r.Server, r.Epoch, err)
+	}
+	var out []array.Session
+	for _, i := range acls {
+		info, err := a.tree.Read(group + "/acls/" + i + "/info")
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // it went meanwhile
+		case err != nil:
+			return nil, fmt.Errorf("sessions of %s: %w", i, err)
+		case !strings.HasPrefix(info, noSession):
+			out = append(out, array.Session{Ref: r, ID: i, Initiator: i})
+		}
+	}
+	dynamic, err := a.tree.Read(group + "/dynamic_sessions")
+	if gone(err) != nil {
+		return nil, fmt.Errorf("sessions of %s epoch %d: %w", r.Server, r.Epoch, err)
+	}
+	for _, i := range strings.Fields(strings.ReplaceAll(dynamic, "\x00", " ")) {
+		out = append(out, array.Session{Ref: r, ID: "dynamic " + i, Initiator: i})
+	}
+	return out, nil
+}
+
+// Kill implements array.Array. The kernel ends no single session; it ends all of a
+// portal group that is disabled, which here are all of one epoch. One that is still
+// mapped is enabled again.
+func (a *Array) Kill(ctx context.Context, s array.Session) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	_, group, err := a.group(s.Ref)
+	if err != nil {
+		return err
+	}
+	live, err := a.tree.Read(group + "/enable")
+	if err != nil || live != "1" {
+		return gone(err)
+	}
+	if err := a.tree.Write(group+"/enable", "0"); err != nil {
+		return fmt.Errorf("kill sessions of %s: %w", s.Initiator, err)
+	}
+	if acls, err := a.list(group + "/acls"); err != nil || len(acls) == 0 {
+		return err
+	}
+	return a.tree.Write(group+"/enable", "1")
+}
+
+// Close implements array.Array. The kernel refuses to remove a group that has an
+// initiator's directory, which in turn stays while it has sessions.
+func (a *Array) Close(ctx context.Context, r array.Ref) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	target, group, err := a.group(r)
+	if err != nil {
+		return err
+	}
+	acls, err := a.list(group + "/acls")
+	if err != nil {
+		return fmt.Errorf("close %s epoch %d: %w", r.Server, r.Epoch, err)
+	}
+	if len(acls) > 0 {
+		return fmt.Errorf("close %s epoch %d: %v: %w", r.Server, r.Epoch, acls, array.ErrBusy)
+	}
+	if err := gone(a.tree.Write(group+"/enable", "0")); err != nil {
+		return fmt.Errorf("close %s epoch %d: %w", r.Server, r.Epoch, err)
+	}
+	if err := a.clear(group); err != nil {
+		return fmt.Errorf("close %s epoch %d: %w", r.Server, r.Epoch, err)
+	}
+	return errors.Join(gone(a.tree.Rmdir(group)), gone(a.tree.Rmdir(target)))
+}
+
+// clear removes units and portals of a group.
+func (a *Array) clear(group string) error {
+	units, err := a.list(group + "/lun")
+	if err != nil {
+		return err
+	}
+	for _, u := range units {
+		dir := group + "/lun/" + u
+		links, err := a.list(dir)
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if _, err := a.tree.List(store + "/" + l); err == nil { // the others are the kernel's
+				if err := gone(a.tree.Unlink(dir + "/" + l)); err != nil {
+					return err
+				}
+			}
+		}
+		if err := gone(a.tree.Rmdir(dir)); err != nil {
+			return err
+		}
+	}
+	portals, err := a.list(group + "/np")
+	if err != nil {
+		return err
+	}
+	for _, p := range portals {
+		if err := gone(a.tree.Rmdir(group + "/np/" + p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
