@@ -45,6 +45,10 @@ type Backend interface {
 	Maintenance(ctx context.Context, id string) (fleet.Maintenance, error)
 	EndMaintenance(ctx context.Context, by, id string) error
 
+	// Storm is the storm that is recorded; StormGoOn lets that very one go on.
+	Storm(ctx context.Context) (client.StormView, error)
+	StormGoOn(ctx context.Context, by, id, reason string) (fleet.StormRecord, error)
+
 	SetFreeze(ctx context.Context, by, reason string) (fleet.Freeze, error)
 	Freeze(ctx context.Context) (client.FreezeView, error)
 	ClearFreeze(ctx context.Context, by string) error

@@ -20,6 +20,11 @@ type maintenanceInput struct {
 	Body client.MaintenanceRequest
 }
 
+type goOnInput struct {
+	Name string `path:"name" maxLength:"253"`
+	Body client.ReasonRequest
+}
+
 type freezeInput struct {
 	Body client.ReasonRequest
 }
@@ -38,6 +43,7 @@ func (s *server) guards(a huma.API) {
 	read(a, s, "list-approvals", "/approvals", "Plans that wait for people", "guards",
 		func(ctx context.Context) (client.List[client.ApprovalRow], error) { return s.backend.Approvals(ctx) })
 	s.maintenance(a)
+	s.storm(a)
 	s.freeze(a)
 }
 
@@ -62,6 +68,15 @@ func (s *server) maintenance(a huma.API) {
 	add(a, s, op{id: "end-maintenance", method: http.MethodDelete, path: "/maintenance/{name}", summary: "End a maintenance window early", tag: "guards", status: http.StatusNoContent},
 		func(ctx context.Context, in *named) (*empty, error) {
 			return &empty{}, s.backend.EndMaintenance(ctx, by(ctx), in.Name)
+		})
+}
+
+func (s *server) storm(a huma.API) {
+	read(a, s, "get-storm", "/storm", "The storm that holds recoveries", "guards",
+		func(ctx context.Context) (client.StormView, error) { return s.backend.Storm(ctx) })
+	add(a, s, op{id: "storm-go-on", method: http.MethodPost, path: "/storm/{name}/go-on", summary: "Let the recoveries go on that a storm holds", tag: "guards"},
+		func(ctx context.Context, in *goOnInput) (*answer[fleet.StormRecord], error) {
+			return wrap(s.backend.StormGoOn(ctx, by(ctx), in.Name, in.Body.Reason))
 		})
 }
 

@@ -54,6 +54,9 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 	if !ok {
 		return nil, decide.Decision{Reason: "no such server"}, nil
 	}
+	if err := h.endStorm(ctx); err != nil {
+		return nil, decide.Decision{}, err
+	}
 	if h.Viewer.State.Status(name).Recovery == nil {
 		if d, rests, err := h.rest(ctx, name); rests {
 			return nil, d, err
@@ -66,7 +69,7 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 	v, d, now := h.decide(name)
 	d = h.awaitTurn(v, d, now)
 	if d.Step == nil {
-		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
+		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.noteHold(ctx, v, d, now))
 	}
 	if err := h.intend(ctx, v, d, now); err != nil {
 		return nil, d, err
@@ -114,7 +117,7 @@ func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, 
 		return d, false, nil
 	}
 	h.Viewer.State.wait(name, d.Waits, now)
-	return d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteHold(ctx, v, d, now))
+	return d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.noteHold(ctx, v, d, now))
 }
 
 func (v viewed) verdictChanged() bool {

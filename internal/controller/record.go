@@ -24,6 +24,7 @@ const (
 	kindBudget   = "budget"
 	kindPlace    = "place"
 	kindFreeze   = "freeze"
+	kindStorm    = "storm"
 	kindPause    = "pause"
 	kindWindow   = "window"
 	kindApproval = "approval"
@@ -89,7 +90,7 @@ func decoders() map[string]func([]byte) (any, error) {
 		kindServer: decode[Document], kindSite: decode[Document], kindPolicy: decode[Document],
 		kindStatus: decode[fleet.Status], kindRequest: decode[fleet.Request],
 		kindBudget: decode[Budget], kindPlace: decode[Place],
-		kindFreeze: decode[fleet.Freeze], kindPause: decode[fleet.Pause], kindWindow: decode[fleet.Maintenance], kindApproval: decode[fleet.Approval],
+		kindStorm: decode[fleet.StormRecord], kindFreeze: decode[fleet.Freeze], kindPause: decode[fleet.Pause], kindWindow: decode[fleet.Maintenance], kindApproval: decode[fleet.Approval],
 		kindIncident: decode[Incident], kindHost: decode[enrol.Host], kindVault: decode[[]byte],
 		kindCursor: decode[uint64], kindTerm: decode[Reign], kindLease: decode[Lease],
 		kindHead: decode[audit.Head],

@@ -34,6 +34,9 @@ type classified struct {
 	at      time.Time
 	moved   uint64
 	limit   fleet.Storm
+	// recorded is the revision of the storm's record, over whether that has ended.
+	recorded store.Revision
+	over     bool
 }
 
 // silentFor is how long the storm classifier's finding is good though nothing was
@@ -176,6 +179,9 @@ func (w *Viewer) guards(server fleet.Server, status fleet.Status) fleet.Guards {
 	if f, ok := Get[fleet.Freeze](w.State, kindFreeze, "fleet"); ok {
 		g.Freeze = &f
 	}
+	if r, ok := Get[fleet.StormRecord](w.State, kindStorm, "fleet"); ok {
+		g.Storm = &r
+	}
 	if p, ok := Get[fleet.Pause](w.State, kindPause, server.Name); ok {
 		g.Pauses = append(g.Pauses, p)
 	}
@@ -218,11 +224,16 @@ func (w *Viewer) stormed(limit fleet.Storm, now time.Time) *fleet.Trouble {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c, moved := w.storm, w.State.tally.Moved()
-	fresh := !c.at.IsZero() && now.Sub(c.at) < silentFor && !now.Before(c.at)
+	rec, rev := w.stormRecord()
+	fresh := !c.at.IsZero() && now.Sub(c.at) < silentFor && !now.Before(c.at) && c.recorded == rev
 	if fresh && c.limit == limit && (c.trouble != nil || c.moved == moved) {
 		return c.trouble
 	}
-	w.storm = classified{trouble: decide.Classify(w.withSilent(w.State.tally.Sum(), now), limit), at: now, moved: moved, limit: limit}
+	sum := w.withSilent(w.State.tally.Sum(), now)
+	w.storm = classified{
+		trouble: decide.Storm(sum, limit, rec), at: now, moved: moved, limit: limit,
+		recorded: rev, over: rec != nil && decide.StormOver(sum, *rec),
+	}
 	w.stormy = w.stormy || w.storm.trouble != nil
 	return w.storm.trouble
 }
@@ -232,19 +243,20 @@ func (w *Viewer) stormPassed(now time.Time) bool {
 	w.mu.Lock()
 	stormy := w.stormy
 	w.mu.Unlock()
-	if !stormy {
-		return false
-	}
 	w.State.settle()
 	w.State.mu.RLock()
 	defer w.State.mu.RUnlock()
+	if rec, _ := w.stormRecord(); rec == nil && !stormy {
+		return false
+	}
 	if w.stormed(w.State.docs.fleet.Spec.Storm, now) != nil {
 		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	passed := w.stormy
 	w.stormy = false
-	return true
+	return passed
 }
 
 // withSilent counts the hosts that fell silent with servers on them as lost before

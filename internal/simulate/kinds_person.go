@@ -55,6 +55,7 @@ func personKinds() []kind {
 		one("unfreezes", "", 0, 0, aboutAll, func(ctx context.Context, b *brain, by string, _ Fault) error {
 			return b.solo.Backend.ClearFreeze(ctx, by)
 		}),
+		one("goes-on", "", 0, 0, aboutAll, goesOn),
 		one("pauses", "SERVER", 1, 1, aboutServer, func(ctx context.Context, b *brain, by string, f Fault) error {
 			_, err := b.solo.Backend.Pause(ctx, by, f.Args[0], "planned work")
 			return err
@@ -121,5 +122,18 @@ func confirms(ctx context.Context, b *brain, by string, f Fault) error {
 		return errors.New("the person looks and sees it run")
 	}
 	_, err := b.solo.Backend.ConfirmFence(ctx, by, f.Args[0], client.FenceConfirmRequest{Epoch: epoch, Reason: "seen with my own eyes"})
+	return err
+}
+
+// goesOn lets the storm go on that holds the fleet at that moment.
+func goesOn(ctx context.Context, b *brain, by string, _ Fault) error {
+	v, err := b.solo.Backend.Storm(ctx)
+	if err != nil {
+		return err
+	}
+	if v.Storm == nil {
+		return errors.New("there is no storm")
+	}
+	_, err = b.solo.Backend.StormGoOn(ctx, by, v.Storm.ID, "a look was taken")
 	return err
 }

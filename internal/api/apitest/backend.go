@@ -48,6 +48,7 @@ type Backend struct {
 	revision client.Revision
 	windows  []fleet.Maintenance
 	frozen   *fleet.Freeze
+	storm    *fleet.StormRecord
 	paused   map[string]fleet.Pause
 	events   []client.EventRecord
 	watchers map[int]chan client.EventRecord

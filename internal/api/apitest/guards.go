@@ -57,6 +57,24 @@ func (b *Backend) EndMaintenance(_ context.Context, by, id string) error {
 	return b.change(by, "end-maintenance", id)
 }
 
+// Storm implements api.Backend.
+func (b *Backend) Storm(context.Context) (client.StormView, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return client.StormView{Storm: b.storm}, b.enter("storm")
+}
+
+// StormGoOn implements api.Backend.
+func (b *Backend) StormGoOn(_ context.Context, by, id, reason string) (fleet.StormRecord, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.storm == nil || b.storm.ID != id {
+		return fleet.StormRecord{}, client.NotFound("storm", id)
+	}
+	b.storm.GoOn = &fleet.GoOn{By: by, Reason: reason, At: b.Now()}
+	return *b.storm, b.change(by, "storm-go-on", id, reason)
+}
+
 // SetFreeze implements api.Backend.
 func (b *Backend) SetFreeze(_ context.Context, by, reason string) (fleet.Freeze, error) {
 	b.mu.Lock()

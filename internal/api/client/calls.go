@@ -171,6 +171,17 @@ func (c *Client) EndMaintenance(ctx context.Context, id string) error {
 	return c.delete(ctx, "maintenance", id)
 }
 
+// Storm returns the storm that is recorded, if there is one.
+func (c *Client) Storm(ctx context.Context) (StormView, error) {
+	return get[StormView](ctx, c, nil, "storm")
+}
+
+// StormGoOn lets the recoveries go on that the storm holds; a larger one that came
+// since holds them all the same.
+func (c *Client) StormGoOn(ctx context.Context, id, reason string) (fleet.StormRecord, error) {
+	return post[fleet.StormRecord](ctx, c, ReasonRequest{Reason: reason}, "storm", id, "go-on")
+}
+
 // SetFreeze stops every destructive step of the fleet.
 func (c *Client) SetFreeze(ctx context.Context, reason string) (fleet.Freeze, error) {
 	return post[fleet.Freeze](ctx, c, ReasonRequest{Reason: reason}, "freeze")

@@ -49,6 +49,11 @@ type MaintenanceRequest struct {
 	For fleet.Duration `json:"for" doc:"such as 1h30m"`
 }
 
+// StormView is the storm that is recorded; Storm is nil if there is none.
+type StormView struct {
+	Storm *fleet.StormRecord `json:"storm"`
+}
+
 // FreezeView is the fleet-wide stop as it stands; Freeze is nil if there is none.
 type FreezeView struct {
 	Freeze *fleet.Freeze `json:"freeze"`

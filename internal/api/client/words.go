@@ -163,6 +163,9 @@ func HoldCommands(w Why) []string {
 	case decide.GateApproval:
 		return []string{"relight approve " + w.Server, "relight deny " + w.Server}
 	case decide.GateStorm:
+		if s := w.Guards.Storm; s != nil && s.GoOn == nil {
+			return []string{"relight storm go-on " + s.ID + " --reason ...", "relight get incidents"}
+		}
 		return []string{"relight get incidents"}
 	case decide.GateLadder:
 		return []string{"relight heal " + w.Server}

@@ -1,6 +1,7 @@
 package decide_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -52,5 +53,62 @@ func TestWhoWaitsForABudget(t *testing.T) {
 	}
 	if got := s.Domains["rack-1"].Waiting; len(got) != 0 {
 		t.Errorf("waiting for the rack's: %v, want nobody", got)
+	}
+}
+
+// A storm that was recorded holds on while one of its servers does not work, until a
+// person lets it go on; what hits further hosts is more than that person knew (S5).
+func TestRecordedStormHoldsOn(t *testing.T) {
+	start := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	limit := fleet.Storm{Hosts: 2, Window: fleet.Duration(5 * time.Minute)}
+	// survey has one server on each of the hosts; those in lost are down, those in
+	// unseen unknown.
+	survey := func(lost, unseen string) decide.Surveyed {
+		var rows []decide.Row
+		for _, h := range "abcde" {
+			host := string(h)
+			r := decide.Row{Server: "s" + host, Sites: []string{host}, Verdict: fleet.Healthy, Phase: fleet.PhaseRunning}
+			switch {
+			case strings.Contains(lost, host):
+				r.Verdict, r.Cause, r.Since = fleet.Down, "host "+host, start
+			case strings.Contains(unseen, host):
+				r.Verdict = fleet.Unknown
+			}
+			rows = append(rows, r)
+		}
+		return decide.Survey(rows)
+	}
+	recorded := &fleet.StormRecord{ID: "storm-1", Reason: "3 hosts", Hosts: []string{"a", "b", "c"}, At: start}
+	goesOn := &fleet.StormRecord{ID: "storm-1", Reason: "3 hosts", Hosts: recorded.Hosts, At: start, GoOn: &fleet.GoOn{By: "ann"}}
+	blind := survey("abc", "")
+	blind.Blind = "own view"
+	for name, c := range map[string]struct {
+		s     decide.Surveyed
+		rec   *fleet.StormRecord
+		limit int
+		holds string
+	}{
+		"nothing recorded, one lost":             {survey("c", ""), nil, 2, ""},
+		"two of three are healed":                {survey("c", ""), recorded, 2, "a b c"},
+		"the last was not seen since":            {survey("", "c"), recorded, 2, "a b c"},
+		"all work again":                         {survey("", ""), recorded, 2, ""},
+		"all work again, another host is lost":   {survey("e", ""), recorded, 2, ""},
+		"a person lets it go on":                 {survey("abc", ""), goesOn, 2, ""},
+		"a person let it go on, and it grows":    {survey("abcd", ""), goesOn, 2, "a b c d"},
+		"a person let it go on, one host more":   {survey("ad", ""), goesOn, 2, ""},
+		"it grows before anybody speaks":         {survey("cde", ""), recorded, 2, "a b c d e"},
+		"the policy allows as many":              {survey("c", ""), recorded, 3, ""},
+		"no word clears doubt about our own eye": {blind, goesOn, 2, "-"},
+	} {
+		limit := fleet.Storm{Hosts: c.limit, Window: limit.Window}
+		got, want := "", c.holds
+		if trouble := decide.Storm(c.s, limit, c.rec); trouble != nil {
+			if got = strings.Join(trouble.Hosts, " "); got == "" {
+				got = "-"
+			}
+		}
+		if got != want {
+			t.Errorf("%s: holds for %q, want %q", name, got, want)
+		}
 	}
 }

@@ -141,10 +141,7 @@ func Classify(s Surveyed, limit fleet.Storm) *fleet.Trouble {
 	if len(lost) <= limit.Hosts {
 		return nil
 	}
-	return &fleet.Trouble{
-		Cause:  fmt.Sprintf("%d hosts", len(lost)),
-		Reason: fmt.Sprintf("%d hosts (%s) lost their servers within %s, more than the %d that may be healed without a person", len(lost), listed(lost), limit.Window, limit.Hosts),
-	}
+	return stormOf(lost, limit)
 }
 
 // namedHosts is how many hosts a reason names: it goes into the record of every

@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Guards are what people and our own safety have put before a recovery.
 type Guards struct {
@@ -13,6 +16,8 @@ type Guards struct {
 	Authority Authority `json:"authority"`
 	// StoreTrouble is why the store takes no writes, or empty.
 	StoreTrouble string `json:"storeTrouble,omitempty"`
+	// Storm is the one that is recorded, also if a person lets it go on.
+	Storm *StormRecord `json:"storm,omitempty"`
 }
 
 // Authority is a controller's right to act.
@@ -136,4 +141,36 @@ type Trouble struct {
 	// Cause is the shared cause, such as "site rack-1", "4 hosts" or "own view".
 	Cause  string `json:"cause"`
 	Reason string `json:"reason"`
+	// Hosts are those that a storm hit, by name; none if our own view is in doubt.
+	Hosts []string `json:"hosts,omitempty"`
+}
+
+// StormRecord is a storm that held something. It holds until each of its servers
+// works again or a person lets it go on.
+type StormRecord struct {
+	// ID names the storm as it was recorded: one that hits more hosts is another one.
+	ID     string    `json:"id"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+	// Hosts are those that lost their servers, by name.
+	Hosts []string `json:"hosts"`
+	// GoOn is the word of the person who lets it go on, nil if none has spoken.
+	GoOn *GoOn `json:"goOn,omitempty"`
+}
+
+// GoOn is a person's word that recoveries may go on though a storm was found.
+type GoOn struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// Hit reports whether all the hosts are among those of the storm.
+func (r StormRecord) Hit(hosts ...string) bool {
+	for _, h := range hosts {
+		if !slices.Contains(r.Hosts, h) {
+			return false
+		}
+	}
+	return true
 }

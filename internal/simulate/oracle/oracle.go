@@ -88,7 +88,9 @@ type Oracle struct {
 	// ended last that concerns controllers, their store or their calls.
 	troubled  map[string]int
 	disturbed time.Time
-	staleEnd  time.Time
+	// goesOn is when a person last let a storm go on.
+	goesOn   time.Time
+	staleEnd time.Time
 
 	executors map[world.Executor]fleet.Term
 	sent      map[string]*sending

@@ -121,6 +121,9 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 		seen[t.host] = true
 		fell = append(fell, h.downSince)
 	}
+	if !o.goesOn.IsZero() && !slices.ContainsFunc(fell, o.goesOn.Before) {
+		return // all of these the person knew of
+	}
 	slices.SortFunc(fell, func(a, b time.Time) int { return a.Compare(b) })
 	sure := limit.Window.Std() - slack
 	for n := range fell {

@@ -70,6 +70,8 @@ func (o *Oracle) act(a Act) {
 		a.Epoch = s.status.Epoch
 	}
 	switch a.Verb {
+	case "goes-on":
+		o.goesOn = a.At
 	case "freezes":
 		p.frozen = true
 		p.guarded[""] = a.At
