@@ -172,7 +172,8 @@ func (b *Backend) Plan(_ context.Context, name string, q client.PlanQuery) (clie
 func (b *Backend) Heal(ctx context.Context, by, name string, req client.HealRequest) (client.HealAnswer, error) {
 	now := b.Clock.Now()
 	status := b.State.Status(name)
-	if _, ok := b.State.Server(name); !ok {
+	server, ok := b.State.Server(name)
+	if !ok {
 		return client.HealAnswer{}, noServer(name)
 	}
 	if status.Recovery != nil {
@@ -180,6 +181,9 @@ func (b *Backend) Heal(ctx context.Context, by, name string, req client.HealRequ
 	}
 	if req.Rung != "" && !slices.Contains(fleet.Rungs(), req.Rung) {
 		return client.HealAnswer{}, problem(client.CodeBadRequest, "%q is not a rung; the rungs are %v", req.Rung, fleet.Rungs())
+	}
+	if why := decide.NoRung(server, b.Viewer.Traits[server.Spec.Provider], req.Rung); why != "" {
+		return client.HealAnswer{}, problem(client.CodeRefused, "%s", why).WithNext("relight plan %s", name)
 	}
 	request := fleet.Request{Server: name, Epoch: status.Epoch, Rung: req.Rung, To: req.To, By: by, Reason: req.Reason, At: now}
 	err := b.Journal.Do(ctx, now, func(tx *Tx) error {

@@ -69,7 +69,7 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 	v, d, now := h.decide(name)
 	d = h.awaitTurn(v, d, now)
 	if d.Step == nil {
-		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.noteHold(ctx, v, d, now))
+		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.dropVain(ctx, v, now), h.noteHold(ctx, v, d, now))
 	}
 	if err := h.intend(ctx, v, d, now); err != nil {
 		return nil, d, err
@@ -117,7 +117,24 @@ func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, 
 		return d, false, nil
 	}
 	h.Viewer.State.wait(name, d.Waits, now)
-	return d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.noteHold(ctx, v, d, now))
+	return d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.dropVain(ctx, v, now), h.noteHold(ctx, v, d, now))
+}
+
+// dropVain takes back a request that can never be carried out, and tells so: it was
+// accepted while the spec or the provider was another one.
+func (h *Healer) dropVain(ctx context.Context, v viewed, now time.Time) error {
+	vain := decide.Vain(v.View)
+	if vain == "" {
+		return nil
+	}
+	return h.Journal.Do(ctx, now, func(tx *Tx) error {
+		if _, ok := TxGet[fleet.Request](tx, kindRequest, v.Server.Name); !ok {
+			return nil
+		}
+		tx.Delete(kindRequest, v.Server.Name)
+		tx.Emit(event.Event{Kind: event.GuardCleared, Server: v.Server.Name, Epoch: v.Status.Epoch, Message: "the request is dropped: " + vain})
+		return nil
+	})
 }
 
 func (v viewed) verdictChanged() bool {

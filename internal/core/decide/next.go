@@ -16,10 +16,17 @@ import (
 func Next(v View, now time.Time) Decision {
 	var d Decision
 	v = inOrder(v)
+	vain := Vain(v)
+	if vain != "" {
+		v.Request = nil // what nobody can do must not keep others from what is due
+	}
 	if v.Status.Recovery != nil {
 		d = resume(v, now)
 	} else {
 		d = start(v, now)
+	}
+	if vain != "" {
+		d.Reason += "; " + vain
 	}
 	d.LookAgainAt = earliest(d.LookAgainAt, v.Finding.LookAgainAt)
 	return d
