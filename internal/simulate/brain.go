@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"time"
 
+	"relight/internal/api/client"
 	"relight/internal/controller"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	"relight/internal/provider/sim"
 	"relight/internal/simulate/oracle"
+	"relight/internal/spec"
 	"relight/internal/store"
 )
 
@@ -185,9 +187,21 @@ func (b *brain) declare() {
 	if b.failed(err) {
 		return
 	}
+	if refusedSpec(err) {
+		b.e.fail(err) // nothing of the scenario would be played, and no fault be found
+		return
+	}
 	if err != nil {
 		b.later(time.Second, b.declare)
 	}
+}
+
+// refusedSpec tells a document that the product refuses from trouble with the store,
+// after which the person tries again.
+func refusedSpec(err error) bool {
+	var refused *client.Problem
+	var wrong spec.Problems
+	return errors.As(err, &refused) || errors.As(err, &wrong)
 }
 
 func (b *brain) tick() {

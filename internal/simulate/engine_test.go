@@ -69,3 +69,16 @@ func TestRunHealsALostHost(t *testing.T) {
 		t.Fatalf("a second run of the same seed went another way: %x and %x, %v", r.Trace, again.Trace, err)
 	}
 }
+
+// A spec that the product refuses is the scenario's mistake, which ends it: tried for
+// ever, it would pass for a run in which nothing went wrong.
+func TestRefusedSpecEndsTheScenario(t *testing.T) {
+	for name, spec := range map[string]string{
+		"no such field":    "apiVersion: relight/v1alpha1\nkind: Policy\nmetadata: {name: default}\nspec: {mood: auto}\n",
+		"no such provider": "apiVersion: relight/v1alpha1\nkind: Server\nmetadata: {name: db}\nspec: {provider: onprem, template: {process: {command: [/bin/true]}}}\n",
+	} {
+		if _, err := Run(Scenario{Seed: 1, Style: Hosts, For: time.Minute, Spec: spec}); err == nil {
+			t.Errorf("%s: the scenario was played", name)
+		}
+	}
+}
