@@ -110,9 +110,12 @@ func staysInSite(v View) string {
 		return ""
 	}
 	ran := origin(v)
+	if ran == "" {
+		return "it is not known to have run in any site"
+	}
 	from := hostByName(v.Hosts, ran)
 	if from == nil || len(from.Sites) == 0 {
-		return "the site of " + orUnknown(ran) + " is not declared"
+		return "the site of " + ran + " is not declared"
 	}
 	for _, h := range v.Hosts {
 		if len(allowed) > 0 && preference(allowed, h) == len(allowed) {

@@ -83,14 +83,10 @@ func siteRefusal(v View, h fleet.Host) string {
 }
 
 // origin is the host on which the server last ran: what a place refused never ran
-// there, and a relaunch must not stay in the site of a place that had no room.
+// there, and a relaunch must not stay in the site of a place that had no room. It is
+// empty if nobody knows, or if it never ran at all.
 func origin(v View) string {
-	r := v.Status.Recovery
-	epoch, host := v.Status.Epoch, v.Status.Host
-	if r != nil && r.To != 0 {
-		epoch, host = r.From, r.FromHost
-	}
-	_, ran := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
+	_, ran := fence.Last(v.Server.Name, v.Status.Epoch, v.Status.Host, v.Status.Evidence)
 	return ran
 }
 

@@ -265,7 +265,11 @@ func verify(v View, now time.Time) Decision {
 		return undecided(v, now, "it waits for the server's own checks, of which nobody can tell: "+v.Finding.Reason, due)
 	}
 	if !now.Before(due) {
-		return climb(v, now, fmt.Sprintf("it was not verified within %s: %s", v.Server.Spec.Ladder.VerifyWithin, v.Finding.Reason), upward)
+		to := upward
+		if f := v.Finding.Verdict; (f == fleet.Down || f == fleet.Impaired) && !inReach(v, now, r.Rung) {
+			to = later // nothing harsher is left, and a boot that hung may not hang again
+		}
+		return climb(v, now, fmt.Sprintf("it was not verified within %s: %s", v.Server.Spec.Ladder.VerifyWithin, v.Finding.Reason), to)
 	}
 	return pending("it waits for the server's own checks: "+v.Finding.Reason, due)
 }
