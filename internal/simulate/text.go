@@ -233,7 +233,14 @@ func parseShare(text string) (float64, error) {
 	return v, nil
 }
 
-func shareText(v float64) string { return strconv.FormatFloat(v*100, 'g', 6, 64) + "%" }
+// shareText prints a share so that parseShare reads the very same number.
+func shareText(v float64) string {
+	text := strconv.FormatFloat(v*100, 'g', 6, 64) + "%"
+	if again, err := parseShare(text); err == nil && again == v {
+		return text
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
 
 // ParseFaults reads faults, one a line, in any order. Each is held against the
 // table of kinds; whether its object exists is known only to Run.
