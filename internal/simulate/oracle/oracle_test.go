@@ -382,6 +382,12 @@ func TestHistories(t *testing.T) {
 		"S14 healed and never run": {history: func(b *bench) {
 			b.o.Told("c1", b.event(event.Event{Kind: event.RecoveryHealed, Server: "a", Epoch: 2}))
 		}, invariant: "S14", detail: "never run"},
+		"S14 healed without its address": {change: func(in *Intent) {
+			in.Servers[0].Spec.Identity.Addresses = []fleet.Address{{IP: "10.0.0.9"}}
+		}, history: func(b *bench) {
+			b.w.AddAddress(world.Address{IP: "10.0.0.9", Server: "a"})
+			b.o.Told("c1", b.event(event.Event{Kind: event.RecoveryHealed, Server: "a", Epoch: 1}))
+		}, invariant: "S14", detail: "does not hold address"},
 		"S15 another site": {change: func(in *Intent) { in.Servers[0].Spec.Placement.Sites = []string{"h1"} }, history: func(b *bench) {
 			b.relaunch("a", 2, "h3")
 		}, invariant: "S15", detail: "none of [h1]"},
