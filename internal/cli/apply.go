@@ -148,6 +148,9 @@ func (a *app) printApplied(got client.ApplyAnswer) error {
 			printChanges(a.Out, d)
 		}
 	}
+	for _, w := range got.Warnings {
+		fmt.Fprintln(a.Out, "warning: "+w)
+	}
 	return nil
 }
 

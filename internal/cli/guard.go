@@ -60,6 +60,9 @@ func (a *app) maintainStartCmd() *cobra.Command {
 			}
 			defer a.next("relight maintain end " + m.ID)
 			return a.object(m, "maintenance/"+m.ID, func(out io.Writer) error {
+				if m.Warning != "" {
+					fmt.Fprintln(out, "warning: "+m.Warning)
+				}
 				_, err := fmt.Fprintf(out, "%s: %s until %s\n", m.ID, m.Scope, client.Clock(m.Until, a.Now()))
 				return err
 			})

@@ -45,6 +45,7 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 	if err := b.checkProviders(set.Servers); err != nil {
 		return answer, err
 	}
+	answer.Warnings = b.warnSites(set.Sites)
 	if err := b.compareAll(req.Documents, docs, existing, &answer); err != nil || req.DryRun {
 		return answer, err
 	}

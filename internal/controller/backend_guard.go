@@ -146,8 +146,9 @@ func (b *Backend) StartMaintenance(ctx context.Context, by string, req client.Ma
 		m.From = now
 	}
 	m.Until = m.From.Add(length)
+	m.Warning = b.holdsNothing(m.Scope)
 	m.ID = "m-" + now.UTC().Format("20060102-150405.000")
-	return m, b.set(ctx, event.Event{Kind: event.GuardSet, By: by, Message: fmt.Sprintf("%s opens window %s for %s until %s: %s", by, m.ID, m.Scope, m.Until.Format(time.RFC3339), m.Reason)}, func(tx *Tx) error {
+	return m, b.set(ctx, event.Event{Kind: event.GuardSet, By: by, Message: fmt.Sprintf("%s opens window %s for %s until %s: %s", by, m.ID, m.Scope, m.Until.Format(time.RFC3339), m.Reason) + warned(m.Warning)}, func(tx *Tx) error {
 		if _, taken := TxGet[fleet.Maintenance](tx, kindWindow, m.ID); taken {
 			return problem(client.CodeConflict, "another window was opened in the same moment; try again")
 		}

@@ -54,7 +54,7 @@ func (c *Controller) examine(context.Context) []client.DoctorCheck {
 	checks := c.ready()
 	hosts := c.backend.Viewer.hosts(fleet.Server{}, c.clock.Now())
 	checks = append(checks, c.checkHosts(hosts)...)
-	checks = append(checks, c.checkSpare(hosts), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
+	checks = append(checks, c.checkScopes(hosts), c.checkSpare(hosts), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
 	return checks
 }
 

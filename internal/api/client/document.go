@@ -141,6 +141,8 @@ type Change struct {
 type ApplyAnswer struct {
 	DryRun    bool      `json:"dryRun"`
 	Documents []Applied `json:"documents"`
+	// Warnings name what was accepted and does nothing as things are.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // List is one page of things. Next is the cursor of the page after it, empty on

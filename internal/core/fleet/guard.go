@@ -59,6 +59,8 @@ type Maintenance struct {
 	Reason string    `json:"reason"`
 	From   time.Time `json:"from"`
 	Until  time.Time `json:"until"`
+	// Warning says why the window does less than it seems to, as it was opened.
+	Warning string `json:"warning,omitempty"`
 }
 
 // Covers reports whether the window is open at now.
