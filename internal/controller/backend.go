@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -215,11 +216,14 @@ func (b *Backend) ConfirmFence(ctx context.Context, by, name string, req client.
 		return client.FenceConfirmAnswer{}, problem(client.CodeRefused, "epoch %d is healthy: %s", req.Epoch, v.Finding.Reason).WithNext("relight why %s", name)
 	}
 	evidence := fleet.Evidence{Method: fleet.Attested, Server: name, Epoch: req.Epoch, By: by, At: now, Detail: req.Reason}
-	complete := false
+	need, given, complete := max(server.Spec.Approvals, 1), "", false
 	err := b.Journal.Do(ctx, now, func(tx *Tx) error {
-		tx.Emit(event.Event{Kind: event.FenceAttested, Server: name, By: by, Epoch: req.Epoch, Evidence: []fleet.Evidence{evidence}, Message: by + " states that epoch is dead: " + req.Reason})
 		people := attesters(tx, name, req.Epoch, by, now, req.Reason)
-		complete = people >= max(server.Spec.Approvals, 1)
+		complete, given = people >= need, fmt.Sprintf("%d of %d", people, need)
+		tx.Emit(event.Event{
+			Kind: event.FenceAttested, Server: name, By: by, Epoch: req.Epoch, Evidence: []fleet.Evidence{evidence},
+			Message: fmt.Sprintf("%s states that epoch %d is dead (%s): %s", by, req.Epoch, given, req.Reason),
+		})
 		if !complete {
 			return nil
 		}
@@ -235,7 +239,7 @@ func (b *Backend) ConfirmFence(ctx context.Context, by, name string, req client.
 	b.Loops.Wake(name)
 	msg := "recorded; the recovery goes on"
 	if !complete {
-		msg = "recorded; another person must confirm it too"
+		msg = "recorded, " + given + "; another person must confirm it too"
 	}
 	return client.FenceConfirmAnswer{Evidence: evidence, Complete: complete, Message: msg}, nil
 }
