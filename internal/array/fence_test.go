@@ -79,6 +79,44 @@ func TestFenceOrder(t *testing.T) {
 	}
 }
 
+// TestFenceStartsOver: what a later source sees sends the fence back to where it
+// can be mended, and only a whole pass after that is evidence.
+func TestFenceStartsOver(t *testing.T) {
+	for _, c := range []struct {
+		at   array.Source
+		once array.Answer
+		next array.Source
+	}{
+		{array.SourceClose, array.Answer{Err: array.ErrBusy}, array.SourceSessions},
+		{array.SourceRelist, array.Answer{Sessions: make([]array.Session, 1)}, array.SourceUnmap},
+		{array.SourceMaps, array.Answer{Maps: []array.Mapped{{Ref: plan.Ref}}}, array.SourceUnmap},
+		{array.SourceMaps, array.Answer{Maps: []array.Mapped{{Ref: array.Ref{Server: "db", Epoch: 2}}}}, array.SourceUnmap},
+		{array.SourceLogin, array.Answer{Login: array.LoginLetIn}, array.SourceUnmap},
+	} {
+		told := false
+		asked, end := drive(plan, func(e array.Effect) array.Answer {
+			if e.Source == c.at && !told {
+				told = true
+				return c.once
+			}
+			return calm(e)
+		})
+		at := slices.Index(asked, c.at)
+		if len(end.Evidence) != 1 || at < 0 || at+1 >= len(asked) || asked[at+1] != c.next || asked[len(asked)-1] != array.SourceMaps {
+			t.Errorf("%s said %+v: asked %v, end %+v", c.at, c.once, asked, end)
+		}
+	}
+	_, end := drive(plan, func(e array.Effect) array.Answer {
+		if e.Source == array.SourceMaps { // the next epoch's map is none of its business
+			return array.Answer{Maps: []array.Mapped{{Ref: array.Ref{Server: "db", Epoch: 4}}}}
+		}
+		return calm(e)
+	})
+	if len(end.Evidence) != 1 {
+		t.Errorf("beside the next epoch: %+v", end)
+	}
+}
+
 // TestFenceFailure: each source that does not confirm is named, with a way on.
 func TestFenceFailure(t *testing.T) {
 	broken := errors.New("broken")

@@ -175,6 +175,9 @@ func TestFenceUnderLoad(t *testing.T) {
 		if !strings.Contains(evidence[0].Detail, "login refused") {
 			t.Errorf("evidence %+v", evidence[0])
 		}
+		if users, err := l.a.users(l.ctx); err != nil || len(users) > 0 {
+			t.Errorf("round %d: accounts %v are left behind, %v", e, users, err)
+		}
 		last := w.acked.Load() // the writer hears of nothing any more
 		zombies = append(zombies, w)
 		// A record that landed and was not acknowledged before the fence is no loss
