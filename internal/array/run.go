@@ -68,6 +68,7 @@ func (env Env) ask(ctx context.Context, r Ref, e Effect) (a Answer) {
 		if env.Login != nil {
 			a.Login, a.Err = env.Login(ctx)
 		}
+	case sourceNone:
 	case SourceMaps:
 		a.Maps, a.Err = env.Array.Maps(ctx, r.Server)
 	}

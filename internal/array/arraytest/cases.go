@@ -26,8 +26,12 @@ func (s *suite) create() {
 
 func (s *suite) invalid() {
 	for _, l := range []array.LUN{
-		{Name: "", Bytes: size}, {Name: "../x", Bytes: size}, {Name: "a b", Bytes: size},
-		{Name: "a", Bytes: 0}, {Name: "a", Bytes: -size}, {Name: "a", Bytes: 100},
+		{Name: "", Bytes: size},
+		{Name: "../x", Bytes: size},
+		{Name: "a b", Bytes: size},
+		{Name: "a", Bytes: 0},
+		{Name: "a", Bytes: -size},
+		{Name: "a", Bytes: 100},
 	} {
 		s.want("create "+l.Name, s.array.Create(s.ctx, l), array.ErrInvalid)
 	}
@@ -352,7 +356,7 @@ func (s *suite) reservations() {
 		s.must("probe", err)
 		ok, why := got.SecondLine()
 		s.Logf("second line %v: %v; %v", ok, why, got.Commands)
-		if ok != s.h.SecondLine || !got.Preempts || got.Commands["WRITE(16)"] != array.Stopped {
+		if ok != s.h.SecondLine || !got.Preempts || got.Commands["WRITE(16)"] != array.Stopped || len(got.Commands) != 9 {
 			s.Errorf("second line %v, want %v: %+v", ok, s.h.SecondLine, got)
 		}
 	}

@@ -95,7 +95,8 @@ func (l *login) Execute(_ context.Context, c iscsi.Command) (iscsi.Reply, error)
 }
 
 func (l *login) units() []byte {
-	out := make([]byte, 8)
+	var out []byte
+	out = append(out, 0, 0, 0, 0, 0, 0, 0, 0) // the length, at last
 	for n := range 256 {
 		if l.plane.Sees(l.cfg, n) != nil {
 			out = append(out, 0, byte(n), 0, 0, 0, 0, 0, 0)

@@ -19,8 +19,8 @@ func cdb(op byte, parts ...[]byte) []byte {
 	return out
 }
 
-// Write10, Write16 and their kin name blocks by number; data is whole blocks.
-// Write10 is WRITE(10).
+// Write10 is WRITE(10). Like its kin it names blocks by number, and its data is
+// whole blocks.
 func Write10(lun int, block uint64, data []byte) Command {
 	return Command{LUN: lun, CDB: cdb(0x2a, []byte{0}, be(4, block), []byte{0}, be(2, uint64(len(data)/Block)), []byte{0}), Out: data}
 }

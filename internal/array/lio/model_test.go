@@ -59,7 +59,8 @@ var rules = []struct {
 	{regexp.MustCompile(`^iscsi/iqn\.[^/]+/tpgt_[0-9]+/np/[0-9.]+:[0-9]+$`), nil, nil},
 	{
 		regexp.MustCompile(`^iscsi/iqn\.[^/]+/tpgt_[0-9]+/acls/iqn\.[^/]+$`),
-		map[string]string{"auth/userid": "", "auth/password": "", "info": ""}, nil,
+		map[string]string{"auth/userid": "", "auth/password": "", "info": ""},
+		nil,
 	},
 	{regexp.MustCompile(`^iscsi/iqn\.[^/]+/tpgt_[0-9]+/acls/iqn\.[^/]+/lun_[0-9]+$`), map[string]string{"write_protect": "0"}, nil},
 }

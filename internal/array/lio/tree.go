@@ -27,7 +27,7 @@ type Root string
 func (r Root) at(path string) string { return filepath.Join(string(r), filepath.FromSlash(path)) }
 
 // Mkdir implements Tree.
-func (r Root) Mkdir(path string) error { return os.Mkdir(r.at(path), 0o755) }
+func (r Root) Mkdir(path string) error { return os.Mkdir(r.at(path), 0o750) }
 
 // Rmdir implements Tree.
 func (r Root) Rmdir(path string) error { return os.Remove(r.at(path)) }

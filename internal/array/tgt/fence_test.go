@@ -33,7 +33,6 @@ type lab struct {
 	d     *daemon
 	a     *Array
 	file  string
-	next  atomic.Uint64 // the block that the next record goes to, and its number
 	marks fleet.Epoch
 }
 
