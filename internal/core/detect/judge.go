@@ -260,8 +260,9 @@ func (j *judgement) running() fleet.Finding {
 	due := own.Since.Add(j.in.Server.Spec.Health.ImpairedAfter.Std())
 	if own.At.Before(due) {
 		f := j.finding(fleet.Suspect, own.Since, []fleet.Signal{own}, "its check fails: "+orNothing(own.Detail), name)
-		if j.now.Before(due) {
-			f.LookAgainAt = due
+		if f.LookAgainAt = due; !j.now.Before(due) {
+			// The next answer decides, and brings no news that would wake anybody.
+			f.LookAgainAt = j.now.Add(max(j.in.Server.Spec.Health.Check.Interval.Std(), time.Second))
 		}
 		return f
 	}

@@ -92,7 +92,11 @@ func (l look) platformSignals(s fleet.Server, i *world.Instance, h *world.Host) 
 	}
 	out := []fleet.Signal{record, beat}
 	if i.Executes && !s.Spec.Health.Check.IsZero() {
-		out = append(out, l.check(i, h))
+		works := l.check(i, h)
+		if l.p.opts.Hearing != nil {
+			works = l.p.heard.check(i.ID, works, l.p.contact(h))
+		}
+		out = append(out, works)
 	}
 	return out
 }
