@@ -69,6 +69,8 @@ type Instance struct {
 	Executes bool
 	App      AppState
 	AppSince time.Time
+	// WorksSince is since when the application works, or does not.
+	WorksSince time.Time
 	// Volumes and Addresses are those that it holds, sorted.
 	Volumes   []string
 	Addresses []string
@@ -277,6 +279,9 @@ func (w *World) setState(i *Instance, s fleet.InstanceState, detail string) {
 func (w *World) setApp(i *Instance, s AppState) {
 	if i.App == s && s != AppStarting {
 		return
+	}
+	if (i.App == AppOK) != (s == AppOK) || i.WorksSince.IsZero() {
+		i.WorksSince = w.Now()
 	}
 	i.App, i.AppSince = s, w.Now()
 	w.note(s.what(), i.name(), i.Server, "")

@@ -43,7 +43,7 @@ func (l look) agentSignals(s fleet.Server, i *world.Instance, h *world.Host, see
 func (l look) check(i *world.Instance, h *world.Host) fleet.Signal {
 	works := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelApp, Vantage: h.Name}, Question: fleet.Works, Epoch: i.Epoch,
-		Answer: fleet.No, At: l.seenAt(h), Since: i.AppSince, Detail: appWords(i.App),
+		Answer: fleet.No, At: l.seenAt(h), Since: i.WorksSince, Detail: appWords(i.App),
 	}
 	if i.App == world.AppOK || i.AppSince.After(works.At) {
 		works.Answer, works.Detail = fleet.Yes, ""

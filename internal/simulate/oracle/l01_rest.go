@@ -57,7 +57,7 @@ func (o *Oracle) restful(e End) {
 		if e.Reason == "" {
 			o.Violate("L1", e.Server, "it needs a person, and nobody says why")
 		}
-	case e.Phase == fleet.PhaseRunning && o.badlyHeard(o.servers[e.Server]):
+	case e.Phase == fleet.PhaseRunning && !e.Budget && o.badlyHeard(o.servers[e.Server]):
 		o.truly(e) // where beats get lost the verdict comes and goes
 	case e.NoPlace:
 		if host := o.freePlace(o.servers[e.Server]); host != "" {

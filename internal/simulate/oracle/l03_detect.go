@@ -94,8 +94,8 @@ func (o *Oracle) meet(e expectation) {
 	if s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && !s.held.at.Before(e.onset) {
 		return // there is one source only, and it was told that a person is waited for
 	}
-	if e.begins && (!o.free(s) || s.held.what == "proof" || s.held.what == "placement") {
-		return // nothing proves the epoch dead yet, or no place is left: that is told
+	if e.begins && (!o.free(s) || s.held.what == "proof" || s.held.what == "placement" || s.held.what == "storm") {
+		return // nothing proves the epoch dead yet, no place is left, or a person is asked: that is told
 	}
 	if e.begins {
 		o.Violate("L5", s.name, "epoch %d does not work since %s and no recovery has begun: %s", t.epoch, clock(e.onset), s.held.what)
