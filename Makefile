@@ -3,7 +3,7 @@ GO ?= go
 # Dead-code elimination stays on and the build cache stays warm with one set of flags.
 FLAGS := -tags lambda.norpc
 
-.PHONY: build demo test planted bench lint fmt clean
+.PHONY: build demo needs test planted bench lint fmt clean
 
 build: ## the one binary
 	$(GO) build $(FLAGS) -o bin/relight ./cmd/relight
@@ -11,8 +11,14 @@ build: ## the one binary
 demo: build ## break real servers on this machine and watch them heal (needs no root, no network)
 	bin/relight demo
 
+# The tests of arrays talk to a real iSCSI target. Without it they say that they are skipped.
+needs: ## install what the tests need beside Go (Debian's tgt), where that is possible
+	@command -v tgtd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		(apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tgt) >/dev/null 2>&1; } || \
+		echo "tgtd is not here and cannot be installed: the tests of arrays are skipped"
+
 # One package at a time: several drive real processes and must not starve each other.
-test: ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
+test: needs ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
 	$(GO) vet $(FLAGS) ./...
 	$(GO) test $(FLAGS) -p 1 -timeout 20m ./...
 	GOGC=400 SEEDS=2000 $(GO) test $(FLAGS) -count=1 -run 'TestSeeds$$' -v -timeout 20m ./internal/simulate
