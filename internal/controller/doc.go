@@ -3,6 +3,6 @@
 // step and records its outcome. It makes no decision of its own.
 //
 // The way of one failure through the files: collect.go (signals) → view.go
-// (what is known) → heal.go (decide, journal, do, record) → journal.go (one
+// (what is known) → heal.go (decide, do, record) → intend.go (intent) → journal.go (one
 // store transaction, the audit entry in it) → run.go (the loops that call it).
 package controller

@@ -1,0 +1,52 @@
+package oracle
+
+import (
+	"testing"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/world"
+)
+
+// One writer at a time: what may live beside what, and on whose evidence.
+func TestFenceHistories(t *testing.T) {
+	sealed := fleet.Evidence{Method: fleet.Sealed, Server: "a", Epoch: 1, Volume: "data", By: "agent@h2", At: time.Date(2031, 1, 1, 0, 1, 0, 0, time.UTC)}
+	reaped := fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1, By: "agent@h1", At: sealed.At}
+	tell(t, map[string]history{
+		"S2 started beside a living one": {history: func(b *bench) {
+			b.accept(step(fleet.StepLaunch, "a", 2, "h3"), reaped)
+		}, invariant: "S2", detail: "holds volume data"},
+		"S2 evidence that is not true": {history: func(b *bench) {
+			b.accept(step(fleet.StepLaunch, "a", 2, "h3"), sealed)
+		}, invariant: "S2", detail: "volume data is not sealed"},
+		"S2 a dead one": {history: func(b *bench) {
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			b.accept(step(fleet.StepLaunch, "a", 2, "h3"), reaped)
+		}},
+		"S2 an old epoch comes to life": {history: func(b *bench) {
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			old, _ := b.w.Prepare(world.Request{Server: "a", Epoch: 2, Host: "h2", Style: world.Process, Units: 1})
+			b.start("a", 3, "h3")
+			_ = b.w.Start(old)
+		}, invariant: "S2", detail: "came to life"},
+		"S3 the store forgets an epoch": {history: func(b *bench) {
+			b.put(statusKeys+"a", fleet.Status{Server: "a"})
+		}, invariant: "S3", detail: "fell from 1 to 0"},
+		"S3 an epoch is taken twice": {history: func(b *bench) {
+			b.put(statusKeys+"a", fleet.Status{Server: "a", Epoch: 1, Recovery: &fleet.Recovery{ID: "x", To: 1}})
+		}, invariant: "S3", detail: "was taken though"},
+		"S7 two of one epoch": {history: func(b *bench) {
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			for _, h := range []string{"h2", "h3"} {
+				_, _ = b.w.Prepare(world.Request{Server: "a", Epoch: 2, Host: h, Style: world.Process, Units: 1})
+			}
+			b.accept(step(fleet.StepAttach, "a", 2, "h3"), reaped)
+		}, invariant: "S7", detail: "2 instances of epoch 2"},
+		"S13 a stranger's evidence": {history: func(b *bench) {
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			e := reaped
+			e.By = "agent@h2"
+			b.accept(step(fleet.StepLaunch, "a", 2, "h3"), e)
+		}, invariant: "S13", detail: "never ran there"},
+	})
+}
