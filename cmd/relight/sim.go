@@ -208,7 +208,7 @@ says what happened, what Relight decided, and why. A section expect is compared.
 }
 
 func playFile(out io.Writer, file string) error {
-	data, err := os.ReadFile(file) //nolint:gosec // the person names the file
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
@@ -262,7 +262,7 @@ is touched: no controller is asked.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var docs []spec.File
 			for _, name := range files {
-				data, err := os.ReadFile(name) //nolint:gosec // the person names the file
+				data, err := os.ReadFile(name)
 				if err != nil {
 					return err
 				}

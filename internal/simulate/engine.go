@@ -116,13 +116,13 @@ func (e *engine) play() (Result, error) {
 func newEngine(sc Scenario) (*engine, error) {
 	clock := world.NewVirtual(Start)
 	e := &engine{
-		sc: sc, clock: clock, rng: rand.New(rand.NewPCG(sc.Seed, 0x72656c69676874)),
+		sc: sc, clock: clock, rng: rand.New(rand.NewPCG(sc.Seed, 0x72656c69676874)), //nolint:gosec // a seed that repeats
 		force: map[string]int{}, covered: map[string]int{},
 		isolations: map[string]fleet.OnIsolation{}, volumes: map[string][]string{},
 	}
 	span := func(s Span) world.Span { return world.Span{Min: s.Min, Max: s.Max} }
 	e.world = world.New(world.Config{
-		Clock: clock, Rand: rand.New(rand.NewPCG(sc.Seed, 1)), WriteEvery: time.Second, WriteLatency: 10 * time.Millisecond,
+		Clock: clock, Rand: rand.New(rand.NewPCG(sc.Seed, 1)), WriteEvery: time.Second, WriteLatency: 10 * time.Millisecond, //nolint:gosec // a seed that repeats
 		Delays: world.Delays{
 			Start: span(sc.Delays.Start), App: span(sc.Delays.App), Stop: span(sc.Delays.Stop), Terminate: span(sc.Delays.Stop),
 			Attach: span(sc.Delays.Attach), LockLease: span(sc.Delays.LockLease),

@@ -126,7 +126,7 @@ func Fleet(opt FleetOptions) (FleetReport, error) {
 		return FleetReport{}, fmt.Errorf("a fleet has at least 100 servers, not %d", opt.Servers)
 	}
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(fleetMemory))
-	r := &fleetRun{opt: opt, clock: world.NewVirtual(Start), rng: rand.New(rand.NewPCG(opt.Seed, 0x666c656574)), busy: map[string]bool{}}
+	r := &fleetRun{opt: opt, clock: world.NewVirtual(Start), rng: rand.New(rand.NewPCG(opt.Seed, 0x666c656574)), busy: map[string]bool{}} //nolint:gosec // a seed that repeats
 	r.report = FleetReport{Servers: opt.Servers, Fault: opt.Fault, Seed: opt.Seed, Held: map[string]Held{}, Verdicts: map[fleet.Verdict]int{}}
 	if err := r.build(); err != nil {
 		return r.report, err

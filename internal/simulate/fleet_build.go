@@ -110,7 +110,7 @@ func (r *fleetRun) build() error {
 func (r *fleetRun) buildWorld() error {
 	span := func(from, to time.Duration) world.Span { return world.Span{Min: from, Max: to} }
 	r.world = world.New(world.Config{
-		Clock: r.clock, Rand: rand.New(rand.NewPCG(r.opt.Seed, 1)), WriteEvery: fleetWrite, WriteLatency: 10 * time.Millisecond, Forget: time.Hour,
+		Clock: r.clock, Rand: rand.New(rand.NewPCG(r.opt.Seed, 1)), WriteEvery: fleetWrite, WriteLatency: 10 * time.Millisecond, Forget: time.Hour, //nolint:gosec // a seed that repeats
 		Delays: world.Delays{
 			Start: span(5*time.Second, 20*time.Second), App: span(5*time.Second, 20*time.Second), Stop: span(time.Second, 10*time.Second),
 			Terminate: span(time.Second, 10*time.Second), Attach: span(time.Second, 5*time.Second),

@@ -13,7 +13,7 @@ import (
 // kinds of faults and some of the features of specs, because a run with all of
 // them at once never gets far into any.
 func Random(seed uint64) Scenario {
-	g := &generator{r: rand.New(rand.NewPCG(seed, 0x7377617261))}
+	g := &generator{r: rand.New(rand.NewPCG(seed, 0x7377617261))} //nolint:gosec // a seed that repeats
 	g.sc = Scenario{Seed: seed, Style: Hosts, Controllers: 1, Delays: DefaultDelays(), Settle: 20 * time.Minute}
 	g.sc.For = g.between(4*time.Minute, 15*time.Minute)
 	if g.one(4) {
@@ -313,8 +313,8 @@ func (g *generator) outage(class string, object func() string, verb string, args
 	return func() Fault { return Fault{For: g.long(), Class: class, Object: object(), Verb: verb, Args: args} }
 }
 
-func (g *generator) moment(class string, object func() string, verb string, args ...string) func() Fault {
-	return func() Fault { return Fault{Class: class, Object: object(), Verb: verb, Args: args} }
+func (g *generator) moment(class string, object func() string, verb string) func() Fault {
+	return func() Fault { return Fault{Class: class, Object: object(), Verb: verb} }
 }
 
 func is(word string) func() string { return func() string { return word } }

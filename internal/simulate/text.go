@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -260,7 +261,7 @@ func ParseFaults(file, text string) ([]Fault, error) {
 func parseFault(w []string) (f Fault, err error) {
 	const usage = "a fault is: at TIME [for TIME] CLASS OBJECT VERB [ARGUMENT...]"
 	if len(w) < 2 || w[0] != "at" {
-		return f, fmt.Errorf(usage)
+		return f, errors.New(usage)
 	}
 	if f.At, err = time.ParseDuration(w[1]); err != nil {
 		return f, err
@@ -273,7 +274,7 @@ func parseFault(w []string) (f Fault, err error) {
 		w = w[2:]
 	}
 	if len(w) < 3 {
-		return f, fmt.Errorf(usage)
+		return f, errors.New(usage)
 	}
 	f.Class, f.Object, f.Verb, f.Args = w[0], w[1], w[2], w[3:]
 	k, err := kindOf(f)

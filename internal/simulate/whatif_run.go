@@ -271,7 +271,7 @@ func (a *asking) hear(ev event.Event) {
 		}
 		say("proof")
 	case event.StepEnded:
-		if ev.Step != nil && ev.Step.State == fleet.StepDone && (ev.Step.Step.Kind == fleet.StepLaunch || ev.Step.Step.Kind == fleet.StepRecover) {
+		if started(ev.Step) {
 			f.Started = &at
 			say("started")
 		}
@@ -288,6 +288,11 @@ func (a *asking) hear(ev event.Event) {
 		say("held")
 	default: // no news for users
 	}
+}
+
+// started reports that a step has brought an instance to life.
+func started(r *fleet.StepRecord) bool {
+	return r != nil && r.State == fleet.StepDone && (r.Step.Kind == fleet.StepLaunch || r.Step.Kind == fleet.StepRecover)
 }
 
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*10) / 10 }

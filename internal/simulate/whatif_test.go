@@ -37,7 +37,7 @@ func ask(t *testing.T, file string) {
 		section[f.Name] = n
 	}
 	lose, opt := questionOf(t, string(archive.Files[section["args"]].Data))
-	got := ""
+	var got string
 	a, err := WhatIf([]spec.File{{Name: "mine.yaml", Data: archive.Files[section["mine.yaml"]].Data}}, lose, opt)
 	if err != nil {
 		got = "error: " + err.Error() + "\n"

@@ -63,7 +63,7 @@ func NewNetwork(s Scenario, members, others int, length time.Duration, seed uint
 		in: make([][]span, ends), out: make([][]span, ends), pauses: make([][]span, ends),
 	}
 	for m := range ends {
-		rng := rand.New(rand.NewPCG(seed, uint64(m)))
+		rng := rand.New(rand.NewPCG(seed, uint64(m))) //nolint:gosec // a seed that repeats
 		if s.Burst > 0 {
 			gap := float64(s.Burst) * (1 - s.BurstShare) / s.BurstShare
 			n.in[m] = alternate(length, func() float64 { return gap * rng.ExpFloat64() }, func() float64 { return float64(s.Burst) * rng.ExpFloat64() })

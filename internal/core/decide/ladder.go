@@ -73,13 +73,19 @@ func unsuited(v View, rung fleet.Rung) string {
 		return "the epoch is fenced"
 	case inPlace && lacks(v) != "":
 		return lacks(v)
-	case rung == fleet.Move && staysOnHost(v) != "":
-		return "volume " + staysOnHost(v) + " never leaves its host"
-	case rung == fleet.Move && staysInSite(v) != "":
-		return staysInSite(v)
+	case rung == fleet.Move:
+		return stays(v)
 	default:
 		return ""
 	}
+}
+
+// stays says why a server cannot move, or is empty.
+func stays(v View) string {
+	if volume := staysOnHost(v); volume != "" {
+		return "volume " + volume + " never leaves its host"
+	}
+	return staysInSite(v)
 }
 
 // staysOnHost names a volume that no other host can use, or is empty.

@@ -79,11 +79,10 @@ func lacksRoom(last *fleet.StepRecord) bool {
 // the rung: other places and later rungs come first, and then it is asked again with
 // longer and longer pauses for as long as the server is down, for room returns.
 func noRoom(v View, now time.Time, step fleet.Step, last *fleet.StepRecord) Decision {
-	r := v.Status.Recovery
 	why := fmt.Sprintf("there is no room (%s)", last.Error)
 	after := v
 	after.Request, after.Finding.Verdict, after.Status = nil, climbVerdict(v), abandon(clone(v.Status), now)
-	r = after.Status.Recovery
+	r := after.Status.Recovery
 	if v.Traits.Places && placeable(after, r.Rung, r.Refused) {
 		return climb(v, now, why, elsewhere)
 	}
@@ -112,7 +111,7 @@ func roomDue(v View) time.Time {
 
 // waitsForRoom holds a recovery until it asks for room again. After as long as the
 // ladder looks back a person is asked, who can make room; it is tried on all the same.
-func waitsForRoom(v View, now time.Time, due time.Time) Decision {
+func waitsForRoom(v View, now, due time.Time) Decision {
 	r := v.Status.Recovery
 	ends := r.Lack.Since.Add(v.Server.Spec.Ladder.Window.Std())
 	times := "once"

@@ -88,14 +88,8 @@ func (o *Oracle) meet(e expectation) {
 			return // what people hold may hold the view of others too, such as a storm
 		}
 	}
-	if s.status.Recovery != nil || s.status.Phase == fleet.PhaseNeedsPerson {
+	if o.excused(e) {
 		return
-	}
-	if s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && !s.held.at.Before(e.onset) {
-		return // there is one source only, and it was told that a person is waited for
-	}
-	if e.begins && (!o.free(s) || s.held.what == "proof" || s.held.what == "placement" || s.held.what == "storm") {
-		return // nothing proves the epoch dead yet, no place is left, or a person is asked: that is told
 	}
 	if e.begins {
 		o.Violate("L5", s.name, "epoch %d does not work since %s and no recovery has begun: %s", t.epoch, clock(e.onset), s.held.what)
@@ -113,6 +107,21 @@ func (o *Oracle) meet(e expectation) {
 		if s.spec.Spec.IsolatedFor > 0 || s.verdict.what != "isolated" {
 			o.expect(e)
 		}
+	}
+}
+
+// excused reports that the server is seen to, or that it was told why not.
+func (o *Oracle) excused(e expectation) bool {
+	s := e.s
+	switch {
+	case s.status.Recovery != nil || s.status.Phase == fleet.PhaseNeedsPerson:
+		return true
+	case s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && !s.held.at.Before(e.onset):
+		return true // there is one source only, and it was told that a person is waited for
+	case e.begins && (!o.free(s) || s.held.what == "proof" || s.held.what == "placement" || s.held.what == "storm"):
+		return true // nothing proves the epoch dead yet, no place is left, or a person is asked: that is told
+	default:
+		return false
 	}
 }
 

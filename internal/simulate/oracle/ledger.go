@@ -134,6 +134,7 @@ func (o *Oracle) recorded(e entry) {
 			t.verified = true
 			s.verdict = told{what: "healthy", at: e.at}
 		}
+	default: // tells nothing that a promise is held to
 	}
 }
 

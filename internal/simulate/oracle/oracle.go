@@ -155,7 +155,7 @@ func (o *Oracle) Executed(c Call) {
 		return
 	}
 	o.acceptedTerm(c)
-	o.acceptedEvidence(c, s, c.Out.Evidence)
+	o.acceptedEvidence(s, c.Out.Evidence)
 	if c.Call.Step.Kind.NeedsProof() {
 		o.acceptedProof(c, s)
 		o.acceptedOnce(c, s)

@@ -35,7 +35,7 @@ func (o *Oracle) acceptedProof(c Call, s *server) {
 	}
 	// The evidence of earlier steps may have aged; of what never perishes, all must
 	// be true still.
-	o.acceptedEvidence(c, s, c.Call.Proof.Evidence())
+	o.acceptedEvidence(s, c.Call.Proof.Evidence())
 	if c.Call.Proof.Epoch() == 0 && step.Epoch > 1 {
 		o.Violate("S2", s.name, "%s of epoch %d was accepted as that of a first epoch", step.Kind, step.Epoch)
 	}
@@ -69,7 +69,7 @@ func (o *Oracle) couldWrite(s *server, t *instance) string {
 }
 
 // acceptedEvidence holds evidence against the world: what it says must be so.
-func (o *Oracle) acceptedEvidence(c Call, s *server, list []fleet.Evidence) {
+func (o *Oracle) acceptedEvidence(s *server, list []fleet.Evidence) {
 	for _, e := range list {
 		if e.Server != s.name {
 			o.Violate("S13", s.name, "evidence about %s.%d speaks for a step of %s", e.Server, e.Epoch, s.name)
@@ -100,6 +100,8 @@ func (o *Oracle) untrue(s *server, e fleet.Evidence) string {
 		if v := o.w.Volume(s.name + "/" + e.Volume); v == nil || v.Sealed < e.Epoch {
 			return "volume " + e.Volume + " is not sealed"
 		}
+	case fleet.InitiatorRemoved:
+		return "no server here has its volumes on an array"
 	case fleet.Attested:
 		if !o.people.attests(s.name, e.Epoch) {
 			return "no person has said so"

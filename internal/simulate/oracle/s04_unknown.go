@@ -57,6 +57,7 @@ func (s *server) fenced(e fleet.Epoch) bool {
 			if a.epoch == e {
 				return true
 			}
+		default: // takes nothing from the epoch
 		}
 	}
 	return false

@@ -135,8 +135,7 @@ func (o *Oracle) guard(s *server) string {
 }
 
 func (o *Oracle) inScope(s *server, scope string) bool {
-	switch {
-	case scope == "fleet", scope == "server "+s.name:
+	if scope == "fleet" || scope == "server "+s.name {
 		return true
 	}
 	site, ok := strings.CutPrefix(scope, "site ")
@@ -160,6 +159,7 @@ func (o *Oracle) intended(s *server, e entry) {
 		}
 	case fleet.Ask:
 		o.approved(s, e, step)
+	default: // auto asks nobody
 	}
 }
 

@@ -27,5 +27,6 @@ func (o *Oracle) evidenceFromItsOwn(s *server, e fleet.Evidence) {
 		if v := o.w.Volume(s.name + "/" + e.Volume); v != nil && !o.w.Reaches(by, v) {
 			o.Violate("S13", s.name, "host %s says that volume %s is sealed, which it does not reach", by, e.Volume)
 		}
+	default: // no host is a witness of it
 	}
 }

@@ -2,16 +2,18 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"sync"
 )
 
 // baseline is what the product does without any patch.
 type baseline struct {
+	out   io.Writer // where what breaks is told
 	mu    sync.Mutex
 	known map[uint64]bool // seeds, true if they break nothing
 }
 
-func newBaseline() *baseline { return &baseline{known: map[uint64]bool{}} }
+func newBaseline(out io.Writer) *baseline { return &baseline{out: out, known: map[uint64]bool{}} }
 
 // clean reports whether the product itself breaks nothing on the seed.
 func (b *baseline) clean(seed uint64) bool {
@@ -24,7 +26,7 @@ func (b *baseline) clean(seed uint64) bool {
 	s, err := play(seed)
 	clean = err == nil && len(s.Broken) == 0
 	if !clean {
-		fmt.Printf("the product itself, seed %d: %v %s\n", seed, err, s.Detail)
+		fmt.Fprintf(b.out, "the product itself, seed %d: %v %s\n", seed, err, s.Detail)
 	}
 	b.mu.Lock()
 	b.known[seed] = clean
@@ -53,6 +55,6 @@ func (b *baseline) first(n uint64, workers int) (dirty int) {
 	}
 	close(seeds)
 	wg.Wait()
-	fmt.Printf("the product itself: %d of %d seeds break a promise\n", dirty, n)
+	fmt.Fprintf(b.out, "the product itself: %d of %d seeds break a promise\n", dirty, n)
 	return dirty
 }

@@ -101,7 +101,7 @@ type result struct {
 func (r *result) chase(ctx context.Context, program string, opt options, clean func(uint64) bool) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := exec.CommandContext(ctx, program, "-hunt", "-seeds", strconv.FormatUint(opt.seeds, 10), "-for", opt.within.String()) //nolint:gosec // built a moment ago
+	cmd := exec.CommandContext(ctx, program, "-hunt", "-seeds", strconv.FormatUint(opt.seeds, 10), "-for", opt.within.String())
 	cmd.Env = append(cmd.Environ(), "GOGC=400")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

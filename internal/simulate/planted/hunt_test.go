@@ -19,7 +19,7 @@ func TestOverlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := os.ReadFile(file) //nolint:gosec // made a moment ago
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	own := filepath.Join(root, p.files[0].path)
-	before, err := os.ReadFile(own) //nolint:gosec // a file of the project
+	before, err := os.ReadFile(own)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ echo '{"seed":5,"broken":["S2"],"detail":"S2: without the bug too"}'
 echo '{"seed":8,"broken":["S4","S1"],"detail":"S4: the bug"}'
 echo '{"seed":9}'
 `
-	if err := os.WriteFile(program, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	clean := func(seed uint64) bool { return seed != 5 }

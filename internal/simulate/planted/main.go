@@ -12,6 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -44,7 +45,7 @@ func main() {
 	if *hunter {
 		err = hunt(os.Stdout, opt.seeds, time.Now().Add(opt.within))
 	} else {
-		err = plant(context.Background(), opt)
+		err = plant(context.Background(), os.Stdout, opt)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -57,7 +58,7 @@ var (
 	errDirty  = errors.New("the product itself breaks a promise")
 )
 
-func plant(ctx context.Context, opt options) error {
+func plant(ctx context.Context, out io.Writer, opt options) error {
 	root, err := findRoot()
 	if err != nil {
 		return err
@@ -74,7 +75,7 @@ func plant(ctx context.Context, opt options) error {
 	if opt.write && opt.only != "" {
 		return errors.New("docs/planted.md tells of all planted bugs: -write and -only do not go together")
 	}
-	base := newBaseline()
+	base := newBaseline(out)
 	dirty := base.first(opt.clean, opt.workers)
 	results := make([]result, 0, len(all))
 	for _, p := range all {
@@ -82,7 +83,7 @@ func plant(ctx context.Context, opt options) error {
 			results = append(results, result{patch: p, Others: map[string]int{}})
 		}
 	}
-	(&field{opt: opt, base: base}).search(ctx, results)
+	(&field{opt: opt, out: out, base: base}).search(ctx, results)
 	if opt.write {
 		if err := os.WriteFile(filepath.Join(root, "docs/planted.md"), []byte(table(results)), 0o600); err != nil {
 			return err
@@ -94,7 +95,7 @@ func plant(ctx context.Context, opt options) error {
 			found++
 		}
 	}
-	fmt.Printf("planted %d found %d\n", len(results), found)
+	fmt.Fprintf(out, "planted %d found %d\n", len(results), found)
 	switch {
 	case found < len(results):
 		return errMissed
@@ -107,6 +108,7 @@ func plant(ctx context.Context, opt options) error {
 // field is where the bugs are looked for.
 type field struct {
 	opt  options
+	out  io.Writer
 	base *baseline
 	// compiler lets one build run at a time, while another bug is looked for.
 	compiler sync.Mutex
@@ -145,7 +147,7 @@ func (f *field) search(ctx context.Context, results []result) {
 		wg.Go(func() {
 			for r := range next {
 				r.Err = f.one(ctx, r)
-				fmt.Println(line(*r))
+				fmt.Fprintln(f.out, line(*r))
 			}
 		})
 	}
