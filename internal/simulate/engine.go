@@ -114,6 +114,9 @@ func (e *engine) play() (Result, error) {
 }
 
 func newEngine(sc Scenario) (*engine, error) {
+	if len(sc.Hosts) == 0 {
+		return nil, errors.New("a world has at least one host")
+	}
 	clock := world.NewVirtual(Start)
 	e := &engine{
 		sc: sc, clock: clock, rng: rand.New(rand.NewPCG(sc.Seed, 0x72656c69676874)), //nolint:gosec // a seed that repeats
