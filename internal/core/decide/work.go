@@ -175,7 +175,7 @@ func workBuild(v View, now time.Time) Decision {
 		return climb(v, now, fmt.Sprintf("epoch %d was seen, which is later than %d", seen, r.To), elsewhere)
 	}
 	if contactWith(v, r.Host) == fleet.No {
-		return climb(v, now, "its new host "+r.Host+" fell silent", elsewhere)
+		return hostFellSilent(v, now)
 	}
 	if gone(v, r.To) {
 		return climb(v, now, fmt.Sprintf("epoch %d ended before it was verified", r.To), later)
@@ -201,6 +201,36 @@ func workBuild(v View, now time.Time) Decision {
 		return d
 	}
 	return verify(v, now)
+}
+
+// hostFellSilent looks elsewhere once the verdict says that the new epoch is dead or
+// cut off. The silence alone is one vantage point's word: after a stall of its own
+// the controller would end an instance that works (S4).
+func hostFellSilent(v View, now time.Time) Decision {
+	r := v.Status.Recovery
+	silent := "its new host " + r.Host + " fell silent"
+	switch v.Finding.Verdict {
+	case fleet.Down, fleet.Isolated:
+		return climb(v, now, silent, elsewhere)
+	default:
+		since := r.EffectAt
+		if since.IsZero() {
+			since = r.RungBegun
+		}
+		due := since.Add(v.Server.Spec.Ladder.VerifyWithin.Std())
+		if now.Before(due) {
+			return pending(silent+", and nobody else says that the new epoch is dead: "+v.Finding.Reason, soonest(v, now, due))
+		}
+		return undecided(v, now, silent+", and nobody can tell whether the new epoch is dead: "+v.Finding.Reason, due)
+	}
+}
+
+// soonest is when the finding may change by the clock, at the latest at due.
+func soonest(v View, now, due time.Time) time.Time {
+	if at := v.Finding.LookAgainAt; at.After(now) && at.Before(due) {
+		return at
+	}
+	return due
 }
 
 // buildSteps lists what makes the new epoch, in the provider's order.
