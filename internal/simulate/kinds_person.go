@@ -40,6 +40,7 @@ func acts(about func(f Fault) oracle.Act, do func(ctx context.Context, b *brain,
 		if errors.Is(err, store.ErrUnavailable) {
 			// Nobody can tell whether it was taken: what allows may allow, and what
 			// forbids may forbid nothing.
+			act.Maybe = true
 			act.Accepted = slices.Contains([]string{"approves", "confirms", "heals", "unfreezes", "resumes", "goes-on"}, f.Verb)
 		}
 		e.oracle.Acted(act)

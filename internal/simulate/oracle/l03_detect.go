@@ -88,6 +88,11 @@ func (o *Oracle) meet(e expectation) {
 			return // what people hold may hold the view of others too, such as a storm
 		}
 	}
+	for _, host := range o.w.Hosts() {
+		if o.around.Loss(host) > clearLoss {
+			return // a controller that hears several hosts badly doubts itself for longer
+		}
+	}
 	if o.excused(e) {
 		return
 	}

@@ -54,8 +54,9 @@ type Act struct {
 	Scope  string
 	Epoch  fleet.Epoch
 	Until  time.Time
-	// Accepted is false if the product refused it, or did not answer.
-	Accepted bool
+	// Accepted is false if the product refused it, or did not answer. Maybe is true
+	// if nobody can tell whether it was taken: then nothing need be left of it.
+	Accepted, Maybe bool
 }
 
 // Around is what the oracle asks of the one who drives the world.

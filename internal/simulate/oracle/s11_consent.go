@@ -102,6 +102,9 @@ func (o *Oracle) confirmed(a Act) {
 }
 
 func (o *Oracle) actIsDurable(a Act) {
+	if a.Maybe {
+		return
+	}
 	l := &o.ledger
 	now := o.w.Now()
 	for n := len(l.entries) - 1; n >= 0 && !l.entries[n].at.Before(now); n-- {
