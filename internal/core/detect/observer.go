@@ -55,14 +55,19 @@ func (o Observer) hearsNobody(since, now time.Time, suspectAfter time.Duration) 
 	return !o.Heard.IsZero() && o.Heard.Sub(since) <= suspectAfter/2 && now.Sub(o.Heard) <= max(suspectAfter, o.Contact)
 }
 
+// doubtLasts bounds how long a stall stretches suspicion: a controller that slept
+// for an hour is as well as any other a minute later, and must find real deaths
+// within what their policy says (L3).
+const doubtLasts = time.Minute
+
 // unwellness stretches suspicion: 1 is well. A recent stall counts in full and
-// fades over ten times its length.
+// fades over ten times its length, within doubtLasts.
 func (o Observer) unwellness(now time.Time) float64 {
 	if o.Stall <= 0 {
 		return 1
 	}
 	age := now.Sub(o.StalledAt)
-	if fade := 10 * o.Stall; age < fade {
+	if fade := min(10*o.Stall, doubtLasts); age < fade {
 		return 1 + 2*(1-float64(age)/float64(fade))
 	}
 	return 1

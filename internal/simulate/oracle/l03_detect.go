@@ -65,12 +65,8 @@ func (o *Oracle) undisturbed(since time.Time) bool {
 			return false
 		}
 	}
-	return o.disturbed.Add(doubtLasts).Before(since) && o.around.Reigns()
+	return o.disturbed.Before(since) && o.around.Reigns()
 }
-
-// doubtLasts is how long a controller may go on to doubt itself after a stall: it
-// lets more silence pass before it counts.
-const doubtLasts = 3 * time.Minute
 
 // meetDeadlines looks at what should have happened by now.
 func (o *Oracle) meetDeadlines() {
