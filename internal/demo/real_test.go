@@ -118,7 +118,7 @@ func withoutFence(t *testing.T) string {
 	dir := t.TempDir()
 	replace := map[string]string{}
 	list, err := filepath.Glob("testdata/nofence/*.go.txt")
-	if err != nil || len(list) != 3 {
+	if err != nil || len(list) != 4 {
 		t.Fatalf("found %v, %v", list, err)
 	}
 	for i, part := range list {
