@@ -100,14 +100,22 @@ func TestDemoNeedsFence(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program once more")
 	}
-	r, code, said := play(t, build(t, withoutFence(t)), "--case", "5")
-	if code == 0 || r.Healed {
-		t.Errorf("exit code %d, healed %v: a demo without a fence is content", code, r.Healed)
+	binary := build(t, withoutFence(t))
+	var two, lost int
+	var said string
+	// Two writers meet by chance: how soon one tears the other's records is theirs.
+	for range 5 {
+		r, code, all := play(t, binary, "--case", "5")
+		if code == 0 || r.Healed {
+			t.Errorf("exit code %d, healed %v: a demo without a fence is content", code, r.Healed)
+		}
+		t.Logf("of %d acknowledged writes %d are lost, %d moments with two writers", r.Acked, *r.AckedLost, *r.TwoWriters)
+		two, lost, said = two+*r.TwoWriters, lost+*r.AckedLost, all
+		if two > 0 && lost > 0 {
+			return
+		}
 	}
-	t.Logf("of %d acknowledged writes %d are lost, %d moments with two writers", r.Acked, *r.AckedLost, *r.TwoWriters)
-	if *r.TwoWriters == 0 || *r.AckedLost == 0 {
-		t.Errorf("two writers were at work and the checker saw %d moments of it and %d lost writes\n%s", *r.TwoWriters, *r.AckedLost, said)
-	}
+	t.Errorf("two writers were at work and the checker saw %d moments of it and %d lost writes\n%s", two, lost, said)
 }
 
 // withoutFence writes an overlay in which the functions of testdata/nofence take
