@@ -180,29 +180,41 @@ func (c *Chronicle) verifyShard(ctx context.Context, shard int, anchors []audit.
 
 // Entries returns a shard's whole chain, closed segments first.
 func (c *Chronicle) Entries(ctx context.Context, shard int) ([]audit.Entry, error) {
-	var all []audit.Entry
-	paths, err := c.segments(shard)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range paths {
-		seg, err := audit.ReadSegment(p)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, seg.Entries...)
-	}
+	return c.since(ctx, shard, 0)
+}
+
+// since returns a shard's entries from a number on. The store is read before the
+// closed segments: what compaction takes away meanwhile is in a segment by then.
+func (c *Chronicle) since(ctx context.Context, shard int, from uint64) ([]audit.Entry, error) {
 	stored, err := c.stored(ctx, shard)
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range stored {
-		// A crash between closing a segment and compacting leaves entries in both.
-		if len(all) == 0 || e.Seq > all[len(all)-1].Seq {
-			all = append(all, e)
+	var out []audit.Entry
+	if len(stored) == 0 || stored[0].Seq > from {
+		paths, err := c.segments(shard)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range paths {
+			seg, err := audit.ReadSegment(p)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, seg.Entries...)
 		}
 	}
-	return all, nil
+	for _, e := range stored {
+		// A crash between closing a segment and compacting leaves entries in both.
+		if len(out) == 0 || e.Seq > out[len(out)-1].Seq {
+			out = append(out, e)
+		}
+	}
+	first := 0
+	for first < len(out) && out[first].Seq < from {
+		first++
+	}
+	return out[first:], nil
 }
 
 func (c *Chronicle) checkpoints(ctx context.Context) ([]audit.Checkpoint, error) {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"relight/internal/audit"
 	"relight/internal/notify"
 )
 
@@ -167,40 +166,6 @@ func (t *Teller) catchUp(ctx context.Context, shard int) error {
 		}
 	}
 	return nil
-}
-
-// since returns a shard's entries from a number on. The store is read before the
-// closed segments: what compaction takes away meanwhile is in a segment by then.
-func (c *Chronicle) since(ctx context.Context, shard int, from uint64) ([]audit.Entry, error) {
-	stored, err := c.stored(ctx, shard)
-	if err != nil {
-		return nil, err
-	}
-	var out []audit.Entry
-	if len(stored) == 0 || stored[0].Seq > from {
-		paths, err := c.segments(shard)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range paths {
-			seg, err := audit.ReadSegment(p)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, seg.Entries...)
-		}
-	}
-	for _, e := range stored {
-		// A crash between closing a segment and compacting leaves entries in both.
-		if len(out) == 0 || e.Seq > out[len(out)-1].Seq {
-			out = append(out, e)
-		}
-	}
-	first := 0
-	for first < len(out) && out[first].Seq < from {
-		first++
-	}
-	return out[first:], nil
 }
 
 // cursors keeps the notifier's cursors in the journal's store.

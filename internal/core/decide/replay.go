@@ -169,7 +169,7 @@ func booting(v View, now time.Time, rest []fleet.Step) (Decision, bool) {
 		return Decision{}, false
 	}
 	within := v.Server.Spec.Ladder.VerifyWithin
-	due := latest(r.EffectAt, r.RungBegun).Add(within.Std())
+	due := verifyDue(v)
 	waits := fmt.Sprintf("it waits until epoch %d is seen running", r.To)
 	switch {
 	case now.Before(due):

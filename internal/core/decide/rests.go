@@ -25,9 +25,7 @@ func Rests(v View, now time.Time) (Decision, bool) {
 		return Decision{}, false
 	}
 	d, settled := notDue(v, now)
-	if at := v.Finding.LookAgainAt; !at.IsZero() && (d.LookAgainAt.IsZero() || at.Before(d.LookAgainAt)) {
-		d.LookAgainAt = at
-	}
+	d.LookAgainAt = earliest(d.LookAgainAt, v.Finding.LookAgainAt)
 	return d, settled && d.Step == nil
 }
 

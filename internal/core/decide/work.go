@@ -213,24 +213,12 @@ func hostFellSilent(v View, now time.Time) Decision {
 	case fleet.Down, fleet.Isolated:
 		return climb(v, now, silent, elsewhere)
 	default:
-		since := r.EffectAt
-		if since.IsZero() {
-			since = r.RungBegun
-		}
-		due := since.Add(v.Server.Spec.Ladder.VerifyWithin.Std())
+		due := verifyDue(v)
 		if now.Before(due) {
-			return pending(silent+", and nobody else says that the new epoch is dead: "+v.Finding.Reason, soonest(v, now, due))
+			return pending(silent+", and nobody else says that the new epoch is dead: "+v.Finding.Reason, due)
 		}
 		return undecided(v, now, silent+", and nobody can tell whether the new epoch is dead: "+v.Finding.Reason, due)
 	}
-}
-
-// soonest is when the finding may change by the clock, at the latest at due.
-func soonest(v View, now, due time.Time) time.Time {
-	if at := v.Finding.LookAgainAt; at.After(now) && at.Before(due) {
-		return at
-	}
-	return due
 }
 
 // buildSteps lists what makes the new epoch, in the provider's order.
@@ -279,17 +267,24 @@ func gone(v View, epoch fleet.Epoch) bool {
 	return false
 }
 
+// verifyFrom is from when on a yes counts for the present rung: its last effect, or
+// its begin while it had none.
+func verifyFrom(v View) time.Time {
+	return latest(v.Status.Recovery.EffectAt, v.Status.Recovery.RungBegun)
+}
+
+// verifyDue is until when the new epoch may take to be verified.
+func verifyDue(v View) time.Time {
+	return verifyFrom(v).Add(v.Server.Spec.Ladder.VerifyWithin.Std())
+}
+
 // verify waits for the server's own checks at the present epoch (S14).
 func verify(v View, now time.Time) Decision {
 	r := v.Status.Recovery
-	since := r.EffectAt
-	if since.IsZero() {
-		since = r.RungBegun
-	}
-	if v.Finding.Verdict == fleet.Healthy && seenAfter(v, since) {
+	if v.Finding.Verdict == fleet.Healthy && seenAfter(v, verifyFrom(v)) {
 		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
-	due := since.Add(v.Server.Spec.Ladder.VerifyWithin.Std())
+	due := verifyDue(v)
 	if !now.Before(due) && v.Finding.Verdict == fleet.Unknown {
 		// Nobody has seen whether it works: that is no reason to end it (S4).
 		return undecided(v, now, "it waits for the server's own checks, of which nobody can tell: "+v.Finding.Reason, due)

@@ -8,7 +8,6 @@
 package oracle
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -272,13 +271,4 @@ func (o *Oracle) Violate(invariant, object, format string, args ...any) {
 		}
 	}
 	o.found = append(o.found, v)
-}
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

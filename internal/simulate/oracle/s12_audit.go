@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"relight/internal/core/event"
 	"relight/internal/store"
@@ -130,7 +132,7 @@ func (o *Oracle) sentAfterEntry(c Call) {
 
 // chainsEnd holds the heads that the store keeps against the entries.
 func (o *Oracle) chainsEnd() {
-	for _, shard := range sortedKeys(o.ledger.chains) {
+	for _, shard := range slices.Sorted(maps.Keys(o.ledger.chains)) {
 		last := o.ledger.chains[shard]
 		var head struct {
 			Seq  uint64 `json:"seq"`
