@@ -55,6 +55,18 @@ type Volume struct {
 	Path  string `json:"path,omitempty"`
 	ID    string `json:"id,omitempty"`
 	Reach Reach  `json:"reach"`
+	// LUN is set, instead of Path and ID, for a unit of a SAN array.
+	LUN *LUN `json:"lun,omitempty"`
+}
+
+// LUN is a unit of a SAN array that is one of a server's volumes.
+type LUN struct {
+	// Array is the name of an array that a site above the server's hosts declares.
+	Array string `json:"array"`
+	// Name is the LUN's name on its array.
+	Name string `json:"name"`
+	// Unit is the number under which the server sees it, 1 to 255.
+	Unit int `json:"unit"`
 }
 
 // Reach says from where a volume can be used, and with that, what its lock proves.
@@ -73,6 +85,9 @@ const (
 	// ReachZone volumes attach to one instance at a time anywhere in their zone;
 	// the provider enforces it.
 	ReachZone Reach = "zone"
+	// ReachArray volumes are LUNs: the array lets in one epoch at a time, and shows
+	// that it has shut one out.
+	ReachArray Reach = "array"
 )
 
 // Address is an IP address that clients use to reach the server.
@@ -83,6 +98,7 @@ type Address struct {
 // Template says how an instance is made, per provider. Exactly one is set.
 type Template struct {
 	Process *ProcessTemplate `json:"process,omitempty"`
+	VM      *VMTemplate      `json:"vm,omitempty"`
 	Sim     *SimTemplate     `json:"sim,omitempty"`
 }
 
@@ -96,6 +112,46 @@ type ProcessTemplate struct {
 	// StopGrace is how long the process may take to end by itself on SIGTERM.
 	StopGrace Duration `json:"stopGrace"`
 }
+
+// VMTemplate runs the server as a virtual machine on a hypervisor host.
+type VMTemplate struct {
+	// Memory is in MiB, CPUs the number of virtual ones.
+	Memory int  `json:"memory"`
+	CPUs   int  `json:"cpus"`
+	Boot   Boot `json:"boot"`
+	// Kernel, Initrd and Cmdline are for boot kernel and warm; the paths are on each host.
+	Kernel  string `json:"kernel,omitempty"`
+	Initrd  string `json:"initrd,omitempty"`
+	Cmdline string `json:"cmdline,omitempty"`
+	// Firmware is a file on each host that replaces the machine's own BIOS.
+	Firmware string `json:"firmware,omitempty"`
+	// Bridge is the host's bridge that the network interface joins; MAC stays the
+	// same in every epoch.
+	Bridge string `json:"bridge,omitempty"`
+	MAC    string `json:"mac,omitempty"`
+	// Watchdog gives the machine a watchdog device that resets it.
+	Watchdog bool `json:"watchdog,omitempty"`
+	// GuestBeat is whether a guest agent beats over the machine's serial channel.
+	GuestBeat bool `json:"guestBeat,omitempty"`
+	// StopGrace is how long the guest may take to end by itself when it is told to.
+	StopGrace Duration `json:"stopGrace"`
+}
+
+// Boot says from where a virtual machine starts.
+type Boot string
+
+// The ways to boot.
+const (
+	// BootKernel starts a kernel that lies on the host; the LUNs are its data.
+	BootKernel Boot = "kernel"
+	// BootLUN starts from unit 1 through the machine's firmware; the host's
+	// hypervisor is the initiator.
+	BootLUN Boot = "lun"
+	// BootSAN starts iPXE, which logs in to unit 1 itself (sanboot), as Outposts do.
+	BootSAN Boot = "sanboot"
+	// BootWarm plugs the LUNs into a standby guest that already runs on the host.
+	BootWarm Boot = "warm"
+)
 
 // SimTemplate runs the server in the simulated world.
 type SimTemplate struct {

@@ -15,7 +15,30 @@ type SiteSpec struct {
 	Budget Budget `json:"budget"`
 	// Power names the device that can switch a host off; hosts only.
 	Power *PowerDevice `json:"power,omitempty"`
+	// Arrays are the SAN arrays that serve the hosts below this site.
+	Arrays []Array `json:"arrays,omitempty"`
 }
+
+// Array is a SAN array and how controllers talk to it.
+type Array struct {
+	Name   string      `json:"name"`
+	Driver ArrayDriver `json:"driver"`
+	// Portal is where initiators log in, address:port.
+	Portal string `json:"portal"`
+	// Options are the driver's own, such as the control port of tgt or the URL of
+	// an array's REST interface.
+	Options map[string]string `json:"options,omitempty"`
+}
+
+// ArrayDriver names a driver for SAN arrays.
+type ArrayDriver string
+
+// The drivers.
+const (
+	ArrayTGT   ArrayDriver = "tgt"
+	ArrayLIO   ArrayDriver = "lio"
+	ArrayONTAP ArrayDriver = "ontap"
+)
 
 // SiteKind is the level of a failure domain.
 type SiteKind string

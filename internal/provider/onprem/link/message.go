@@ -79,9 +79,25 @@ type Command struct {
 	Volumes   []fleet.Volume         `json:"volumes,omitempty"`
 	Addresses []fleet.Address        `json:"addresses,omitempty"`
 	Process   *fleet.ProcessTemplate `json:"process,omitempty"`
-	Units     int                    `json:"units,omitempty"`
+	// VM is the server's template of a virtual machine, and Disks where its LUNs are.
+	VM    *fleet.VMTemplate `json:"vm,omitempty"`
+	Disks []Disk            `json:"disks,omitempty"`
+	Units int               `json:"units,omitempty"`
 	// Power is the device of Step.Host for a powerOff step through another host.
 	Power *fleet.PowerDevice `json:"power,omitempty"`
+}
+
+// Disk is a LUN as one epoch logs in to it.
+type Disk struct {
+	Volume string `json:"volume"`
+	// Portal is address:port, Target the array's IQN, Unit the number there.
+	Portal string `json:"portal"`
+	Target string `json:"target"`
+	Unit   int    `json:"unit"`
+	// Initiator, User and Secret are the epoch's own (CHAP).
+	Initiator string `json:"initiator"`
+	User      string `json:"user"`
+	Secret    string `json:"secret"`
 }
 
 // Result is the outcome of a command, with a report made after it.
