@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -157,6 +158,9 @@ func TestDefaultsOutsideRulesMatchTheTable(t *testing.T) {
 	want := map[string]string{
 		"Server spec.priority": "0", "Server spec.placement.units": "1",
 		"Server spec.template.process.stopGrace": show(defaultStopGrace),
+		"Server spec.template.vm.memory":         strconv.Itoa(defaultMemory),
+		"Server spec.template.vm.cpus":           strconv.Itoa(defaultCPUs),
+		"Server spec.template.vm.stopGrace":      show(defaultVMStopGrace),
 		"Site spec.power.timeout":                show(defaultPowerTimeout),
 		"Site spec.budget.keepAlive":             "0", "Site spec.budget.steps": "0",
 		"Site spec.budget.window": show(defaultWindow),

@@ -91,6 +91,9 @@ func defaultTree(s *shape) (map[string]any, error) {
 const (
 	defaultUnits        = 1
 	defaultStopGrace    = fleet.Duration(10 * time.Second)
+	defaultMemory       = 512
+	defaultCPUs         = 1
+	defaultVMStopGrace  = fleet.Duration(30 * time.Second)
 	defaultPowerTimeout = fleet.Duration(30 * time.Second)
 	defaultWindow       = fleet.Duration(10 * time.Minute)
 )
@@ -212,13 +215,13 @@ func (p *Policies) Effective(server Doc) (fleet.Server, error) {
 	if err := server.spec(&s.Spec); err != nil {
 		return fleet.Server{}, err
 	}
-	fillServer(&s.Spec)
+	fillServer(s.Name, &s.Spec)
 	return s, nil
 }
 
 // fillServer fills what no Policy can. Zero is refused for all of these fields
 // where it is written, so zero means unset.
-func fillServer(s *fleet.ServerSpec) {
+func fillServer(name string, s *fleet.ServerSpec) {
 	if s.Provider == "" {
 		s.Provider = providerOf(s.Template)
 	}
@@ -228,10 +231,16 @@ func fillServer(s *fleet.ServerSpec) {
 	if t := s.Template.Process; t != nil && t.StopGrace == 0 {
 		t.StopGrace = defaultStopGrace
 	}
+	if t := s.Template.VM; t != nil {
+		fillVM(name, t)
+	}
 	for i := range s.Identity.Volumes {
 		v := &s.Identity.Volumes[i]
+		v.LUN = lunOf(name, i, *v)
 		switch {
 		case v.Reach != "":
+		case v.LUN != nil:
+			v.Reach = fleet.ReachArray
 		case v.ID != "":
 			v.Reach = fleet.ReachZone
 		default:
@@ -240,6 +249,22 @@ func fillServer(s *fleet.ServerSpec) {
 			v.Reach = fleet.ReachHost
 		}
 	}
+}
+
+func fillVM(name string, t *fleet.VMTemplate) {
+	if t.Memory == 0 {
+		t.Memory = defaultMemory
+	}
+	if t.CPUs == 0 {
+		t.CPUs = defaultCPUs
+	}
+	if t.StopGrace == 0 {
+		t.StopGrace = defaultVMStopGrace
+	}
+	if t.MAC == "" {
+		t.MAC = macOf(name)
+	}
+	t.Boot = bootOf(*t)
 }
 
 // Site returns the site with every field filled.

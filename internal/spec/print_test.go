@@ -124,29 +124,51 @@ func fit(kind Kind, tree map[string]any) {
 		if spec["parent"] == meta["name"] {
 			delete(spec, "parent")
 		}
+		arrays, _ := spec["arrays"].([]any)
+		for _, a := range arrays {
+			a := a.(map[string]any)
+			options := map[string]any{}
+			for _, name := range driverOptions()[fleet.ArrayDriver(a["driver"].(string))].must {
+				options[name] = "x"
+			}
+			a["options"] = options
+		}
 	case KindServer:
 		delete(spec, "provider")
 		if p, ok := spec["placement"].(map[string]any); ok {
 			delete(p, "apart")
 		}
-		process, isProcess := spec["template"].(map[string]any)["process"].(map[string]any)
+		template := spec["template"].(map[string]any)
+		process, isProcess := template["process"].(map[string]any)
 		if isProcess {
 			process["command"].([]any)[0] = "/bin/true"
 		}
-		if id, ok := spec["identity"].(map[string]any); ok && id["volumes"] != nil {
-			for i, v := range id["volumes"].([]any) {
-				v := v.(map[string]any)
-				delete(v, "reach")
-				if v["id"] != nil && isProcess {
-					delete(v, "id")
-					v["path"] = "/"
-				}
-				for _, where := range []string{"id", "path"} {
-					if v[where] != nil {
-						v[where] = fmt.Sprintf("/%d%s", i, strings.TrimRight(v[where].(string), "/"))
-					}
-				}
-			}
+		id, _ := spec["identity"].(map[string]any)
+		volumes, _ := id["volumes"].([]any)
+		for i, v := range volumes {
+			fitVolume(i, v.(map[string]any), isProcess)
+		}
+		if vm, ok := template["vm"].(map[string]any); ok {
+			delete(id, "volumes")
+			delete(spec, "fence")
+			vm["boot"], vm["kernel"] = string(fleet.BootKernel), "/boot/vmlinuz"
+		}
+	}
+}
+
+func fitVolume(i int, v map[string]any, isProcess bool) {
+	delete(v, "reach")
+	if isProcess && v["path"] == nil {
+		delete(v, "id")
+		delete(v, "lun")
+		v["path"] = "/"
+	}
+	if l, ok := v["lun"].(map[string]any); ok {
+		l["name"], l["unit"] = fmt.Sprintf("lun-%d", i), i+1
+	}
+	for _, where := range []string{"id", "path"} {
+		if v[where] != nil {
+			v[where] = fmt.Sprintf("/%d%s", i, strings.TrimRight(v[where].(string), "/"))
 		}
 	}
 }

@@ -28,6 +28,8 @@ type resolver struct {
 	sites    map[string]Doc
 	servers  []Doc
 	site     map[string]fleet.Site
+	// arrays are the names of the sites that declare them.
+	arrays map[string]string
 }
 
 // Resolve checks the references between docs and what exists already, and
@@ -36,7 +38,7 @@ type resolver struct {
 // changed Policy or Site would break count as problems too. On problems the Set
 // is empty and the error is Problems.
 func Resolve(docs, existing []Doc) (Set, error) {
-	r := &resolver{docs: docs, policies: map[string]Doc{}, sites: map[string]Doc{}, site: map[string]fleet.Site{}}
+	r := &resolver{docs: docs, policies: map[string]Doc{}, sites: map[string]Doc{}, site: map[string]fleet.Site{}, arrays: map[string]string{}}
 	all := Merge(existing, docs)
 	var order []string
 	for _, d := range docs {
@@ -51,6 +53,7 @@ func Resolve(docs, existing []Doc) (Set, error) {
 		return Set{}, err
 	}
 	r.parents()
+	r.declareArrays()
 	servers := r.check(pol)
 	if err := r.errs.err(order); err != nil {
 		return Set{}, err
@@ -162,6 +165,7 @@ func (r *resolver) check(pol *Policies) map[string]fleet.Server {
 			}
 		}
 		r.timing(d, s.Spec.Rules)
+		r.luns(d, s)
 		r.claims(d, s, holders)
 	}
 	return out
@@ -193,9 +197,14 @@ func (r *resolver) claims(d Doc, s fleet.Server, holders map[string]string) {
 	for i, a := range s.Spec.Identity.Addresses {
 		claim("ip "+a.IP, fmt.Sprintf("spec.identity.addresses[%d].ip", i), "the address "+a.IP)
 	}
+	if vm := s.Spec.Template.VM; vm != nil {
+		claim("mac "+vm.MAC, "spec.template.vm.mac", "the interface address "+vm.MAC)
+	}
 	for i, v := range s.Spec.Identity.Volumes {
 		at := fmt.Sprintf("spec.identity.volumes[%d]", i)
 		switch {
+		case v.LUN != nil:
+			claim("lun "+v.LUN.Array+" "+v.LUN.Name, at+".lun", fmt.Sprintf("the LUN %q of the array %q", v.LUN.Name, v.LUN.Array))
 		case v.ID != "":
 			claim("id "+s.Spec.Provider+" "+v.ID, at+".id", fmt.Sprintf("the volume id %q", v.ID))
 		case v.Reach != fleet.ReachHost: // paths on one host only may be equal on several

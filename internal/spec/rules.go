@@ -23,7 +23,10 @@ func (c *checker) rules(d Doc, whole bool) {
 			return
 		}
 		volumeRules(s, at)
+		lunRules(d, s, at)
 		templateRules(s, at)
+		_, fence := c.marks["spec.fence"]
+		vmRules(d, s, fence, at)
 		apartRules(d, s, at)
 		rungRules(s.Ladder.Rungs, at)
 	case KindPolicy:
@@ -44,6 +47,7 @@ func (c *checker) rules(d Doc, whole bool) {
 			return
 		}
 		siteRules(d, s, whole, at)
+		arrayRules(s, at)
 	}
 }
 
@@ -76,7 +80,7 @@ func volumeRules(s fleet.ServerSpec, at reporter) {
 // providerOf is the provider that carries out a template.
 func providerOf(t fleet.Template) string {
 	switch {
-	case t.Process != nil:
+	case t.Process != nil, t.VM != nil:
 		return "onprem"
 	case t.Sim != nil:
 		return "sim"

@@ -37,18 +37,20 @@ func serverShape() *shape {
 func identityShape() *shape {
 	volume := &shape{
 		form: object, name: "Volume", doc: "A disk of the server.",
-		groups: []group{{names: []string{"path", "id"}, exactly: true}},
+		groups: []group{{names: []string{"path", "id", "lun"}, exactly: true}},
 		fields: []field{
 			{name: "name", doc: "The volume's name within the server.", required: true, example: "data", shape: &shape{form: text, format: dnsLabel()}},
 			{name: "path", doc: "Where a directory volume lies, the same on every host that reaches it.", example: "/srv/web-1", shape: &shape{form: text, format: absPath()}},
 			{name: "id", doc: "The provider's own name, for volumes that are no directory.", example: "vol-0a1b2c", shape: &shape{form: text, format: plain(256)}},
+			{name: "lun", doc: "A unit of a SAN array.", shape: lunShape()},
 			{
-				name: "reach", doc: "From where it can be used, and with that, what its lock proves. `host` for a path, `zone` for an id if left out.", example: "host",
+				name: "reach", doc: "From where it can be used, and with that, what its lock proves. `host` for a path, `zone` for an id, `array` for a LUN if left out.", example: "host",
 				shape: words("From where a volume can be used.",
 					option{string(fleet.ReachHost), "exists on one host only and never moves"},
 					option{string(fleet.ReachMachine), "seen by several host agents on one kernel: the lock dies with its last holder, so a seal under it is a proof"},
 					option{string(fleet.ReachShared), "lies on a network file system, whose locks can be lost while the writer lives: the old host must be switched off"},
-					option{string(fleet.ReachZone), "attaches to one instance at a time anywhere in its zone; the provider enforces it"}),
+					option{string(fleet.ReachZone), "attaches to one instance at a time anywhere in its zone; the provider enforces it"},
+					option{string(fleet.ReachArray), "a LUN: its array lets in one epoch at a time, and shows that it has shut one out"}),
 			},
 		},
 	}
@@ -81,9 +83,10 @@ func templateShape() *shape {
 	}}
 	return &shape{
 		form: object, name: "Template", doc: "How an instance is made.",
-		groups: []group{{names: []string{"process", "sim"}, exactly: true}},
+		groups: []group{{names: []string{"process", "vm", "sim"}, exactly: true}},
 		fields: []field{
 			{name: "process", doc: "Run it as a Linux process under a keeper (provider `onprem`).", shape: process},
+			{name: "vm", doc: "Run it as a virtual machine on a hypervisor host (provider `onprem`).", shape: vmShape()},
 			{name: "sim", doc: "Run it in the simulated world (provider `sim`).", shape: sim},
 		},
 	}

@@ -33,5 +33,6 @@ func siteShape() *shape {
 		{name: "mode", doc: "The loosest mode allowed to servers in this site. Without it the site sets no bound.", example: "ask", shape: modeShape()},
 		{name: "budget", doc: "Limits recoveries within this site.", shape: budgetShape("SiteBudget", "0", "the fleet's budget already limits them")},
 		{name: "power", doc: "The device that can switch the host off; only for kind `host`.", shape: power},
+		{name: "arrays", doc: "The SAN arrays that serve the hosts below this site.", shape: &shape{form: list, elem: arrayShape(), key: "name", max: 64}},
 	}}
 }
