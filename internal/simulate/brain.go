@@ -84,7 +84,8 @@ func (b *brain) boot() {
 	b.busy, b.heard = map[string]bool{}, map[string]time.Time{}
 	prov := &tap{b: b, inner: sim.New(b.e.world, sim.Options{
 		AttachFirst: b.e.sc.Style != Cloud, Rungs: rungsOf(b.e.sc.Style), Faults: b.callFault, Executed: b.e.executed(b.name),
-		Hearing: &sim.Hearing{Lost: func() bool { return b.noHosts }, Beat: func(h string) time.Time { return b.heard[h] }, Contact: contactFor},
+		Fleeting: b.e.fleeting,
+		Hearing:  &sim.Hearing{Lost: func() bool { return b.noHosts }, Beat: func(h string) time.Time { return b.heard[h] }, Contact: contactFor},
 	})}
 	solo, err := controller.NewSolo(context.Background(), controller.SoloOptions{
 		Store: &vault{Store: b.e.store, b: b}, Clock: b, Providers: map[string]provider.Provider{"sim": prov},

@@ -80,12 +80,14 @@ type engine struct {
 	// isolations and volumes are what the agents know of the servers.
 	isolations map[string]fleet.OnIsolation
 	volumes    map[string][]string
-	lines      []Line
-	force      map[string]int // faults in force, by class and verb
-	covered    map[string]int
-	ends       []func() // what ends the faults in force
-	events     int
-	err        error
+	// fleeting is true if no fault asks for what was seen before.
+	fleeting bool
+	lines    []Line
+	force    map[string]int // faults in force, by class and verb
+	covered  map[string]int
+	ends     []func() // what ends the faults in force
+	events   int
+	err      error
 	// watch, if set, sees each decision; for tests that look into a run.
 	watch func(server string, d decide.Decision, err error)
 }
@@ -197,12 +199,14 @@ func (e *engine) zoneOf(s fleet.Server) string {
 
 // plan puts the faults into the queue.
 func (e *engine) plan() error {
+	e.fleeting = true
 	for _, f := range e.sc.Faults {
 		k, err := kindOf(f)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f, err)
 		}
 		e.world.After(f.At, func() { e.strike(k, f) })
+		e.fleeting = e.fleeting && f.Verb != string(sim.StaleRead)
 	}
 	return nil
 }

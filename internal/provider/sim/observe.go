@@ -37,32 +37,40 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 		return provider.Sweep{}, provider.Errorf(provider.Retry, call, "%w", errThrottled)
 	}
 	p.hear()
-	l := look{p: p, w: p.w, now: p.w.Now()}
-	sweep := provider.Sweep{At: l.now, Servers: make([]provider.ServerSight, 0, len(servers))}
-	for _, s := range servers {
-		sight := l.server(s)
+	l := look{p: p, w: p.w, now: p.w.Now(), page: p.blank()}
+	sweep := provider.Sweep{At: l.now}
+	for n := range servers {
+		sight := l.server(&servers[n])
 		if p.opts.Faults != nil {
 			sight = p.spoil(f, sight)
 		}
-		sweep.Servers = append(sweep.Servers, sight)
+		l.servers = append(l.servers, sight)
 	}
+	sweep.Servers = l.servers
 	if !p.opts.AttachFirst {
 		return sweep, nil // a platform shows none of its hosts
 	}
-	l.volumes = l.byPlace(servers)
-	for _, name := range p.w.Hosts() {
-		sweep.Hosts = append(sweep.Hosts, l.host(p.w.Host(name), servers))
+	l.sortVolumes(servers)
+	for n, name := range p.w.Hosts() {
+		l.hosts = append(l.hosts, l.host(n, p.w.Host(name), servers))
 	}
+	sweep.Hosts = l.hosts
 	return sweep, nil
 }
 
 // spoil remembers the true sight and returns what the fault makes of it.
 func (p *Provider) spoil(f Fault, sight provider.ServerSight) provider.ServerSight {
 	name, now := sight.Observed.Server, sight.Observed.At
-	past := append(p.past[name], sight)
-	p.past[name] = past[max(0, len(past)-pastKept):]
+	if !p.opts.Fleeting {
+		past := append(p.past[name], sight)
+		p.past[name] = past[max(0, len(past)-pastKept):]
+	}
 	switch f.Kind {
 	case StaleRead:
+		past := p.past[name]
+		if len(past) == 0 {
+			return sight // nothing older is kept
+		}
 		old := past[0]
 		for _, s := range past {
 			if now.Sub(s.Observed.At) >= f.Age {
@@ -105,11 +113,10 @@ func asIfNew(s provider.ServerSight, now time.Time) provider.ServerSight {
 
 // look is one sweep over the world.
 type look struct {
+	*page
 	p   *Provider
 	w   *world.World
 	now time.Time
-	// volumes are those of the sweep, by the place below which they can be used.
-	volumes map[string][]placed
 }
 
 // placed is a volume of the world: that of the server-th server of the sweep, the
@@ -119,45 +126,44 @@ type placed struct {
 	volume      *world.Volume
 }
 
-// byPlace sorts the volumes of a sweep, so that each host looks at those near it and
-// not at all of the fleet.
-func (l look) byPlace(servers []fleet.Server) map[string][]placed {
-	out := map[string][]placed{}
-	for n, s := range servers {
-		for k, v := range s.Spec.Identity.Volumes {
-			if vol := l.w.Volume(VolumeID(s, v.Name)); vol != nil {
-				out[vol.Place] = append(out[vol.Place], placed{n, k, vol})
+// sortVolumes sorts the volumes of a sweep by place, so that each host looks at those
+// near it and not at all of the fleet.
+func (l look) sortVolumes(servers []fleet.Server) {
+	for n := range servers {
+		s := &servers[n]
+		for k := range s.Spec.Identity.Volumes {
+			if vol := l.w.Volume(s.Name + "/" + s.Spec.Identity.Volumes[k].Name); vol != nil {
+				l.volumes[vol.Place] = append(l.volumes[vol.Place], placed{n, k, vol})
 			}
 		}
 	}
-	return out
 }
 
-// reached returns the volumes of the sweep that a host can use, in their order.
+// reached returns the volumes of the sweep that a host can use, in their order. They
+// are good until the next call.
 func (l look) reached(h *world.Host, sites []string) []placed {
-	var out []placed
-	for _, place := range append([]string{h.Name, ""}, sites...) {
+	out := l.near[:0]
+	add := func(place string) {
 		for _, v := range l.volumes[place] {
 			if l.w.Reaches(h.Name, v.volume) {
 				out = append(out, v)
 			}
 		}
 	}
+	add(h.Name)
+	add("")
+	for _, place := range sites {
+		add(place)
+	}
 	slices.SortFunc(out, func(a, b placed) int { return cmp.Or(cmp.Compare(a.server, b.server), cmp.Compare(a.nth, b.nth)) })
+	l.near = out
 	return out
 }
 
-func (l look) server(s fleet.Server) provider.ServerSight {
+func (l look) server(s *fleet.Server) provider.ServerSight {
 	sight := provider.ServerSight{Observed: fleet.Observed{Server: s.Name, At: l.now, Complete: true}}
-	all := l.w.Of(s.Name)
-	if len(all) > 0 { // most servers have one instance, and each four signals
-		sight.Observed.Instances = make([]fleet.Instance, 0, len(all))
-		sight.Signals = make([]fleet.Signal, 0, 4)
-	}
-	if n := len(s.Spec.Identity.Volumes); n > 0 {
-		sight.Observed.Volumes = make([]fleet.VolumeState, 0, n)
-	}
-	for _, i := range all {
+	signals, instances, volumes := len(l.signals), len(l.instances), len(l.seen)
+	for _, i := range l.w.Of(s.Name) {
 		h := l.w.Host(i.Host)
 		seen, known := l.instance(i, h)
 		if l.p.opts.AttachFirst && !l.p.contact(h) && !seen.State.Gone() {
@@ -167,22 +173,24 @@ func (l look) server(s fleet.Server) provider.ServerSight {
 		if !known {
 			continue
 		}
-		sight.Observed.Instances = append(sight.Observed.Instances, seen)
+		l.instances = append(l.instances, seen)
 		if l.p.opts.AttachFirst {
-			sight.Signals = append(sight.Signals, l.agentSignals(s, i, h, seen)...)
+			l.agentSignals(s, i, h, seen)
 		} else {
-			sight.Signals = append(sight.Signals, l.platformSignals(s, i, h)...)
+			l.platformSignals(s, i, h)
 		}
 		if !s.Spec.Health.Check.IsZero() {
-			sight.Signals = append(sight.Signals, l.probes(s, i, h)...)
+			l.probes(s, i, h)
 		}
 	}
-	for _, v := range s.Spec.Identity.Volumes {
-		sight.Observed.Volumes = append(sight.Observed.Volumes, l.volume(s, v.Name)...)
+	for n := range s.Spec.Identity.Volumes {
+		l.volume(s, s.Spec.Identity.Volumes[n].Name)
 	}
 	for _, a := range s.Spec.Identity.Addresses {
 		sight.Observed.Addresses = append(sight.Observed.Addresses, l.address(a.IP)...)
 	}
+	sight.Signals = part(l.signals, signals)
+	sight.Observed.Instances, sight.Observed.Volumes = part(l.instances, instances), part(l.seen, volumes)
 	return sight
 }
 
@@ -207,12 +215,12 @@ func (l look) instance(i *world.Instance, h *world.Host) (fleet.Instance, bool) 
 	return seen, true
 }
 
-// volume is what each host says that looks at the lock, or what the platform
+// volume notes what each host says that looks at the lock, or what the platform
 // says of the attachment.
-func (l look) volume(s fleet.Server, name string) []fleet.VolumeState {
-	v := l.w.Volume(VolumeID(s, name))
+func (l look) volume(s *fleet.Server, name string) {
+	v := l.w.Volume(s.Name + "/" + name)
 	if v == nil {
-		return nil
+		return
 	}
 	state := fleet.VolumeState{Volume: name, Epoch: v.Epoch, Sealed: v.Sealed, Held: fleet.No, At: l.now}
 	holder := l.w.Instance(v.Holder)
@@ -223,23 +231,23 @@ func (l look) volume(s fleet.Server, name string) []fleet.VolumeState {
 		if holder != nil {
 			state.Holder, state.Host = holder.Epoch, holder.Host
 		}
-		return []fleet.VolumeState{state}
+		l.seen = append(l.seen, state)
+		return
 	}
-	var out []fleet.VolumeState
 	if holder != nil && !l.seenAt(l.w.Host(holder.Host)).IsZero() {
 		own := state
 		own.Holder, own.Host, own.At = holder.Epoch, holder.Host, l.seenAt(l.w.Host(holder.Host))
-		out = append(out, own)
+		l.seen = append(l.seen, own)
 	}
 	for _, name := range l.w.Hosts() {
 		// One look from elsewhere is enough to tell: the lock is the same for all.
 		h := l.w.Host(name)
 		if l.p.contact(h) && h.HasStorage() && l.w.Reaches(name, v) && (holder == nil || holder.Host != name) {
 			state.Host = name
-			return append(out, state)
+			l.seen = append(l.seen, state)
+			return
 		}
 	}
-	return out
 }
 
 func (l look) address(ip string) []fleet.AddressState {
@@ -262,30 +270,39 @@ func (l look) address(ip string) []fleet.AddressState {
 	return out
 }
 
-func (l look) host(h *world.Host, servers []fleet.Server) provider.HostSight {
+func (l look) host(nth int, h *world.Host, servers []fleet.Server) provider.HostSight {
 	sight := provider.HostSight{
 		Host: fleet.Host{
 			Name: h.Name, Sites: l.w.Path(h.Name), InContact: l.p.silent(l.now), Since: h.ContactSince,
 			Units: h.Units, UsedUnits: l.w.UsedUnits(h.Name), Power: h.Power, Closed: h.Closed,
 		},
-		Reaches: map[string][]string{},
+		Reaches: l.reaches(nth),
 	}
 	if l.p.contact(h) {
 		sight.Host.InContact = fleet.Yes
 	}
-	for _, v := range l.reached(h, sight.Host.Sites) {
-		s := &servers[v.server]
-		sight.Reaches[s.Name] = append(sight.Reaches[s.Name], s.Spec.Identity.Volumes[v.nth].Name)
+	near := l.reached(h, sight.Host.Sites)
+	for from := 0; from < len(near); {
+		s, names := &servers[near[from].server], len(l.names)
+		to := from
+		for ; to < len(near) && near[to].server == near[from].server; to++ {
+			l.names = append(l.names, s.Spec.Identity.Volumes[near[to].nth].Name)
+		}
+		sight.Reaches[s.Name], from = part(l.names, names), to
 	}
+	names := len(l.names)
 	for _, i := range l.w.OnHost(h.Name) {
-		if !slices.Contains(sight.Servers, i.Server) {
-			sight.Servers = append(sight.Servers, i.Server)
+		if !slices.Contains(l.names[names:], i.Server) {
+			l.names = append(l.names, i.Server)
 		}
 	}
-	sight.Signals = append(sight.Signals, l.hostSignals(h)...)
-	for _, sig := range sight.Signals {
-		if sig.Source.Channel == fleet.ChannelStorage {
-			sight.Host.StorageBeat = sig.Answer
+	sight.Servers = part(l.names, names)
+	signals := len(l.signals)
+	l.hostSignals(h)
+	sight.Signals = part(l.signals, signals)
+	for n := range sight.Signals {
+		if sight.Signals[n].Source.Channel == fleet.ChannelStorage {
+			sight.Host.StorageBeat = sight.Signals[n].Answer
 		}
 	}
 	return sight

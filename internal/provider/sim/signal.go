@@ -12,7 +12,7 @@ const witnesses = 2
 
 // agentSignals are a host agent's words on its own child: directly, by its beats,
 // and from the application's own check.
-func (l look) agentSignals(s fleet.Server, i *world.Instance, h *world.Host, seen fleet.Instance) []fleet.Signal {
+func (l look) agentSignals(s *fleet.Server, i *world.Instance, h *world.Host, seen fleet.Instance) {
 	alive := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelAgent, Vantage: h.Name}, Question: fleet.Alive,
 		Epoch: i.Epoch, At: seen.At, Since: seen.Since, Detail: seen.Detail,
@@ -28,15 +28,14 @@ func (l look) agentSignals(s fleet.Server, i *world.Instance, h *world.Host, see
 	if at := l.beatAt(h); at.After(beat.At) {
 		beat.At = at
 	}
-	out := []fleet.Signal{alive, beat}
+	l.signals = append(l.signals, alive, beat)
 	if seen.State == fleet.InstanceRunning && !s.Spec.Health.Check.IsZero() {
 		works := l.check(i, h)
 		if l.p.opts.Hearing != nil {
 			works = l.p.heard.check(i.ID, works, l.p.contact(h))
 		}
-		out = append(out, works)
+		l.signals = append(l.signals, works)
 	}
-	return out
 }
 
 // check is the application's own check as its host makes it.
@@ -68,7 +67,7 @@ func appWords(a world.AppState) string {
 
 // platformSignals are a cloud's record with its status checks, and the guest
 // agent's beats and check.
-func (l look) platformSignals(s fleet.Server, i *world.Instance, h *world.Host) []fleet.Signal {
+func (l look) platformSignals(s *fleet.Server, i *world.Instance, h *world.Host) {
 	record := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelProvider, Vantage: controller}, Question: fleet.Alive,
 		Epoch: i.Epoch, At: l.now, Since: i.Since, Detail: "its record says " + string(i.State),
@@ -76,7 +75,8 @@ func (l look) platformSignals(s fleet.Server, i *world.Instance, h *world.Host) 
 	switch i.State {
 	case fleet.InstanceTerminated, fleet.InstanceStopped:
 		record.Answer, record.CannotLie = fleet.No, true
-		return []fleet.Signal{record}
+		l.signals = append(l.signals, record)
+		return
 	case fleet.InstanceRunning:
 		record.Answer = fleet.Yes
 		if !l.w.Able(i) {
@@ -84,21 +84,21 @@ func (l look) platformSignals(s fleet.Server, i *world.Instance, h *world.Host) 
 			record.Detail = "its status check fails"
 		}
 	default:
-		return []fleet.Signal{record}
+		l.signals = append(l.signals, record)
+		return
 	}
 	beat := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
 		Epoch: i.Epoch, Answer: fleet.Yes, At: l.guestSeenAt(i, h), Since: i.Since,
 	}
-	out := []fleet.Signal{record, beat}
+	l.signals = append(l.signals, record, beat)
 	if i.Executes && !s.Spec.Health.Check.IsZero() {
 		works := l.check(i, h)
 		if l.p.opts.Hearing != nil {
 			works = l.p.heard.check(i.ID, works, l.p.contact(h))
 		}
-		out = append(out, works)
+		l.signals = append(l.signals, works)
 	}
-	return out
 }
 
 // guestSeenAt is when the guest's agent was last heard: until it ended, or until
@@ -112,10 +112,10 @@ func (l look) guestSeenAt(i *world.Instance, h *world.Host) time.Time {
 }
 
 // probes are what other hosts see of a running server over the network.
-func (l look) probes(s fleet.Server, i *world.Instance, h *world.Host) []fleet.Signal {
-	c := s.Spec.Health.Check
+func (l look) probes(s *fleet.Server, i *world.Instance, h *world.Host) {
+	c := &s.Spec.Health.Check
 	if (c.HTTP == "" && c.TCP == "") || i.State.Gone() || i.State == fleet.InstancePending {
-		return nil
+		return
 	}
 	alive, works := fleet.No, fleet.No
 	if h.HasPeers() && i.Executes {
@@ -129,17 +129,15 @@ func (l look) probes(s fleet.Server, i *world.Instance, h *world.Host) []fleet.S
 		default: // nobody answers
 		}
 	}
-	var out []fleet.Signal
 	for _, seer := range l.seers(h, (*world.Host).HasPeers) {
 		sig := fleet.Signal{
 			Source:   fleet.Source{Channel: fleet.ChannelProbe, Vantage: seer},
 			Question: fleet.Alive, Answer: alive, Epoch: i.Epoch, At: l.now, Since: l.since(i, h),
 		}
-		out = append(out, sig)
+		l.signals = append(l.signals, sig)
 		sig.Question, sig.Answer = fleet.Works, works
-		out = append(out, sig)
+		l.signals = append(l.signals, sig)
 	}
-	return out
 }
 
 // since is the last change of what a probe sees.
@@ -152,7 +150,7 @@ func (l look) since(i *world.Instance, h *world.Host) time.Time {
 
 // seers are the first other hosts in contact that can look.
 func (l look) seers(at *world.Host, can func(*world.Host) bool) []string {
-	var out []string
+	out := l.watchers[:0]
 	for _, name := range l.w.Hosts() {
 		h := l.w.Host(name)
 		if name != at.Name && l.p.contact(h) && can(h) {
@@ -167,8 +165,7 @@ func (l look) seers(at *world.Host, can func(*world.Host) bool) []string {
 
 // hostSignals are a host's beats, and what others see of it over the network and
 // on shared storage.
-func (l look) hostSignals(h *world.Host) []fleet.Signal {
-	var out []fleet.Signal
+func (l look) hostSignals(h *world.Host) {
 	beat := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: controller}, Question: fleet.Alive,
 		Answer: fleet.Yes, At: l.beatAt(h), Since: h.ContactSince,
@@ -179,7 +176,7 @@ func (l look) hostSignals(h *world.Host) []fleet.Signal {
 		beat.Detail = "nothing was heard of it since the controller started"
 	}
 	if !beat.At.IsZero() {
-		out = append(out, beat)
+		l.signals = append(l.signals, beat)
 	}
 	see := func(channel fleet.Channel, is bool, can func(*world.Host) bool) {
 		answer := fleet.No
@@ -187,7 +184,7 @@ func (l look) hostSignals(h *world.Host) []fleet.Signal {
 			answer = fleet.Yes
 		}
 		for _, seer := range l.seers(h, can) {
-			out = append(out, fleet.Signal{
+			l.signals = append(l.signals, fleet.Signal{
 				Source: fleet.Source{Channel: channel, Vantage: seer}, Question: fleet.Alive,
 				Answer: answer, At: l.now, Since: h.ContactSince,
 			})
@@ -196,5 +193,4 @@ func (l look) hostSignals(h *world.Host) []fleet.Signal {
 	// The agent answers pings and writes the heartbeat on the storage: both end with it.
 	see(fleet.ChannelProbe, h.HasPeers() && !h.Mute, (*world.Host).HasPeers)
 	see(fleet.ChannelStorage, h.HasStorage() && !h.Mute, (*world.Host).HasStorage)
-	return out
 }

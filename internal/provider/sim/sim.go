@@ -34,6 +34,9 @@ type Options struct {
 	// them itself, as a controller does. Nil means that it knows how they were
 	// when they fell silent.
 	Hearing *Hearing
+	// Fleeting makes a sweep good until the next one only, which is written over it,
+	// and keeps no sights for stale reads.
+	Fleeting bool
 }
 
 // wakesKept is how many wakes wait for a slow reader before more are lost.
@@ -53,6 +56,8 @@ type Provider struct {
 	crashed bool
 	past    map[string][]provider.ServerSight
 	heard   heard
+	// page is that of the last sweep.
+	page *page
 }
 
 var _ provider.Provider = (*Provider)(nil)
