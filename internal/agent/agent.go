@@ -62,7 +62,10 @@ type Options struct {
 	// PeerAddr is the UDP address on which peers are answered, "ip:port"; empty
 	// means that they are not, and then no peer's question is asked either.
 	PeerAddr string
-	Driver   Driver
+	// Driver runs processes.
+	Driver Driver
+	// Machines runs virtual machines; nil on hosts without a hypervisor.
+	Machines Driver
 	// Inspect looks at a volume; volume.Inspect if nil.
 	Inspect func(dir string) (volume.State, error)
 	// Clock is the lease clock; beat.BootClock() if nil.
@@ -107,6 +110,7 @@ func New(o Options) (*Agent, error) {
 	if o.Driver == nil {
 		return nil, errors.New("agent needs a driver")
 	}
+	o.Driver = newDrivers(o.Driver, o.Machines)
 	if o.Inspect == nil {
 		o.Inspect = volume.Inspect
 	}
@@ -201,6 +205,9 @@ func (a *Agent) start(ctx context.Context) {
 	a.tasks.Go(func() { a.poll(ctx) })
 	a.tasks.Go(func() { a.reports(ctx) })
 	a.tasks.Go(func() { a.tidy(ctx) })
+	if d, ok := a.opt.Driver.(*drivers); ok {
+		a.tasks.Go(func() { d.forward(ctx) })
+	}
 	if a.opt.BeatAddr != "" || a.id.BeatAddr != "" {
 		a.tasks.Go(func() { a.beat(ctx) })
 		// Without beats there are no leases, hence none that could end.

@@ -63,7 +63,11 @@ func contentOf(cmd link.Command) string {
 	step := cmd.Step
 	// These may differ between two calls of one step.
 	step.Within, step.Why, step.Rung, step.Pause = 0, "", "", 0
-	data, err := json.Marshal([]any{step, cmd.Volumes, cmd.Addresses, cmd.Process})
+	parts := []any{step, cmd.Volumes, cmd.Addresses, cmd.Process}
+	if cmd.VM != nil || len(cmd.Disks) > 0 {
+		parts = append(parts, cmd.VM, cmd.Disks)
+	}
+	data, err := json.Marshal(parts)
 	if err != nil {
 		return ""
 	}
