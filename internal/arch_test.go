@@ -116,6 +116,11 @@ var rows = []row{
 		why: "what shows has a remote user's rights; what checks must not lean on what it checks",
 	},
 	{
+		who:      []string{"internal/lab/..."},
+		onlyOurs: []string{"internal/api/client/...", "internal/spec/...", "internal/core/...", "internal/lab/..."},
+		why:      "the lab builds hosts and breaks them from outside; its checker must not lean on what it checks",
+	},
+	{
 		who: []string{"internal/demo/...", "internal/dev/..."}, never: []string{"internal/cli/...", "internal/web/..."},
 		why: "the demo's checker is independent of the product",
 	},

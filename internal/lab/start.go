@@ -1,0 +1,263 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+)
+
+// The timings of the lab, as a site would set them that wants to be quick.
+const (
+	// BeatLease is the length of the lease that agents hold.
+	BeatLease = 3 * time.Second
+	// reportEvery is how often agents report, and write the storage heartbeat.
+	reportEvery = 300 * time.Millisecond
+	contact     = 1500 * time.Millisecond
+)
+
+// hostUnits lets two hosts carry all servers.
+const hostUnits = 4
+
+// errEnded means that a process ended that was to serve.
+var errEnded = errors.New("it ended")
+
+// start starts a command in a node, in a session of its own: it outlives us.
+func (l *Lab) start(node string, command ...string) (*exec.Cmd, error) {
+	out, err := os.OpenFile(l.Log(node), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }()
+	cmd := exec.Command("ip", append([]string{"netns", "exec", l.namespace(node)}, command...)...) //nolint:noctx // it outlives us: that is what hosts do
+	cmd.Env = plain(os.Environ())
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { _ = cmd.Wait() }()
+	return cmd, nil
+}
+
+// plain leaves out what belongs to this program: a person's RELIGHT_CONFIG names
+// another engine.
+func plain(env []string) []string {
+	var out []string
+	for _, kv := range env {
+		if !strings.HasPrefix(kv, "RELIGHT_") {
+			out = append(out, kv)
+		}
+	}
+	return out
+}
+
+// complaint is the end of a node's log, for an error: the lab may be gone when a
+// person looks.
+func (l *Lab) complaint(node string) string {
+	const keep = 1500
+	data, err := os.ReadFile(l.Log(node))
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\n--- the end of %s\n%s", l.Log(node), data[max(len(data)-keep, 0):])
+}
+
+// lives returns a process of a node that fits, or an error.
+func (l *Lab) lives(node string, fits func(process) bool) (process, error) {
+	found, err := processes(l.namespace(node))
+	if err != nil {
+		return process{}, err
+	}
+	for _, p := range found {
+		if fits(p) {
+			return p, nil
+		}
+	}
+	return process{}, fmt.Errorf("%s: %w", node, errEnded)
+}
+
+func isController(p process) bool { return p.is("controller", "--dir") }
+func isAgent(p process) bool      { return p.is("agent", "host") }
+func isTarget(p process) bool {
+	return len(p.args) > 0 && filepath.Base(p.args[0]) == "tgtd"
+}
+
+// StartSAN starts the target daemon, which has forgotten all targets, and returns
+// once it answers.
+func (l *Lab) StartSAN(ctx context.Context) error {
+	for _, s := range l.sockets() {
+		_ = os.Remove(s)
+	}
+	if _, err := l.start(nodeSAN, "tgtd", "-C", strconv.Itoa(l.Control), "--iscsi", "portal="+l.Portal(), "-f"); err != nil {
+		return err
+	}
+	err := poll(ctx, func() (bool, error) {
+		return l.tgtadm(ctx, "--op", "show", "--mode", "target") == nil, fmt.Errorf("the SAN does not answer")
+	})
+	if err != nil {
+		return fmt.Errorf("start the SAN: %w%s", err, l.complaint(nodeSAN))
+	}
+	return nil
+}
+
+func (l *Lab) tgtadm(ctx context.Context, args ...string) error {
+	return run(ctx, "", "tgtadm", append([]string{"-C", strconv.Itoa(l.Control), "--lld", "iscsi"}, args...)...)
+}
+
+func (l *Lab) sockets() []string {
+	s := fmt.Sprintf("/var/run/tgtd/socket.%d", l.Control)
+	return []string{s, s + ".lock"}
+}
+
+// freeControl finds a control socket of the target daemon that nobody has.
+func freeControl(pick func(n int) int) (int, error) {
+	for range 1000 {
+		n := 1000 + pick(30000)
+		if _, err := os.Stat(fmt.Sprintf("/var/run/tgtd/socket.%d", n)); errors.Is(err, os.ErrNotExist) {
+			return n, nil
+		}
+	}
+	return 0, errors.New("no free control socket for tgtd was found")
+}
+
+// KillSAN ends the target daemon as a power failure of the array would.
+func (l *Lab) KillSAN(ctx context.Context) error { return killAll(ctx, l.namespace(nodeSAN)) }
+
+// StartController starts the controller and returns once it serves.
+func (l *Lab) StartController(ctx context.Context) error {
+	if err := os.Remove(l.ClientConfig()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	_, err := l.start(nodeController, l.Exe, "controller", "--dir", l.path("controller"), "--name", nodeController,
+		"--listen", "0.0.0.0:7443", "--beat-listen", "0.0.0.0:7443", "--advertise", l.people(2), "--beat-lease", BeatLease.String(),
+		"--contact", contact.String(), "--sweep", "250ms", "--ready-file", l.ClientConfig())
+	if err != nil {
+		return err
+	}
+	begun := time.Now()
+	err = poll(ctx, func() (bool, error) {
+		if _, err := l.lives(nodeController, isController); err != nil && time.Since(begun) > 2*time.Second {
+			return true, fmt.Errorf("controller: %w", err)
+		}
+		_, err := os.Stat(l.ClientConfig())
+		return err == nil, err
+	})
+	if _, gone := l.lives(nodeController, isController); err == nil && gone != nil {
+		err = fmt.Errorf("controller: %w", gone)
+	}
+	if err != nil {
+		return fmt.Errorf("start the controller: %w%s", err, l.complaint(nodeController))
+	}
+	return nil
+}
+
+// KillController kills the controller and returns once it is gone.
+func (l *Lab) KillController(ctx context.Context) error {
+	_, err := killSome(ctx, l.namespace(nodeController), isController)
+	return err
+}
+
+// Client returns a client of the lab's controller.
+func (l *Lab) Client() (*client.Client, error) {
+	file, err := client.ReadFile(l.ClientConfig())
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := file.Contexts[file.Current].Config()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Timeout = 5 * time.Second // the controller is on this machine
+	return client.New(cfg)
+}
+
+// join makes the token with which a host's agent joins.
+func (l *Lab) join(ctx context.Context, c *client.Client, host string) error {
+	if err := os.MkdirAll(l.path(host), 0o700); err != nil {
+		return err
+	}
+	t, err := c.CreateJoinToken(ctx, client.JoinTokenRequest{Host: host})
+	if err != nil {
+		return fmt.Errorf("join %s: %w", host, err)
+	}
+	return os.WriteFile(l.path(host, "token"), []byte(t.Token+"\n"), 0o600)
+}
+
+// StartAgent starts a host's agent, whatever else runs there: it finds its servers
+// again.
+func (l *Lab) StartAgent(ctx context.Context, host string) error {
+	address := l.management(last(nodeController)) + ":7443"
+	command := []string{
+		l.Exe, "agent", "host", "--dir", l.path(host, "agent"), "--name", host,
+		"--controller", "https://" + address, "--beat-addr", address, "--token-file", l.path(host, "token"),
+		"--units", strconv.Itoa(hostUnits), "--device", Bridge, "--report-every", reportEvery.String(),
+		"--storage-beats", l.beats(), "--storage-every", reportEvery.String(),
+		"--peer", net.JoinHostPort(l.management(last(host)), "7444"),
+	}
+	cut, err := l.IsCut(ctx, host, Storage)
+	if err != nil {
+		return err
+	}
+	if cut { // the heartbeats' directory is out of reach from its first moment on
+		command = append([]string{"sh", "-c", hide + ` && exec "$@"`, l.beats()}, command...)
+	}
+	_, err = l.start(host, command...)
+	return err
+}
+
+// KillAgent kills a host's agent alone; its servers run on.
+func (l *Lab) KillAgent(ctx context.Context, host string) error {
+	_, err := killSome(ctx, l.namespace(host), isAgent)
+	return err
+}
+
+// AwaitHost waits until the controller is in contact with a host.
+func AwaitHost(ctx context.Context, c *client.Client, host string) error {
+	return poll(ctx, func() (bool, error) {
+		list, err := c.Hosts(ctx)
+		if err != nil {
+			return false, err
+		}
+		for _, h := range list.Items {
+			if h.Name == host {
+				return h.InContact == fleet.Yes.String() && h.Closed == "", fmt.Errorf("%s: in contact: %s %s", host, h.InContact, h.Closed)
+			}
+		}
+		return false, fmt.Errorf("%s has not joined", host)
+	})
+}
+
+// beats is the directory of the storage heartbeats: a share that the array serves,
+// as each host has it mounted.
+func (l *Lab) beats() string { return l.path("beats") }
+
+// hide covers the directory $0 in the mount namespace of a host whose storage
+// network is cut: what is on the share cannot be read or written there.
+const hide = `mount -t tmpfs -o ro,size=4k none "$0"`
+
+func (l *Lab) hideBeats(ctx context.Context, host string) error {
+	p, err := l.lives(host, isAgent)
+	if err != nil {
+		return nil //nolint:nilerr // no agent, no heartbeat; a later one is started without the directory
+	}
+	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.pid), "-m", "sh", "-c", `mountpoint -q "$0" || `+hide, l.beats())
+}
+
+func (l *Lab) showBeats(ctx context.Context, host string) error {
+	p, err := l.lives(host, isAgent)
+	if err != nil {
+		return nil //nolint:nilerr // as above
+	}
+	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.pid), "-m", "sh", "-c", `while mountpoint -q "$0"; do umount "$0"; done`, l.beats())
+}
