@@ -1,0 +1,134 @@
+package image
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// metaPackage always depends on Debian's newest kernel for virtual machines.
+const metaPackage = "linux-image-cloud-amd64"
+
+// kernel returns a directory of the cache with a vmlinuz and modules. Any version
+// that is there will do: the guest is the lab's, and faces no network but that.
+func kernel(ctx context.Context, cache string) (string, error) {
+	if have, _ := filepath.Glob(filepath.Join(cache, "linux-image-*", "vmlinuz")); len(have) > 0 {
+		return filepath.Dir(have[len(have)-1]), nil
+	}
+	for _, tool := range []string{"apt-cache", "apt-get", "dpkg-deb"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return "", fmt.Errorf("%s: %w; the guest image needs Debian's packages, or a cache from such a machine", tool, ErrTool)
+		}
+	}
+	name, err := packageName(ctx)
+	if err != nil {
+		return "", err
+	}
+	work, err := os.MkdirTemp(cache, "fetch.*")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(work) }()
+	// As root apt would drop to a user who may not write here.
+	if err := run(ctx, work, "apt-get", "-o", "APT::Sandbox::User=root", "-qq", "download", name); err != nil {
+		return "", fmt.Errorf("%w: %w; next: apt-get update", ErrPackage, err)
+	}
+	debs, _ := filepath.Glob(filepath.Join(work, "*.deb"))
+	if len(debs) != 1 {
+		return "", fmt.Errorf("%w: %d files came for %s", ErrPackage, len(debs), name)
+	}
+	if err := run(ctx, work, "dpkg-deb", "-x", debs[0], "root"); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrPackage, err)
+	}
+	return keep(filepath.Join(work, "root"), filepath.Join(cache, name))
+}
+
+func packageName(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "apt-cache", "depends", metaPackage).Output()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s is not known here: %w; next: apt-get update", ErrPackage, metaPackage, err)
+	}
+	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(s.Text()), "Depends: linux-image-"); ok {
+			return "linux-image-" + name, nil
+		}
+	}
+	return "", fmt.Errorf("%w: %s depends on no kernel", ErrPackage, metaPackage)
+}
+
+// keep takes the kernel and its modules over: a fourth of what was unpacked.
+func keep(root, to string) (string, error) {
+	vmlinuz, _ := filepath.Glob(filepath.Join(root, "boot/vmlinuz-*"))
+	versions, _ := filepath.Glob(filepath.Join(root, "lib/modules/*/kernel"))
+	if len(vmlinuz) != 1 || len(versions) != 1 {
+		return "", fmt.Errorf("%w: it holds %d kernels and %d sets of modules", ErrPackage, len(vmlinuz), len(versions))
+	}
+	work := filepath.Dir(root)
+	part := filepath.Join(work, "kept")
+	err := errors.Join(
+		os.Mkdir(part, 0o755),                           //nolint:gosec // G301: no secret
+		os.Mkdir(filepath.Join(part, "modules"), 0o755), //nolint:gosec // G301: no secret
+		os.Rename(vmlinuz[0], filepath.Join(part, "vmlinuz")),
+	)
+	if err != nil {
+		return "", err
+	}
+	paths, err := order(versions[0], append(sanModules, modules...))
+	if err != nil {
+		return "", err
+	}
+	for _, p := range paths {
+		if err := os.Rename(p, filepath.Join(part, "modules", filepath.Base(p))); err != nil {
+			return "", err
+		}
+	}
+	if err := os.Rename(part, to); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return to, nil
+}
+
+// run runs a tool in dir and puts what it said into the error.
+func run(ctx context.Context, dir, tool string, args ...string) error {
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%s: %w", tool, ErrTool)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", tool, err, bytes.TrimSpace(out[:min(len(out), 400)]))
+	}
+	return nil
+}
+
+// findGuest returns the guest agent's program: the given one, the one beside this
+// program, or one that is built from source.
+func findGuest(ctx context.Context, o Options) (string, error) {
+	if o.Guest != "" {
+		return o.Guest, nil
+	}
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "relight-guest")
+		if _, err := os.Stat(beside); err == nil {
+			return beside, nil
+		}
+	}
+	to, err := filepath.Abs(filepath.Join(o.Cache, "relight-guest"))
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", to, "relight/cmd/relight-guest")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: it is not beside this program, and building it failed: %w: %s", ErrGuest, err, bytes.TrimSpace(out[:min(len(out), 400)]))
+	}
+	return to, nil
+}
