@@ -1,0 +1,204 @@
+package fakeaws
+
+import (
+	"fmt"
+	"slices"
+
+	"relight/internal/world"
+)
+
+func (e *Endpoint) iface(id string) interfaceXML {
+	n, c := e.w.Interface(id), e.cat.interfaces[id]
+	s := e.cat.subnets[c.Subnet]
+	x := interfaceXML{ID: id, Subnet: c.Subnet, VPC: s.VPC, Zone: s.Zone, Description: c.Description, Status: "available", MAC: n.MAC, Groups: groupSet(c.Groups), Tags: tagSet(c.Tags)}
+	for k, ip := range n.IPs {
+		x.IPs = append(x.IPs, privateIPXML{ip, k == 0})
+	}
+	if len(n.IPs) > 0 {
+		x.PrivateIP = n.IPs[0]
+	}
+	if sight, err := e.w.SeeInterface(id); err == nil {
+		x.Status = sight.State
+		if sight.Holder != "" {
+			x.Attachment = &interfaceAttachmentXML{"eni-attach-" + id, sight.Holder, c.Index, sight.Attachment, c.DeleteOnEnd}
+		}
+	}
+	for _, a := range sorted(e.cat.addresses) {
+		addr := e.cat.addresses[a]
+		truth := e.w.Address(addr.IP)
+		if truth.Interface == id || n.Holder != "" && e.primaryOf(n.Holder) == id && slices.Contains(truth.Holders, n.Holder) {
+			x.Association = &associationXML{addr.IP, a, addr.Association}
+		}
+	}
+	return x
+}
+
+func (e *Endpoint) primaryOf(instance string) string {
+	if m := e.cat.machines[instance]; m != nil {
+		return m.Primary
+	}
+	return ""
+}
+
+func (e *Endpoint) describeInterfaces(f form) (any, error) {
+	ids, filters := f.list("NetworkInterfaceId"), f.filters()
+	if err := known(filters, "network-interface-id", "attachment.instance-id", "subnet-id", "availability-zone", "status", "private-ip-address", "tag:*", "tag-key"); err != nil {
+		return nil, err
+	}
+	var out struct {
+		Items []interfaceXML `xml:"networkInterfaceSet>item"`
+		Next  string         `xml:"nextToken,omitempty"`
+	}
+	for _, id := range pick(ids, e.cat.interfaces) {
+		c, n := e.cat.interfaces[id], e.w.Interface(id)
+		if c == nil || n == nil || c.DeleteOnEnd && n.Holder == "" {
+			if len(ids) > 0 {
+				return nil, refuse("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", id)
+			}
+			continue
+		}
+		x := e.iface(id)
+		holder := ""
+		if x.Attachment != nil {
+			holder = x.Attachment.Instance
+		}
+		if keep(filters, "network-interface-id", id) && keep(filters, "attachment.instance-id", holder) && keep(filters, "subnet-id", c.Subnet) &&
+			keep(filters, "availability-zone", x.Zone) && keep(filters, "status", x.Status) && keep(filters, "private-ip-address", n.IPs...) && keepTags(filters, c.Tags) {
+			out.Items = append(out.Items, x)
+		}
+	}
+	var err error
+	out.Items, out.Next, err = page(f, out.Items, 1000)
+	return out, err
+}
+
+func (e *Endpoint) attachInterface(f form) (any, error) {
+	id, index := f.get("NetworkInterfaceId"), f.int("DeviceIndex", 1)
+	i, err := e.find(f.get("InstanceId"))
+	if err != nil {
+		return nil, err
+	}
+	if e.cat.interfaces[id] == nil {
+		return nil, refuse("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", id)
+	}
+	for _, n := range e.interfacesOf(i.ID) {
+		if n.Attachment != nil && n.Attachment.Index == index {
+			return nil, refuse("InvalidParameterValue", "Instance '%s' already has an interface attached at device index '%d'.", i.ID, index)
+		}
+	}
+	if err := e.w.AttachInterface(id, i); err != nil {
+		return nil, err
+	}
+	e.cat.interfaces[id].Index = index
+	return struct {
+		ID string `xml:"attachmentId"`
+	}{"eni-attach-" + id}, nil
+}
+
+func (e *Endpoint) detachInterface(f form) (any, error) {
+	attachment, force := f.get("AttachmentId"), f.bool("Force")
+	for id, c := range e.cat.interfaces { // order: one at most matches
+		if "eni-attach-"+id != attachment {
+			continue
+		}
+		n := e.w.Interface(id)
+		i := e.w.Instance(n.Holder)
+		switch {
+		case i == nil:
+			return nil, refuse("InvalidAttachmentID.NotFound", "The attachment '%s' does not exist", attachment)
+		case c.Index == 0:
+			return nil, refuse("OperationNotPermitted", "The network interface at device index 0 cannot be detached.")
+		}
+		if err := e.w.DetachInterface(id, i, force); err != nil {
+			return nil, notAttached(err)
+		}
+		return done{true}, nil
+	}
+	return nil, refuse("InvalidAttachmentID.NotFound", "The attachment '%s' does not exist", attachment)
+}
+
+type addressXML struct {
+	IP          string   `xml:"publicIp"`
+	Allocation  string   `xml:"allocationId"`
+	Association string   `xml:"associationId,omitempty"`
+	Instance    string   `xml:"instanceId,omitempty"`
+	Interface   string   `xml:"networkInterfaceId,omitempty"`
+	PrivateIP   string   `xml:"privateIpAddress,omitempty"`
+	Domain      string   `xml:"domain"`
+	Tags        []tagXML `xml:"tagSet>item"`
+}
+
+func (e *Endpoint) describeAddresses(f form) (any, error) {
+	ids, filters := f.list("AllocationId"), f.filters()
+	ips := f.list("PublicIp")
+	if err := known(filters, "allocation-id", "public-ip", "instance-id", "network-interface-id", "tag:*", "tag-key"); err != nil {
+		return nil, err
+	}
+	var out struct {
+		Items []addressXML `xml:"addressesSet>item"`
+	}
+	for _, id := range pick(ids, e.cat.addresses) {
+		a := e.cat.addresses[id]
+		if a == nil {
+			return nil, refuse("InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist", id)
+		}
+		if len(ips) > 0 && !slices.Contains(ips, a.IP) {
+			continue
+		}
+		x := addressXML{IP: a.IP, Allocation: id, Domain: "vpc", Tags: tagSet(a.Tags)}
+		if sight, err := e.w.SeeAddress(a.IP); err == nil && (sight.Holder != "" || sight.Interface != "") {
+			x.Association, x.Instance, x.Interface, x.PrivateIP = a.Association, sight.Holder, sight.Interface, a.PrivateIP
+			if x.Interface == "" {
+				x.Interface = e.primaryOf(sight.Holder)
+			}
+		}
+		if keep(filters, "allocation-id", id) && keep(filters, "public-ip", a.IP) && keep(filters, "instance-id", x.Instance) && keep(filters, "network-interface-id", x.Interface) && keepTags(filters, a.Tags) {
+			out.Items = append(out.Items, x)
+		}
+	}
+	return out, nil
+}
+
+// associateAddress leads an elastic address to an instance or an interface.
+// AllowReassociation is true unless it is said to be false.
+func (e *Endpoint) associateAddress(f form) (any, error) {
+	id, instance, n, private := f.get("AllocationId"), f.get("InstanceId"), f.get("NetworkInterfaceId"), f.get("PrivateIpAddress")
+	again := f.get("AllowReassociation") != "false"
+	a := e.cat.addresses[id]
+	if a == nil {
+		return nil, refuse("InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist", id)
+	}
+	to := world.Destination{Interface: n}
+	if instance != "" {
+		i, err := e.find(instance)
+		if err != nil {
+			return nil, err
+		}
+		if len(e.interfacesOf(instance)) > 1 {
+			return nil, refuse("InvalidInstanceID", "There are multiple interfaces attached to instance '%s'. Please specify an interface ID for the operation instead.", instance)
+		}
+		to = world.Destination{Instance: i}
+	} else if e.cat.interfaces[n] == nil {
+		return nil, refuse("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", n)
+	}
+	if err := e.w.Associate(a.IP, to, again); err != nil {
+		return nil, err
+	}
+	a.Association, a.PrivateIP = fmt.Sprintf("eipassoc-%05d", e.next()), private
+	return struct {
+		Return bool   `xml:"return"`
+		ID     string `xml:"associationId"`
+	}{true, a.Association}, nil
+}
+
+func (e *Endpoint) disassociateAddress(f form) (any, error) {
+	id := f.get("AssociationId")
+	for _, k := range sorted(e.cat.addresses) {
+		if a := e.cat.addresses[k]; a.Association == id && id != "" {
+			e.w.Disassociate(a.IP)
+			a.Association = ""
+			return done{true}, nil
+		}
+	}
+	return nil, refuse("InvalidAssociationID.NotFound", "The association ID '%s' does not exist", id)
+}
