@@ -158,8 +158,9 @@ func dialUDP(addr string) (*datagrams, error) {
 
 func (d *datagrams) send(s string) { _ = unix.Sendto(d.fd, []byte(s), 0, d.to) }
 
-// serve answers each datagram and each connection on the port with answer().
-func serve(port int, answer func() string) error {
+// serve answers each datagram and each connection on the port; what a datagram
+// says is handed on.
+func serve(port int, answer func(asked string) string) error {
 	udp, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -179,15 +180,15 @@ func serve(port int, answer func() string) error {
 	go func() {
 		buf := make([]byte, MaxLine)
 		for {
-			if _, from, err := unix.Recvfrom(udp, buf, 0); err == nil && from != nil {
-				_ = unix.Sendto(udp, []byte(answer()), 0, from)
+			if n, from, err := unix.Recvfrom(udp, buf, 0); err == nil && from != nil {
+				_ = unix.Sendto(udp, []byte(answer(string(buf[:n]))), 0, from)
 			}
 		}
 	}()
 	go func() {
 		for {
 			if c, _, err := unix.Accept4(tcp, unix.SOCK_CLOEXEC); err == nil {
-				_, _ = unix.Write(c, []byte(answer()))
+				_, _ = unix.Write(c, []byte(answer("")))
 				_ = unix.Close(c)
 			}
 		}

@@ -190,8 +190,12 @@ func (g *inside) beat(seq uint64) Beat {
 	}
 }
 
-// answer is what clients are told who ask the guest.
-func (g *inside) answer() string {
+// answer is what clients are told who ask the guest. In tests they may also order
+// a fault: the serial channel belongs to the host's agent.
+func (g *inside) answer(asked string) string {
+	if o, err := ParseOrder(asked); err == nil && g.cfg.Faults && (o.Kind == Panic || o.Kind == Hang || o.Kind == Exit) {
+		go g.obey(o)
+	}
 	b := g.beat(0)
 	return fmt.Sprintf("%s %d %d %s\n", b.Server, b.Epoch, b.Progress, b.State)
 }
