@@ -123,10 +123,13 @@ func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, 
 // dropVain takes back a request that can never be carried out, and tells so: it was
 // accepted while the spec or the provider was another one.
 func (h *Healer) dropVain(ctx context.Context, v viewed, now time.Time) error {
-	vain := decide.Vain(v.View)
-	if vain == "" {
-		return nil
+	if vain := decide.Vain(v.View); vain != "" {
+		return h.tellVain(ctx, v, vain, now)
 	}
+	return nil
+}
+
+func (h *Healer) tellVain(ctx context.Context, v viewed, vain string, now time.Time) error {
 	return h.Journal.Do(ctx, now, func(tx *Tx) error {
 		if _, ok := TxGet[fleet.Request](tx, kindRequest, v.Server.Name); !ok {
 			return nil
@@ -253,6 +256,10 @@ func (h *Healer) noteVerdict(ctx context.Context, v viewed, now time.Time) error
 	if !v.verdictChanged() || v.Status.Recovery != nil {
 		return nil
 	}
+	return h.recordVerdict(ctx, v, now)
+}
+
+func (h *Healer) recordVerdict(ctx context.Context, v viewed, now time.Time) error {
 	return h.Journal.Do(ctx, now, func(tx *Tx) error {
 		status, _ := TxGet[fleet.Status](tx, kindStatus, v.Server.Name)
 		status.Server = v.Server.Name

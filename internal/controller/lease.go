@@ -9,6 +9,7 @@ import (
 
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
+	"relight/internal/store"
 )
 
 // Clock drift and margin of the controller's lease. Crystal clocks drift by less
@@ -79,6 +80,26 @@ func (r *Reigning) mayFollow(lease Lease) bool {
 		return false
 	}
 	return !r.clock.Now().Before(free)
+}
+
+// followsNow reads the lease alone, and returns ErrReigns if whoever holds it may
+// still act: one who waits asks often, and need not read the whole state each time.
+func (r *Reigning) followsNow(ctx context.Context, st store.Store) error {
+	record, err := st.Get(ctx, root+kindLease+"/controller")
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the lease: %w", err)
+	}
+	lease, err := decode[Lease](record.Value)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", record.Key, err)
+	}
+	if held, _ := lease.(Lease); !r.mayFollow(held) {
+		return fmt.Errorf("take the term: %w", ErrReigns)
+	}
+	return nil
 }
 
 // Begin takes the next term. ErrReigns means that whoever holds the present one may

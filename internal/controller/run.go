@@ -126,24 +126,16 @@ func (l *Loops) renew(ctx context.Context, lost context.CancelCauseFunc) {
 func (l *Loops) sweep(ctx context.Context, name string, p provider.Provider) {
 	tick := time.NewTicker(l.Pace.Sweep)
 	defer tick.Stop()
+	var mine []fleet.Server
 	for {
-		_ = l.sweepOnce(ctx, name, p) // it said so; the next one comes
+		mine = l.State.serversOf(name, mine[:0])
+		_ = l.sweepOf(ctx, name, p, mine) // it said so; the next one comes
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
-}
-
-func (l *Loops) sweepOnce(ctx context.Context, name string, p provider.Provider) error {
-	var mine []fleet.Server
-	for _, s := range l.State.Servers() {
-		if s.Spec.Provider == name {
-			mine = append(mine, s)
-		}
-	}
-	return l.sweepOf(ctx, name, p, mine)
 }
 
 // sweepOf observes some servers of one provider.

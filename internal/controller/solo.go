@@ -47,7 +47,7 @@ type Solo struct {
 	loops *Loops
 	opt   SoloOptions
 	sick  string
-	// swept is how far SweepNext has come, sweeping the memory that it uses again.
+	// swept is how far SweepNext has come, sweeping the memory that sweeps use again.
 	swept    int
 	sweeping []fleet.Server
 }
@@ -102,6 +102,9 @@ func (s *Solo) Begin(ctx context.Context) error {
 		return fmt.Errorf("read the revision of the store: %w", err)
 	}
 	if rev != s.State.latest() { // somebody has written since it was read
+		if err := s.Reign.followsNow(ctx, s.opt.Store); err != nil {
+			return err
+		}
 		if err := s.State.Load(ctx, s.opt.Store); err != nil {
 			return err
 		}
@@ -118,7 +121,8 @@ func (s *Solo) Begin(ctx context.Context) error {
 func (s *Solo) Sweep(ctx context.Context) error {
 	var failed error
 	for _, name := range sortedKeys(s.Healer.Providers) {
-		failed = errors.Join(failed, s.loops.sweepOnce(ctx, name, s.Healer.Providers[name]))
+		s.sweeping = s.State.serversOf(name, s.sweeping[:0])
+		failed = errors.Join(failed, s.loops.sweepOf(ctx, name, s.Healer.Providers[name], s.sweeping))
 	}
 	return failed
 }

@@ -218,6 +218,19 @@ func (s *State) Servers() []fleet.Server {
 	return out
 }
 
+// serversOf appends the servers of one provider to list, by name: a sweep is made
+// each second, in the memory of the one before.
+func (s *State) serversOf(provider string, list []fleet.Server) []fleet.Server {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, name := range s.names() {
+		if d := s.docs.servers[name]; d.rest.Provider == provider {
+			list = append(list, d.server())
+		}
+	}
+	return list
+}
+
 // ServerNames returns the names of all servers, in order. It is not the caller's
 // to change.
 func (s *State) ServerNames() []string {

@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -48,6 +49,7 @@ func (h Hunt) Go(ctx context.Context) (Report, error) {
 		h.Seeds = 1
 	}
 	begun := time.Now()
+	defer collectSeldom()()
 	if h.For > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, h.For)
@@ -66,6 +68,18 @@ func (h Hunt) Go(ctx context.Context) (Report, error) {
 	}
 	go func() { wg.Wait(); close(results) }()
 	return h.gather(begun, results)
+}
+
+// collectSeldom has the garbage collector wait for more: a run leaves little behind
+// and makes much, and a third of a hunt went into looking for it. Who has chosen a
+// pace of their own (GOGC) keeps it. It returns how to end this.
+func collectSeldom() func() {
+	const usual, seldom = 100, 1000
+	was := debug.SetGCPercent(seldom)
+	if was != usual {
+		debug.SetGCPercent(was)
+	}
+	return func() { debug.SetGCPercent(was) }
 }
 
 type outcome struct {

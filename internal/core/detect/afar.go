@@ -17,19 +17,20 @@ func (j *judgement) fromAfar() fleet.Finding {
 	if j.contact == nil || j.contact.Answer == fleet.CannotTell {
 		return j.contactUnknown(cause)
 	}
-	storage := onChannel(j.hostYes, fleet.ChannelStorage)
+	alive := j.ofHost(fleet.Yes)
+	storage := onChannel(alive, fleet.ChannelStorage)
 	if len(storage) > 0 {
 		return j.isolated(storage)
 	}
-	if len(j.yes) > 0 {
-		return j.lives("its host agent is silent", j.contact, cause)
+	if yes := j.yes(); len(yes) > 0 {
+		return j.lives(yes, "its host agent is silent", j.contact, cause)
 	}
 	// The agent answers a ping itself: whatever else says no, the host lives, and the
 	// path from it to the controller is what failed (S4).
-	if pings := onChannel(j.hostYes, fleet.ChannelProbe); len(pings) > 0 {
+	if pings := onChannel(alive, fleet.ChannelProbe); len(pings) > 0 {
 		return j.isolated(pings)
 	}
-	return j.downIfTwoAgree(append(append([]fleet.Signal{}, j.hostNo...), j.no...), cause)
+	return j.downIfTwoAgree(append(j.ofHost(fleet.No), j.no()...), cause)
 }
 
 // contactUnknown covers a host of which the controller cannot say whether it is

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -57,14 +58,11 @@ func (j *judgement) bySigns() fleet.Finding {
 type judgement struct {
 	in  Input
 	now time.Time
-	// yes and no are the sources that can tell whether the server lives, from
-	// outside its own agent.
-	yes, no []fleet.Signal
-	agent   *fleet.Signal // the host agent's word on its own child, if fresh
-	works   []fleet.Signal
-	// hostYes and hostNo speak of the host: its beats and its storage heartbeat.
-	hostYes, hostNo []fleet.Signal
-	contact         *fleet.Signal // the host's beat at the controller
+	// server and host are what is said of each, worth what it is now. Whose side a
+	// source takes is asked only by the few rules that need it: see yes and no.
+	server, host []fleet.Signal
+	agent        *fleet.Signal // the host agent's word on its own child, if fresh
+	contact      *fleet.Signal // the host's beat at the controller
 	// oldRecord says what a record told that is too old to act upon, or is empty.
 	oldRecord string
 }
@@ -72,6 +70,7 @@ type judgement struct {
 func newJudgement(in Input, now time.Time) *judgement {
 	in.Signals, in.Host = inOrder(in.Signals), inOrder(in.Host)
 	j := &judgement{in: in, now: now}
+	room := make([]fleet.Signal, 0, len(in.Signals)+len(in.Host))
 	for _, s := range in.Signals {
 		if s.Epoch != 0 && s.Epoch != in.Status.Epoch {
 			continue // about an older instance
@@ -79,13 +78,29 @@ func newJudgement(in Input, now time.Time) *judgement {
 		if s.Epoch == 0 && s.At.Before(in.Status.LaunchedAt) {
 			continue // a probe that may have met the older instance
 		}
-		j.sortServer(j.aged(s))
+		room = append(room, j.aged(s))
 	}
+	j.server, j.host = room[:len(room):len(room)], room[len(room):]
 	for _, s := range in.Host {
-		j.sortHost(j.aged(s))
+		j.host = append(j.host, j.aged(s))
 	}
-	j.addLocks()
+	j.ask()
 	return j
+}
+
+// ask looks for whoever knows best: the agent that runs the instance, and the host's
+// own beat.
+func (j *judgement) ask() {
+	for n := range j.server {
+		if s := &j.server[n]; runs(s.Source.Channel) && s.Question == fleet.Alive && s.Answer != fleet.CannotTell {
+			j.agent = s
+		}
+	}
+	for n := range j.host {
+		if s := &j.host[n]; s.Source.Channel == fleet.ChannelBeat {
+			j.contact = s
+		}
+	}
 }
 
 // aged turns what a source said into what that is worth now. A source that fell
@@ -146,47 +161,48 @@ func (j *judgement) suspectAfter() time.Duration {
 	return time.Duration(float64(j.in.Server.Spec.Health.SuspectAfter.Std()) * j.in.Observer.unwellness(j.now))
 }
 
-func (j *judgement) sortServer(s fleet.Signal) {
-	if s.Question == fleet.Works {
-		j.works = append(j.works, s)
-	}
-	if runs(s.Source.Channel) && s.Question == fleet.Alive {
-		if s.Answer != fleet.CannotTell {
-			word := s // so that not every signal that is sorted takes memory
-			j.agent = &word
+// yes are the sources that say that the server lives, from outside its own agent.
+func (j *judgement) yes() []fleet.Signal {
+	var out []fleet.Signal
+	for _, s := range j.server {
+		if s.Answer == fleet.Yes && (s.Question != fleet.Alive || !runs(s.Source.Channel)) {
+			out = append(out, s)
 		}
-		return
 	}
-	switch {
-	case s.Answer == fleet.Yes:
-		j.yes = append(j.yes, s)
-	case s.Answer == fleet.No && s.Question == fleet.Alive:
-		j.no = append(j.no, s)
+	return j.withLocks(out)
+}
+
+// no are those that say that it does not.
+func (j *judgement) no() []fleet.Signal {
+	var out []fleet.Signal
+	for _, s := range j.server {
+		if s.Answer == fleet.No && s.Question == fleet.Alive && !runs(s.Source.Channel) {
+			out = append(out, s)
+		}
 	}
+	return out
+}
+
+// ofHost are the sources that answer so of the host: its beats, its storage
+// heartbeat, its pings.
+func (j *judgement) ofHost(answer fleet.Answer) []fleet.Signal {
+	var out []fleet.Signal
+	for _, s := range j.host {
+		if s.Answer == answer {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // runs reports whether the channel is the word of whoever runs the instance.
 func runs(c fleet.Channel) bool { return c == fleet.ChannelAgent || c == fleet.ChannelProvider }
 
-func (j *judgement) sortHost(s fleet.Signal) {
-	if s.Source.Channel == fleet.ChannelBeat {
-		beat := s
-		j.contact = &beat
-	}
-	switch s.Answer {
-	case fleet.Yes:
-		j.hostYes = append(j.hostYes, s)
-	case fleet.No:
-		j.hostNo = append(j.hostNo, s)
-	default: // it cannot tell
-	}
-}
-
-// addLocks makes a signal of each volume lock that somebody else than the
+// withLocks adds a signal for each volume lock that somebody else than the
 // server's own host looked at: a lock dies with its last holder, so a held one
 // means that processes of the server live. A network file system keeps the lock of
 // a dead host, and a platform the attachment of a dead machine: those say nothing.
-func (j *judgement) addLocks() {
+func (j *judgement) withLocks(yes []fleet.Signal) []fleet.Signal {
 	for _, v := range j.in.Observed.Volumes {
 		if !j.diesWithHolder(v.Volume) || v.Held != fleet.Yes || v.Sealed >= j.in.Status.Epoch || j.now.Sub(v.At) > j.suspectAfter() {
 			continue
@@ -194,12 +210,13 @@ func (j *judgement) addLocks() {
 		if v.Host == j.in.Status.Host && !j.hostInContact() {
 			continue // the silent host's own old report
 		}
-		j.yes = append(j.yes, fleet.Signal{
+		yes = append(yes, fleet.Signal{
 			Source:   fleet.Source{Channel: fleet.ChannelStorage, Vantage: v.Host},
 			Question: fleet.Alive, Answer: fleet.Yes, At: v.At, Since: v.At,
 			Detail: "the lock of volume " + v.Volume + " is held there",
 		})
 	}
+	return yes
 }
 
 // diesWithHolder reports whether the volume's lock ends with its last holder.
@@ -271,8 +288,8 @@ func (j *judgement) running() fleet.Finding {
 
 // ownCheck returns the application's own check as its host sees it.
 func (j *judgement) ownCheck() (fleet.Signal, bool) {
-	for _, s := range j.works {
-		if s.Source.Channel == fleet.ChannelApp {
+	for _, s := range j.server {
+		if s.Question == fleet.Works && s.Source.Channel == fleet.ChannelApp {
 			return s, true
 		}
 	}
@@ -297,40 +314,40 @@ func (j *judgement) starting(own fleet.Signal) fleet.Finding {
 
 // agentCannotTell covers a host in contact whose agent has no word on the epoch.
 func (j *judgement) agentCannotTell() fleet.Finding {
-	if len(j.yes) > 0 {
-		return j.lives("its host agent cannot tell", nil, "server "+j.in.Server.Name)
+	if yes := j.yes(); len(yes) > 0 {
+		return j.lives(yes, "its host agent cannot tell", nil, "server "+j.in.Server.Name)
 	}
-	return j.finding(fleet.Suspect, j.now, j.no, "its host agent has not told about it yet", "server "+j.in.Server.Name)
+	return j.finding(fleet.Suspect, j.now, j.no(), "its host agent has not told about it yet", "server "+j.in.Server.Name)
 }
 
 // lives judges a server that only others than its agent can see: one that passes
 // its check is healthy; one that merely shows life is left alone, for nobody can
 // tell whether it works.
-func (j *judgement) lives(but string, about *fleet.Signal, cause string) fleet.Finding {
-	evidence := append([]fleet.Signal{}, j.yes...)
+func (j *judgement) lives(yes []fleet.Signal, but string, about *fleet.Signal, cause string) fleet.Finding {
+	evidence := slices.Clone(yes)
 	if about != nil {
 		evidence = append(evidence, *about)
 	}
 	sortSignals(evidence)
-	for _, s := range j.works {
-		if s.Answer == fleet.Yes {
+	for _, s := range j.server {
+		if s.Question == fleet.Works && s.Answer == fleet.Yes {
 			return j.finding(fleet.Healthy, s.Since, evidence, but+", but "+describe(s), cause)
 		}
 	}
 	// What was never verified may have its volumes and not run yet.
 	if j.in.Server.Spec.Health.Check.IsZero() && !j.in.Status.VerifiedAt.IsZero() {
-		return j.finding(fleet.Healthy, j.yes[0].Since, evidence, but+", but "+describe(j.yes[0]), cause)
+		return j.finding(fleet.Healthy, yes[0].Since, evidence, but+", but "+describe(yes[0]), cause)
 	}
-	return j.finding(fleet.Suspect, j.yes[0].Since, evidence, but+" and nobody can tell whether it works, but it lives: "+describe(j.yes[0]), cause)
+	return j.finding(fleet.Suspect, yes[0].Since, evidence, but+" and nobody can tell whether it works, but it lives: "+describe(yes[0]), cause)
 }
 
 // deadWithWitness covers an agent that knows of no such instance but did not
 // reap it: a wiped state directory says the same, so a witness must agree.
 func (j *judgement) deadWithWitness() fleet.Finding {
-	if len(j.yes) > 0 {
-		return j.lives("its host agent does not know it", j.agent, "server "+j.in.Server.Name)
+	if yes := j.yes(); len(yes) > 0 {
+		return j.lives(yes, "its host agent does not know it", j.agent, "server "+j.in.Server.Name)
 	}
-	return j.downIfTwoAgree(append([]fleet.Signal{*j.agent}, j.no...), "server "+j.in.Server.Name)
+	return j.downIfTwoAgree(append([]fleet.Signal{*j.agent}, j.no()...), "server "+j.in.Server.Name)
 }
 
 // downIfTwoAgree applies the rule of two independent sources and the suspicion

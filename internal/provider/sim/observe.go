@@ -61,16 +61,12 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 // spoil remembers the true sight and returns what the fault makes of it.
 func (p *Provider) spoil(f Fault, sight provider.ServerSight) provider.ServerSight {
 	name, now := sight.Observed.Server, sight.Observed.At
+	past := append(p.past[name], sight)
 	if !p.opts.Fleeting {
-		past := append(p.past[name], sight)
 		p.past[name] = past[max(0, len(past)-pastKept):]
 	}
 	switch f.Kind {
 	case StaleRead:
-		past := p.past[name]
-		if len(past) == 0 {
-			return sight // nothing older is kept
-		}
 		old := past[0]
 		for _, s := range past {
 			if now.Sub(s.Observed.At) >= f.Age {
