@@ -32,6 +32,8 @@ type Backend interface {
 	// Heal records the request. That a gate holds it is told in the answer's
 	// Decision, not as an error.
 	Heal(ctx context.Context, by, name string, req client.HealRequest) (client.HealAnswer, error)
+	// Move records the request for a planned move, or refuses what cannot be done.
+	Move(ctx context.Context, by, name string, req client.MoveRequest) (client.HealAnswer, error)
 	Pause(ctx context.Context, by, name, reason string) (fleet.Pause, error)
 	Resume(ctx context.Context, by, name string) error
 	ConfirmFence(ctx context.Context, by, name string, req client.FenceConfirmRequest) (client.FenceConfirmAnswer, error)

@@ -14,6 +14,13 @@ type planInput struct {
 	Name string `path:"name" maxLength:"253"`
 	Rung string `query:"rung" enum:"restartApp,reboot,recover,relaunch,move" doc:"the action to plan; the ladder's first if absent"`
 	To   string `query:"to" doc:"site of a move"`
+	Host string `query:"host" doc:"plan a move of the working server to this host"`
+	Back bool   `query:"back" doc:"plan a move back to the host that it came from"`
+}
+
+type moveInput struct {
+	Name string `path:"name" maxLength:"253"`
+	Body client.MoveRequest
 }
 
 type healInput struct {
@@ -52,7 +59,7 @@ func (s *server) servers(a huma.API) {
 		s.why)
 	add(a, s, op{id: "plan", method: http.MethodGet, path: "/servers/{name}/plan", summary: "What would be done about a server now", tag: "servers"},
 		func(ctx context.Context, in *planInput) (*answer[client.Plan], error) {
-			return wrap(s.backend.Plan(ctx, in.Name, client.PlanQuery{Rung: fleet.Rung(in.Rung), To: in.To}))
+			return wrap(s.backend.Plan(ctx, in.Name, client.PlanQuery{Rung: fleet.Rung(in.Rung), To: in.To, Host: in.Host, Back: in.Back}))
 		})
 	s.serverDeeds(a)
 }
@@ -72,6 +79,10 @@ func (s *server) serverDeeds(a huma.API) {
 	add(a, s, op{id: "heal", method: http.MethodPost, path: "/servers/{name}/heal", summary: "Ask for a recovery", tag: "servers", status: http.StatusAccepted},
 		func(ctx context.Context, in *healInput) (*answer[client.HealAnswer], error) {
 			return wrap(s.backend.Heal(ctx, by(ctx), in.Name, in.Body))
+		})
+	add(a, s, op{id: "move", method: http.MethodPost, path: "/servers/{name}/move", summary: "Ask for a planned move of a working server", tag: "servers", status: http.StatusAccepted},
+		func(ctx context.Context, in *moveInput) (*answer[client.HealAnswer], error) {
+			return wrap(s.backend.Move(ctx, by(ctx), in.Name, in.Body))
 		})
 	add(a, s, op{id: "pause", method: http.MethodPost, path: "/servers/{name}/pause", summary: "Stop recoveries of a server", tag: "servers"},
 		func(ctx context.Context, in *reasonInput) (*answer[fleet.Pause], error) {

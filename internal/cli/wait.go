@@ -70,7 +70,7 @@ func (a *app) waitHealed(ctx context.Context, c *client.Client, name string, sin
 			case event.RecoveryHealed:
 				fmt.Fprintln(a.Err, r.Event.Message)
 				return true, "", nil
-			case event.RecoveryGaveUp:
+			case event.RecoveryGaveUp, event.MoveCalledOff:
 				return false, "", client.NewProblem(client.CodeRefused, "%s: %s", name, r.Event.Message).WithNext("relight why %s", name)
 			default:
 				pending = r.Event.Message

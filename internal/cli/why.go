@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -213,22 +214,27 @@ Exit code 0: nothing would be done; 1: something would; above 1: an error.`,
 			if err != nil {
 				return err
 			}
-			p, err := c.Plan(cmd.Context(), args[0], client.PlanQuery{Rung: fleet.Rung(rung), To: to})
-			if err != nil {
-				return err
-			}
-			if err := a.object(p, "server/"+p.Server, func(out io.Writer) error { return a.plan(out, p) }); err != nil {
-				return err
-			}
-			if len(p.Steps) == 0 {
-				return nil
-			}
-			return exitWith(client.ExitFailed)
+			return a.planned(cmd.Context(), c, args[0], client.PlanQuery{Rung: fleet.Rung(rung), To: to})
 		},
 	}
 	cmd.Flags().StringVar(&rung, "rung", "", "restartApp, reboot, recover, relaunch or move; the ladder's first by default")
 	cmd.Flags().StringVar(&to, "to", "", "site of a move")
 	return cmd
+}
+
+// planned asks for a plan and shows it; its exit code tells whether there is any step.
+func (a *app) planned(ctx context.Context, c *client.Client, name string, q client.PlanQuery) error {
+	p, err := c.Plan(ctx, name, q)
+	if err != nil {
+		return err
+	}
+	if err := a.object(p, "server/"+p.Server, func(out io.Writer) error { return a.plan(out, p) }); err != nil {
+		return err
+	}
+	if len(p.Steps) == 0 {
+		return nil
+	}
+	return exitWith(client.ExitFailed)
 }
 
 func (a *app) plan(out io.Writer, p client.Plan) error {
@@ -248,7 +254,9 @@ func (a *app) plan(out io.Writer, p client.Plan) error {
 	if p.Hash != "" {
 		fmt.Fprintf(out, "\nplan %s\n", p.Hash)
 	}
-	if len(p.Steps) > 0 && p.Hold == nil {
+	if len(p.Steps) > 0 && p.Hold == nil && p.Host != "" {
+		a.next("relight move " + p.Server + " --to " + p.Host)
+	} else if len(p.Steps) > 0 && p.Hold == nil {
 		a.next("relight heal " + p.Server)
 	} else {
 		w := client.Why{Server: p.Server, At: a.Now(), Decision: decide.Decision{Hold: p.Hold}, Status: fleet.Status{Epoch: p.From}}

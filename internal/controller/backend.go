@@ -149,13 +149,29 @@ func (b *Backend) Plan(_ context.Context, name string, q client.PlanQuery) (clie
 	if !v.known {
 		return client.Plan{}, noServer(name)
 	}
-	if q.Rung != "" {
+	if q.Host != "" || q.Back {
+		host, err := moveGoal(v, q.Host, q.Back)
+		if err != nil {
+			return client.Plan{}, err
+		}
+		wish := moveRequest(v, host, "plan", "", now)
+		v.Request = &wish
+	} else if q.Rung != "" {
 		v.Request = &fleet.Request{Server: name, Epoch: v.Status.Epoch, Rung: q.Rung, To: q.To, By: "plan", At: now}
+	}
+	if v.Request != nil && v.Request.Host != "" {
+		if why := decide.NoMove(v.View, v.Request.Host); why != "" {
+			why = fmt.Sprintf("it cannot be moved to %s: %s", v.Request.Host, why)
+			return client.Plan{Server: name, Host: v.Request.Host, From: v.Status.Epoch, Reason: why, Hold: &decide.Hold{Gate: decide.GatePlacement, Reason: why, NeedsPerson: true}}, nil
+		}
 	}
 	real := decide.Next(v.View, now)
 	plan := client.Plan{Server: name, From: v.Status.Epoch, Reason: real.Reason, Hold: real.Hold, Gates: real.Gates, Candidates: real.Candidates}
 	if real.Hold != nil {
 		plan.Hash = real.Hold.Plan
+	}
+	if v.Request != nil {
+		plan.Host = v.Request.Host
 	}
 	ahead := decide.Foresee(v.View, now, planSteps)
 	for _, step := range ahead.Steps {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"relight/internal/api/client"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	"relight/internal/provider/sim"
@@ -50,6 +51,26 @@ func stories() []story {
 			harm:  func(r *rig) { r.mustWorld(r.world.Terminate(r.instanceOf("db"))) },
 			ended: func(r *rig) bool { return r.status("db").Epoch > 1 && r.healthy("db") },
 		},
+		{
+			name: "planned move of a working server", opts: processStyle(),
+			harm:  func(r *rig) { r.wantsMove("db") },
+			ended: func(r *rig) bool { return r.status("db").Epoch > 1 && r.healthy("db") },
+		},
+	}
+}
+
+// wantsMove asks for a planned move until a controller has taken the wish.
+func (r *rig) wantsMove(name string) {
+	r.world.Unlock()
+	defer r.world.Lock()
+	to := map[string]string{"host-1": "host-2", "host-2": "host-3", "host-3": "host-1"}[r.status(name).Host]
+	for {
+		_, err := r.backend().Move(r.t.Context(), "ann", name, client.MoveRequest{To: to})
+		if !r.dead(err) {
+			return // done, or a controller that died has taken it
+		}
+		r.start()
+		r.until(10*time.Second, "it is seen again", func() bool { return r.status(name).Epoch > 1 || r.healthy(name) })
 	}
 }
 

@@ -179,7 +179,7 @@ func emitIntent(tx *Tx, before, after fleet.Status, v viewed, d decide.Decision)
 func endRecovery(tx *Tx, before fleet.Status, after *fleet.Status, step fleet.Step) {
 	kinds := map[fleet.StepKind]event.Kind{
 		fleet.StepClose: event.RecoveryHealed, fleet.StepClimb: event.RecoveryClimbed,
-		fleet.StepGiveUp: event.RecoveryGaveUp, fleet.StepAdopt: event.VerdictChanged,
+		fleet.StepGiveUp: event.RecoveryGaveUp, fleet.StepAdopt: event.VerdictChanged, fleet.StepCallOff: event.MoveCalledOff,
 	}
 	e := event.Event{
 		Kind: kinds[step.Kind], Server: step.Server, Host: after.Host, Incident: before.Incident, Epoch: after.Epoch, Message: step.Why,

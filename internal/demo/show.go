@@ -53,7 +53,7 @@ func (s *show) news(ctx context.Context, c *api.Client, server string, fault tim
 
 func worthTelling(e event.Event) bool {
 	switch e.Kind {
-	case event.VerdictChanged, event.RecoveryBegun, event.EpochProved, event.RecoveryHealed, event.RecoveryClimbed, event.RecoveryGaveUp, event.Held:
+	case event.VerdictChanged, event.RecoveryBegun, event.EpochProved, event.RecoveryHealed, event.RecoveryClimbed, event.RecoveryGaveUp, event.MoveCalledOff, event.Held:
 		return true
 	case event.StepEnded:
 		return e.Step != nil && (e.Step.Error != "" || e.Step.Step.Kind == "launch")

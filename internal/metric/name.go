@@ -50,7 +50,8 @@ const (
 
 // The results of a recovery's rung.
 const (
-	resultHealed  = "healed"
-	resultClimbed = "climbed" // this rung failed, the next was taken
-	resultGaveUp  = "gave_up" // a person is needed
+	resultHealed    = "healed"
+	resultClimbed   = "climbed"    // this rung failed, the next was taken
+	resultGaveUp    = "gave_up"    // a person is needed
+	resultCalledOff = "called_off" // a planned move ended before it ended anything
 )

@@ -43,6 +43,8 @@ func (r *Registry) Observe(e event.Event) {
 		r.ended(e, resultClimbed)
 	case event.RecoveryGaveUp:
 		r.ended(e, resultGaveUp)
+	case event.MoveCalledOff:
+		r.ended(e, resultCalledOff)
 	default: // counted above
 	}
 }

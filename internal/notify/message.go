@@ -78,7 +78,7 @@ func encode(source string, items []Item) (body []byte, contentType string, err e
 func Notable(e event.Event) bool {
 	switch e.Kind {
 	case event.IncidentOpened, event.IncidentClosed, event.VerdictChanged, event.RecoveryBegun, event.RecoveryHealed,
-		event.RecoveryClimbed, event.RecoveryGaveUp, event.Held, event.GuardSet, event.GuardCleared, event.FenceAttested,
+		event.RecoveryClimbed, event.RecoveryGaveUp, event.MoveCalledOff, event.Held, event.GuardSet, event.GuardCleared, event.FenceAttested,
 		event.HostSilent, event.HostReturned, event.ServerDeleted:
 		return true
 	default:

@@ -41,7 +41,7 @@ func acts(about func(f Fault) oracle.Act, do func(ctx context.Context, b *brain,
 			// Nobody can tell whether it was taken: what allows may allow, and what
 			// forbids may forbid nothing.
 			act.Maybe = true
-			act.Accepted = slices.Contains([]string{"approves", "confirms", "heals", "unfreezes", "resumes", "goes-on"}, f.Verb)
+			act.Accepted = slices.Contains([]string{"approves", "confirms", "heals", "moves", "unfreezes", "resumes", "goes-on"}, f.Verb)
 		}
 		e.oracle.Acted(act)
 		return nil, nil
@@ -79,6 +79,7 @@ func personKinds() []kind {
 			_, err := b.solo.Backend.Heal(ctx, by, f.Args[0], client.HealRequest{Rung: fleet.Rung(f.Args[1]), Reason: "a person asks"})
 			return err
 		}),
+		one("moves", "SERVER HOST|back", 2, 2, aboutServer, moves),
 	}
 }
 
@@ -102,6 +103,16 @@ func maintains(ctx context.Context, b *brain, by string, f Fault) error {
 		return err
 	}
 	_, err = b.solo.Backend.StartMaintenance(ctx, by, client.MaintenanceRequest{Scope: scopeOf(f.Args[0]), For: fleet.Duration(d), Reason: "planned work"})
+	return err
+}
+
+// moves asks for a planned move to a host, or back to where the server came from.
+func moves(ctx context.Context, b *brain, by string, f Fault) error {
+	req := client.MoveRequest{To: f.Args[1], Reason: "planned work"}
+	if f.Args[1] == "back" {
+		req.To, req.Back = "", true
+	}
+	_, err := b.solo.Backend.Move(ctx, by, f.Args[0], req)
 	return err
 }
 

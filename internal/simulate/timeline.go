@@ -29,7 +29,8 @@ func (e *engine) tell(ev event.Event) {
 	words := map[event.Kind]string{
 		event.VerdictChanged: "verdict", event.RecoveryBegun: "begins", event.StepIntended: "step", event.StepEnded: "outcome",
 		event.EpochProved: "proof", event.RecoveryHealed: "healed", event.RecoveryClimbed: "climbs", event.RecoveryGaveUp: "gives up",
-		event.Held: "held", event.GuardSet: "guard", event.GuardCleared: "guard", event.FenceAttested: "attested",
+		event.MoveCalledOff: "calls off",
+		event.Held:          "held", event.GuardSet: "guard", event.GuardCleared: "guard", event.FenceAttested: "attested",
 		event.ControllerTerm: "term", event.IncidentOpened: "incident", event.IncidentClosed: "closed",
 	}
 	word, ok := words[ev.Kind]

@@ -88,6 +88,7 @@ func (b *Backend) Plan(_ context.Context, name string, q client.PlanQuery) (clie
 	if q.Rung != "" {
 		p.Rung = q.Rung
 	}
+	p.Host = q.Host
 	return p, b.enter("plan")
 }
 
@@ -101,6 +102,18 @@ func (b *Backend) Heal(_ context.Context, by, name string, req client.HealReques
 	out := b.HealTo
 	out.Request = fleet.Request{Server: name, Rung: req.Rung, To: req.To, By: by, Reason: req.Reason, At: b.Now()}
 	return out, b.change(by, "heal", name, req.Rung, req.To, req.Reason)
+}
+
+// Move implements api.Backend.
+func (b *Backend) Move(_ context.Context, by, name string, req client.MoveRequest) (client.HealAnswer, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := b.document(client.KindServer, name); err != nil {
+		return client.HealAnswer{}, err
+	}
+	out := b.HealTo
+	out.Request = fleet.Request{Server: name, Host: req.To, By: by, Reason: req.Reason, At: b.Now()}
+	return out, b.change(by, "move", name, req.To, req.Back, req.Reason)
 }
 
 // Pause implements api.Backend.

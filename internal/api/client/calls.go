@@ -113,12 +113,23 @@ func (c *Client) Plan(ctx context.Context, name string, q PlanQuery) (Plan, erro
 	if q.To != "" {
 		v.Set("to", q.To)
 	}
+	if q.Host != "" {
+		v.Set("host", q.Host)
+	}
+	if q.Back {
+		v.Set("back", "true")
+	}
 	return get[Plan](ctx, c, v, "servers", name, "plan")
 }
 
 // Heal asks for a recovery.
 func (c *Client) Heal(ctx context.Context, name string, req HealRequest) (HealAnswer, error) {
 	return post[HealAnswer](ctx, c, req, "servers", name, "heal")
+}
+
+// Move asks for a planned move of a working server.
+func (c *Client) Move(ctx context.Context, name string, req MoveRequest) (HealAnswer, error) {
+	return post[HealAnswer](ctx, c, req, "servers", name, "move")
 }
 
 // Pause stops recoveries of one server.

@@ -63,12 +63,18 @@ type PlanQuery struct {
 	Rung fleet.Rung
 	// To is the site of a move.
 	To string
+	// Host asks for a planned move of a working server to that host, Back for one to
+	// the host that it came from.
+	Host string
+	Back bool
 }
 
 // Plan is what would be done about a server if it were done now.
 type Plan struct {
 	Server string     `json:"server"`
 	Rung   fleet.Rung `json:"rung,omitempty"`
+	// Host is where a planned move goes; empty if none was asked for.
+	Host string `json:"host,omitempty"`
 	// From is the epoch that would end; To the one that would be made.
 	From  fleet.Epoch `json:"from"`
 	To    fleet.Epoch `json:"to,omitempty"`
@@ -95,6 +101,14 @@ type HealRequest struct {
 	Rung   fleet.Rung `json:"rung,omitempty" enum:"restartApp,reboot,recover,relaunch,move" doc:"the ladder's first if empty"`
 	To     string     `json:"to,omitempty" doc:"site of a move"`
 	Reason string     `json:"reason,omitempty" maxLength:"1000"`
+}
+
+// MoveRequest asks for a planned move of a working server: to a host, or back to the
+// one that it came from.
+type MoveRequest struct {
+	To     string `json:"to,omitempty" maxLength:"253" doc:"the host that it is to run on"`
+	Back   bool   `json:"back,omitempty" doc:"to the host that it came from, instead of to"`
+	Reason string `json:"reason,omitempty" maxLength:"1000"`
 }
 
 // HealAnswer says what became of a HealRequest.

@@ -70,7 +70,7 @@ func homeless(now time.Time, candidates []Candidate) Decision {
 func provedOnce(v View, now time.Time, epoch fleet.Epoch, host string) (Decision, bool) {
 	ran, _ := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
 	proved := func(t fleet.FenceTry) bool { return t.Epoch == ran && t.Done > 0 && t.Failed == 0 }
-	if !v.Traits.Places || !slices.ContainsFunc(v.Status.Recovery.Fences, proved) {
+	if !v.Traits.Places || v.Status.Recovery.Planned != nil || !slices.ContainsFunc(v.Status.Recovery.Fences, proved) {
 		return Decision{}, false
 	}
 	if to, candidates := place(v); to == "" {

@@ -201,7 +201,7 @@ const stormPause = 30 * time.Second
 // storm holds everything while more fails than one host explains (S5).
 func (g *gatekeeper) storm() {
 	if t := g.v.Around.Storm; t != nil {
-		if g.v.Request != nil {
+		if g.v.Request != nil && !asksMove(g.v) {
 			g.pass(GateStorm, t.Cause+", but "+g.v.Request.By+" asked for it")
 			return
 		}

@@ -23,6 +23,9 @@ type ladderState struct {
 // suits the verdict, that the provider has, and that has tries left.
 func pickRung(v View, now time.Time, after fleet.Rung) (fleet.Rung, ladderState) {
 	var st ladderState
+	if asksMove(v) {
+		return v.Request.Rung, ladderState{tries: "a planned move takes no try of the ladder"}
+	}
 	order := fleet.Rungs()
 	for _, spec := range v.Server.Spec.Ladder.Rungs {
 		if after != "" && slices.Index(order, spec.Rung) <= slices.Index(order, after) {
@@ -198,6 +201,9 @@ const (
 // climb records that the present try failed and names the rung of the next one.
 func climb(v View, now time.Time, why string, to onward) Decision {
 	r := v.Status.Recovery
+	if r.Planned != nil {
+		return climbPlanned(v, now, why)
+	}
 	counted := v
 	counted.Request, counted.Status = nil, abandon(clone(v.Status), now)
 	free := forRoom(r)
@@ -256,6 +262,9 @@ func noPlace(v View, now time.Time, host string, candidates []Candidate) (Decisi
 	}
 	r := v.Status.Recovery
 	why := "no host can take it: " + refusals(candidates)
+	if r.Planned != nil {
+		return climb(v, now, why, elsewhere), true
+	}
 	for rung, _ := pickRung(v, now, r.Rung); rung != ""; rung, _ = pickRung(v, now, rung) {
 		if !inPlaceRung(rung, v.Traits) && placeable(v, rung, r.Refused) {
 			return climb(v, now, why, upward), true

@@ -41,6 +41,8 @@ func refusal(v View, h fleet.Host) string {
 		return "its agent was not heard of yet"
 	case h.Closed != "":
 		return h.Closed
+	case r.Planned != nil && h.Name != r.Planned.Goal():
+		return "the move goes to " + r.Planned.Goal()
 	case slices.Contains(r.Refused, h.Name):
 		return "it refused or had no room in this recovery"
 	case r.Rung == fleet.RestartApp && h.Name != r.FromHost:
@@ -66,7 +68,7 @@ func siteRefusal(v View, h fleet.Host) string {
 		return "it is in none of the allowed sites " + strings.Join(sites, ", ")
 	}
 	from := hostByName(v.Hosts, origin(v))
-	if v.Status.Epoch == 0 || from == nil || len(from.Sites) == 0 {
+	if v.Status.Epoch == 0 || r.Planned != nil || from == nil || len(from.Sites) == 0 {
 		return ""
 	}
 	same := len(h.Sites) > 0 && h.Sites[0] == from.Sites[0]

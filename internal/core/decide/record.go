@@ -48,6 +48,8 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 		return gaveUp(s, step, now)
 	case fleet.StepClimb:
 		return climbed(s, step, now)
+	case fleet.StepCallOff:
+		return calledOff(s, step)
 	default: // all others act on the world
 	}
 	r := s.Recovery
@@ -95,6 +97,9 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 	acts(r, step.Kind, now)
 	ran, _ := fence.Last(s.Server, r.From, "", s.Evidence)
 	s.Evidence = append(keepEvidence(s.Evidence, ran), missingFrom(s.Evidence, d.Proof.Evidence())...)
+	if s.Host != "" && step.Host != "" && s.Host != step.Host && !s.VerifiedAt.IsZero() {
+		s.CameFrom = s.Host
+	}
 	s.Epoch, s.Host = step.Epoch, step.Host
 	s.LaunchedAt, s.VerifiedAt, s.Given = now, time.Time{}, nil
 	s.Phase = fleet.PhaseRecovering
@@ -264,8 +269,11 @@ func lastCall(r *fleet.Recovery, token string) *fleet.StepRecord {
 }
 
 func closed(s fleet.Status, now time.Time) fleet.Status {
-	if r := s.Recovery; r != nil && acted(r) && (r.From != 0 || r.To == 0) {
+	if r := s.Recovery; r != nil && r.Planned == nil && acted(r) && (r.From != 0 || r.To == 0) {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now, Healed: true})
+	}
+	if r := s.Recovery; r != nil && r.Planned != nil && r.Planned.Back != "" {
+		s.CameFrom = r.Planned.CameFrom // it is where it was
 	}
 	s.Phase, s.VerifiedAt, s.Given, s.Recovery = fleet.PhaseRunning, now, nil, nil
 	s.Message = ""
@@ -289,7 +297,7 @@ func gaveUp(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 	s = abandon(s, now)
 	r := s.Recovery
-	if !forRoom(r) {
+	if !forRoom(r) && (r.Planned == nil || step.Host == "") {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now})
 	}
 	if r.To != 0 {
@@ -301,6 +309,7 @@ func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 	if r.Rung != step.Rung || step.Pause > 0 {
 		r.Refused = nil // room may have come back by then
 	}
+	r.Planned = replanned(r.Planned, step)
 	r.Rung, r.RungBegun, r.EffectAt = step.Rung, now, time.Time{}
 	r.To, r.Host, r.MayLive, r.Done, r.Failed, r.NotBefore = 0, "", false, nil, nil, time.Time{}
 	if step.Pause > 0 {
@@ -365,6 +374,10 @@ func clone(s fleet.Status) fleet.Status {
 	if r.Lack != nil {
 		lack := *r.Lack
 		r.Lack = &lack
+	}
+	if r.Planned != nil {
+		planned := *r.Planned
+		r.Planned = &planned
 	}
 	r.Done = append([]string(nil), r.Done...)
 	r.Failed = append([]fleet.StepRecord(nil), r.Failed...)

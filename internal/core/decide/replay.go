@@ -80,6 +80,9 @@ func lacksRoom(last *fleet.StepRecord) bool {
 // longer and longer pauses for as long as the server is down, for room returns.
 func noRoom(v View, now time.Time, step fleet.Step, last *fleet.StepRecord) Decision {
 	why := fmt.Sprintf("there is no room (%s)", last.Error)
+	if v.Status.Recovery.Planned != nil {
+		return climb(v, now, why, elsewhere)
+	}
 	after := v
 	after.Request, after.Finding.Verdict, after.Status = nil, climbVerdict(v), abandon(clone(v.Status), now)
 	r := after.Status.Recovery

@@ -41,7 +41,13 @@ func Vain(v View) string {
 	if v.Request == nil {
 		return ""
 	}
-	why := NoRung(v.Server, v.Traits, v.Request.Rung)
+	why := ""
+	switch {
+	case asksMove(v):
+		why = NoMove(v, v.Request.Host)
+	case v.Request.Host == "":
+		why = NoRung(v.Server, v.Traits, v.Request.Rung)
+	}
 	if why == "" {
 		return ""
 	}

@@ -239,14 +239,19 @@ func (s *story) doStorm(a args) error {
 	return nil
 }
 
-// doRequest sets a person's wish: request RUNG|any by= [to=SITE] [reason=].
+// doRequest sets a person's wish: request RUNG|any by= [to=SITE] [reason=]; with host=
+// it is a planned move to that host, of the rung that this amounts to.
 func (s *story) doRequest(a args) error {
 	rung := fleet.Rung(a.At(0))
 	if rung == "any" {
 		rung = ""
 	}
+	host := a.Get("host", "")
+	if host != "" {
+		rung = decide.MoveRung(s.v, host)
+	}
 	s.v.Request = &fleet.Request{
-		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.Get("to", ""), By: a.Get("by", "ana"), Reason: a.Get("reason", "a new kernel"), At: s.now,
+		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.Get("to", ""), Host: host, By: a.Get("by", "ana"), Reason: a.Get("reason", "a new kernel"), At: s.now,
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ const (
 // work decides the next step of the recovery in the view, guards aside.
 func work(v View, now time.Time) Decision {
 	r := v.Status.Recovery
+	if d, off := callOff(v); off {
+		return d
+	}
 	if cameBack(v) {
 		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
 	}

@@ -29,6 +29,7 @@ const (
 	RecoveryHealed  Kind = "recovery_healed"  // the server's own checks pass at the new epoch
 	RecoveryClimbed Kind = "recovery_climbed" // a rung failed, the next one is taken
 	RecoveryGaveUp  Kind = "recovery_gave_up" // a person is needed
+	MoveCalledOff   Kind = "move_called_off"  // a planned move ends before it ended anything
 	Held            Kind = "held"             // something is to be done, and why it is not
 	GuardSet        Kind = "guard_set"        // freeze, pause, maintenance, approval, mode by a person
 	GuardCleared    Kind = "guard_cleared"    // the end of a guard
@@ -44,7 +45,7 @@ func Kinds() []Kind {
 	return []Kind{
 		ServerDeclared, ServerDeleted, VerdictChanged, IncidentOpened, IncidentClosed,
 		RecoveryBegun, StepIntended, StepEnded, EpochProved, RecoveryHealed,
-		RecoveryClimbed, RecoveryGaveUp, Held, GuardSet, GuardCleared, FenceAttested,
+		RecoveryClimbed, RecoveryGaveUp, MoveCalledOff, Held, GuardSet, GuardCleared, FenceAttested,
 		HostJoined, HostSilent, HostReturned, ControllerTerm,
 	}
 }

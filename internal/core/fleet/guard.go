@@ -88,7 +88,9 @@ type Request struct {
 	Epoch  Epoch  `json:"epoch"`
 	Rung   Rung   `json:"rung"`
 	// To names the site that a move goes to, or is empty.
-	To     string    `json:"to,omitempty"`
+	To string `json:"to,omitempty"`
+	// Host names the host that a planned move of a working server goes to, or is empty.
+	Host   string    `json:"host,omitempty"`
 	By     string    `json:"by"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at"`

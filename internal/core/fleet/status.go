@@ -24,6 +24,9 @@ type Status struct {
 	LaunchedAt time.Time `json:"launchedAt"`
 	// VerifiedAt is when the current epoch passed its own checks; zero before.
 	VerifiedAt time.Time `json:"verifiedAt"`
+	// CameFrom is the host on which the server last worked before it came to this one;
+	// empty if it never left. It is where a move back goes.
+	CameFrom string `json:"cameFrom,omitempty"`
 	// Given lists what steps gave to the current epoch, until it is verified: from
 	// then on that it was says VerifiedAt.
 	Given []Object `json:"given,omitempty"`
@@ -103,6 +106,32 @@ type Recovery struct {
 	// Requested names the person who asked for it; empty if Relight decided.
 	Requested string `json:"requested,omitempty"`
 	Marks     []Mark `json:"marks,omitempty"`
+	// Planned is set while a planned move is under way: where it may go is decided.
+	Planned *Planned `json:"planned,omitempty"`
+}
+
+// Planned is a move of a working server that a person asked for.
+type Planned struct {
+	// To is the host that it goes to, Home the one that it leaves.
+	To   string `json:"to"`
+	Home string `json:"home"`
+	// Back is why the try at To was given up, so that it goes back to Home; empty
+	// before that.
+	Back string `json:"back,omitempty"`
+	// CameFrom is the status's own of before the move.
+	CameFrom string `json:"cameFrom,omitempty"`
+}
+
+// Goal is the only host that may be chosen; empty if any may.
+func (p *Planned) Goal() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.Back != "":
+		return p.Home
+	default:
+		return p.To
+	}
 }
 
 // Lack is how a recovery was refused for want of room since the last start that

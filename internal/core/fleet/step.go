@@ -20,6 +20,7 @@ const (
 	StepClose      StepKind = "close"      // record: verified healthy, the recovery ends
 	StepGiveUp     StepKind = "giveUp"     // record: a person is needed
 	StepAdopt      StepKind = "adopt"      // record: the resources know a later epoch than the store
+	StepCallOff    StepKind = "callOff"    // record: a planned move ends before anything was ended
 )
 
 // Destructive reports whether the step can harm a working server, or give life
@@ -28,7 +29,7 @@ func (k StepKind) Destructive() bool { return !k.Record() }
 
 // Record reports whether the step touches only the store.
 func (k StepKind) Record() bool {
-	return k == StepClimb || k == StepClose || k == StepGiveUp || k == StepAdopt
+	return k == StepClimb || k == StepClose || k == StepGiveUp || k == StepAdopt || k == StepCallOff
 }
 
 // NeedsProof reports whether the step starts or attaches, so that a proof for

@@ -127,7 +127,7 @@ func (o *Oracle) recorded(e entry) {
 		s.verdict = told{what: e.ev.Verdict.String(), at: e.at}
 	case event.Held:
 		s.held = told{what: e.ev.Gate, at: e.at}
-	case event.RecoveryHealed, event.RecoveryGaveUp:
+	case event.RecoveryHealed, event.RecoveryGaveUp, event.MoveCalledOff:
 		s.asked = false
 		s.held = told{}
 		if t := s.find(e.ev.Epoch); t != nil && e.ev.Kind == event.RecoveryHealed {

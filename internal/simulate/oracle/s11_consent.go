@@ -54,7 +54,7 @@ func (o *Oracle) act(a Act) {
 	case "resumes":
 		p.paused[a.Server] = false
 	}
-	if s := o.servers[a.Server]; s != nil && a.Verb == "heals" {
+	if s := o.servers[a.Server]; s != nil && (a.Verb == "heals" || a.Verb == "moves") {
 		_, waits := o.ledger.records[requestKeys+a.Server]
 		s.asked = s.asked || a.Accepted || waits
 		p.requester[a.Server] = a.By
