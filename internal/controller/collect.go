@@ -26,6 +26,8 @@ type Collector struct {
 	// contact is the silence after which a host counts as out of contact here,
 	// for the observer's doubt in itself.
 	contact time.Duration
+	// news are servers for which a look at others has changed something.
+	news []string
 }
 
 // serverSight is what was seen of one server. It is changed in place, so that a
@@ -33,6 +35,9 @@ type Collector struct {
 type serverSight struct {
 	observed fleet.Observed
 	signals  []signal
+	// held is true while something holds the server: it is looked at seldom, so a yes
+	// that comes after a silence is news though it was the last word before it too.
+	held bool
 }
 
 type hostSight struct {
@@ -49,6 +54,8 @@ type Known struct {
 	// Signals are about the server, Host about its host.
 	Signals, Host []fleet.Signal
 	Observer      detect.Observer
+	// held is what Hold noted last.
+	held bool
 }
 
 // NewCollector returns a collector that begins to look at now.
@@ -95,16 +102,16 @@ func (c *Collector) Take(sweep provider.Sweep) []string {
 	for i := range sweep.Servers {
 		s := &sweep.Servers[i]
 		have := c.sightOf(s.Observed.Server)
-		signals, moved, _ := c.fold(have.signals, s.Signals)
+		signals, moved, _, yes := c.fold(have.signals, s.Signals)
 		have.signals = signals
-		if c.observe(&have.observed, &s.Observed) || moved {
+		if c.observe(&have.observed, &s.Observed) || moved || have.held && yes {
 			changed = append(changed, have.observed.Server)
 		}
 	}
 	for i := range sweep.Hosts {
 		h := &sweep.Hosts[i]
 		have := c.hostOf(h.Host.Name)
-		signals, moved, back := c.fold(have.signals, h.Signals)
+		signals, moved, back, _ := c.fold(have.signals, h.Signals)
 		have.signals = signals
 		if moved || back {
 			changed = append(append(changed, have.servers...), h.Servers...)
@@ -118,6 +125,28 @@ func (c *Collector) Take(sweep provider.Sweep) []string {
 	}
 	slices.Sort(changed)
 	return slices.Compact(changed)
+}
+
+// TakeFor takes a look at some servers that somebody waits for; what it has brought
+// about others is kept for News.
+func (c *Collector) TakeFor(servers []fleet.Server, sweep provider.Sweep) {
+	changed := c.Take(sweep)
+	changed = slices.DeleteFunc(changed, func(name string) bool {
+		return slices.ContainsFunc(servers, func(s fleet.Server) bool { return s.Name == name })
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.news = append(c.news, changed...)
+}
+
+// News returns, once, the servers for which a look at others has changed something:
+// a host that is heard again is so for all that it runs.
+func (c *Collector) News() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	news := c.news
+	c.news = nil
+	return news
 }
 
 // looked tells the observer whom the look at that time has heard of. It is asked at
@@ -203,9 +232,10 @@ func (c *Collector) foldReaches(h *hostSight, looked []provider.ServerSight, rea
 }
 
 // fold folds each new signal into the one of the same source and question, in
-// place. It reports whether an answer changed, and whether a source was silent for
-// so long that its silence may have counted, and speaks again.
-func (c *Collector) fold(have []signal, news []fleet.Signal) (out []signal, moved, back bool) {
+// place. It reports whether an answer changed, whether a source was silent for so
+// long that its silence may have counted, and speaks again, and whether such a one
+// says yes.
+func (c *Collector) fold(have []signal, news []fleet.Signal) (out []signal, moved, back, yes bool) {
 	out = have
 	for _, n := range news {
 		i := slices.IndexFunc(out, func(s signal) bool { return s.about.Source == n.Source && s.about.Question == n.Question })
@@ -219,10 +249,11 @@ func (c *Collector) fold(have []signal, news []fleet.Signal) (out []signal, move
 		was := out[i].full()
 		now := detect.Fold(was, n)
 		moved = moved || now.Answer != was.Answer || now.Epoch != was.Epoch
-		back = back || now.At.Sub(was.At) > c.contact
+		again := now.At.Sub(was.At) > c.contact
+		back, yes = back || again, yes || again && now.Answer == fleet.Yes
 		out[i] = c.shared.signal(out[i], now)
 	}
-	return out, moved, back
+	return out, moved, back, yes
 }
 
 // observe takes a new look at a server's resources in place, and reports whether
@@ -289,6 +320,16 @@ func (c *Collector) Silent(now time.Time) map[string]time.Time {
 	return out
 }
 
+// Hold notes whether something holds the server, so that a sign of life after a
+// silence is told.
+func (c *Collector) Hold(server string, held bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.servers[server]; ok {
+		s.held = held
+	}
+}
+
 // Settle forgets how often a server's check changed its answer: after a restart in
 // place the epoch is the same, but its past flapping says nothing any more.
 func (c *Collector) Settle(server string) {
@@ -329,9 +370,9 @@ func (c *Collector) Seen(server, host string, sight *Known) {
 	defer c.mu.RUnlock()
 	o := &sight.Observed
 	*o = fleet.Observed{Server: server, Instances: o.Instances[:0], Volumes: o.Volumes[:0], Addresses: o.Addresses[:0]}
-	sight.Signals, sight.Host, sight.Observer = sight.Signals[:0], sight.Host[:0], c.observer
+	sight.Signals, sight.Host, sight.Observer, sight.held = sight.Signals[:0], sight.Host[:0], c.observer, false
 	if s, ok := c.servers[server]; ok {
-		o.At, o.Complete = s.observed.At, s.observed.Complete
+		o.At, o.Complete, sight.held = s.observed.At, s.observed.Complete, s.held
 		o.Instances = append(o.Instances, s.observed.Instances...)
 		o.Volumes = append(o.Volumes, s.observed.Volumes...)
 		o.Addresses = append(o.Addresses, s.observed.Addresses...)

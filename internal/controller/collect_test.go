@@ -67,3 +67,58 @@ func TestTheEndOfOurOwnCutKillsNobody(t *testing.T) {
 		t.Errorf("one is heard again: silence counts from %s, want from the last look that heard nobody", o.DeafAt.Sub(start))
 	}
 }
+
+// A held server is looked at seldom. That it is heard again is told, though it says
+// the same as before its silence; of one that rests it is no news.
+func TestAHeldServerThatIsHeardAgainIsNews(t *testing.T) {
+	start := time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)
+	c := NewCollector(start, time.Second)
+	heard := func(after time.Duration, answer fleet.Answer) []string {
+		at := start.Add(after)
+		return c.Take(provider.Sweep{At: at, Servers: []provider.ServerSight{{
+			Observed: fleet.Observed{Server: "db", At: at},
+			Signals:  []fleet.Signal{{Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: "controller"}, Question: fleet.Alive, Answer: answer, At: at, Since: start}},
+		}}})
+	}
+	for _, step := range []struct {
+		after  time.Duration
+		held   bool
+		answer fleet.Answer
+		news   int
+	}{
+		{0, false, fleet.Yes, 1},
+		{5 * time.Second, false, fleet.Yes, 0},
+		{10 * time.Second, true, fleet.Yes, 1},
+		{10500 * time.Millisecond, true, fleet.Yes, 0},
+		{11 * time.Second, true, fleet.No, 1},
+		{20 * time.Second, true, fleet.No, 0},
+		{30 * time.Second, false, fleet.No, 0},
+	} {
+		c.Hold("db", step.held)
+		if got := heard(step.after, step.answer); len(got) != step.news {
+			t.Errorf("after %s, held %v, it says %s: news of %v, want %d", step.after, step.held, step.answer, got, step.news)
+		}
+	}
+}
+
+// A look at one server that finds a host heard again is news for all that it runs.
+func TestALookAtOneServerIsNewsForItsNeighbours(t *testing.T) {
+	start := time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)
+	c := NewCollector(start, time.Second)
+	look := func(at time.Time) {
+		c.TakeFor([]fleet.Server{{Name: "db"}}, provider.Sweep{At: at, Hosts: []provider.HostSight{{
+			Host: fleet.Host{Name: "host-1"}, Servers: []string{"db", "web"},
+			Signals: []fleet.Signal{{Source: fleet.Source{Channel: fleet.ChannelBeat, Vantage: "controller"}, Question: fleet.Alive, Answer: fleet.Yes, At: at, Since: start}},
+		}}})
+	}
+	look(start)
+	c.News()
+	look(start.Add(500 * time.Millisecond))
+	if got := c.News(); len(got) != 0 {
+		t.Errorf("a host that was heard all along is news for %v", got)
+	}
+	look(start.Add(10 * time.Second))
+	if got := c.News(); len(got) != 1 || got[0] != "web" {
+		t.Errorf("a host that is heard again is news for %v, want web", got)
+	}
+}

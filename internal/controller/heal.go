@@ -309,6 +309,9 @@ func openIfFailing(tx *Tx, status *fleet.Status, f fleet.Finding) {
 
 // noteHold tells once that something due is not done, and why.
 func (h *Healer) noteHold(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
+	if held := d.Hold != nil; held != v.held {
+		h.Collector.Hold(v.Server.Name, held)
+	}
 	gate := ""
 	if d.Hold != nil && d.Hold.Gate != decide.GateProgress && (d.Hold.Gate != decide.GateVerdict || d.Hold.NeedsPerson) {
 		gate = d.Hold.Gate

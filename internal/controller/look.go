@@ -59,7 +59,7 @@ func (h *Healer) observe(ctx context.Context, p provider.Provider, batch []*wish
 	}
 	sweep, err := p.Observe(ctx, servers)
 	if err == nil {
-		h.Collector.Take(sweep)
+		h.Collector.TakeFor(servers, sweep)
 	}
 	for _, w := range batch {
 		w.err, w.done = err, true

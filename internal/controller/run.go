@@ -205,7 +205,7 @@ func (l *Loops) look(ctx context.Context, p provider.Provider, names []string) {
 		return
 	}
 	if sweep, err := p.Observe(ctx, servers); err == nil {
-		l.Collector.Take(sweep)
+		l.Collector.TakeFor(servers, sweep)
 	}
 }
 
@@ -250,7 +250,8 @@ func (l *Loops) scan(ctx context.Context, wg *sync.WaitGroup) {
 
 // regain makes every server due once this controller may act again, or a storm has
 // passed: what was held for want of the lease or of the store has no time of its own
-// to be looked at, and what a storm held only a late one.
+// to be looked at, and what a storm held only a late one. It also wakes those of
+// which a look at others has brought news.
 func (l *Loops) regain(now time.Time) {
 	may := now.Before(l.Healer.Viewer.Authority().Until) && l.Healer.Viewer.Trouble() == ""
 	passed := l.Healer.Viewer.stormPassed(now)
@@ -260,6 +261,9 @@ func (l *Loops) regain(now time.Time) {
 		}
 	}
 	l.barred = !may
+	for _, name := range l.Collector.News() {
+		l.Deadlines.Wake(name, now)
+	}
 }
 
 // byPriority orders the servers that are due, the most important first.

@@ -48,6 +48,8 @@ type viewed struct {
 	decide.View
 	statusRev store.Revision
 	known     bool
+	// held is whether something held it when it was looked at before.
+	held bool
 }
 
 // View makes the view of one server at now.
@@ -69,7 +71,7 @@ func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
 	v := viewed{known: true, statusRev: rev}
 	v.Server, v.Status = server, status
 	w.Collector.Seen(name, status.Host, sight)
-	v.Observed = sight.Observed
+	v.Observed, v.held = sight.Observed, sight.held
 	v.Finding = detect.Judge(detect.Input{
 		Server: server, Status: status, Observed: sight.Observed, Signals: sight.Signals, Host: sight.Host, Observer: sight.Observer,
 	}, now)

@@ -41,7 +41,7 @@ func workFence(v View, now time.Time) Decision {
 			return d
 		}
 		if taken.Host == "" {
-			return homeless(now, candidates)
+			return homeless(v, now, candidates)
 		}
 	}
 	taken.From, taken.FromHost, taken.To = epoch, host, epoch+1
@@ -56,11 +56,11 @@ func workFence(v View, now time.Time) Decision {
 
 // homeless holds a recovery for which there is no place. A person can make one; it
 // goes on by itself if one comes.
-func homeless(now time.Time, candidates []Candidate) Decision {
+func homeless(v View, now time.Time, candidates []Candidate) Decision {
 	d := held(GatePlacement, "no host can take it", true)
 	d.Reason = "no host can take it: " + refusals(candidates)
 	d.Hold.Reason, d.Candidates = d.Reason, candidates
-	d.LookAgainAt = now.Add(progressPause)
+	d.LookAgainAt = inCrowd(v, now, now.Add(progressPause))
 	return d
 }
 
@@ -74,7 +74,7 @@ func provedOnce(v View, now time.Time, epoch fleet.Epoch, host string) (Decision
 		return Decision{}, false
 	}
 	if to, candidates := place(v); to == "" {
-		return homeless(now, candidates), true
+		return homeless(v, now, candidates), true
 	}
 	return Decision{}, false
 }
@@ -232,7 +232,7 @@ func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []
 		return Decision{Step: &askable.step, Reason: askable.step.Why, Missing: missing}
 	}
 	reason := fmt.Sprintf("epoch %d cannot be proved dead yet: %s", epoch, join(said))
-	due := now.Add(fencePause)
+	due := inCrowd(v, now, now.Add(fencePause))
 	if next != nil {
 		due = next.due
 		reason += fmt.Sprintf("; the next try is %s at %s", next.name, clockTime(due))

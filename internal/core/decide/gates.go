@@ -16,7 +16,8 @@ type gatekeeper struct {
 	now   time.Time
 	gates []Gate
 	hold  *Hold
-	// look is when a gate that depends on others is asked again; zero if none does.
+	// look is when a gate that holds is asked again; zero if somebody tells when it
+	// clears.
 	look time.Time
 	// waits is the domain whose budget holds, for want of units.
 	waits string
@@ -37,6 +38,9 @@ func (g *gatekeeper) stop(gate Gate, hold Hold) {
 	g.gates = append(g.gates, gate)
 	if g.hold == nil {
 		g.hold = &hold
+	}
+	if gate.Name != GateBudget { // many may wait for one unit of it: see velocity
+		g.look = earliest(g.look, gate.ClearsAt)
 	}
 }
 
@@ -230,7 +234,7 @@ func (g *gatekeeper) budget(takesLife bool) Takes {
 		if d.Healthy <= d.Budget.KeepAlive {
 			g.stop(Gate{Name: GateBudget, Value: fmt.Sprintf("%s: %d of %d healthy, keep %d", d.Name, d.Healthy, d.Total, d.Budget.KeepAlive)},
 				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy), NeedsPerson: true})
-			g.look = earliest(g.look, g.now.Add(aroundPause))
+			g.look = earliest(g.look, inCrowd(g.v, g.now, g.now.Add(aroundPause)))
 			return Takes{}
 		}
 	}
@@ -256,10 +260,17 @@ func (g *gatekeeper) velocity(d fleet.Domain) bool {
 	}
 	value := fmt.Sprintf("%s: %d of %d recoveries begun within %s", d.Name, used, d.Budget.Steps, d.Budget.Window)
 	reason := fmt.Sprintf("the budget of %s is used up: %d recoveries began within %s", d.Name, used, d.Budget.Window)
-	if left > 0 {
+	due := frees
+	switch {
+	case left > 0:
 		reason = fmt.Sprintf("the budget of %s has %d left, and %d servers that go first wait for it", d.Name, left, ahead)
-		g.look = earliest(g.look, g.now.Add(aroundPause))
+		due = g.now.Add(aroundPause)
+	case !frees.IsZero():
+		reason += "; the next may begin at " + clockTime(frees)
 	}
+	// Those that go no later share the looks: whoever looks first takes the unit.
+	turn := time.Duration(ahead+inTurn(d, g.v.Server.Spec.Priority)) * lookShare
+	g.look = earliest(g.look, latest(due, g.now.Add(turn)))
 	g.waits = d.Name
 	g.stop(Gate{Name: GateBudget, Value: value, ClearsAt: frees}, Hold{Reason: reason})
 	return true
@@ -290,6 +301,16 @@ func aheadOf(d fleet.Domain, priority int, now time.Time) int {
 		}
 	}
 	return ahead
+}
+
+// inTurn counts the servers of the same priority that wait for the domain's budget.
+func inTurn(d fleet.Domain, priority int) int {
+	for _, w := range d.Waiting {
+		if w.Priority == priority {
+			return w.Servers
+		}
+	}
+	return 0
 }
 
 // Used counts the recoveries begun within the window before now, and says when

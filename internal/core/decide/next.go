@@ -28,7 +28,7 @@ func Next(v View, now time.Time) Decision {
 	if vain != "" {
 		d.Reason += "; " + vain
 	}
-	d.LookAgainAt = earliest(d.LookAgainAt, v.Finding.LookAgainAt)
+	d.LookAgainAt = earliest(d.LookAgainAt, verdictLook(v, d, now))
 	return d
 }
 
@@ -95,6 +95,9 @@ func startDue(v View, now time.Time) Decision {
 	d := work(tentative, now)
 	d.Begins = begun
 	d.Takes.Budgets, d.Takes.Lives = takes.Budgets, takes.Lives
+	if g.hold != nil {
+		d.LookAgainAt = time.Time{} // of what has not begun: first the guards must let it
+	}
 	return g.close(d)
 }
 
@@ -251,11 +254,6 @@ func (g *gatekeeper) close(d Decision) Decision {
 	d.Reason = g.hold.Reason
 	if would != "" {
 		d.Reason += "; otherwise: " + would
-	}
-	for _, gate := range d.Gates {
-		if !gate.Pass && !gate.ClearsAt.IsZero() && (d.LookAgainAt.IsZero() || gate.ClearsAt.Before(d.LookAgainAt)) {
-			d.LookAgainAt = gate.ClearsAt
-		}
 	}
 	d.LookAgainAt = earliest(d.LookAgainAt, g.look)
 	return d

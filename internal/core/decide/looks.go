@@ -1,0 +1,48 @@
+package decide
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// However many servers wait, they must not cost more looks than those that are well:
+// half a fleet that falls would take the processor from what heals it. Who waits is
+// woken by what it waits for; the looks by the clock are only a net below that.
+const (
+	// heldLooks is how many times its silence a server that is known to have failed,
+	// and is held, may be away from being judged anew: whatever is done about it
+	// begins with a fresh look.
+	heldLooks = 3
+	// lookShare is the part of the time that each of those has who wait for the same:
+	// together they are looked at a thousand times a second.
+	lookShare = time.Millisecond
+)
+
+// crowd is the least pause between two looks at one of the servers that failed, so
+// that all of them together share the looks.
+func crowd(v View) time.Duration {
+	if len(v.Around.Domains) == 0 {
+		return 0
+	}
+	return time.Duration(v.Around.Domains[0].Down) * lookShare
+}
+
+// inCrowd puts off a look that nothing but the passing of time asks for.
+func inCrowd(v View, now, due time.Time) time.Time { return latest(due, now.Add(crowd(v))) }
+
+// verdictLook is when the clock alone may change the verdict in the view, for who
+// waits for that.
+func verdictLook(v View, d Decision, now time.Time) time.Time {
+	at := v.Finding.LookAgainAt
+	known := v.Status.Recovery == nil && v.Status.Verdict == v.Finding.Verdict && v.Status.Cause == v.Finding.Cause
+	if at.IsZero() || d.Hold == nil || !known {
+		return at
+	}
+	switch v.Finding.Verdict {
+	case fleet.Down, fleet.Impaired, fleet.Isolated:
+		return inCrowd(v, now, latest(at, now.Add(heldLooks*v.Server.Spec.Health.SuspectAfter.Std())))
+	default:
+		return at // nobody knows yet, so each look counts
+	}
+}
