@@ -38,14 +38,10 @@ func (p process) isVM() bool {
 // processes lists the living processes in a namespace: whoever runs there belongs
 // to the node, whatever it did with its environment, session or parents.
 func processes(namespace string) ([]process, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(netns, namespace), &st); err != nil {
-		if errors.Is(err, unix.ENOENT) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("namespace %s: %w", namespace, err)
+	want, err := inode(namespace)
+	if err != nil || want == "" {
+		return nil, err
 	}
-	want := fmt.Sprintf("net:[%d]", st.Ino)
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -65,6 +61,29 @@ func processes(namespace string) ([]process, error) {
 		}
 	}
 	return out, nil
+}
+
+// inode is how /proc names a namespace; empty if there is none.
+func inode(namespace string) (string, error) {
+	var st unix.Stat_t
+	err := unix.Stat(filepath.Join(netns, namespace), &st)
+	if errors.Is(err, unix.ENOENT) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("namespace %s: %w", namespace, err)
+	}
+	return fmt.Sprintf("net:[%d]", st.Ino), nil
+}
+
+// isIn reports whether a process is in a namespace.
+func isIn(pid int, namespace string) (bool, error) {
+	want, err := inode(namespace)
+	if err != nil {
+		return false, err
+	}
+	in, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/net"))
+	return in == want, err
 }
 
 // look reads one process; false if there is none, or only what is left of it.

@@ -47,8 +47,21 @@ func (l *Lab) start(node string, command ...string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	go func() { _ = cmd.Wait() }()
-	return cmd, nil
+	// Until it has entered the namespace, nobody who looks there would find it: a host
+	// that was switched off now would come to life afterwards.
+	ctx, cancel := context.WithTimeout(context.Background(), enterWithin)
+	defer cancel()
+	return cmd, poll(ctx, func() (bool, error) {
+		if _, lives := look(cmd.Process.Pid); !lives {
+			return true, nil // what waits for it to serve will say so
+		}
+		in, err := isIn(cmd.Process.Pid, l.namespace(node))
+		return in, errors.Join(err, fmt.Errorf("process %d has not entered %s", cmd.Process.Pid, l.namespace(node)))
+	})
 }
+
+// enterWithin bounds the start of a process.
+const enterWithin = 10 * time.Second
 
 // plain leaves out what belongs to this program: a person's RELIGHT_CONFIG names
 // another engine.

@@ -1,0 +1,192 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+	"relight/internal/lab/image"
+	"relight/internal/spec"
+)
+
+// The timings of the lab's policy.
+const (
+	SuspectAfter = time.Second
+	DownAfter    = 500 * time.Millisecond
+	// IsolatedFor is how long a server may run on whose host nobody reaches.
+	IsolatedFor = 2 * time.Second
+)
+
+// The server of the lab, and the array.
+const (
+	Server = "vm-1"
+	array  = "san-1"
+	volume = "data"
+)
+
+// address is that of the server, in every epoch.
+func (l *Lab) address() string { return l.management(100) }
+
+// lunSize leaves room for more than ten seconds of records, so that the watcher is
+// never outrun, and is small enough for a guest to read at its start.
+const lunSize = 8 << 20
+
+// cmdline is the guest's: as quick as an emulated machine can be, and a writer that
+// tells the client what is durable.
+func (l *Lab) cmdline() string {
+	return strings.Join([]string{
+		"console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable cryptomgr.notests",
+		"relight.app=writer relight.disk=" + volume, "relight.ip=" + l.address() + "/24",
+		fmt.Sprintf("relight.ack=%s:%d relight.serve=%d relight.faults", l.management(last(nodeClient)), ackPort, servePort),
+	}, " ")
+}
+
+// Document is what the lab's controller is told: a policy that may act, the sites
+// with the array and the hosts' power devices, and the server.
+func (l *Lab) Document(img image.Image) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `apiVersion: relight/v1alpha1
+kind: Policy
+metadata: {name: default}
+spec:
+  mode: auto
+  health:
+    check: {beat: true, interval: 200ms, timeout: 1s}
+    suspectAfter: %[1]s
+    downAfter: %[2]s
+    impairedAfter: 2s
+    startupGrace: 30s
+  ladder:
+    rungs: [{rung: reboot, tries: 20}, {rung: relaunch, tries: 200}]
+    window: 1m
+    backOff: 100ms
+    maxBackOff: 1s
+    verifyWithin: 60s
+  isolatedFor: %[3]s
+  budget: {steps: 1000, window: 1m}
+  storm: {hosts: 3, window: 1m}
+---
+apiVersion: relight/v1alpha1
+kind: Site
+metadata: {name: room}
+spec:
+  kind: zone
+  arrays:
+    - name: %[4]s
+      driver: tgt
+      portal: %[5]s
+      options: {dir: %[6]q, control: "%[7]d"}
+`, SuspectAfter, DownAfter, IsolatedFor, array, l.Portal(), l.path("luns"), l.Control)
+	for _, h := range Hosts() {
+		fmt.Fprintf(&b, `---
+apiVersion: relight/v1alpha1
+kind: Site
+metadata: {name: %[1]s}
+spec:
+  kind: host
+  parent: room
+  power:
+    command: [%[2]q, lab, power]
+    options: {lab: %[3]s}
+    plug: %[1]s
+    timeout: %[4]s
+`, h, l.Exe, l.Name, 2*powerWithin)
+	}
+	fmt.Fprintf(&b, `---
+apiVersion: relight/v1alpha1
+kind: Server
+metadata: {name: %[1]s}
+spec:
+  identity:
+    volumes:
+      - name: %[2]s
+        lun: {array: %[3]s}
+  template:
+    vm:
+      memory: 192
+      boot: kernel
+      kernel: %[4]q
+      initrd: %[5]q
+      cmdline: %[6]q
+      bridge: %[7]s
+      guestBeat: true
+      stopGrace: 5s
+  placement: {sites: [room]}
+`, Server, volume, array, img.Kernel, img.Initrd, l.cmdline(), Bridge)
+	return b.String()
+}
+
+// cache keeps the guest's image for all labs of this machine.
+const cache = "/var/cache/relight-lab"
+
+// Populate makes the LUN, tells the controller what there is, and waits until the
+// server runs verified.
+func (l *Lab) Populate(ctx context.Context) error {
+	img, err := image.Build(ctx, image.Options{Cache: cache})
+	if err != nil {
+		return err
+	}
+	if err := l.makeLUN(Server + "-" + volume); err != nil {
+		return err
+	}
+	text := l.Document(img)
+	if err := os.WriteFile(l.path("fleet.yaml"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	c, err := l.Client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := apply(ctx, c, l.path("fleet.yaml"), text); err != nil {
+		return fmt.Errorf("declare the fleet: %w", err)
+	}
+	return poll(ctx, func() (bool, error) {
+		view, err := c.Server(ctx, Server)
+		if err != nil {
+			return false, err
+		}
+		return view.Status.Phase == fleet.PhaseRunning && view.Status.Verdict == fleet.Healthy,
+			fmt.Errorf("%s is %s, %s: %s", Server, view.Status.Phase, view.Status.Verdict, view.Status.Message)
+	})
+}
+
+func (l *Lab) makeLUN(name string) error {
+	f, err := os.OpenFile(l.LUNFile(name), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, lunSize), f.Sync(), f.Close())
+}
+
+// apply tells the controller documents.
+func apply(ctx context.Context, c *client.Client, name, text string) error {
+	docs, err := spec.Parse(spec.File{Name: name, Data: []byte(text)})
+	if err != nil {
+		return err
+	}
+	var list []client.Document
+	for _, d := range docs {
+		doc, err := client.ParseDocument(d.Raw)
+		if err != nil {
+			return err
+		}
+		list = append(list, doc)
+	}
+	answer, err := c.Apply(ctx, client.ApplyRequest{Documents: list})
+	if err != nil {
+		return err
+	}
+	for _, d := range answer.Documents {
+		if d.Problem != nil {
+			return fmt.Errorf("%s: %w", d.ID(), d.Problem)
+		}
+	}
+	return nil
+}
