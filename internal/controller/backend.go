@@ -199,7 +199,7 @@ func (b *Backend) Heal(ctx context.Context, by, name string, req client.HealRequ
 	if req.Rung != "" && !slices.Contains(fleet.Rungs(), req.Rung) {
 		return client.HealAnswer{}, problem(client.CodeBadRequest, "%q is not a rung; the rungs are %v", req.Rung, fleet.Rungs())
 	}
-	if why := decide.NoRung(server, b.Viewer.Traits[server.Spec.Provider], req.Rung); why != "" {
+	if why := decide.NoRung(server, b.Viewer.Traits[server.Spec.Provider].For(server), req.Rung); why != "" {
 		return client.HealAnswer{}, problem(client.CodeRefused, "%s", why).WithNext("relight plan %s", name)
 	}
 	request := fleet.Request{Server: name, Epoch: status.Epoch, Rung: req.Rung, To: req.To, By: by, Reason: req.Reason, At: now}

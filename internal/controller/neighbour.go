@@ -29,7 +29,7 @@ func (w *Viewer) neighbours(v *viewed, now time.Time) {
 			if !ok || name == v.Server.Name {
 				continue
 			}
-			other := decide.View{Server: server, Status: w.State.Status(name), Traits: w.Traits[server.Spec.Provider]}
+			other := decide.View{Server: server, Status: w.State.Status(name), Traits: w.Traits[server.Spec.Provider].For(server)}
 			other.Guards = w.guards(server, other.Status)
 			for _, site := range append([]string{h.Name}, h.Sites...) {
 				other.Around.Domains = append(other.Around.Domains, fleet.Domain{Name: site})

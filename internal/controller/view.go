@@ -75,7 +75,7 @@ func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
 	v.Finding = detect.Judge(detect.Input{
 		Server: server, Status: status, Observed: sight.Observed, Signals: sight.Signals, Host: sight.Host, Observer: sight.Observer,
 	}, now)
-	v.Traits = w.Traits[server.Spec.Provider]
+	v.Traits = w.Traits[server.Spec.Provider].For(server)
 	if r, ok := Get[fleet.Request](w.State, kindRequest, name); ok && r.Epoch == status.Epoch {
 		request := r
 		v.Request = &request

@@ -38,7 +38,7 @@ func Foresee(v View, now time.Time, limit int) Foresight {
 			out.Epoch = d.Step.Epoch
 		}
 		v.Status = Intend(v.Status, d, now)
-		v.Status = Record(v.Status, *d.Step, Result{State: fleet.StepDone, Evidence: expected(*d.Step, now)}, now)
+		v.Status = Record(v.Status, *d.Step, Result{State: fleet.StepDone, Evidence: expected(v.Server, *d.Step, now)}, now)
 		v.Finding.Verdict = fleet.Down
 		if k := d.Step.Kind; k == fleet.StepLaunch || k == fleet.StepRecover {
 			runs := fleet.Instance{Server: v.Server.Name, Epoch: d.Step.Epoch, Host: d.Step.Host, State: fleet.InstanceRunning, Since: now, At: now}
@@ -49,17 +49,33 @@ func Foresee(v View, now time.Time, limit int) Foresight {
 }
 
 // expected is the evidence that a fencing step gives when it works.
-func expected(s fleet.Step, now time.Time) []fleet.Evidence {
+func expected(server fleet.Server, s fleet.Step, now time.Time) []fleet.Evidence {
 	e := fleet.Evidence{Server: s.Server, Epoch: s.Epoch, At: now, By: "plan"}
 	switch s.Kind {
 	case fleet.StepStop:
 		e.Method = fleet.Reaped
 	case fleet.StepSeal:
 		e.Method, e.Volume = fleet.Sealed, s.Object.Volume
+		if vol := volumeOf(server, s.Object.Volume); vol.OnArray() {
+			return shutOut(server, vol, e)
+		}
 	case fleet.StepPowerOff:
 		e.Method, e.Host = fleet.PoweredOff, s.Host
 	default:
 		return nil
 	}
 	return []fleet.Evidence{e}
+}
+
+// shutOut is the evidence of an array, about all that the epoch has there.
+func shutOut(server fleet.Server, vol fleet.Volume, e fleet.Evidence) []fleet.Evidence {
+	var out []fleet.Evidence
+	e.Method = fleet.InitiatorRemoved
+	for _, other := range server.Spec.Identity.Volumes {
+		if other.Name == vol.Name || vol.LUN != nil && other.LUN != nil && other.LUN.Array == vol.LUN.Array {
+			e.Volume = other.Name
+			out = append(out, e)
+		}
+	}
+	return out
 }

@@ -90,7 +90,7 @@ func drawSpec(t *rapid.T, s *fleet.Server) {
 	sp.Identity.Volumes = nil
 	for _, name := range []string{"data", "log"}[:rapid.IntRange(0, 2).Draw(t, "volumes")] {
 		sp.Identity.Volumes = append(sp.Identity.Volumes, fleet.Volume{
-			Name: name, Path: "/srv/" + name, Reach: pick(t, "reach", fleet.ReachMachine, fleet.ReachMachine, fleet.ReachHost, fleet.ReachShared, fleet.ReachZone),
+			Name: name, Path: "/srv/" + name, Reach: pick(t, "reach", fleet.ReachMachine, fleet.ReachMachine, fleet.ReachHost, fleet.ReachShared, fleet.ReachZone, fleet.ReachArray, fleet.ReachArray),
 		})
 	}
 	sp.Ladder.Rungs = nil
@@ -140,7 +140,7 @@ func drawStatus(t *rapid.T, s fleet.Server) fleet.Status {
 
 func drawEvidence(t *rapid.T, l, server string) fleet.Evidence {
 	return fleet.Evidence{
-		Method: pick(t, l+"method", fleet.Reaped, fleet.Terminated, fleet.Stopped, fleet.PoweredOff, fleet.Sealed, fleet.Attested, fleet.NeverStarted, fleet.FirstEpoch),
+		Method: pick(t, l+"method", fleet.Reaped, fleet.Terminated, fleet.Stopped, fleet.PoweredOff, fleet.Sealed, fleet.InitiatorRemoved, fleet.Attested, fleet.NeverStarted, fleet.FirstEpoch),
 		Server: pick(t, l+"server", server, server, server, "other"), Epoch: fleet.Epoch(rapid.IntRange(0, 6).Draw(t, l+"epoch")),
 		Volume: pick(t, l+"volume", "data", "log"), Host: pick(t, l+"host", hostNames...), At: ageOf(t, l+"at"),
 	}
@@ -292,6 +292,9 @@ func drawResult(t *rapid.T, step fleet.Step, now time.Time) decide.Result {
 		e.Method = pick(t, "stopped as", fleet.Reaped, fleet.Stopped)
 	case fleet.StepSeal:
 		e.Method = fleet.Sealed
+		if step.Via == "" {
+			e.Method = fleet.InitiatorRemoved
+		}
 	case fleet.StepPowerOff:
 		e.Method = fleet.PoweredOff
 	}

@@ -7,9 +7,13 @@ import (
 	"relight/internal/core/fleet"
 )
 
-// identityOf lists everything that moves with the server.
+// identityOf lists everything that moves with the server and is given to an instance
+// from outside. The addresses of a virtual machine are the guest's own.
 func identityOf(s fleet.Server) []fleet.Object {
 	id := s.Spec.Identity
+	if s.Spec.Template.VM != nil {
+		id.Addresses = nil
+	}
 	list := make([]fleet.Object, 0, len(id.Volumes)+len(id.Addresses))
 	for _, vol := range id.Volumes {
 		list = append(list, fleet.Object{Volume: vol.Name})

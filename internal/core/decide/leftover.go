@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -48,15 +49,38 @@ type waitingLeftover struct {
 	due    time.Time
 }
 
-// leftover finds an instance of an older epoch that still shows life where it
-// can be stopped: it was fenced, yet answers stale reads and holds an address. If
-// all of them were told to stop lately it returns the one that is due next.
+// leftover finds what is left of an older epoch and can be ended: an instance that
+// was fenced, yet answers stale reads and holds an address; a map or session that an
+// array lists again; or a map of the present epoch that an array has forgotten. If
+// all of them were seen to lately it returns the one that is due next.
 //
 // It takes no budget and a storm does not hold it: the epoch was proved dead for
 // writes before the present one started, no server depends on it, and the stop
 // only makes two copies one. People's stops (freeze, pause, window, observe) hold.
-func leftover(v View, now time.Time) (*fleet.Step, *waitingLeftover) {
+func leftover(v View, now time.Time) (*Decision, *waitingLeftover) {
 	var wait *waitingLeftover
+	for _, d := range slices.Concat(oldInstances(v, now), oldMaps(v, now), lostMaps(v, now)) {
+		step := d.Step
+		last := leftoverRecord(v.Status.Leftovers, *step)
+		if step.Token = last.Step.Token; step.Token == "" || last.State == fleet.StepDone {
+			// One that failed, or was never answered, is repeated as it was (S7); one that
+			// reported its effect in vain is a call of its own.
+			step.Token = Token(v.Server.Name, step.Epoch, step.Kind, step.Object, step.Host, fmt.Sprintf("leftover/%d", last.Tries))
+		}
+		due := leftoverDue(v.Server.Spec.Ladder, last)
+		if !now.Before(due) {
+			return &d, nil
+		}
+		if wait == nil || due.Before(wait.due) {
+			wait = &waitingLeftover{due: due, reason: fmt.Sprintf("%s: %s %d times (%s); the next try is at %s", step.Why, toldTo(*step), last.Tries, saidOf(last), clockTime(due))}
+		}
+	}
+	return nil, wait
+}
+
+// oldInstances are the ones of replaced epochs that still show life.
+func oldInstances(v View, now time.Time) []Decision {
+	var out []Decision
 	for _, i := range v.Observed.Instances {
 		if i.Epoch >= v.Status.Epoch || i.State.Gone() || i.State == fleet.InstanceStopped || i.State == fleet.InstanceStopping {
 			continue
@@ -67,25 +91,87 @@ func leftover(v View, now time.Time) (*fleet.Step, *waitingLeftover) {
 		if now.Sub(i.At) > staleAfter || contactWith(v, i.Host) != fleet.Yes {
 			continue
 		}
-		step := fleet.Step{
-			Kind: fleet.StepStop, Server: v.Server.Name, Epoch: i.Epoch, Host: i.Host, Within: stopWithin(v.Server),
-			Why: fmt.Sprintf("epoch %d was replaced by %d but still runs on %s", i.Epoch, v.Status.Epoch, orUnknown(i.Host)),
-		}
-		last := leftoverRecord(v.Status.Leftovers, step)
-		if step.Token = last.Step.Token; step.Token == "" || last.State == fleet.StepDone {
-			// One that failed, or was never answered, is repeated as it was (S7); one that
-			// reported its effect in vain is a call of its own.
-			step.Token = Token(v.Server.Name, i.Epoch, fleet.StepStop, fleet.Object{}, i.Host, fmt.Sprintf("leftover/%d", last.Tries))
-		}
-		due := leftoverDue(v.Server.Spec.Ladder, last)
-		if !now.Before(due) {
-			return &step, nil
-		}
-		if wait == nil || due.Before(wait.due) {
-			wait = &waitingLeftover{due: due, reason: fmt.Sprintf("%s: told to stop %d times (%s); the next try is at %s", step.Why, last.Tries, saidOf(last), clockTime(due))}
-		}
+		why := fmt.Sprintf("epoch %d was replaced by %d but still runs on %s", i.Epoch, v.Status.Epoch, orUnknown(i.Host))
+		out = append(out, Decision{Reason: why, Step: &fleet.Step{
+			Kind: fleet.StepStop, Server: v.Server.Name, Epoch: i.Epoch, Host: i.Host, Within: stopWithin(v.Server), Why: why,
+		}})
 	}
-	return nil, wait
+	return out
+}
+
+// oldMaps are what arrays list of replaced epochs: somebody has let one in again, or
+// its session was not gone. It is shut out once more.
+func oldMaps(v View, now time.Time) []Decision {
+	var out []Decision
+	for _, seen := range v.Observed.Volumes {
+		vol := volumeOf(v.Server, seen.Volume)
+		if !vol.OnArray() || seen.Held != fleet.Yes || seen.Epoch == 0 || seen.Epoch >= v.Status.Epoch || now.Sub(seen.At) > staleAfter {
+			continue
+		}
+		why := fmt.Sprintf("epoch %d was replaced by %d and is listed again: %s", seen.Epoch, v.Status.Epoch, shutWhy(vol, seen.Epoch))
+		out = append(out, Decision{Reason: why, Step: &fleet.Step{
+			Kind: fleet.StepSeal, Server: v.Server.Name, Epoch: seen.Epoch, Object: fleet.Object{Volume: vol.Name},
+			Within: fleet.Duration(callWithin), Why: why,
+		}})
+	}
+	return out
+}
+
+// lostMaps are those of the present epoch that an array lists no more: it has
+// restarted and forgotten them. They are made again, with the proof of the epoch
+// before; where that has aged and cannot be made again, a recovery will be due.
+func lostMaps(v View, now time.Time) []Decision {
+	if v.Status.Epoch == 0 || v.Status.Phase != fleet.PhaseRunning || !runsNow(v, now) {
+		return nil
+	}
+	proof, missing := fence.Prove(v.Server, v.Status.Epoch-1, "", v.Status.Evidence, now)
+	if len(missing) > 0 {
+		return nil
+	}
+	var out []Decision
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if !vol.OnArray() || !lostMap(v, vol.Name, now) {
+			continue
+		}
+		why := fmt.Sprintf("the array of volume %s has forgotten epoch %d: let it in again", vol.Name, v.Status.Epoch)
+		out = append(out, Decision{Reason: why, Proof: proof, Step: &fleet.Step{
+			Kind: fleet.StepAttach, Server: v.Server.Name, Epoch: v.Status.Epoch, Host: v.Status.Host, Object: fleet.Object{Volume: vol.Name},
+			Within: fleet.Duration(callWithin), Why: why,
+		}})
+	}
+	return out
+}
+
+// runsNow reports that the present epoch is seen running.
+func runsNow(v View, now time.Time) bool {
+	return slices.ContainsFunc(v.Observed.Instances, func(i fleet.Instance) bool {
+		return i.Epoch == v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter
+	})
+}
+
+// lostMap reports that the array was asked since the epoch started and lists nothing
+// of the volume.
+func lostMap(v View, volume string, now time.Time) bool {
+	asked := false
+	for _, seen := range v.Observed.Volumes {
+		if seen.Volume != volume {
+			continue
+		}
+		if seen.Held != fleet.No || now.Sub(seen.At) > staleAfter || !seen.At.After(v.Status.LaunchedAt) {
+			return false
+		}
+		asked = true
+	}
+	return asked
+}
+
+func toldTo(step fleet.Step) string {
+	switch step.Kind {
+	case fleet.StepStop:
+		return "told to stop"
+	default:
+		return "the array was told so"
+	}
 }
 
 // leftoverDue is when a leftover may be told to stop again.
@@ -101,15 +187,21 @@ func leftoverDue(l fleet.Ladder, last fleet.StepRecord) time.Time {
 }
 
 func saidOf(last fleet.StepRecord) string {
-	if last.State == fleet.StepDone {
+	switch {
+	case last.State != fleet.StepDone:
+		return last.Error
+	case last.Step.Kind == fleet.StepStop:
 		return "it was told so and still runs"
+	default:
+		return "it said that it did so"
 	}
-	return last.Error
 }
 
-func sameLeftover(a, b fleet.Step) bool { return a.Epoch == b.Epoch && a.Host == b.Host }
+func sameLeftover(a, b fleet.Step) bool {
+	return a.Kind == b.Kind && a.Epoch == b.Epoch && a.Host == b.Host && a.Object == b.Object
+}
 
-// leftoverRecord returns the last stop of the same epoch on the same host, or zero.
+// leftoverRecord returns the last such step about the same epoch, or zero.
 func leftoverRecord(list []fleet.StepRecord, step fleet.Step) fleet.StepRecord {
 	for _, rec := range list {
 		if sameLeftover(rec.Step, step) {

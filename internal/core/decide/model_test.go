@@ -23,8 +23,10 @@ type model struct {
 	alive  map[fleet.Epoch]string
 	off    map[string]bool
 	sealed map[string]fleet.Epoch
-	gone   map[fleet.Epoch]string
-	works  bool
+	// shut are the epochs that the array has shut out: they may run, and write nothing.
+	shut  map[fleet.Epoch]bool
+	gone  map[fleet.Epoch]string
+	works bool
 	// calls says when a call was last made with a token.
 	calls map[string]time.Time
 	// fences says how each source of proof of each recovery did.
@@ -43,7 +45,7 @@ func newModel(t *rapid.T) *model {
 	for _, line := range []string{
 		"host host-1 power=yes", "host host-2 power=yes", "host host-3 power=yes sites=rack-2,zone-a", "status epoch=3 host=host-1 verified",
 		"server lic-01 rungs=" + pick(t, "ladder", "restartApp:2,relaunch:2,move:1", "relaunch:3", "restartApp:1,reboot:1,recover:1,relaunch:2"),
-		"server lic-01 fence=" + pick(t, "fence", "storage", "power") + " volumes=" + pick(t, "volumes", "data:machine", "data:shared", ""),
+		"server lic-01 fence=" + pick(t, "fence", "storage", "power") + " volumes=" + pick(t, "volumes", "data:machine", "data:shared", "data:array", ""),
 		"traits " + pick(t, "traits", "onprem", "guest"),
 	} {
 		if err := s.do(line); err != nil {
@@ -52,7 +54,7 @@ func newModel(t *rapid.T) *model {
 	}
 	return &model{
 		v: s.v, now: noon, works: true, alive: map[fleet.Epoch]string{3: "host-1"}, gone: map[fleet.Epoch]string{},
-		off: map[string]bool{}, sealed: map[string]fleet.Epoch{}, calls: map[string]time.Time{}, fences: map[string]fenced{},
+		off: map[string]bool{}, sealed: map[string]fleet.Epoch{}, shut: map[fleet.Epoch]bool{}, calls: map[string]time.Time{}, fences: map[string]fenced{},
 	}
 }
 
@@ -130,7 +132,8 @@ func (m *model) do(t *rapid.T, step fleet.Step) decide.Result {
 	if step.Via != "" {
 		agent = step.Via
 	}
-	if h := hostOf(&m.v, agent); step.Kind != fleet.StepPowerOff && (h == nil || h.InContact != fleet.Yes) {
+	array := step.Kind == fleet.StepSeal && step.Via == ""
+	if h := hostOf(&m.v, agent); step.Kind != fleet.StepPowerOff && !array && (h == nil || h.InContact != fleet.Yes) {
 		return decide.Result{State: fleet.StepUnknown, Class: "retry", Error: "no answer"}
 	}
 	switch pick(t, "outcome", "done", "done", "done", "done", "done", "lost", "fails") {
@@ -155,6 +158,11 @@ func (m *model) effect(t *rapid.T, step fleet.Step) decide.Result {
 		m.gone[step.Epoch] = step.Host
 		e.Method = fleet.Reaped
 	case fleet.StepSeal:
+		if step.Via == "" { // the array needs nobody's lock
+			m.shut[step.Epoch] = true
+			e.Method, e.Volume = fleet.InitiatorRemoved, step.Object.Volume
+			break
+		}
 		for other := range m.alive {
 			if other <= step.Epoch {
 				return decide.Result{State: fleet.StepFailed, Class: "conflict", Error: "the lock is held"}
@@ -187,7 +195,7 @@ func (m *model) effect(t *rapid.T, step fleet.Step) decide.Result {
 // mustBeAlone is S1 in the model: no older epoch may write when a new one starts.
 func (m *model) mustBeAlone(t *rapid.T, step fleet.Step) {
 	for e, on := range m.alive {
-		if e != step.Epoch {
+		if e != step.Epoch && !m.shut[e] {
 			t.Fatalf("epoch %d starts on %s while %d runs on %s", step.Epoch, step.Host, e, on)
 		}
 	}

@@ -47,7 +47,7 @@ func start(v View, now time.Time) Decision {
 	}
 	stop, left := leftover(v, now)
 	if stop != nil {
-		cleanup := guarded(v, now, Decision{Step: stop, Reason: stop.Why})
+		cleanup := guarded(v, now, *stop)
 		if cleanup.Step != nil {
 			return cleanup
 		}

@@ -101,6 +101,9 @@ func dataRefusal(v View, h fleet.Host) string {
 		if vol.Path != "" && !slices.Contains(h.Reaches, vol.Name) {
 			return "it does not reach volume " + vol.Name
 		}
+		if vol.OnArray() && !slices.Contains(h.Reaches, vol.Name) {
+			return "it does not reach the array of volume " + vol.Name
+		}
 	}
 	return ""
 }

@@ -31,7 +31,24 @@ func harmful(d decide.Decision) bool { return d.Step != nil && d.Step.Kind.Destr
 // leftover reports whether the step ends an epoch that was replaced already, outside
 // of a recovery: it was fenced, so that this only cleans up.
 func leftover(v decide.View, d decide.Decision) bool {
-	return d.Step != nil && v.Status.Recovery == nil && d.Begins == nil && d.Step.Kind == fleet.StepStop && d.Step.Epoch < v.Status.Epoch
+	if d.Step == nil || v.Status.Recovery != nil || d.Begins != nil {
+		return false
+	}
+	shuts := d.Step.Kind == fleet.StepSeal && d.Step.Via == "" && onArray(v, d.Step.Object.Volume)
+	return (d.Step.Kind == fleet.StepStop || shuts) && d.Step.Epoch < v.Status.Epoch || givesAgain(v, d)
+}
+
+// givesAgain reports whether the step lets the present epoch in on an array that has
+// forgotten it.
+func givesAgain(v decide.View, d decide.Decision) bool {
+	return d.Step != nil && v.Status.Recovery == nil && d.Begins == nil && d.Step.Kind == fleet.StepAttach &&
+		d.Step.Epoch == v.Status.Epoch && onArray(v, d.Step.Object.Volume)
+}
+
+func onArray(v decide.View, volume string) bool {
+	return slices.ContainsFunc(v.Server.Spec.Identity.Volumes, func(o fleet.Volume) bool {
+		return o.Name == volume && o.Reach == fleet.ReachArray
+	})
 }
 
 // dead is a second opinion on whether an epoch can write no more, made without
@@ -41,7 +58,7 @@ func dead(v decide.View, epoch fleet.Epoch, now time.Time) bool {
 		return true
 	}
 	fresh := func(at time.Time) bool { return now.Sub(at).Abs() <= fence.PerishableFor }
-	sealed := map[string]bool{}
+	sealed, shut := map[string]bool{}, map[string]bool{}
 	for _, e := range v.Status.Evidence {
 		if e.Server != v.Server.Name || e.Epoch != epoch {
 			continue
@@ -59,6 +76,8 @@ func dead(v decide.View, epoch fleet.Epoch, now time.Time) bool {
 			}
 		case fleet.Sealed:
 			sealed[e.Volume] = true
+		case fleet.InitiatorRemoved:
+			shut[e.Volume] = true
 		}
 	}
 	for _, i := range v.Observed.Instances {
@@ -70,7 +89,11 @@ func dead(v decide.View, epoch fleet.Epoch, now time.Time) bool {
 		sealed[vol.Volume] = sealed[vol.Volume] || vol.Sealed >= epoch
 	}
 	for _, vol := range v.Server.Spec.Identity.Volumes {
-		if !sealed[vol.Name] || vol.Reach == fleet.ReachShared || vol.Reach == fleet.ReachZone {
+		refuses := sealed[vol.Name]
+		if vol.Reach == fleet.ReachArray {
+			refuses = shut[vol.Name]
+		}
+		if !refuses || vol.Reach == fleet.ReachShared || vol.Reach == fleet.ReachZone {
 			return false
 		}
 	}
@@ -125,6 +148,9 @@ func TestEpochsRise(t *testing.T) { // S3
 			return
 		}
 		top := highestSeen(v)
+		if givesAgain(v, d) {
+			return
+		}
 		if r := v.Status.Recovery; r != nil && r.To != 0 {
 			if d.Step.Epoch != r.To || d.Step.Epoch < top {
 				t.Fatalf("%s of epoch %d while %d is being made and %d was seen", d.Step.Kind, d.Step.Epoch, r.To, top)

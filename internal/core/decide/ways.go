@@ -67,6 +67,9 @@ func sourceName(step fleet.Step) string {
 	case fleet.StepStop:
 		return "stop on " + orUnknown(step.Host)
 	case fleet.StepSeal:
+		if step.Via == "" {
+			return "the array of volume " + step.Object.Volume
+		}
 		return "seal of volume " + step.Object.Volume + " via " + step.Via
 	case fleet.StepPowerOff:
 		return "power-off of " + step.Host
@@ -132,14 +135,17 @@ func stopStep(v View, epoch fleet.Epoch, host string) fleet.Step {
 
 func stopWithin(s fleet.Server) fleet.Duration {
 	within := callWithin
-	if s.Spec.Template.Process != nil {
-		within += s.Spec.Template.Process.StopGrace.Std()
+	switch t := s.Spec.Template; {
+	case t.Process != nil:
+		within += t.Process.StopGrace.Std()
+	case t.VM != nil:
+		within += t.VM.StopGrace.Std()
 	}
 	return fleet.Duration(within)
 }
 
-// sealWay raises the epoch file of the first unsealed volume, from any host that
-// reaches it.
+// sealWay has the first volume that still takes the epoch refuse it: by its epoch
+// file, from any host that reaches it, or by its array.
 func sealWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*source, string) {
 	switch {
 	case !v.Traits.Seals:
@@ -148,9 +154,34 @@ func sealWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*sou
 		return nil, "nothing is left to seal"
 	case missing[0].Volume == "":
 		return nil, missing[0].Reason
-	default:
-		return sealFrom(v, epoch, host, missing[0].Volume)
 	}
+	if vol := volumeOf(v.Server, missing[0].Volume); vol.OnArray() {
+		return arrayWay(v, epoch, host, vol), ""
+	}
+	return sealFrom(v, epoch, host, missing[0].Volume)
+}
+
+func volumeOf(s fleet.Server, name string) fleet.Volume {
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.Name == name {
+			return v
+		}
+	}
+	return fleet.Volume{}
+}
+
+// arrayWay has the volume's array shut the epoch out: the provider does that itself,
+// through no host.
+func arrayWay(v View, epoch fleet.Epoch, host string, vol fleet.Volume) *source {
+	return newSource(v, newStep(v, fleet.StepSeal, epoch, host, fleet.Object{Volume: vol.Name}, shutWhy(vol, epoch)), "")
+}
+
+func shutWhy(vol fleet.Volume, epoch fleet.Epoch) string {
+	array := "its array"
+	if vol.LUN != nil {
+		array = "array " + vol.LUN.Array
+	}
+	return fmt.Sprintf("have %s shut epoch %d out of volume %s", array, epoch, vol.Name)
 }
 
 // sealersAtOnce is how many hosts may be asked for one seal with no wait between.

@@ -292,15 +292,23 @@ func (s *story) doDone(a args) error {
 	e := fleet.Evidence{Server: last.Server, Epoch: last.Epoch, By: "the agent of " + orNone(last.Via+last.Host), At: s.now}
 	switch {
 	case a.Has("nothing"):
+	case last.Kind == fleet.StepSeal && last.Via == "":
+		e.Method, e.Volume, e.By, e.Detail = fleet.InitiatorRemoved, last.Object.Volume, "array san-1", "initiator out of the map, login refused, map closed, no session listed"
 	case last.Kind == fleet.StepSeal:
 		e.Method, e.Volume, e.By = fleet.Sealed, last.Object.Volume, "the agent of "+last.Via
 	case last.Kind == fleet.StepPowerOff:
 		e.Method, e.Host, e.By = fleet.PoweredOff, last.Host, "its power device"
-	case last.Kind == fleet.StepStop && s.v.Traits.AppIsInstance:
+	case last.Kind == fleet.StepStop && (s.v.Traits.AppIsInstance || s.v.Server.Spec.Template.VM != nil):
 		e.Method, e.By = fleet.Reaped, "the agent of "+last.Host
 	}
 	res := decide.Result{State: fleet.StepDone}
-	if e.Method != "" {
+	for _, v := range s.v.Server.Spec.Identity.Volumes {
+		if e.Method == fleet.InitiatorRemoved && v.OnArray() { // an array speaks of all that it has
+			e.Volume = v.Name
+			res.Evidence = append(res.Evidence, e)
+		}
+	}
+	if e.Method != "" && len(res.Evidence) == 0 {
 		res.Evidence = []fleet.Evidence{e}
 	}
 	s.v.Status = decide.Record(s.v.Status, *last, res, s.now)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
@@ -47,9 +48,10 @@ func epochOf(a args, key string) fleet.Epoch { return fleet.Epoch(a.Number(key, 
 //
 //	server NAME volumes=NAME:REACH,… addresses=IP,… rungs=RUNG:TRIES,… window= backoff=
 //	  maxBackoff= verifyWithin= isolatedFor= fence=storage|power approvals=N priority=N
-//	  sites=A,B apart=LABEL labels=K:V units=N stopGrace= check=URL
+//	  sites=A,B apart=LABEL labels=K:V units=N stopGrace= check=URL [vm]
 //
-// Volumes of reach zone get a provider's ID, all others a path.
+// Volumes of reach zone get a provider's ID, those of reach array a LUN of san-1, all
+// others a path.
 func (s *story) doServer(a args) error {
 	sp := &s.v.Server.Spec
 	sp.Health.Check.HTTP = a.Get("check", sp.Health.Check.HTTP)
@@ -63,6 +65,9 @@ func (s *story) doServer(a args) error {
 			vol := fleet.Volume{Name: name, Reach: fleet.Reach(reach), Path: "/srv/" + name}
 			if vol.Reach == fleet.ReachZone {
 				vol.Path, vol.ID = "", "vol-"+name
+			}
+			if vol.OnArray() {
+				vol.Path, vol.LUN = "", &fleet.LUN{Array: "san-1", Name: s.v.Server.Name + "-" + name, Unit: len(sp.Identity.Volumes) + 1}
 			}
 			sp.Identity.Volumes = append(sp.Identity.Volumes, vol)
 		}
@@ -90,7 +95,10 @@ func (s *story) doServer(a args) error {
 	} {
 		*d = fleet.Duration(a.Duration(key, d.Std()))
 	}
-	if _, ok := a.Pairs["stopGrace"]; ok {
+	if a.Has("vm") {
+		sp.Template = fleet.Template{VM: &fleet.VMTemplate{Boot: fleet.BootKernel, Kernel: "/boot/vmlinuz", StopGrace: fleet.Duration(30 * time.Second)}}
+		s.v.Traits = s.v.Traits.For(s.v.Server)
+	} else if _, ok := a.Pairs["stopGrace"]; ok {
 		sp.Template.Process = &fleet.ProcessTemplate{StopGrace: fleet.Duration(a.Duration("stopGrace", 0))}
 	}
 	sp.Fence = fleet.FenceDemand(a.Get("fence", string(sp.Fence)))

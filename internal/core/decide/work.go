@@ -55,13 +55,27 @@ func work(v View, now time.Time) Decision {
 // whatever it says.
 func cameBack(v View) bool {
 	r := v.Status.Recovery
-	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) || lacks(v) != "" {
+	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) || shutting(v) || lacks(v) != "" {
 		return false
 	}
 	if pastReturn(r) && !seenAfter(v, lastEffect(v)) {
 		return false // a yes of before the last call is no answer to it (S14)
 	}
 	return r.Last == nil || (r.Last.State != fleet.StepIntended && len(r.Done) == 0)
+}
+
+// shutting reports that an array was told to shut the present epoch out, and may have
+// begun to: what is half out of its disks loses them at the next fault of its path.
+func shutting(v View) bool {
+	r := v.Status.Recovery
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		step := fleet.Step{Kind: fleet.StepSeal, Object: fleet.Object{Volume: vol.Name}}
+		t := fenceTry(r, sourceName(step), v.Status.Epoch)
+		if vol.OnArray() && (t.State == fleet.StepDone || t.State == fleet.StepUnknown) {
+			return true
+		}
+	}
+	return r.Last != nil && r.Last.State == fleet.StepIntended && r.Last.Step.Kind == fleet.StepSeal && r.Last.Step.Via == ""
 }
 
 // lastEffect is when the recovery last did something to the server, or may have.

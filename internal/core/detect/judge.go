@@ -201,7 +201,8 @@ func runs(c fleet.Channel) bool { return c == fleet.ChannelAgent || c == fleet.C
 // withLocks adds a signal for each volume lock that somebody else than the
 // server's own host looked at: a lock dies with its last holder, so a held one
 // means that processes of the server live. A network file system keeps the lock of
-// a dead host, and a platform the attachment of a dead machine: those say nothing.
+// a dead host, a platform the attachment of a dead machine, an array its map: those
+// say nothing.
 func (j *judgement) withLocks(yes []fleet.Signal) []fleet.Signal {
 	for _, v := range j.in.Observed.Volumes {
 		if !j.diesWithHolder(v.Volume) || v.Held != fleet.Yes || v.Sealed >= j.in.Status.Epoch || j.now.Sub(v.At) > j.suspectAfter() {
@@ -223,7 +224,7 @@ func (j *judgement) withLocks(yes []fleet.Signal) []fleet.Signal {
 func (j *judgement) diesWithHolder(volume string) bool {
 	for _, v := range j.in.Server.Spec.Identity.Volumes {
 		if v.Name == volume {
-			return v.Reach != fleet.ReachShared && v.Reach != fleet.ReachZone
+			return v.Reach != fleet.ReachShared && v.Reach != fleet.ReachZone && !v.OnArray()
 		}
 	}
 	return true

@@ -81,7 +81,7 @@ func Describe(e fleet.Evidence) string {
 	case fleet.Sealed:
 		what = "volume " + e.Volume + " sealed and read back"
 	case fleet.InitiatorRemoved:
-		what = "initiator of volume " + e.Volume + " removed and its session list read back as empty"
+		what = "its initiator is out of the map of volume " + e.Volume + " and no session of it is listed, read back"
 	case fleet.NeverStarted:
 		what = fmt.Sprintf("no call for epoch %d had an effect", e.Epoch)
 	case fleet.Attested:

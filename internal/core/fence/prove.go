@@ -9,7 +9,8 @@ import (
 
 // Need is one thing that is missing for a proof.
 type Need struct {
-	// Volume is the volume that must be sealed; empty if the instance itself
+	// Volume is the volume that must refuse the epoch: sealed, or shut on its array if
+	// it is a LUN; empty if the instance itself
 	// must be seen stopped, terminated, reaped or powered off.
 	Volume string `json:"volume,omitempty"`
 	Reason string `json:"reason"`
@@ -25,8 +26,9 @@ type Need struct {
 //   - never started: enough together with a proof of the epoch before it, which was
 //     the last that could write: what was only stopped may have been started since;
 //   - stopped, powered off: enough alone while fresh;
-//   - sealed: enough if every volume of the server is sealed, the server has at
-//     least one, and neither the demand (fence: power) nor a volume's reach asks
+//   - sealed, initiator removed: enough if every volume of the server refuses the
+//     epoch, each by its own kind (a LUN has no epoch file, a directory no initiator),
+//     the server has at least one, and neither the demand (fence: power) nor a volume's reach asks
 //     for more, because the lock of a volume on a network file system can be
 //     lost while its writer lives.
 func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evidence, now time.Time) (Proof, []Need) {
@@ -46,10 +48,10 @@ func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evid
 		}
 		return Proof{server: s.Name, epoch: epoch, evidence: append([]fleet.Evidence{e}, p.evidence...), ok: true}, nil
 	}
-	if reason := sealIsNotEnough(s); reason != "" {
+	if reason := volumesAreNotEnough(s); reason != "" {
 		return Proof{}, []Need{{Reason: reason}}
 	}
-	return proveBySeals(s, epoch, own)
+	return proveByVolumes(s, epoch, own)
 }
 
 // Last returns the last epoch, up to the given one, of which there may be an
@@ -110,7 +112,7 @@ func fresh(at, now time.Time) bool {
 	return age <= PerishableFor && age >= -PerishableFor
 }
 
-func sealIsNotEnough(s fleet.Server) string {
+func volumesAreNotEnough(s fleet.Server) string {
 	if s.Spec.Fence == fleet.FencePower {
 		return "the spec demands fence: power, so the instance must be read back as stopped or its host as powered off"
 	}
@@ -128,17 +130,21 @@ func sealIsNotEnough(s fleet.Server) string {
 	return ""
 }
 
-func proveBySeals(s fleet.Server, epoch fleet.Epoch, own []fleet.Evidence) (Proof, []Need) {
+func proveByVolumes(s fleet.Server, epoch fleet.Epoch, own []fleet.Evidence) (Proof, []Need) {
 	var (
 		used    []fleet.Evidence
 		missing []Need
 	)
 	for _, v := range s.Spec.Identity.Volumes {
-		if e, ok := sealOf(v.Name, own); ok {
+		if e, ok := refusalOf(v, own); ok {
 			used = append(used, e)
 			continue
 		}
-		missing = append(missing, Need{Volume: v.Name, Reason: fmt.Sprintf("volume %s is not sealed against epoch %d", v.Name, epoch)})
+		need := Need{Volume: v.Name, Reason: fmt.Sprintf("volume %s is not sealed against epoch %d", v.Name, epoch)}
+		if v.OnArray() {
+			need.Reason = fmt.Sprintf("%s has not shut epoch %d out of volume %s", arrayOf(v), epoch, v.Name)
+		}
+		missing = append(missing, need)
 	}
 	if len(missing) > 0 {
 		return Proof{}, missing
@@ -146,9 +152,22 @@ func proveBySeals(s fleet.Server, epoch fleet.Epoch, own []fleet.Evidence) (Proo
 	return Proof{server: s.Name, epoch: epoch, evidence: used, ok: true}, nil
 }
 
-func sealOf(volume string, own []fleet.Evidence) (fleet.Evidence, bool) {
+// arrayOf names the array of a LUN.
+func arrayOf(v fleet.Volume) string {
+	if v.LUN == nil {
+		return "its array"
+	}
+	return "array " + v.LUN.Array
+}
+
+// refusalOf finds the evidence that the volume refuses the epoch.
+func refusalOf(v fleet.Volume, own []fleet.Evidence) (fleet.Evidence, bool) {
+	method := fleet.Sealed
+	if v.OnArray() {
+		method = fleet.InitiatorRemoved
+	}
 	for _, e := range own {
-		if e.Method == fleet.Sealed && e.Volume == volume {
+		if e.Method == method && e.Volume == v.Name {
 			return e, true
 		}
 	}

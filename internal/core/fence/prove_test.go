@@ -207,7 +207,7 @@ func TestWords(t *testing.T) {
 // TestMoreEvidenceNeverProvesLess: whatever is added, and in whatever order it
 // comes, a proof stays one; and what is about others never makes one.
 func TestMoreEvidenceNeverProvesLess(t *testing.T) {
-	methods := []fleet.Method{fleet.FirstEpoch, fleet.Reaped, fleet.Terminated, fleet.Stopped, fleet.PoweredOff, fleet.Sealed, fleet.Attested}
+	methods := []fleet.Method{fleet.FirstEpoch, fleet.Reaped, fleet.Terminated, fleet.Stopped, fleet.PoweredOff, fleet.Sealed, fleet.InitiatorRemoved, fleet.Attested}
 	one := rapid.Custom(func(t *rapid.T) fleet.Evidence {
 		return fleet.Evidence{
 			Method: rapid.SampledFrom(methods).Draw(t, "method"), Server: rapid.SampledFrom([]string{"lic-01", "lic-02"}).Draw(t, "server"),
@@ -216,7 +216,7 @@ func TestMoreEvidenceNeverProvesLess(t *testing.T) {
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		s := server(rapid.SampledFrom([]string{"storage data:machine", "storage data:machine log:host", "power data:machine", "storage"}).Draw(t, "server"))
+		s := server(rapid.SampledFrom([]string{"storage data:machine", "storage data:machine log:host", "storage data:machine log:array", "power data:machine", "storage"}).Draw(t, "server"))
 		list, more := rapid.SliceOfN(one, 0, 4).Draw(t, "list"), rapid.SliceOfN(one, 0, 3).Draw(t, "more")
 		few, _ := fence.Prove(s, 3, "host-1", list, now)
 		many, _ := fence.Prove(s, 3, "host-1", rapid.Permutation(append(append([]fleet.Evidence{}, list...), more...)).Draw(t, "all"), now)

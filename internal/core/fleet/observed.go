@@ -124,3 +124,13 @@ type Traits struct {
 	// Places is true if we choose the host; false if the provider does.
 	Places bool `json:"places"`
 }
+
+// For returns what the provider can do for one server. A virtual machine can be
+// reset in place, and its application lives inside, out of the host agent's reach.
+func (t Traits) For(s Server) Traits {
+	if s.Spec.Template.VM == nil {
+		return t
+	}
+	t.Rungs, t.AppIsInstance = []Rung{Reboot, Relaunch, Move}, false
+	return t
+}

@@ -59,6 +59,10 @@ type Volume struct {
 	LUN *LUN `json:"lun,omitempty"`
 }
 
+// OnArray reports whether the volume is a LUN: then its array shuts an epoch out, and
+// no epoch file does.
+func (v Volume) OnArray() bool { return v.Reach == ReachArray }
+
 // LUN is a unit of a SAN array that is one of a server's volumes.
 type LUN struct {
 	// Array is the name of an array that a site above the server's hosts declares.
