@@ -217,12 +217,13 @@ func switchOff(ctx context.Context, cmd link.Command) link.Result {
 		r.Class, r.Error = provider.Permanent, "the command names no power device"
 		return r
 	}
-	if err := power.Switch(ctx, *cmd.Power); err != nil {
+	said, err := power.Switch(ctx, *cmd.Power)
+	if err != nil {
 		r.Class, r.Error, r.MayHaveHappened = provider.Retry, link.Cut(err.Error()), true
 		return r
 	}
 	r.Evidence = []fleet.Evidence{{
-		Method: fleet.PoweredOff, Server: cmd.Step.Server, Epoch: cmd.Step.Epoch, Host: cmd.Step.Host, Detail: "read back as off",
+		Method: fleet.PoweredOff, Server: cmd.Step.Server, Epoch: cmd.Step.Epoch, Host: cmd.Step.Host, Detail: link.Cut(said),
 	}}
 	return r
 }

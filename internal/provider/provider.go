@@ -47,8 +47,8 @@ type Call struct {
 	Term fleet.Term
 	// Proof covers the epoch before Step.Epoch for the steps that need one.
 	Proof fence.Proof
-	// Power is the device of Step.Host for powerOff steps.
-	Power *fleet.PowerDevice
+	// Power is what switches Step.Host off, for powerOff steps.
+	Power *fleet.Power
 }
 
 // Outcome is what a step showed.

@@ -162,6 +162,7 @@ func TestDefaultsOutsideRulesMatchTheTable(t *testing.T) {
 		"Server spec.template.vm.cpus":           strconv.Itoa(defaultCPUs),
 		"Server spec.template.vm.stopGrace":      show(defaultVMStopGrace),
 		"Site spec.power.timeout":                show(defaultPowerTimeout),
+		"Site spec.power.levels[].all[].timeout": show(defaultPowerTimeout),
 		"Site spec.budget.keepAlive":             "0", "Site spec.budget.steps": "0",
 		"Site spec.budget.window": show(defaultWindow),
 	}

@@ -279,8 +279,6 @@ func Site(d Doc) (fleet.Site, error) {
 	if s.Spec.Budget.Window == 0 {
 		s.Spec.Budget.Window = defaultWindow
 	}
-	if p := s.Spec.Power; p != nil && p.Timeout == 0 {
-		p.Timeout = defaultPowerTimeout
-	}
+	fillPower(s.Spec.Power)
 	return s, nil
 }

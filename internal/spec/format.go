@@ -101,6 +101,9 @@ func optionName() *format {
 				secret:  true,
 			}
 		}
+		if s == "action" || s == "option" || s == "plug" {
+			return s, &fault{message: fmt.Sprintf("the option %q is not yours to set", s), why: "it decides what is done to which plug", fix: "remove it; the plug has a field of its own"}
+		}
 		return matches(s, optionRE, 128, "the name of a fence agent's option", "it becomes the left side of a name=value line", "ip")
 	}}
 }

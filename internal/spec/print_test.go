@@ -85,6 +85,26 @@ func drawnText(t *rapid.T, f *format, label string) string {
 	}).Draw(t, label)
 }
 
+// fitPower keeps the fields of a single device and levels apart.
+func fitPower(power any) {
+	p, _ := power.(map[string]any)
+	levels, _ := p["levels"].([]any)
+	switch {
+	case p == nil:
+	case len(levels) == 0:
+		p["plug"] = "1"
+	default:
+		for _, name := range []string{"plug", "options", "timeout"} {
+			delete(p, name)
+		}
+	}
+	for _, l := range levels {
+		for i, d := range l.(map[string]any)["all"].([]any) {
+			d.(map[string]any)["plug"] = fmt.Sprint("outlet ", i)
+		}
+	}
+}
+
 // drawnDoc draws a document that Parse accepts.
 func drawnDoc(t *rapid.T) Doc {
 	kind := rapid.SampledFrom(Kinds()).Draw(t, "kind")
@@ -124,6 +144,7 @@ func fit(kind Kind, tree map[string]any) {
 		if spec["parent"] == meta["name"] {
 			delete(spec, "parent")
 		}
+		fitPower(spec["power"])
 		arrays, _ := spec["arrays"].([]any)
 		for _, a := range arrays {
 			a := a.(map[string]any)

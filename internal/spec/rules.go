@@ -153,6 +153,7 @@ func siteRules(d Doc, s fleet.SiteSpec, whole bool, at reporter) {
 	if s.Power != nil && s.Kind != "" && s.Kind != fleet.SiteHost {
 		at("spec.power", fmt.Sprintf("a %s has no power device", s.Kind), "power fencing switches off one host", "move it into the Site of the host")
 	}
+	powerRules(s.Power, at)
 	if whole && s.Parent == d.Name {
 		at("spec.parent", fmt.Sprintf("the site %q is its own parent", d.Name), "sites form a tree", "name the site that holds it, or remove the line")
 	}

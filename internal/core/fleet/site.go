@@ -13,8 +13,8 @@ type SiteSpec struct {
 	// Mode, if set, is the loosest mode allowed to servers in this site.
 	Mode   Mode   `json:"mode,omitempty"`
 	Budget Budget `json:"budget"`
-	// Power names the device that can switch a host off; hosts only.
-	Power *PowerDevice `json:"power,omitempty"`
+	// Power is what can switch a host off; hosts only.
+	Power *Power `json:"power,omitempty"`
 	// Arrays are the SAN arrays that serve the hosts below this site.
 	Arrays []Array `json:"arrays,omitempty"`
 }
@@ -51,18 +51,6 @@ const (
 	SiteRack    SiteKind = "rack"
 	SiteHost    SiteKind = "host"
 )
-
-// PowerDevice is a program that switches a host off and reads the state back,
-// through the fence agents' protocol: name=value lines on standard input,
-// the answer in the exit code.
-type PowerDevice struct {
-	Command []string `json:"command"`
-	// Options are passed on as they are, one name=value line each.
-	Options map[string]string `json:"options,omitempty"`
-	// Plug is the device's name for the host.
-	Plug    string   `json:"plug"`
-	Timeout Duration `json:"timeout"`
-}
 
 // Policy fills the unset rules of the servers that name it and holds the
 // fleet-wide guards if it is called "default".

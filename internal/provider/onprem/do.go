@@ -71,7 +71,8 @@ func (h *Hub) checkTerm(call provider.Call) error {
 
 // powerOff switches the host off from here and gives evidence once it reads as off.
 func (h *Hub) powerOff(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	if err := power.Switch(ctx, *call.Power); err != nil {
+	said, err := power.Switch(ctx, *call.Power)
+	if err != nil {
 		// It may be off by now, or go off later; only reading it can tell.
 		return provider.Outcome{}, &provider.Error{
 			Class: provider.Retry, Op: string(call.Step.Kind), Object: provider.ObjectOf(call),
@@ -82,7 +83,7 @@ func (h *Hub) powerOff(ctx context.Context, call provider.Call) (provider.Outcom
 	return provider.Outcome{
 		Evidence: []fleet.Evidence{{
 			Method: fleet.PoweredOff, Server: call.Step.Server, Epoch: call.Step.Epoch, Host: call.Step.Host,
-			By: "the power device of " + call.Step.Host, At: h.opt.Now(), Detail: "read back as off",
+			By: "the power device of " + call.Step.Host, At: h.opt.Now(), Detail: said,
 		}},
 		Detail: call.Step.Host + " reads as off",
 	}, nil

@@ -171,7 +171,7 @@ func TestPowerOffEndsACutOffEpoch(t *testing.T) {
 	if _, err := p.Do(context.Background(), c); err == nil {
 		t.Fatal("it was switched off without a device")
 	}
-	c.Power = &fleet.PowerDevice{Plug: "1"}
+	c.Power = &fleet.Power{PowerDevice: fleet.PowerDevice{Plug: "1"}}
 	out, err := p.Do(context.Background(), c)
 	if err != nil {
 		t.Fatal(err)

@@ -84,7 +84,7 @@ type Command struct {
 	Disks []Disk            `json:"disks,omitempty"`
 	Units int               `json:"units,omitempty"`
 	// Power is the device of Step.Host for a powerOff step through another host.
-	Power *fleet.PowerDevice `json:"power,omitempty"`
+	Power *fleet.Power `json:"power,omitempty"`
 }
 
 // Disk is a LUN as one epoch logs in to it.
