@@ -34,8 +34,8 @@ type Healer struct {
 	Turns map[string]Turner
 
 	mu    sync.Mutex
-	holds map[string]string // the gate that was last told for each server
-	looks map[string]*looks // by provider
+	holds map[string]toldHold // what was last told of each server
+	looks map[string]*looks   // by provider
 
 	sights sync.Pool // of *Known, for looks of which nothing is kept
 }
@@ -305,43 +305,4 @@ func openIfFailing(tx *Tx, status *fleet.Status, f fleet.Finding) {
 		openIncident(tx, status, f)
 	default: // nothing fails
 	}
-}
-
-// noteHold tells once that something due is not done, and why.
-func (h *Healer) noteHold(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
-	if held := d.Hold != nil; held != v.held {
-		h.Collector.Hold(v.Server.Name, held)
-	}
-	gate := ""
-	if d.Hold != nil && d.Hold.Gate != decide.GateProgress && (d.Hold.Gate != decide.GateVerdict || d.Hold.NeedsPerson) {
-		gate = d.Hold.Gate
-	}
-	if !h.holdsAnew(v.Server.Name, gate) || gate == decide.GateAuthority {
-		return nil
-	}
-	return h.tellHold(ctx, v, d, now)
-}
-
-// holdsAnew remembers the gate that holds a server, "" for none, and reports
-// whether it is one that was not told yet.
-func (h *Healer) holdsAnew(name, gate string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if gate == "" {
-		delete(h.holds, name)
-		return false
-	}
-	if h.holds == nil {
-		h.holds = map[string]string{}
-	}
-	told := h.holds[name] == gate
-	h.holds[name] = gate
-	return !told
-}
-
-func (h *Healer) tellHold(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
-	return h.Journal.Do(ctx, now, func(tx *Tx) error {
-		tx.Emit(event.Event{Kind: event.Held, Server: v.Server.Name, Host: v.Status.Host, Incident: v.Status.Incident, Epoch: v.Status.Epoch, Gate: d.Hold.Gate, Message: d.Hold.Gate + ": " + d.Hold.Reason})
-		return nil
-	})
 }

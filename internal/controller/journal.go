@@ -138,6 +138,7 @@ func (j *Journal) write(ctx context.Context, tx *Tx, changes int) error {
 	if changes == 0 || tx.empty() {
 		return nil
 	}
+	tx.dropClosed()
 	txn, recorded, err := tx.seal()
 	if err != nil {
 		return err

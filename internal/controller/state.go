@@ -34,6 +34,7 @@ type State struct {
 	waits     map[string]budgetWait
 	used      map[string]int
 	open      map[string]string // the open incident of each cause
+	closed    []closedIncident  // the others, by when they closed
 	paths     map[string][]string
 	unsettled bool
 	// order holds the names of all servers, sorted; nil once one came or went. A
@@ -99,7 +100,7 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tables, s.rev = tables, rev
-	s.used, s.open = map[string]int{}, map[string]string{}
+	s.used, s.open, s.closed = map[string]int{}, map[string]string{}, nil
 	for _, t := range tables { // each record has an entry of its own: the order is all one
 		for name, r := range t {
 			s.derive(name, r.value)

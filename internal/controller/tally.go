@@ -128,7 +128,10 @@ func (s *State) derive(name string, value any) {
 	case Incident:
 		if v.Closed.IsZero() {
 			s.open[v.Cause] = v.ID
-		} else if s.open[v.Cause] == v.ID {
+			return
+		}
+		s.noteClosed(v)
+		if s.open[v.Cause] == v.ID {
 			delete(s.open, v.Cause)
 		}
 	}

@@ -279,8 +279,11 @@ func (tx *Tx) change(rev store.Revision, servers []Document) error {
 			return err
 		}
 		delete(s.tables[kind], name)
-		if kind == kindPlace {
+		switch kind {
+		case kindPlace:
 			delete(s.used, name)
+		case kindIncident:
+			s.forgetClosed(name)
 		}
 	}
 	for key, v := range tx.puts {

@@ -65,6 +65,9 @@ type Hold struct {
 	NeedsPerson bool `json:"needsPerson"`
 	// Plan is the hash of what an approval would be bound to.
 	Plan string `json:"plan,omitempty"`
+	// Of names what the gate waits for, where it may come to wait for something else:
+	// a window, a budget, the next approval. It is for comparing, not for people.
+	Of string `json:"-"`
 }
 
 // The gates, in the order in which they are asked.

@@ -87,7 +87,7 @@ func (g *gatekeeper) maintenance() {
 	for _, w := range g.v.Guards.Windows {
 		if w.Covers(g.now) && g.inScope(w.Scope) {
 			g.stop(Gate{Name: GateMaintenance, Value: fmt.Sprintf("%s: %s", w.ID, w.Reason), SetBy: w.Owner, ClearsAt: w.Until},
-				Hold{Reason: fmt.Sprintf("maintenance window %s of %s (%s) is open for %s", w.ID, w.Owner, w.Reason, w.Scope)})
+				Hold{Reason: fmt.Sprintf("maintenance window %s of %s (%s) is open for %s", w.ID, w.Owner, w.Reason, w.Scope), Of: w.ID})
 			return
 		}
 	}
@@ -164,7 +164,7 @@ func (g *gatekeeper) mode(plan string, epoch fleet.Epoch) {
 		return
 	}
 	g.stop(Gate{Name: GateMode, Value: value, SetBy: m.By},
-		Hold{Reason: fmt.Sprintf("mode is observe (set for %s): I only say what I would do", m.Scope), Plan: plan, NeedsPerson: true})
+		Hold{Reason: fmt.Sprintf("mode is observe (set for %s): I only say what I would do", m.Scope), Plan: plan, NeedsPerson: true, Of: m.Scope})
 }
 
 // approval counts different people, none of them the requester, for this very
@@ -178,7 +178,7 @@ func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 		}
 		if a.Denied {
 			g.stop(Gate{Name: GateApproval, Value: "denied: " + a.Reason, SetBy: a.By, ClearsAt: a.Until},
-				Hold{Reason: fmt.Sprintf("%s denied it: %s", a.By, a.Reason), Plan: plan, NeedsPerson: true})
+				Hold{Reason: fmt.Sprintf("%s denied it: %s", a.By, a.Reason), Plan: plan, NeedsPerson: true, Of: plan + " denied"})
 			return
 		}
 		if (g.v.Request == nil || a.By != g.v.Request.By) && !contains(by, a.By) {
@@ -192,7 +192,7 @@ func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 	value := fmt.Sprintf("%d of %d", len(by), need)
 	if len(by) < need {
 		g.stop(Gate{Name: GateApproval, Value: value},
-			Hold{Reason: fmt.Sprintf("it waits for approval: %s given", value), Plan: plan, NeedsPerson: true})
+			Hold{Reason: fmt.Sprintf("it waits for approval: %s given", value), Plan: plan, NeedsPerson: true, Of: plan + " " + value})
 		return
 	}
 	g.pass(GateApproval, value+" given")
@@ -233,7 +233,7 @@ func (g *gatekeeper) budget(takesLife bool) Takes {
 		takes.Lives = append(takes.Lives, d.Name)
 		if d.Healthy <= d.Budget.KeepAlive {
 			g.stop(Gate{Name: GateBudget, Value: fmt.Sprintf("%s: %d of %d healthy, keep %d", d.Name, d.Healthy, d.Total, d.Budget.KeepAlive)},
-				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy), NeedsPerson: true})
+				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy), NeedsPerson: true, Of: d.Name})
 			g.look = earliest(g.look, inCrowd(g.v, g.now, g.now.Add(aroundPause)))
 			return Takes{}
 		}
@@ -272,7 +272,7 @@ func (g *gatekeeper) velocity(d fleet.Domain) bool {
 	turn := time.Duration(ahead+inTurn(d, g.v.Server.Spec.Priority)) * lookShare
 	g.look = earliest(g.look, latest(due, g.now.Add(turn)))
 	g.waits = d.Name
-	g.stop(Gate{Name: GateBudget, Value: value, ClearsAt: frees}, Hold{Reason: reason})
+	g.stop(Gate{Name: GateBudget, Value: value, ClearsAt: frees}, Hold{Reason: reason, Of: d.Name})
 	return true
 }
 
