@@ -29,7 +29,7 @@ it installs them. All that it makes carries the lab's name and goes with lab dow
 	}
 	cmd.PersistentFlags().StringVar(&name, "name", "lab", "the lab's name, up to 8 lower-case letters and digits")
 	cmd.AddCommand(labUpCommand(&name), labStatusCommand(&name), labBreakCommand(&name), labMendCommand(&name),
-		labDownCommand(&name), labWardenCommand(&name), labPowerCommand())
+		labRunCommand(&name), labDownCommand(&name), labWardenCommand(&name), labPowerCommand())
 	return cmd
 }
 
@@ -114,6 +114,42 @@ func labFault(name *string, do func(*lab.Lab, context.Context, string, string) e
 		}
 		return do(l, cmd.Context(), args[0], args[1])
 	}
+}
+
+func labRunCommand(name *string) *cobra.Command {
+	var opt lab.RunOptions
+	var yes bool
+	var cases strings.Builder
+	for _, c := range lab.Cases() {
+		fmt.Fprintf(&cases, "  %-18s %s\n", c.Name, c.Title)
+	}
+	cmd := &cobra.Command{
+		Use:   "run [CASE...]",
+		Short: "Build a lab, break it case by case, check what was written",
+		Long: `Build a lab of its own in which a virtual machine writes to a LUN all the time,
+break things, and wait until the server is healed. After each case the file behind
+the LUN is held against what a client was told: nothing that was acknowledged may be
+lost, and nothing of an old epoch may land after its fence.
+
+Cases:
+
+` + cases.String() + `
+The last line is the sum: runs=N lost=0 stale=0.`,
+		Example: "  relight lab run --yes\n  relight lab run zombie --runs 100\n  relight lab run host-off --keep",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := labNeeds(cmd, yes); err != nil {
+				return err
+			}
+			opt.Name, opt.Cases, opt.Out = *name, args, cmd.OutOrStdout()
+			return lab.Run(cmd.Context(), opt)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&yes, "yes", "y", false, "install what is lacking without asking")
+	f.IntVar(&opt.Runs, "runs", 1, "how often each case is played")
+	f.BoolVar(&opt.Keep, "keep", false, "keep the lab if a case fails")
+	f.BoolVar(&opt.JSON, "json", false, "print results as JSON, one object a line")
+	return cmd
 }
 
 func labDownCommand(name *string) *cobra.Command {

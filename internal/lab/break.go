@@ -99,6 +99,18 @@ func (l *Lab) restart(ctx context.Context, node string) error {
 	return l.startNode(ctx, node)
 }
 
+// VMs lists the processes of a host's virtual machines.
+func (l *Lab) VMs(host string) ([]int, error) {
+	found, err := processes(l.namespace(host))
+	var out []int
+	for _, p := range found {
+		if p.isVM() {
+			out = append(out, p.pid)
+		}
+	}
+	return out, err
+}
+
 // KillVMs kills the processes of a host's virtual machines. None is an error.
 func (l *Lab) KillVMs(ctx context.Context, host string) error {
 	n, err := killSome(ctx, l.namespace(host), process.isVM)

@@ -106,9 +106,10 @@ func (e *Ears) Close() error {
 	return err
 }
 
-// Ask asks a server over the network who it is, as any client could: its name, its
-// epoch and its newest record.
-func (l *Lab) Ask(ctx context.Context, addr string) (string, error) {
+// Tell says something to a server over the network, and returns who it says that it
+// is: its name, its epoch and its newest record. Guests of the lab obey the faults
+// "exit", "hang" and "panic".
+func (l *Lab) Tell(ctx context.Context, addr, what string) (string, error) {
 	var answer string
 	err := within(l.namespace(nodeClient), func() error {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -121,7 +122,7 @@ func (l *Lab) Ask(ctx context.Context, addr string) (string, error) {
 		defer func() { _ = c.Close() }()
 		deadline, _ := ctx.Deadline()
 		_ = c.SetDeadline(deadline)
-		if _, err := c.Write([]byte("?")); err != nil {
+		if _, err := c.Write([]byte(what)); err != nil {
 			return err
 		}
 		buf := make([]byte, 512)

@@ -40,6 +40,15 @@ func run(ctx context.Context, in string, name string, args ...string) error {
 	return nil
 }
 
+// output runs a command and returns what it prints.
+func output(ctx context.Context, name string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, name, args...).Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+	}
+	return string(out), nil
+}
+
 // batch runs lines of ip's commands, in a namespace if one is named.
 func batch(ctx context.Context, namespace string, lines []string) error {
 	args := []string{"-batch", "-"}

@@ -1,0 +1,335 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"relight/internal/api/client"
+	"relight/internal/core/fleet"
+)
+
+// Case is one thing that goes wrong, and what must become of the server.
+type Case struct {
+	Name, Title string
+	play        func(context.Context, *Stage) (Result, error)
+}
+
+// Cases lists all cases, in order.
+func Cases() []Case {
+	return []Case{
+		{"app-killed", "the application in the guest ends", appKilled},
+		{"panic", "the guest's kernel panics", panicked},
+		{"hung", "the guest hangs: its virtual CPUs are stopped", hung},
+		{"qemu-killed", "the virtual machine's process is killed", qemuKilled},
+		{"agent-killed", "the host's agent is killed: the virtual machine goes on", agentKilled},
+		{"host-off", "the host loses its power", hostOff},
+		{"zombie", "the management network is cut, and the machine writes on", zombie},
+		{"storage-cut", "the host's storage network is cut", storageCut},
+		{"both-cut", "the host is cut off both networks", bothCut},
+		{"san-away", "nobody reaches the SAN: nothing is relaunched", sanAway},
+		{"san-restart", "the SAN restarts and has forgotten everything", sanRestart},
+		{"controller-killed", "the controller is killed in the middle of a recovery", controllerKilled},
+		{"move", "a planned move, and the way back", moveAndBack},
+	}
+}
+
+// FindCase finds a case by its name.
+func FindCase(name string) (Case, error) {
+	for _, c := range Cases() {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	return Case{}, fmt.Errorf("there is no case %q; next: relight lab run --help", name)
+}
+
+// ErrDamage means that the LUN shows that something was lost, or is stale.
+var ErrDamage = errors.New("the LUN is not as it must be")
+
+// Play settles the stage, plays a case and checks the LUN.
+func (s *Stage) Play(ctx context.Context, c Case) (Result, error) {
+	if err := s.Settle(ctx); err != nil {
+		return Result{Name: c.Name}, fmt.Errorf("before %s: %w", c.Name, err)
+	}
+	begun := time.Now()
+	r, err := c.play(ctx, s)
+	r.Name = c.Name
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	// What a zombie still has to write it writes once it is reached again.
+	if err := s.Settle(ctx); err != nil {
+		return r, fmt.Errorf("after %s: %w", c.Name, err)
+	}
+	if r.Findings, err = s.judge(ctx, begun); err != nil {
+		return r, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if !r.OK() {
+		err = fmt.Errorf("%s: %w: %s: %v", c.Name, ErrDamage, r.Findings, r.Findings.Notes)
+	}
+	return r, err
+}
+
+var errOutcome = errors.New("something else happened")
+
+// higher wants a new epoch, on another host than the one given.
+func higher(before fleet.Status, not string) func(fleet.Status) error {
+	return func(now fleet.Status) error {
+		if now.Epoch <= before.Epoch || now.Host == not {
+			return fmt.Errorf("%w: epoch %d on %s, after epoch %d on %s", errOutcome, now.Epoch, now.Host, before.Epoch, before.Host)
+		}
+		return nil
+	}
+}
+
+// anyway wants the server to work, whatever epoch that took.
+func anyway(fleet.Status) error { return nil }
+
+// strike breaks something and waits for the recovery.
+func (s *Stage) strike(ctx context.Context, fault func(before fleet.Status) error, wanted func(before fleet.Status) func(fleet.Status) error) (Result, error) {
+	before, err := s.status(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	at := time.Now()
+	if err := fault(before); err != nil {
+		return Result{}, err
+	}
+	return s.healed(ctx, before, at, wanted(before))
+}
+
+func whatever(fleet.Status) func(fleet.Status) error { return anyway }
+
+func elsewhere(before fleet.Status) func(fleet.Status) error { return higher(before, before.Host) }
+
+func anywhere(before fleet.Status) func(fleet.Status) error { return higher(before, "") }
+
+func appKilled(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(fleet.Status) error { return s.order(ctx, "exit") }, whatever)
+}
+
+func panicked(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(fleet.Status) error { return s.order(ctx, "panic") }, whatever)
+}
+
+func hung(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(b fleet.Status) error { return s.Lab.FreezeVMs(ctx, b.Host) }, whatever)
+}
+
+func qemuKilled(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(b fleet.Status) error { return s.Lab.KillVMs(ctx, b.Host) }, anywhere)
+}
+
+func hostOff(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(b fleet.Status) error { return s.Lab.PowerOff(ctx, b.Host) }, elsewhere)
+}
+
+func zombie(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(b fleet.Status) error {
+		if err := s.Lab.Cut(ctx, b.Host, Management); err != nil {
+			return err
+		}
+		// Without this the case would show less than it says.
+		return s.writes(ctx, 5)
+	}, elsewhere)
+}
+
+func storageCut(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(b fleet.Status) error { return s.Lab.Cut(ctx, b.Host, Storage) }, elsewhere)
+}
+
+func bothCut(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(b fleet.Status) error {
+		return errors.Join(s.Lab.Cut(ctx, b.Host, Management), s.Lab.Cut(ctx, b.Host, Storage))
+	}, elsewhere)
+}
+
+// agentAway is for how long an agent, or the SAN, is away: several suspicions.
+const agentAway = 5 * time.Second
+
+func agentKilled(ctx context.Context, s *Stage) (Result, error) {
+	before, err := s.status(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	machines, err := s.Lab.VMs(before.Host)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.Lab.KillAgent(ctx, before.Host); err != nil {
+		return Result{}, err
+	}
+	if err := s.untouched(ctx, before, agentAway, true); err != nil {
+		return Result{}, err
+	}
+	if err := s.Lab.StartAgent(ctx, before.Host); err != nil {
+		return Result{}, err
+	}
+	if err := s.Settle(ctx); err != nil {
+		return Result{}, err
+	}
+	now, err := s.status(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	left, err := s.Lab.VMs(before.Host)
+	if err != nil || now.Epoch != before.Epoch || len(left) != 1 || len(machines) != 1 || left[0] != machines[0] {
+		return Result{}, errors.Join(err, fmt.Errorf("%w: epoch %d (process %v) became %d (process %v)", errOutcome, before.Epoch, machines, now.Epoch, left))
+	}
+	return Result{Outcome: fmt.Sprintf("untouched on %s, epoch %d", now.Host, now.Epoch)}, nil
+}
+
+// untouched sees for a while that nothing is done to the server, and, if it can,
+// that it goes on writing.
+func (s *Stage) untouched(ctx context.Context, before fleet.Status, span time.Duration, writing bool) error {
+	from, _, _ := s.watch.Last()
+	for until := time.Now().Add(span); time.Now().Before(until); {
+		now, err := s.status(ctx)
+		if err != nil {
+			return err
+		}
+		if now.Epoch != before.Epoch {
+			return fmt.Errorf("%w: epoch %d became %d: %s", errOutcome, before.Epoch, now.Epoch, now.Message)
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	if to, _, _ := s.watch.Last(); writing && to < from+5 {
+		return fmt.Errorf("%w: %s wrote %d records in %s", errOutcome, Server, to-from, span)
+	}
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// sanAway cuts the SAN off everybody. A relaunch could only end on the same dead
+// volume: nothing may be started, and people must be told.
+func sanAway(ctx context.Context, s *Stage) (Result, error) {
+	before, err := s.status(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	at := time.Now()
+	if err := s.Lab.Cut(ctx, nodeSAN, Storage); err != nil {
+		return Result{}, err
+	}
+	err = s.await(ctx, func() (bool, error) {
+		now, err := s.status(ctx)
+		if err != nil {
+			return false, err
+		}
+		return now.Verdict != fleet.Healthy, fmt.Errorf("nobody noticed: %s is %s", Server, now.Verdict)
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	if err := s.untouched(ctx, before, 2*agentAway, false); err != nil {
+		return Result{}, err
+	}
+	why, err := s.api.Why(ctx, Server)
+	if err != nil {
+		return Result{}, err
+	}
+	said := why.Now()
+	if err := s.Lab.Mend(ctx, nodeSAN, Storage); err != nil {
+		return Result{}, err
+	}
+	if err := s.Settle(ctx); err != nil {
+		return Result{}, err
+	}
+	now, err := s.status(ctx)
+	if err != nil || now.Epoch != before.Epoch {
+		return Result{}, errors.Join(err, fmt.Errorf("%w: epoch %d became %d", errOutcome, before.Epoch, now.Epoch))
+	}
+	return Result{Outcome: fmt.Sprintf("not relaunched, writes on after %.0fs", time.Since(at).Seconds()), To: said}, nil
+}
+
+func sanRestart(ctx context.Context, s *Stage) (Result, error) {
+	before, err := s.status(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	at := time.Now()
+	if err := s.Lab.restart(ctx, nodeSAN); err != nil {
+		return Result{}, err
+	}
+	if err := s.writes(ctx, 10); err != nil {
+		return Result{}, fmt.Errorf("after the SAN's restart: %w", err)
+	}
+	_, _, wrote := s.watch.Last()
+	now, err := s.status(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Outcome: fmt.Sprintf("writes on after %.1fs, epoch %d -> %d", wrote.Sub(at).Seconds(), before.Epoch, now.Epoch)}, nil
+}
+
+func controllerKilled(ctx context.Context, s *Stage) (Result, error) {
+	return s.strike(ctx, func(b fleet.Status) error {
+		if err := s.Lab.KillVMs(ctx, b.Host); err != nil {
+			return err
+		}
+		err := s.await(ctx, func() (bool, error) {
+			now, err := s.status(ctx)
+			return err == nil && now.Recovery != nil, errors.Join(err, fmt.Errorf("the recovery of %s has not begun", Server))
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.Lab.KillController(ctx); err != nil {
+			return err
+		}
+		return s.Lab.StartController(ctx)
+	}, anywhere)
+}
+
+func moveAndBack(ctx context.Context, s *Stage) (Result, error) {
+	before, err := s.status(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	to := Hosts()[0]
+	if before.Host == to {
+		to = Hosts()[1]
+	}
+	there, err := s.move(ctx, client.MoveRequest{To: to}, to)
+	if err != nil {
+		return there, fmt.Errorf("there: %w", err)
+	}
+	back, err := s.move(ctx, client.MoveRequest{Back: true}, before.Host)
+	if err != nil {
+		return back, fmt.Errorf("back: %w", err)
+	}
+	back.Outcome = fmt.Sprintf("%s -> %s -> %s, epoch %d -> %d", before.Host, to, before.Host, before.Epoch, back.EpochTo)
+	return back, nil
+}
+
+func (s *Stage) move(ctx context.Context, req client.MoveRequest, to string) (Result, error) {
+	return s.strike(ctx, func(fleet.Status) error {
+		_, err := s.api.Move(ctx, Server, req)
+		return err
+	}, func(before fleet.Status) func(fleet.Status) error {
+		return func(now fleet.Status) error {
+			if now.Host != to || now.Epoch <= before.Epoch {
+				return fmt.Errorf("%w: epoch %d on %s", errOutcome, now.Epoch, now.Host)
+			}
+			return nil
+		}
+	})
+}
+
+// order tells the guest to break, over the network.
+func (s *Stage) order(ctx context.Context, what string) error {
+	_, err := s.Lab.Tell(ctx, s.Lab.address(), what)
+	return err
+}

@@ -1,0 +1,94 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// RunOptions say which cases are played, and how often.
+type RunOptions struct {
+	Options
+	// Cases are names; all if empty.
+	Cases []string
+	// Runs is how often each is played; 1 if 0.
+	Runs int
+	// Keep leaves the lab in place after a case that failed, for whoever wants to look.
+	Keep bool
+	// JSON has results printed as one object a line.
+	JSON bool
+	Out  io.Writer
+}
+
+// Run builds a lab, plays cases on it, and takes it down. A case that fails ends
+// the run: what follows would be blamed for it. The last line says how often
+// something was lost or stale.
+func Run(ctx context.Context, o RunOptions) (err error) {
+	var list []Case
+	for _, name := range o.Cases {
+		c, err := FindCase(name)
+		if err != nil {
+			return err
+		}
+		list = append(list, c)
+	}
+	if len(list) == 0 {
+		list = Cases()
+	}
+	o.Owned = !o.Keep
+	l, err := Up(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if o.Keep && err != nil {
+			fmt.Fprintf(o.Out, "the lab is kept; next: relight lab status --name %s\n", l.Name)
+			return
+		}
+		err = errors.Join(err, l.Down(context.WithoutCancel(ctx)))
+	}()
+	s, err := Enter(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.playAll(ctx, list, o)
+}
+
+func (s *Stage) playAll(ctx context.Context, list []Case, o RunOptions) error {
+	played, lost, stale := 0, 0, 0
+	var failed error
+	begun := time.Now()
+	for range max(o.Runs, 1) {
+		for _, c := range list {
+			r, err := s.Play(ctx, c)
+			lost, stale = lost+r.Findings.Lost, stale+r.Findings.Stale
+			if err != nil {
+				failed = err
+				break
+			}
+			played++
+			s.print(r, o)
+		}
+		if failed != nil {
+			break
+		}
+	}
+	if failed != nil && ctx.Err() == nil {
+		fmt.Fprintf(o.Out, "%v\n", failed)
+		s.Explain(o.Out)
+	}
+	fmt.Fprintf(o.Out, "%.0f s\nruns=%d lost=%d stale=%d\n", time.Since(begun).Seconds(), played, lost, stale)
+	return failed
+}
+
+func (s *Stage) print(r Result, o RunOptions) {
+	if o.JSON {
+		_ = json.NewEncoder(o.Out).Encode(r)
+		return
+	}
+	fmt.Fprintln(o.Out, r)
+}
