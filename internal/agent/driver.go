@@ -43,5 +43,9 @@ type Instance struct {
 	// Volumes are the directories and Addresses the addresses that it holds.
 	Volumes   []string
 	Addresses []string
-	Detail    string
+	// Progress rises while the instance does I/O that its host can see, on disks or
+	// the network; 0 if the host cannot see any. One that rises is no sign that the
+	// application works, but one that is silent and works is not dead.
+	Progress uint64
+	Detail   string
 }

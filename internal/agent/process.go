@@ -11,6 +11,7 @@ import (
 
 	"relight/internal/agent/address"
 	"relight/internal/agent/driver/process"
+	"relight/internal/agent/driver/qemu"
 	"relight/internal/agent/keeper"
 	"relight/internal/agent/volume"
 	"relight/internal/core/fleet"
@@ -305,6 +306,14 @@ func classed(cmd link.Command, err error) error {
 		{keeper.ErrLaunch, provider.Permanent},
 		{errNoStep, provider.Permanent},
 		{errNoVolume, provider.Permanent},
+		{qemu.ErrTemplate, provider.Permanent},
+		{errNoDisk, provider.Permanent},
+		{errNoIPXE, provider.Permanent},
+		// What this host lacks another may have.
+		{qemu.ErrNetwork, provider.Capacity},
+		{errNoWarm, provider.Capacity},
+		{errNotUp, provider.Conflict},
+		{errNotLive, provider.Conflict},
 		{process.ErrName, provider.Permanent},
 	} {
 		if errors.Is(err, c.is) {

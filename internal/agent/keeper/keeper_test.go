@@ -61,7 +61,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 
 func TestLogStartsAnewAtItsCap(t *testing.T) {
 	path := filepath.Join(t.TempDir(), appLogName)
-	if err := capLog(path, 4); err != nil {
+	if err := CapLog(path, 4); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
@@ -78,7 +78,7 @@ func TestLogStartsAnewAtItsCap(t *testing.T) {
 		if _, err := f.WriteString(step.add); err != nil {
 			t.Fatal(err)
 		}
-		if err := capLog(path, 4); err != nil {
+		if err := CapLog(path, 4); err != nil {
 			t.Fatal(err)
 		}
 		now, _ := os.ReadFile(path)

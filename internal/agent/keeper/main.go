@@ -20,8 +20,9 @@ import (
 const (
 	// listenFD is the descriptor of the listening socket that the agent hands over.
 	listenFD = 3
-	// logCap is the size in bytes at which app.log starts anew.
-	logCap = 16 << 20
+	// LogCap is the size in bytes at which app.log, and a machine's console, start
+	// anew.
+	LogCap = 16 << 20
 	// logEvery is how often the size is looked at.
 	logEvery = 10 * time.Second
 )
@@ -103,7 +104,7 @@ func (k *keeper) run(ctx context.Context, l net.Listener, signals <-chan os.Sign
 				return
 			}
 		case <-tick.C:
-			if err := capLog(filepath.Join(k.dir, appLogName), logCap); err != nil {
+			if err := CapLog(filepath.Join(k.dir, appLogName), LogCap); err != nil {
 				k.log.Error("log", "err", err)
 			}
 		}
@@ -121,9 +122,9 @@ func (k *keeper) idle() bool {
 	return k.st.Phase == Exited
 }
 
-// capLog moves the content of a log that has grown past limit bytes to path.1.
+// CapLog moves the content of a log that has grown past limit bytes to path.1.
 // Its writers append, so they go on at its new end.
-func capLog(path string, limit int64) error {
+func CapLog(path string, limit int64) error {
 	st, err := os.Stat(path)
 	if err != nil || st.Size() <= limit {
 		if os.IsNotExist(err) {

@@ -226,6 +226,9 @@ func (d *Driver) add(e *entry) *entry {
 // lost reports whether the instance may run without a keeper.
 func (e *entry) lost() bool { return !e.live && e.st.Phase != keeper.Exited }
 
+// Dir is the instance's directory, where its application runs.
+func (d *Driver) Dir(server string, epoch fleet.Epoch) string { return d.dirOf(key{server, epoch}) }
+
 func (d *Driver) dirOf(k key) string {
 	return filepath.Join(d.opt.Dir, "instances", fmt.Sprintf("%s.%d", k.server, k.epoch))
 }

@@ -1,0 +1,256 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"relight/internal/agent/driver/qemu"
+	"relight/internal/agent/guest"
+	"relight/internal/agent/keeper"
+	"relight/internal/beat/app"
+	"relight/internal/core/fleet"
+)
+
+const (
+	// machinePace is the time between two looks at a machine.
+	machinePace = 500 * time.Millisecond
+	// guestDeafAfter is how long a guest may be silent and still be asked to end.
+	guestDeafAfter = 2 * time.Second
+)
+
+// machineSight is what was seen of a machine.
+type machineSight struct {
+	state    qemu.State // empty while its monitor does not answer
+	counters qemu.Counters
+	traffic  qemu.Traffic
+	beat     guest.Beat
+	beatAt   time.Time
+	// moved is the last progress that was handed on.
+	moved uint64
+	// stranger is a beat that named another server or epoch.
+	stranger string
+}
+
+// answers reports whether the guest was heard lately.
+func (s machineSight) answers(now time.Time) bool {
+	return !s.beatAt.IsZero() && now.Sub(s.beatAt) < guestDeafAfter
+}
+
+// guestConn is the channel to a guest; the zero one leads nowhere.
+type guestConn struct{ conn net.Conn }
+
+var errNoGuest = errors.New("its channel is not open")
+
+func (g guestConn) send(o guest.Order) error {
+	if g.conn == nil {
+		return errNoGuest
+	}
+	_ = g.conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, err := g.conn.Write([]byte(o.Line()))
+	return err
+}
+
+// describe adds to an instance what is known of the machine that it is.
+func (m *Machines) describe(i *Instance, body mkey) {
+	x := m.get(body)
+	m.mu.Lock()
+	s, rec := x.sight, x.rec
+	m.mu.Unlock()
+	i.Progress = s.counters.Reads + s.counters.Writes + s.counters.Flushes + s.traffic.In + s.traffic.Out
+	if i.State != fleet.InstanceRunning {
+		return
+	}
+	var words []string
+	switch {
+	case s.state == "":
+		words = append(words, "its monitor does not answer")
+	case s.state != qemu.Running:
+		words = append(words, string(s.state))
+	}
+	switch {
+	case s.stranger != "":
+		words = append(words, s.stranger)
+	case !rec.VM.GuestBeat || s.beatAt.IsZero():
+	case s.beat.State != guest.Works:
+		words = append(words, strings.TrimSpace(fmt.Sprintf("guest %s %s", s.beat.State, s.beat.Detail)))
+	}
+	words = append(words, string(rec.Accel))
+	if i.Detail != "" {
+		words = append([]string{i.Detail}, words...)
+	}
+	i.Detail = strings.Join(words, "; ")
+}
+
+// Heard returns the last beat that came from an instance's guest, and when. Beats
+// that name another epoch are not among them.
+func (m *Machines) Heard(server string, epoch fleet.Epoch) (guest.Beat, time.Time) {
+	x := m.get(m.body(mkey{server, epoch}))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return x.sight.beat, x.sight.beatAt
+}
+
+// State returns how QEMU says that the instance's machine is; it is empty while
+// QEMU does not answer.
+func (m *Machines) State(server string, epoch fleet.Epoch) qemu.State {
+	x := m.get(m.body(mkey{server, epoch}))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return x.sight.state
+}
+
+// follow looks after a machine for as long as its process may be there.
+func (m *Machines) follow(x *machine) {
+	ctx, cancel := context.WithCancel(m.ctx)
+	defer cancel()
+	defer func() {
+		m.mu.Lock()
+		x.following = false
+		m.mu.Unlock()
+	}()
+	dir := m.dir(x.key)
+	m.mu.Lock()
+	channel := x.rec.VM.GuestBeat || x.rec.VM.Boot == fleet.BootWarm
+	m.mu.Unlock()
+	if channel {
+		m.work.Go(func() { m.listenTo(ctx, x, dir) })
+	}
+	pace := 5 * time.Millisecond
+	for ctx.Err() == nil && mayRun(m.process(x.key)) {
+		kick := make(chan struct{}, 1)
+		mon, err := qemu.Dial(ctx, dir, func(qemu.Event) {
+			select {
+			case kick <- struct{}{}:
+			default:
+			}
+		})
+		if err == nil {
+			m.converse(ctx, x, mon, kick)
+			mon.Close()
+			pace = 5 * time.Millisecond
+			continue
+		}
+		pause(ctx, pace)
+		pace = min(2*pace, time.Second)
+	}
+	m.notify()
+}
+
+// converse looks at a machine through its monitor until that ends.
+func (m *Machines) converse(ctx context.Context, x *machine, mon *qemu.Monitor, kick <-chan struct{}) {
+	tick := time.NewTicker(machinePace)
+	defer tick.Stop()
+	defer m.saw(x, nil, "")
+	for looks := 0; ; looks++ {
+		state, err := mon.Status(ctx)
+		if err != nil {
+			m.saw(x, mon, "")
+		} else {
+			counters, _ := mon.Counters(ctx)
+			m.count(x, counters)
+			m.saw(x, mon, state)
+		}
+		if looks%20 == 0 {
+			if err := keeper.CapLog(filepath.Join(m.dir(x.key), qemu.ConsoleLog), keeper.LogCap); err != nil {
+				m.opt.Log.Warn("console", "machine", x.key.String(), "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-mon.Done():
+			return
+		case <-tick.C:
+		case <-kick:
+		}
+	}
+}
+
+// saw notes how the machine is; a change is news.
+func (m *Machines) saw(x *machine, mon *qemu.Monitor, s qemu.State) {
+	m.mu.Lock()
+	changed := x.sight.state != s
+	x.sight.state, x.monitor = s, mon
+	m.mu.Unlock()
+	if changed {
+		m.notify()
+	}
+}
+
+func (m *Machines) count(x *machine, c qemu.Counters) {
+	m.mu.Lock()
+	tap := x.rec.Tap
+	m.mu.Unlock()
+	var t qemu.Traffic
+	if tap != "" {
+		all, _ := qemu.TapTraffic()
+		t = all[tap]
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	x.sight.counters, x.sight.traffic = c, t
+}
+
+// listenTo reads a guest's beats until ctx ends.
+func (m *Machines) listenTo(ctx context.Context, x *machine, dir string) {
+	for pace := 5 * time.Millisecond; ctx.Err() == nil; pace = min(2*pace, time.Second) {
+		c, err := qemu.DialIn(ctx, dir, qemu.BeatSocket)
+		if err != nil {
+			pause(ctx, pace)
+			continue
+		}
+		pace = 5 * time.Millisecond
+		stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+		m.mu.Lock()
+		x.guest = guestConn{conn: c}
+		m.mu.Unlock()
+		s := bufio.NewScanner(c)
+		s.Buffer(make([]byte, guest.MaxLine), 16*guest.MaxLine)
+		for s.Scan() {
+			if b, err := guest.ParseBeat(s.Text()); err == nil {
+				m.hear(ctx, x, b)
+			}
+		}
+		m.mu.Lock()
+		x.guest = guestConn{}
+		m.mu.Unlock()
+		stop()
+		_ = c.Close()
+		pause(ctx, pace)
+	}
+}
+
+// hear takes a guest's beat. It is handed on, as the application's own heartbeat,
+// only if the guest works and its I/O has moved since: one that beats on while its
+// storage stands still is heard of as silent.
+func (m *Machines) hear(ctx context.Context, x *machine, b guest.Beat) {
+	m.mu.Lock()
+	k, known := who(x.key, x.rec)
+	right := known && b.Server == k.server && b.Epoch == uint64(k.epoch) || x.key.standby() && b.State == guest.Standby
+	news := false
+	if !right {
+		stranger := fmt.Sprintf("its guest says that it is %s.%d", b.Server, b.Epoch)
+		news, x.sight.stranger = x.sight.stranger != stranger, stranger
+	} else {
+		news = x.sight.stranger != "" || x.sight.beat.State != b.State
+		x.sight.stranger, x.sight.beat, x.sight.beatAt = "", b, time.Now()
+	}
+	forward := right && b.State == guest.Works && b.Progress != x.sight.moved
+	if forward {
+		x.sight.moved = b.Progress
+	}
+	m.mu.Unlock()
+	if news {
+		m.notify()
+	}
+	if forward && m.BeatSocket != nil {
+		// Nobody listens while the server's check is another one.
+		_ = app.Beat(ctx, m.BeatSocket(k.server, k.epoch), b.Progress)
+	}
+}
