@@ -58,6 +58,8 @@ type Backend interface {
 	Hosts(ctx context.Context) (client.List[client.HostRow], error)
 	CreateJoinToken(ctx context.Context, by string, req client.JoinTokenRequest) (client.JoinToken, error)
 	RemoveHost(ctx context.Context, by, name string) error
+	// Power reads the state of a host's power devices. It switches nothing.
+	Power(ctx context.Context, host string) (client.PowerReport, error)
 
 	Incidents(ctx context.Context, q client.ListQuery) (client.List[client.IncidentRow], error)
 	Incident(ctx context.Context, id string) (client.IncidentView, error)

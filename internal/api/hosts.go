@@ -27,6 +27,13 @@ func (s *server) hosts(a huma.API) {
 		})
 }
 
+func (s *server) power(a huma.API) {
+	add(a, s, op{id: "get-power", method: http.MethodGet, path: "/hosts/{name}/power", summary: "The state of a host's power devices", tag: "hosts"},
+		func(ctx context.Context, in *named) (*answer[client.PowerReport], error) {
+			return wrap(s.backend.Power(ctx, in.Name))
+		})
+}
+
 func (s *server) incidents(a huma.API) {
 	add(a, s, op{id: "list-incidents", method: http.MethodGet, path: "/incidents", summary: "Incidents, newest first", tag: "incidents"},
 		func(ctx context.Context, in *page) (*answer[client.List[client.IncidentRow]], error) {

@@ -96,6 +96,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.servers(a)
 	s.guards(a)
 	s.hosts(a)
+	s.power(a)
 	s.incidents(a)
 	s.events(a)
 	s.engine(a)

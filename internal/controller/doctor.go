@@ -50,10 +50,11 @@ func (c *Controller) ready() []client.DoctorCheck {
 }
 
 // examine runs all of the doctor's checks.
-func (c *Controller) examine(context.Context) []client.DoctorCheck {
+func (c *Controller) examine(ctx context.Context) []client.DoctorCheck {
 	checks := c.ready()
 	hosts := c.backend.Viewer.hosts(fleet.Server{}, c.clock.Now())
 	checks = append(checks, c.checkHosts(hosts)...)
+	checks = append(checks, c.checkPower(ctx, hosts)...)
 	checks = append(checks, c.checkScopes(hosts), c.checkSpare(hosts), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
 	return checks
 }

@@ -109,6 +109,9 @@ func (w *Viewer) hosts(server fleet.Server, now time.Time) []fleet.Host {
 		}
 		if site, ok := w.State.docs.sites[h.Name]; ok {
 			h.Power = site.Spec.Power != nil
+			if h.Power {
+				h.PowerWithin = fleet.Duration(site.Spec.Power.Within())
+			}
 		}
 		if h.Closed == "" {
 			h.Closed = closed(path, windows, now)

@@ -29,15 +29,16 @@ const (
 type Backend struct {
 	Now func() time.Time
 	// Whys and Plans answer by server name, Heals, Incident and Hosts as they are.
-	Whys       map[string]client.Why
-	Plans      map[string]client.Plan
-	HealTo     client.HealAnswer
-	HostRows   []client.HostRow
-	Asked      []client.ApprovalRow
-	IncidentOf map[string]client.IncidentView
-	Report     client.DoctorReport
-	Audit      client.AuditReport
-	Trial      client.WebhookTrial
+	Whys        map[string]client.Why
+	Plans       map[string]client.Plan
+	HealTo      client.HealAnswer
+	HostRows    []client.HostRow
+	Asked       []client.ApprovalRow
+	IncidentOf  map[string]client.IncidentView
+	Report      client.DoctorReport
+	PowerReport client.PowerReport
+	Audit       client.AuditReport
+	Trial       client.WebhookTrial
 	// Saved is what a backup holds, without its sum.
 	Saved []byte
 	// Fail, if set, is asked before each call with its name.

@@ -231,6 +231,13 @@ func (b *Backend) TryWebhook(_ context.Context, by string) (client.WebhookTrial,
 	return b.Trial, b.change(by, "try-webhook")
 }
 
+// Power implements api.Backend.
+func (b *Backend) Power(_ context.Context, host string) (client.PowerReport, error) {
+	report := b.PowerReport
+	report.Host = host
+	return report, b.enter("power")
+}
+
 // Doctor implements api.Backend.
 func (b *Backend) Doctor(context.Context) (client.DoctorReport, error) {
 	return b.Report, b.enter("doctor")

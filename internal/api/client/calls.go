@@ -250,6 +250,11 @@ func (c *Client) AuditEntries(ctx context.Context, q AuditQuery) (List[AuditEntr
 	return get[List[AuditEntry]](ctx, c, v, "audit", "entries")
 }
 
+// Power reads the state of a host's power devices.
+func (c *Client) Power(ctx context.Context, host string) (PowerReport, error) {
+	return get[PowerReport](ctx, c, nil, "hosts", host, "power")
+}
+
 // Doctor returns the engine's view of its own health.
 func (c *Client) Doctor(ctx context.Context) (DoctorReport, error) {
 	return get[DoctorReport](ctx, c, nil, "doctor")

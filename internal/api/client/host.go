@@ -1,6 +1,7 @@
 package client
 
 import (
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -20,6 +21,35 @@ type HostRow struct {
 	// Closed is why nothing new may be placed there, or empty.
 	Closed  string `json:"closed,omitempty"`
 	Version string `json:"version,omitempty"`
+}
+
+// PowerReport is what a look at a host's power devices found.
+type PowerReport struct {
+	Host string    `json:"host"`
+	At   time.Time `json:"at"`
+	// InContact is yes, no or cannot tell.
+	InContact string        `json:"inContact"`
+	Devices   []PowerDevice `json:"devices"`
+}
+
+// PowerDevice is one power device of a host.
+type PowerDevice struct {
+	// Level counts from 1, in the order in which levels are tried.
+	Level int `json:"level"`
+	// Device names the program and the plug.
+	Device string `json:"device"`
+	Plug   string `json:"plug"`
+	// State is on, off or unknown.
+	State string `json:"state"`
+	// Error is why the state is unknown; Doubts are what is wrong with the
+	// device's declaration.
+	Error  string   `json:"error,omitempty"`
+	Doubts []string `json:"doubts,omitempty"`
+}
+
+// Failed reports whether a device did not answer.
+func (r PowerReport) Failed() bool {
+	return slices.ContainsFunc(r.Devices, func(d PowerDevice) bool { return d.Error != "" })
 }
 
 // JoinTokenRequest asks for a token with which one host may enrol.

@@ -252,7 +252,10 @@ func powerWay(v View, epoch fleet.Epoch, host string, _ []fence.Need) (*source, 
 	if spare := spared(h.Neighbours, v.Server.Name); len(spare) > 0 {
 		return nil, fmt.Sprintf("%s is not switched off, since others would die with it: %s; ask for their recovery too, or confirm that epoch %d is dead", host, strings.Join(spare, ", "), epoch)
 	}
-	return newSource(v, newStep(v, fleet.StepPowerOff, epoch, host, fleet.Object{}, fmt.Sprintf("switch %s off and read its state back", host)), ""), ""
+	step := newStep(v, fleet.StepPowerOff, epoch, host, fleet.Object{}, fmt.Sprintf("switch %s off and read its state back", host))
+	// Cut short, a slow management controller never gets to the next level.
+	step.Within = max(step.Within, h.PowerWithin)
+	return newSource(v, step, ""), ""
 }
 
 func latest(a, b time.Time) time.Time {

@@ -88,6 +88,8 @@ type Host struct {
 	UsedUnits   int    `json:"usedUnits"`
 	// Power is true if a power device can switch this host off.
 	Power bool `json:"power"`
+	// PowerWithin is how long that may take.
+	PowerWithin Duration `json:"powerWithin,omitzero"`
 	// Reaches lists the server's volumes that the host can use.
 	Reaches []string `json:"reaches,omitempty"`
 	// Apart lists the label values ("label=value") of servers on the host.
