@@ -99,6 +99,9 @@ func (a *Agent) wanted() map[string]wanted {
 		}
 		out[fmt.Sprintf("check %s %d", i.Server, i.Epoch)] = wanted{what: fmt.Sprint(c), run: run}
 	}
+	for _, p := range watch.Portals {
+		out["portal "+p.Addr] = wanted{run: func(ctx context.Context, _ <-chan struct{}) { a.tryPortal(ctx, p.Addr) }}
+	}
 	for _, p := range watch.Peers {
 		if p.Ping && p.Addr != "" && a.peers != nil {
 			out["host "+p.Host] = wanted{what: fmt.Sprint(p), run: func(ctx context.Context, _ <-chan struct{}) { a.pingOn(ctx, p) }}

@@ -41,6 +41,8 @@ type board struct {
 	pings   map[subject]sight
 	storage map[subject]sight
 	disks   map[string]disk
+	// portals says when each array's portal answered last.
+	portals map[string]int64
 	// own is whether the host's own storage heartbeat could be written.
 	own fleet.Answer
 }
@@ -48,7 +50,7 @@ type board struct {
 func newBoard(clock beat.Clock, news func()) *board {
 	return &board{
 		clock: clock, news: news, checks: map[subject]sight{}, probes: map[subject]sight{},
-		pings: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{},
+		pings: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{}, portals: map[string]int64{},
 	}
 }
 
@@ -184,6 +186,9 @@ func (a *Agent) volumes(instances []Instance) []link.Volume {
 	for _, w := range a.memory.watched().Servers {
 		here := slices.ContainsFunc(instances, func(i Instance) bool { return i.Server == w.Server })
 		for _, v := range w.Volumes {
+			if at, ok := a.reachesLUN(v); ok {
+				out = append(out, link.Volume{Server: w.Server, Volume: v.Name, Ago: ago(now, at)})
+			}
 			saw, ok := a.board.volume(v.Path)
 			if !ok || saw.err != nil {
 				continue

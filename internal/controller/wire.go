@@ -221,6 +221,7 @@ func (c *Controller) openHosts(ctx context.Context) error {
 	c.hub, err = onprem.New(ctx, onprem.Options{
 		Authority: c.authority, Vault: c.secrets, Registry: c.secrets, BeatAddr: c.advertised(listen),
 		Contact: c.opt.Contact, Margin: beatMargin, DriftPPM: beatDriftPPM, AssumeLease: c.opt.BeatLease,
+		OpenArray: openArray, Fenced: c.state.Fenced,
 		Now: c.clock.Now, Clock: beat.BootClock(), Log: c.log,
 	})
 	if err != nil {

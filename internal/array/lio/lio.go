@@ -100,6 +100,12 @@ func (a *Array) Maps(ctx context.Context, server string) ([]array.Mapped, error)
 	return out, nil
 }
 
+// Locate implements array.Locator.
+func (a *Array) Locate(_ context.Context, r array.Ref) (array.Target, error) {
+	iqn, err := array.IQN(a.cfg.Prefix+":t", r)
+	return array.Target{Portal: a.cfg.Portal, IQN: iqn}, err
+}
+
 // Map implements array.Array. The portal group is enabled last, so that nobody
 // finds half of it open.
 func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {

@@ -158,13 +158,22 @@ func (a *Array) group(ctx context.Context, r array.Ref) (*igroup, error) {
 
 // Maps implements array.Array.
 func (a *Array) Maps(ctx context.Context, server string) ([]array.Mapped, error) {
-	found, err := all[igroup](ctx, a, pathGroups, a.query("name", groupPrefix+"*", "fields", "initiators.name"))
+	found, err := a.AllMaps(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("maps of %s: %w", server, err)
 	}
+	return slices.DeleteFunc(found, func(m array.Mapped) bool { return m.Server != server }), nil
+}
+
+// AllMaps implements array.Lister.
+func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
+	found, err := all[igroup](ctx, a, pathGroups, a.query("name", groupPrefix+"*", "fields", "initiators.name"))
+	if err != nil {
+		return nil, err
+	}
 	var out []array.Mapped
 	for _, g := range found {
-		if r, ok := parseGroup(g.Name); ok && r.Server == server {
+		if r, ok := parseGroup(g.Name); ok {
 			m := array.Mapped{Ref: r}
 			for _, i := range g.Initiators {
 				m.Initiators = append(m.Initiators, i.Name)
@@ -197,6 +206,12 @@ func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.
 		return array.Target{}, fmt.Errorf("map of %s epoch %d: %w", m.Server, m.Epoch, err)
 	}
 	return array.Target{Portal: a.cfg.Portal, IQN: target.Target.Name}, nil
+}
+
+// Locate implements array.Locator: all epochs log in to the same target.
+func (a *Array) Locate(ctx context.Context, _ array.Ref) (array.Target, error) {
+	target, err := a.service(ctx)
+	return array.Target{Portal: a.cfg.Portal, IQN: target.Target.Name}, err
 }
 
 // unique refuses an initiator that another group has, and any other name than the

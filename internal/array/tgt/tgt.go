@@ -109,6 +109,27 @@ func (a *Array) mapsOf(all []target, server string) []array.Mapped {
 	return out
 }
 
+// AllMaps implements array.Lister.
+func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
+	all, err := a.look(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("maps: %w", err)
+	}
+	var out []array.Mapped
+	for _, t := range all {
+		if r, ok := array.ParseIQN(a.cfg.Prefix+":t", t.iqn); ok {
+			out = append(out, array.Mapped{Ref: r, Initiators: t.initiators})
+		}
+	}
+	return out, nil
+}
+
+// Locate implements array.Locator.
+func (a *Array) Locate(_ context.Context, r array.Ref) (array.Target, error) {
+	iqn, err := a.iqn(r)
+	return array.Target{Portal: a.cfg.Portal, IQN: iqn}, err
+}
+
 // Map implements array.Array.
 func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
 	a.mu.Lock()

@@ -95,6 +95,7 @@ func noteFence(r *fleet.Recovery, step fleet.Step, res Result, now time.Time) {
 	}
 	t := fenceTry(r, sourceName(step), step.Epoch)
 	t.At, t.State, t.Class, t.Error = now, res.State, res.Class, res.Error
+	t.Array, t.Shut = shuts(step), t.Shut || shuts(step) && res.State != fleet.StepFailed
 	t.Failed++
 	if res.State == fleet.StepDone {
 		t.Done++

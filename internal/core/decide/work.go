@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"relight/internal/core/fence"
@@ -68,14 +69,10 @@ func cameBack(v View) bool {
 // begun to: what is half out of its disks loses them at the next fault of its path.
 func shutting(v View) bool {
 	r := v.Status.Recovery
-	for _, vol := range v.Server.Spec.Identity.Volumes {
-		step := fleet.Step{Kind: fleet.StepSeal, Object: fleet.Object{Volume: vol.Name}}
-		t := fenceTry(r, sourceName(step), v.Status.Epoch)
-		if vol.OnArray() && (t.State == fleet.StepDone || t.State == fleet.StepUnknown) {
-			return true
-		}
+	if slices.ContainsFunc(r.Fences, func(t fleet.FenceTry) bool { return t.Shut && t.Epoch == v.Status.Epoch }) {
+		return true
 	}
-	return r.Last != nil && r.Last.State == fleet.StepIntended && r.Last.Step.Kind == fleet.StepSeal && r.Last.Step.Via == ""
+	return r.Last != nil && r.Last.State == fleet.StepIntended && shuts(r.Last.Step)
 }
 
 // lastEffect is when the recovery last did something to the server, or may have.

@@ -150,6 +150,10 @@ type FenceTry struct {
 	// epoch that it was asked about it is unique in a recovery.
 	Source string `json:"source"`
 	Epoch  Epoch  `json:"epoch"`
+	// Array is true where it is a SAN array. Shut is whether one of the calls had its
+	// effect, or may have: from then on the epoch is out, or half out.
+	Array bool `json:"array,omitempty"`
+	Shut  bool `json:"shut,omitempty"`
 	// Done counts the calls that reported their effect, Failed those in a row that
 	// gave no evidence.
 	Done   int `json:"done,omitempty"`

@@ -48,13 +48,25 @@ func (h *Hub) Do(ctx context.Context, call provider.Call) (provider.Outcome, err
 		if call.Step.Via == "" {
 			return h.powerOff(ctx, call)
 		}
+	case fleet.StepReboot:
+		if call.Server.Spec.Template.VM == nil {
+			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "only a virtual machine can be reset in place")
+		}
 	case fleet.StepStop, fleet.StepSeal, fleet.StepDetach, fleet.StepAttach, fleet.StepLaunch:
 	default:
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "provider %s has no step %s", Name, call.Step.Kind)
 	}
+	if vol, ok := lunOf(call); ok {
+		return h.onArray(ctx, call, vol)
+	}
 	cmd, err := command(call)
 	if err != nil {
 		return provider.Outcome{}, err
+	}
+	if call.Step.Kind == fleet.StepLaunch {
+		if cmd.Disks, err = h.disks(ctx, call); err != nil {
+			return provider.Outcome{}, err
+		}
 	}
 	return h.send(ctx, call, cmd, within)
 }
@@ -215,9 +227,10 @@ func command(call provider.Call) (link.Command, error) {
 	if call.Step.Kind == fleet.StepPowerOff {
 		cmd.Power = call.Power
 	}
+	cmd.VM = spec.Template.VM
 	if spec.Template.Process == nil {
-		if call.Step.Kind == fleet.StepLaunch {
-			return cmd, provider.Errorf(provider.Permanent, call, "the server has no process template")
+		if call.Step.Kind == fleet.StepLaunch && cmd.VM == nil {
+			return cmd, provider.Errorf(provider.Permanent, call, "the server has no template of a process or a virtual machine")
 		}
 		return cmd, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"relight/internal/array"
 	"relight/internal/beat"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
@@ -52,6 +53,12 @@ type Options struct {
 	Now   func() time.Time
 	Clock beat.Clock
 	Log   *slog.Logger
+	// OpenArray makes the driver of a SAN array that a site declares; it touches
+	// nothing yet. Nil means that no server's volumes may be LUNs.
+	OpenArray func(fleet.Array) (array.Array, error)
+	// Fenced reads from the journal up to which epoch a server was fenced; needed
+	// with OpenArray.
+	Fenced array.Marks
 	// Joined is told of each host that was enrolled. May be nil.
 	Joined func(host string)
 }
@@ -64,6 +71,8 @@ type Hub struct {
 	keys  *beat.Keys
 	site  beat.SiteKey
 	wakes chan string
+	// arrayKey is what the epochs' secrets on arrays are made of.
+	arrayKey []byte
 	// run is this controller's incarnation: watches of another one say nothing.
 	run     string
 	started time.Time
@@ -76,6 +85,8 @@ type Hub struct {
 	servers map[string]fleet.Server
 	names   []string // of servers, sorted
 	sites   map[string]fleet.Site
+	// sans are the arrays that sites declare, by name.
+	sans map[string]*san
 	// effects has each server's last effect: what other hosts saw before it is not
 	// the present any more.
 	effects map[string]effect
@@ -110,11 +121,15 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 		opt: opt, keys: &beat.Keys{}, wakes: make(chan string, 1024),
 		run: hex.EncodeToString(run[:]), started: opt.Now(),
 		hosts: map[string]*host{}, agents: map[beat.AgentID]string{},
-		servers: map[string]fleet.Server{}, sites: map[string]fleet.Site{},
+		servers: map[string]fleet.Server{}, sites: map[string]fleet.Site{}, sans: map[string]*san{},
 		effects: map[string]effect{}, plan: 1, absent: map[string]time.Time{},
 	}
-	var err error
-	if h.site, err = siteKey(ctx, opt.Vault); err != nil {
+	key, err := secretOf(ctx, opt.Vault, "site-key", beat.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("open hub: %w", err)
+	}
+	h.site = beat.SiteKey(key)
+	if h.arrayKey, err = secretOf(ctx, opt.Vault, "array-key", arrayKeySize); err != nil {
 		return nil, fmt.Errorf("open hub: %w", err)
 	}
 	h.beats, err = beat.NewTable(beat.TableConfig{
@@ -130,27 +145,30 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 	return h, nil
 }
 
-// siteKey loads the secret of which the hosts' keys among themselves are made.
-func siteKey(ctx context.Context, vault enrol.Vault) (beat.SiteKey, error) {
-	const name = "site-key"
+// arrayKeySize is the length of the key of the epochs' secrets on arrays.
+const arrayKeySize = 32
+
+// secretOf loads a secret of that many bytes from the vault; the first controller
+// draws it.
+func secretOf(ctx context.Context, vault enrol.Vault, name string, size int) ([]byte, error) {
 	data, err := vault.Load(ctx, name)
 	if errors.Is(err, enrol.ErrAbsent) {
-		var fresh beat.SiteKey
-		if _, err := rand.Read(fresh[:]); err != nil {
-			return fresh, err
+		fresh := make([]byte, size)
+		if _, err := rand.Read(fresh); err != nil {
+			return nil, err
 		}
-		if err := vault.Save(ctx, name, fresh[:]); err != nil && !errors.Is(err, enrol.ErrExists) {
-			return fresh, err
+		if err := vault.Save(ctx, name, fresh); err != nil && !errors.Is(err, enrol.ErrExists) {
+			return nil, err
 		}
 		data, err = vault.Load(ctx, name)
 	}
 	if err != nil {
-		return beat.SiteKey{}, err
+		return nil, err
 	}
-	if len(data) != beat.KeySize {
-		return beat.SiteKey{}, fmt.Errorf("vault entry %s has %d bytes", name, len(data))
+	if len(data) != size {
+		return nil, fmt.Errorf("vault entry %s has %d bytes", name, len(data))
 	}
-	return beat.SiteKey(data), nil
+	return data, nil
 }
 
 // Traits implements provider.Provider.
@@ -206,6 +224,7 @@ func (h *Hub) SetSites(list []fleet.Site) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sites = sites
+	h.openArrays()
 	h.planChanged()
 }
 

@@ -76,6 +76,7 @@ func (h *Hub) Observe(ctx context.Context, servers []fleet.Server) (provider.Swe
 	if err := h.lookAgain(ctx); err != nil {
 		return provider.Sweep{}, err
 	}
+	h.lookAtArrays(ctx, servers)
 	beats := h.allBeats()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -95,6 +96,9 @@ func (h *Hub) Observe(ctx context.Context, servers []fleet.Server) (provider.Swe
 		}
 		l.servers()
 		sweep.Hosts = append(sweep.Hosts, l.hostSight())
+	}
+	for i := range servers {
+		h.onArrays(&servers[i], &sweep.Servers[i].Observed)
 	}
 	h.othersOnHosts(&sweep)
 	h.noteContact(silent, now)

@@ -99,6 +99,7 @@ func (h *Hub) watchOf(x *host) *link.Watch {
 			w.Servers = append(w.Servers, s)
 		}
 	}
+	w.Portals = h.portals(w.Servers)
 	for _, name := range hosts {
 		if name != x.record.Name {
 			w.Peers = append(w.Peers, h.peer(x, h.hosts[name], hosts))

@@ -209,7 +209,16 @@ type Watch struct {
 	// Controller is the incarnation of the controller that made it.
 	Controller string          `json:"controller"`
 	Servers    []WatchedServer `json:"servers,omitempty"`
-	Peers      []Peer          `json:"peers,omitempty"`
+	// Portals are those of the arrays that have the servers' LUNs.
+	Portals []Portal `json:"portals,omitempty"`
+	Peers   []Peer   `json:"peers,omitempty"`
+}
+
+// Portal is where initiators log in to an array.
+type Portal struct {
+	Array string `json:"array"`
+	// Addr is address:port.
+	Addr string `json:"addr"`
 }
 
 // WatchedServer is a server that may run on the host or is near it.

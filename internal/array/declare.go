@@ -1,0 +1,52 @@
+package array
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
+
+	"relight/internal/core/fleet"
+)
+
+// Prefix is that of all IQNs on a declared array. Controllers of two fleets that
+// share an array must have different ones.
+func Prefix(a fleet.Array) string {
+	if p := a.Options["prefix"]; p != "" {
+		return p
+	}
+	return "iqn.2026-01.local.relight." + a.Name
+}
+
+// MapOf makes the map of an epoch, the same each time: its secret is made of the key,
+// the array and the epoch, so that nothing secret is stored with the journal.
+func MapOf(key []byte, a fleet.Array, r Ref, units map[int]string) (Map, error) {
+	seed := hmac.New(sha256.New, key)
+	if _, err := fmt.Fprintf(seed, "relight array secret\x00%s\x00%s\x00%d", a.Name, r.Server, r.Epoch); err != nil {
+		return Map{}, err
+	}
+	return NewMap(Prefix(a), r, units, &once{seed.Sum(nil)})
+}
+
+// once reads out its bytes and no more.
+type once struct{ left []byte }
+
+// Read implements io.Reader.
+func (o *once) Read(p []byte) (int, error) {
+	n := copy(p, o.left)
+	o.left = o.left[n:]
+	if n == 0 {
+		return 0, fmt.Errorf("%d random bytes too few", len(p))
+	}
+	return n, nil
+}
+
+// Lister is an Array that lists the maps of all servers in one call.
+type Lister interface {
+	AllMaps(ctx context.Context) ([]Mapped, error)
+}
+
+// Locator is an Array that knows where an epoch logs in, whether it has a map or not.
+type Locator interface {
+	Locate(ctx context.Context, r Ref) (Target, error)
+}

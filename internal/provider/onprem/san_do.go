@@ -1,0 +1,222 @@
+package onprem
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"relight/internal/array"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	"relight/internal/provider/onprem/link"
+)
+
+const (
+	// askWithin bounds the first question to an array, before anything is done to it.
+	askWithin = 5 * time.Second
+	// shutEvery is the pause between two looks of a fence.
+	shutEvery = 100 * time.Millisecond
+	// shutSpare is what a fence leaves of its step's time, for its answer.
+	shutSpare = time.Second
+)
+
+// lunOf returns the LUN that a call is about.
+func lunOf(call provider.Call) (fleet.Volume, bool) {
+	for _, v := range call.Server.Spec.Identity.Volumes {
+		if v.Name == call.Step.Object.Volume && v.Name != "" && v.LUN != nil {
+			return v, true
+		}
+	}
+	return fleet.Volume{}, false
+}
+
+// onArray carries out a step on a LUN: here, through no host.
+func (h *Hub) onArray(ctx context.Context, call provider.Call, vol fleet.Volume) (provider.Outcome, error) {
+	n, err := h.sanOf(vol)
+	if err != nil {
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "%w", err)
+	}
+	// A question first: an array that cannot be asked has had nothing done to it, and
+	// a server that comes back meanwhile may go on.
+	asking, cancel := context.WithTimeout(ctx, askWithin)
+	maps, err := n.bare.Maps(asking, call.Step.Server)
+	cancel()
+	if err != nil {
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s cannot be asked: %w", n.decl.Name, err)
+	}
+	defer func() {
+		n.did(call.Step.Server, h.opt.Now())
+		h.wake(call.Step.Server)
+	}()
+	if call.Step.Kind == fleet.StepAttach {
+		return h.letIn(ctx, call, n, maps)
+	}
+	evidence, err := h.shutOut(ctx, call, n, call.Step.Epoch)
+	if err != nil {
+		var failed *array.FenceError
+		may := !errors.As(err, &failed) || failed.Source != array.SourceJournal
+		return provider.Outcome{}, &provider.Error{Class: provider.Retry, Op: string(call.Step.Kind), Object: provider.ObjectOf(call), MayHaveHappened: may, Err: err}
+	}
+	return provider.Outcome{Evidence: evidence, Detail: fmt.Sprintf("array %s lists no map and no session of epoch %d", n.decl.Name, call.Step.Epoch)}, nil
+}
+
+// shutOut fences an epoch on an array and returns the evidence about all its LUNs
+// there.
+func (h *Hub) shutOut(ctx context.Context, call provider.Call, n *san, epoch fleet.Epoch) ([]fleet.Evidence, error) {
+	ref := array.Ref{Server: call.Step.Server, Epoch: epoch}
+	_, volumes := unitsOn(call.Server, n.decl.Name)
+	env := array.Env{
+		Array: n.arr, Marks: h.opt.Fenced, Login: h.loginAs(call.Server, n, ref),
+		Now: h.opt.Now, Wait: waitUntil(h.opt.Now),
+	}
+	return array.Run(ctx, env, array.Plan{Ref: ref, Volumes: volumes, Every: shutEvery, Within: left(ctx)})
+}
+
+// left is how long a fence may take of what the context has left.
+func left(ctx context.Context) time.Duration {
+	ends, ok := ctx.Deadline()
+	if !ok {
+		return DefaultWithin
+	}
+	return max(time.Until(ends)-shutSpare, shutEvery)
+}
+
+// waitUntil waits by the hub's clock.
+func waitUntil(now func() time.Time) func(context.Context, time.Time) error {
+	return func(ctx context.Context, until time.Time) error {
+		t := time.NewTimer(until.Sub(now()))
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// loginAs tries to log in as an epoch; nil where nobody knows where it would.
+func (h *Hub) loginAs(s fleet.Server, n *san, ref array.Ref) func(context.Context) (array.LoginAnswer, error) {
+	at, ok := n.bare.(array.Locator)
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context) (array.LoginAnswer, error) {
+		target, err := at.Locate(ctx, ref)
+		if err != nil {
+			return array.LoginUnknown, err
+		}
+		units, _ := unitsOn(s, n.decl.Name)
+		m, err := array.MapOf(h.arrayKey, n.decl, ref, units)
+		if err != nil {
+			return array.LoginUnknown, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, loginWithin)
+		defer cancel()
+		return array.TryLogin(target, m)(ctx)
+	}
+}
+
+// loginWithin bounds one try to log in: the portal may be out of reach from here.
+const loginWithin = time.Second
+
+// letIn maps a server's LUNs for a new epoch. Whatever older epoch is still listed is
+// fenced first, even where its death is proved otherwise: its sessions may be alive on
+// the array after its last process has ended. Until that is confirmed nothing of the
+// new epoch is on the array.
+func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []array.Mapped) (provider.Outcome, error) {
+	var out provider.Outcome
+	slices.SortFunc(maps, func(a, b array.Mapped) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	for _, m := range maps {
+		if m.Epoch >= call.Step.Epoch {
+			continue
+		}
+		evidence, err := h.shutOut(ctx, call, n, m.Epoch)
+		if err != nil {
+			return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%w", err)
+		}
+		out.Evidence = append(out.Evidence, evidence...)
+	}
+	if _, err := h.mapFor(ctx, call, n); err != nil {
+		return provider.Outcome{}, err
+	}
+	out.Detail = fmt.Sprintf("array %s lets epoch %d in", n.decl.Name, call.Step.Epoch)
+	return out, nil
+}
+
+// entry is an epoch's map with the target that it leads to.
+type entry struct {
+	array.Map
+	target array.Target
+}
+
+// mapFor makes the epoch's map, or finds it made.
+func (h *Hub) mapFor(ctx context.Context, call provider.Call, n *san) (entry, error) {
+	units, _ := unitsOn(call.Server, n.decl.Name)
+	m, err := array.MapOf(h.arrayKey, n.decl, array.Ref{Server: call.Step.Server, Epoch: call.Step.Epoch}, units)
+	if err != nil {
+		return entry{}, provider.Errorf(provider.Permanent, call, "array %s: %w", n.decl.Name, err)
+	}
+	target, err := n.arr.Map(ctx, m, call.Proof)
+	if err != nil {
+		return entry{}, classedMap(call, n, err)
+	}
+	return entry{m, target}, nil
+}
+
+// classedMap classes an array's error once, at this edge.
+func classedMap(call provider.Call, n *san, err error) error {
+	class, may := provider.Retry, true
+	for _, c := range []struct {
+		is    error
+		class provider.Class
+	}{
+		{array.ErrNoProof, provider.Refused},
+		{array.ErrFenced, provider.Refused},
+		{array.ErrHeld, provider.Conflict},
+		{array.ErrBusy, provider.Conflict},
+		{array.ErrDuplicate, provider.Permanent},
+		{array.ErrConflict, provider.Permanent},
+		{array.ErrNotFound, provider.Permanent},
+		{array.ErrInvalid, provider.Permanent},
+		{array.ErrFull, provider.Capacity},
+	} {
+		if errors.Is(err, c.is) {
+			class, may = c.class, false
+			break
+		}
+	}
+	e := provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
+	e.MayHaveHappened = may
+	return e
+}
+
+// disks tells the epoch's host where its LUNs are and as whom to log in.
+func (h *Hub) disks(ctx context.Context, call provider.Call) ([]link.Disk, error) {
+	entries := map[string]entry{}
+	var out []link.Disk
+	for _, v := range call.Server.Spec.Identity.Volumes {
+		if v.LUN == nil {
+			continue
+		}
+		e, ok := entries[v.LUN.Array]
+		if !ok {
+			n, err := h.sanOf(v)
+			if err != nil {
+				return nil, provider.Errorf(provider.Permanent, call, "%w", err)
+			}
+			if e, err = h.mapFor(ctx, call, n); err != nil {
+				return nil, err
+			}
+			entries[v.LUN.Array] = e
+		}
+		out = append(out, link.Disk{
+			Volume: v.Name, Portal: e.target.Portal, Target: e.target.IQN, Unit: v.LUN.Unit,
+			Initiator: e.Initiator, User: e.User, Secret: e.Secret,
+		})
+	}
+	return out, nil
+}
