@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"relight/internal/agent"
 	"relight/internal/agent/driver/process"
+	"relight/internal/agent/driver/qemu"
 )
 
 // agentCommand groups the agents.
@@ -88,34 +90,74 @@ func runHostAgent(cmd *cobra.Command, f hostFlags) error {
 	return hostAgent(cmd.Context(), o, f.device)
 }
 
-// hostAgent wires the process driver to the agent.
+// hostAgent wires the drivers to the agent.
 func hostAgent(ctx context.Context, o agent.Options, device string) error {
-	self, err := os.Executable()
+	driver, err := openDriver(ctx, o, filepath.Join(o.Dir, "instances"))
 	if err != nil {
 		return err
 	}
+	defer driver.Close()
+	processes := &agent.Processes{Driver: driver, Device: device}
+	o.Driver = processes
+	machines, done, err := openMachines(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if machines != nil {
+		o.Machines = machines
+	}
+	a, err := agent.New(o)
+	if err != nil {
+		return err
+	}
+	processes.Term, processes.BeatSocket = a.Term, a.BeatSocket
+	if machines != nil {
+		machines.Term, machines.BeatSocket = a.Term, a.BeatSocket
+		machines.Start()
+	}
+	return a.Run(ctx)
+}
+
+// openDriver opens the driver of a directory and adopts what runs there.
+func openDriver(ctx context.Context, o agent.Options, dir string) (*process.Driver, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	driver, err := process.New(process.Options{
-		Dir:    filepath.Join(o.Dir, "instances"),
+		Dir:    dir,
 		Claims: filepath.Join(o.Dir, "claims"),
 		Exec:   []string{self, "keeper"},
 		Env:    inherited(os.Environ()),
 		Logger: o.Log,
 	})
 	if err != nil {
-		return fmt.Errorf("open the process driver: %w", err)
+		return nil, fmt.Errorf("open the driver of %s: %w", dir, err)
 	}
-	defer driver.Close()
 	if err := driver.Adopt(ctx); err != nil {
-		return fmt.Errorf("adopt what runs: %w", err)
+		driver.Close()
+		return nil, fmt.Errorf("adopt what runs: %w", err)
 	}
-	processes := &agent.Processes{Driver: driver, Device: device}
-	o.Driver = processes
-	a, err := agent.New(o)
+	return driver, nil
+}
+
+// openMachines opens the driver of virtual machines; it is nil on a host without
+// QEMU that never ran any.
+func openMachines(ctx context.Context, o agent.Options) (*agent.Machines, func(), error) {
+	dir := filepath.Join(o.Dir, "machines")
+	_, absent := exec.LookPath(qemu.DefaultBinary)
+	if _, err := os.Stat(dir); absent != nil && err != nil {
+		return nil, func() {}, nil
+	}
+	driver, err := openDriver(ctx, o, filepath.Join(dir, "driver"))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	processes.Term, processes.BeatSocket = a.Term, a.BeatSocket
-	return a.Run(ctx)
+	machines := agent.NewMachines(agent.MachineOptions{
+		Driver: driver, Dir: dir, Log: o.Log, Accel: qemu.NewProbe(dir, "").Choose,
+	})
+	return machines, func() { machines.Close(); driver.Close() }, nil
 }
 
 // inherited is what keepers and applications get of the agent's environment: the
