@@ -75,7 +75,6 @@ func (k mkey) standby() bool { return strings.HasSuffix(k.server, warmSuffix) }
 // the instance's directory and holds no secret.
 type record struct {
 	VM        fleet.VMTemplate `json:"vm"`
-	Volumes   []string         `json:"volumes,omitempty"`
 	Addresses []string         `json:"addresses,omitempty"`
 	Tap       string           `json:"tap,omitempty"`
 	Accel     qemu.Accel       `json:"accel,omitempty"`
@@ -199,7 +198,7 @@ func (m *Machines) put(k mkey, change func(*record)) (record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	rec := x.rec
-	rec.Volumes, rec.Addresses = slices.Clone(rec.Volumes), slices.Clone(rec.Addresses)
+	rec.Addresses = slices.Clone(rec.Addresses)
 	change(&rec)
 	if err := keeper.WriteFile(filepath.Join(m.dir(k), recordFile), rec, false); err != nil {
 		return record{}, fmt.Errorf("remember machine %s: %w", k, err)
@@ -255,7 +254,7 @@ func (m *Machines) Instances() []Instance {
 	for _, in := range m.opt.Driver.Instances() {
 		k := mkey{in.Server, in.Epoch}
 		rec := m.record(k)
-		if k.standby() || empty(in) && len(rec.Volumes) == 0 && len(rec.Addresses) == 0 {
+		if k.standby() || empty(in) && len(rec.Addresses) == 0 && rec.Standby == 0 {
 			continue
 		}
 		// A taken standby is what runs; the instance's own keeper holds no process.
@@ -302,20 +301,20 @@ func (m *Machines) do(ctx context.Context, cmd link.Command) (Effect, error) {
 	}
 }
 
-// attach makes the keeper, which guards the host against a second epoch. The LUN is
-// mapped on its array, and the address is the guest's own; both are only noted.
+// attach makes the keeper, which guards the host against a second epoch, and notes
+// the address: it is the guest's own, and the host does nothing for it. LUNs are
+// mapped on their array, and come with the launch.
 func (m *Machines) attach(ctx context.Context, k mkey, cmd link.Command) error {
+	if name := cmd.Step.Object.Volume; name != "" {
+		return fmt.Errorf("volume %s: %w: a machine's volumes are LUNs", name, errNoVolume)
+	}
 	if _, err := m.opt.Driver.Attach(ctx, process.Order{Ref: m.ref(k, cmd.Term)}); err != nil {
 		return err
 	}
 	_, err := m.put(k, func(r *record) {
-		note := func(list *[]string, name string) {
-			if name != "" && !slices.Contains(*list, name) {
-				*list = append(*list, name)
-			}
+		if ip := cmd.Step.Object.Address; ip != "" && !slices.Contains(r.Addresses, ip) {
+			r.Addresses = append(r.Addresses, ip)
 		}
-		note(&r.Volumes, cmd.Step.Object.Volume)
-		note(&r.Addresses, cmd.Step.Object.Address)
 	})
 	m.notify()
 	return err
@@ -334,7 +333,7 @@ func (m *Machines) Tidy(ctx context.Context) error {
 				_, err := m.opt.Driver.Retire(ctx, m.ref(k, m.Term()))
 				errs = append(errs, err)
 			}
-		case empty(in) && len(rec.Volumes) == 0 && len(rec.Addresses) == 0 && rec.Standby == 0 && time.Since(in.Since) > emptyFor:
+		case empty(in) && len(rec.Addresses) == 0 && rec.Standby == 0 && time.Since(in.Since) > emptyFor:
 			_, err := m.opt.Driver.Stop(ctx, m.ref(k, m.Term()), 0)
 			errs = append(errs, err)
 		}

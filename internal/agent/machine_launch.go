@@ -61,10 +61,7 @@ func (m *Machines) launch(ctx context.Context, k mkey, cmd link.Command) (Effect
 func (m *Machines) complete(k mkey, cmd link.Command) error {
 	rec := m.record(k)
 	for _, v := range cmd.Volumes {
-		if !slices.Contains(rec.Volumes, v.Name) {
-			return fmt.Errorf("launch: volume %s: %w", v.Name, errNotAttached)
-		}
-		if v.LUN != nil && !slices.ContainsFunc(cmd.Disks, func(d link.Disk) bool { return d.Volume == v.Name }) {
+		if !slices.ContainsFunc(cmd.Disks, func(d link.Disk) bool { return d.Volume == v.Name }) {
 			return fmt.Errorf("launch: volume %s: %w", v.Name, errNoDisk)
 		}
 	}

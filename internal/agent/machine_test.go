@@ -194,11 +194,7 @@ func (r *rig) do(cmd link.Command) (Effect, error) {
 // launch starts an epoch and waits until its guest has written.
 func (r *rig) launch(e fleet.Epoch, vm *fleet.VMTemplate, disks []link.Disk) {
 	r.t.Helper()
-	attach := r.command(fleet.StepAttach, e, vm, nil)
-	attach.Step.Object.Volume = "data"
-	_, err := r.do(attach)
-	must(r.t, err)
-	_, err = r.do(r.command(fleet.StepLaunch, e, vm, disks))
+	_, err := r.do(r.command(fleet.StepLaunch, e, vm, disks))
 	must(r.t, err)
 	r.writes(e)
 }
@@ -419,11 +415,7 @@ func TestMachineWithAWrongSecretSaysSo(t *testing.T) {
 	r := newRig(t)
 	disks := r.let(1)
 	disks[0].Secret = "not-the-right-one"
-	attach := r.command(fleet.StepAttach, 1, r.template(), nil)
-	attach.Step.Object.Volume = "data"
-	_, err := r.do(attach)
-	must(t, err)
-	_, err = r.do(r.command(fleet.StepLaunch, 1, r.template(), disks))
+	_, err := r.do(r.command(fleet.StepLaunch, 1, r.template(), disks))
 	if c, may := class(t, err); c != provider.Conflict || may || !errors.Is(err, errNotUp) || !strings.Contains(err.Error(), "iSCSI") {
 		t.Errorf("%v (%s, %v)", err, c, may)
 	}
