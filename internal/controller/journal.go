@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relight/internal/core/event"
+	"relight/internal/core/fleet"
 	"relight/internal/store"
 )
 
@@ -42,6 +44,9 @@ type Journal struct {
 	// stale is set when the store did not say whether a write happened; the
 	// state is read again before anything else is built on it.
 	stale bool
+
+	// term is the one that this controller has taken, 0 before: see mayWrite.
+	term atomic.Uint64
 
 	listenMu  sync.RWMutex
 	listeners []func([]Recorded)
@@ -101,6 +106,9 @@ func (j *Journal) take() []*change {
 
 func (j *Journal) commit(ctx context.Context, batch []*change) {
 	err := j.refresh(ctx)
+	if err == nil {
+		err = j.mayWrite()
+	}
 	tx := newTx(j.State)
 	var built []*change
 	if err == nil {
@@ -131,6 +139,17 @@ func (j *Journal) refresh(ctx context.Context) error {
 		return err
 	}
 	j.stale = false
+	return nil
+}
+
+// mayWrite refuses what a controller writes that has read of a later term than its
+// own: after a doubtful write it reads everything afresh, so that no compare would
+// fail, and it would write over what its successor recorded (S10).
+func (j *Journal) mayWrite() error {
+	own := fleet.Term(j.term.Load())
+	if reign, _ := Get[Reign](j.State, kindTerm, "controller"); own != 0 && reign.Term != own {
+		return ErrLostAuthority
+	}
 	return nil
 }
 

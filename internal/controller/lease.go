@@ -161,6 +161,7 @@ func (r *Reigning) set(term fleet.Term, sent time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.term = term
+	r.journal.term.Store(uint64(term))
 	if sent.IsZero() {
 		r.until = sent
 		return

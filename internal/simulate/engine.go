@@ -108,11 +108,28 @@ func (e *engine) play() (Result, error) {
 	if sc.Settle > 0 && e.ok() {
 		e.calm()
 		e.settle(Start.Add(sc.For + sc.Settle))
+		e.pause()
 		if e.ok() {
 			e.rest()
 		}
 	}
 	return e.result(), e.err
+}
+
+// pauseFor bounds how long the end of a run waits for calls under way: who asks again
+// and again for room that nobody has is at rest between two tries, not within one.
+const pauseFor = time.Minute
+
+func (e *engine) pause() {
+	for until := e.clock.Now().Add(pauseFor); e.ok() && e.calling() && e.clock.Now().Before(until); {
+		e.turn(e.clock.Now().Add(tickEvery))
+	}
+}
+
+// calling reports that a call of the reigning controller is under way.
+func (e *engine) calling() bool {
+	b := e.reigning()
+	return b != nil && len(b.busy) > 0
 }
 
 func newEngine(sc Scenario) (*engine, error) {

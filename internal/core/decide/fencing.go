@@ -136,7 +136,17 @@ func keepsVolumes(v View, epoch fleet.Epoch, host string, proof fence.Proof) boo
 	if last.State == fleet.StepDone && last.At.After(r.RungBegun) {
 		return false
 	}
-	return slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool { return e.Method == fleet.Stopped })
+	stopped := func(i fleet.Instance) bool { return i.Epoch == epoch && i.State == fleet.InstanceStopped }
+	return slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool { return e.Method == fleet.Stopped }) ||
+		slices.ContainsFunc(v.Observed.Instances, stopped) // though a person's word on a later epoch is proof enough
+}
+
+// neverRan reports that no call for any epoch had an effect: there is no machine that
+// a recover could start again.
+func neverRan(v View) bool {
+	epoch, host := lastEpoch(v)
+	ran, _ := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
+	return ran == 0
 }
 
 // goneForEver reports that the instance that a recover would start again has ended

@@ -70,6 +70,8 @@ func unsuited(v View, rung fleet.Rung) string {
 		return "its host cannot be reached"
 	case rung == fleet.RestartApp && contactWith(v, v.Status.Host) != fleet.Yes:
 		return "its host cannot be reached"
+	case rung == fleet.Recover && neverRan(v):
+		return "nothing of it was ever started"
 	case rung == fleet.Recover && goneForEver(v):
 		return "the instance is gone for ever"
 	case fencedForEver(v) && inPlace:

@@ -36,17 +36,23 @@ func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evid
 		return Proof{server: s.Name, ok: true}, nil
 	}
 	own := about(s.Name, epoch, evidence)
+	e, never := hollow(own)
+	var missing []Need
+	if never {
+		// Before a person's word on an epoch that never was: this tells of the one that
+		// was, which may keep its volumes or be started again.
+		var p Proof
+		if p, missing = Prove(s, epoch-1, e.Host, evidence, now); len(missing) == 0 {
+			return Proof{server: s.Name, epoch: epoch, evidence: append([]fleet.Evidence{e}, p.evidence...), ok: true}, nil
+		}
+	}
 	for _, e := range own {
 		if endsInstance(e, host, now) {
 			return Proof{server: s.Name, epoch: epoch, evidence: []fleet.Evidence{e}, ok: true}, nil
 		}
 	}
-	if e, ok := hollow(own); ok {
-		p, missing := Prove(s, epoch-1, e.Host, evidence, now)
-		if len(missing) > 0 {
-			return Proof{}, missing
-		}
-		return Proof{server: s.Name, epoch: epoch, evidence: append([]fleet.Evidence{e}, p.evidence...), ok: true}, nil
+	if never {
+		return Proof{}, missing
 	}
 	if reason := volumesAreNotEnough(s); reason != "" {
 		return Proof{}, []Need{{Reason: reason}}

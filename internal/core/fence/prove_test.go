@@ -233,3 +233,17 @@ func TestMoreEvidenceNeverProvesLess(t *testing.T) {
 		}
 	})
 }
+
+// A person's word on an epoch that never was does not hide the one that was: the
+// proof tells of that one as long as it can be read back.
+func TestAWordOnWhatNeverRan(t *testing.T) {
+	s := server("power data:zone")
+	said := "neverStarted 2 host=host-1; attested 2; "
+	proof, missing := fence.Prove(s, 2, "", evidence(t, said+"stopped 1 1s"), now)
+	if len(missing) > 0 || proof.Ran() != 1 {
+		t.Errorf("the proof tells of epoch %d: %s, missing %v", proof.Ran(), proof, missing)
+	}
+	if proof, missing = fence.Prove(s, 2, "", evidence(t, said+"stopped 1 10m"), now); len(missing) > 0 {
+		t.Errorf("the person's word is not enough: %s, missing %v", proof, missing)
+	}
+}

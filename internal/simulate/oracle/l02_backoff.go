@@ -17,7 +17,8 @@ import (
 //     nor do those that were refused for want of room;
 //   - the same source of proof (kind, epoch, host, volume) that has failed k times in
 //     a row within one recovery is asked again only after nine tenths of the declared
-//     back-off for k failures, at least 0.9 s;
+//     back-off for k failures, at least 0.9 s; a failure that the store did not take is
+//     none, for the same call is then made again;
 //   - whatever happens, no server gets more than 40 destructive calls in 10 seconds.
 //
 // Counts begin anew when a controller starts, as replays of what was under way are
@@ -34,6 +35,8 @@ type sending struct {
 	failed   int
 	at       time.Time // of the last answer
 	recovery string
+	// unread is true while nobody knows whether the product could note the last failure.
+	unread bool
 }
 
 const (
@@ -54,8 +57,12 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 		o.Violate("L2", s.name, "%d destructive calls within %s", n+1, hotTime)
 	}
 	o.countTry(c, s)
+	s.countStart(step, now)
 	w := o.sent[source(step)]
 	if r := s.was.Recovery; r != nil && r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
+		if w != nil && w.unread && w.failed > 0 {
+			w.failed, w.unread = w.failed-1, false
+		}
 		return // its answer was never recorded: this is the same call once more
 	}
 	if w == nil || w.failed == 0 || w.recovery != recoveryOf(s) || o.disturbed.After(w.at) || s.asked {
@@ -113,9 +120,9 @@ func (o *Oracle) answered(c Call) {
 		o.sent[key] = w
 	}
 	w.at = o.w.Now()
-	w.failed++
+	w.failed, w.unread = w.failed+1, true
 	if c.Err == nil {
-		w.failed = 0
+		w.failed, w.unread = 0, false
 	}
 }
 
@@ -130,6 +137,30 @@ func (o *Oracle) noRoomFor(c Call) {
 		t.at, t.last = t.at[:len(t.at)-1], ""
 		s.launch[string(step.Rung)] = t
 	}
+}
+
+// countStart counts a relaunch for whatever reason: more than the product need count.
+func (s *server) countStart(step fleet.Step, now time.Time) {
+	again := len(s.starts) > 0 && s.starts[len(s.starts)-1].epoch == step.Epoch
+	if step.Rung == fleet.Relaunch && step.Kind.NeedsProof() && step.Epoch > 1 && !again {
+		s.starts = append(s.starts, start{at: now, epoch: step.Epoch})
+	}
+}
+
+// triedOften reports that as many relaunches were tried as the ladder allows.
+func (o *Oracle) triedOften(s *server) bool {
+	l, n := s.spec.Spec.Ladder, 0
+	for _, t := range s.starts {
+		if o.w.Now().Sub(t.at) < l.Window.Std()+l.MaxBackOff.Std() {
+			n++
+		}
+	}
+	for _, rung := range l.Rungs {
+		if rung.Rung == fleet.Relaunch {
+			return n >= rung.Tries
+		}
+	}
+	return true
 }
 
 // countTry counts one more attempt of a rung if the call is its first.

@@ -22,7 +22,9 @@ import (
 // It applies while every honest observer could know: one controller reigns from
 // before the crash until the end of the bound, and no fault of class controller,
 // store or api is in force or was within the bound before; at most one host is not in
-// everybody's sight; and if it is the server's own, two others are. What only its
+// everybody's sight; and if it is the server's own, two others are; and at no moment
+// since the crash was every host out of sight, for then the controller doubts itself and
+// its silence counts from there. What only its
 // check can tell is left out for servers without one. A frozen host whose instances
 // still hold their locks is no crash: whoever looks at a lock sees that they live.
 
@@ -123,6 +125,8 @@ func (o *Oracle) excused(e expectation) bool {
 		return true
 	case s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && !s.held.at.Before(e.onset):
 		return true // there is one source only, and it was told that a person is waited for
+	case e.begins && s.held.what == "ladder" && !s.held.at.Before(e.onset) && o.triedOften(s):
+		return true // its rungs are used up, and it was told that a person is needed
 	case e.begins && (!o.free(s) || s.held.what == "proof" || s.held.what == "placement" || s.held.what == "storm"):
 		return true // nothing proves the epoch dead yet, no place is left, or a person is asked: that is told
 	default:
@@ -136,6 +140,9 @@ func (o *Oracle) seen(t *instance, onset time.Time) bool {
 	h := o.hostOf(t.i.Host)
 	if h.turned.After(onset) || t.able && !h.clear {
 		return false // the time out of sight tells nothing about what runs there
+	}
+	if o.deafAt.After(onset) {
+		return false
 	}
 	clear, own := 0, false
 	for _, name := range o.w.Hosts() {

@@ -14,11 +14,12 @@ import (
 
 // The keys of the store, as docs/design and the audit's own keys have them.
 const (
-	statusKeys  = "relight/v1/status/"
-	requestKeys = "relight/v1/request/"
-	termKey     = "relight/v1/term/controller"
-	leaseKey    = "relight/v1/lease/controller"
-	entryKeys   = "audit/entry/"
+	statusKeys   = "relight/v1/status/"
+	requestKeys  = "relight/v1/request/"
+	approvalKeys = "relight/v1/approval/"
+	termKey      = "relight/v1/term/controller"
+	leaseKey     = "relight/v1/lease/controller"
+	entryKeys    = "audit/entry/"
 )
 
 // ledger is what the store has acknowledged: bytes, read by the oracle itself.

@@ -53,6 +53,8 @@ type Act struct {
 	Scope  string
 	Epoch  fleet.Epoch
 	Until  time.Time
+	// Plan is what an approval or denial is about, as the store has it.
+	Plan string
 	// Accepted is false if the product refused it, or did not answer. Maybe is true
 	// if nobody can tell whether it was taken: then nothing need be left of it.
 	Accepted, Maybe bool
@@ -91,6 +93,8 @@ type Oracle struct {
 	// goesOn is when a person last let a storm go on.
 	goesOn   time.Time
 	staleEnd time.Time
+	// deafAt is when every host was out of sight last.
+	deafAt time.Time
 
 	executors map[world.Executor]fleet.Term
 	sent      map[string]*sending
@@ -228,8 +232,12 @@ func (o *Oracle) Check() []Violation {
 func (o *Oracle) settle() {
 	if o.moved {
 		o.moved = false
+		deaf := o.deaf()
 		for _, name := range o.w.Hosts() {
 			o.hostOf(name)
+		}
+		if deaf || o.deaf() {
+			o.deafAt = o.w.Now()
 		}
 	}
 	for n := 0; n < len(o.dirty); n++ {

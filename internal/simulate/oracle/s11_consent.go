@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,8 @@ import (
 //     announced only if as many different people as the spec wants have approved for
 //     the epoch that the status had just then, the requester not among them, and
 //     nobody's last word is a denial; one who asked for it needs no approval by others
-//     if one would be enough.
+//     if one would be enough. Words on another plan than the one that was approved last
+//     are neither.
 //
 // That an approval is for this very plan is seen by the epoch and by the order only:
 // the plan's hash is the product's own.
@@ -81,8 +83,24 @@ func (o *Oracle) act(a Act) {
 	case "maintains":
 		p.windows = append(p.windows, a)
 	case "approves", "denies":
+		a.Plan = o.planOf(a)
 		p.approvals = append(p.approvals, a)
 	}
+}
+
+// planOf is the plan that the store says was spoken of last by that person.
+func (o *Oracle) planOf(a Act) string {
+	var last fleet.Approval
+	for key, value := range o.ledger.records { // the newest: the order is all one
+		if !strings.HasPrefix(key, approvalKeys) {
+			continue
+		}
+		var one fleet.Approval
+		if json.Unmarshal(value, &one) == nil && one.Server == a.Server && one.By == a.By && one.At.After(last.At) {
+			last = one
+		}
+	}
+	return last.Plan
 }
 
 // confirmed takes a person's word on the epoch that the store says was spoken of:
@@ -194,9 +212,10 @@ func (o *Oracle) approved(s *server, e entry, step fleet.Step) {
 		return
 	}
 	by, denied := map[string]bool{}, map[string]bool{}
+	plan := o.approvedLast(s)
 	for _, a := range o.people.approvals {
 		switch {
-		case a.Server != s.name || a.Epoch != s.was.Epoch:
+		case a.Server != s.name || a.Epoch != s.was.Epoch || a.Plan != plan:
 		case a.Verb == "denies":
 			denied[a.By] = true
 			delete(by, a.By)
@@ -214,6 +233,17 @@ func (o *Oracle) approved(s *server, e entry, step fleet.Step) {
 	if given < need || len(denied) > 0 {
 		o.Violate("S11", s.name, "%s of epoch %d is announced in mode ask with %d of %d approvals for epoch %d, and %d deny it", step.Kind, step.Epoch, given, need, s.was.Epoch, len(denied))
 	}
+}
+
+// approvedLast is the plan that was approved last for the server's epoch.
+func (o *Oracle) approvedLast(s *server) string {
+	plan := ""
+	for _, a := range o.people.approvals {
+		if a.Server == s.name && a.Epoch == s.was.Epoch && a.Verb == "approves" {
+			plan = a.Plan
+		}
+	}
+	return plan
 }
 
 // firstOfTry reports that the entry announces the first step since the recovery

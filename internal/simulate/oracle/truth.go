@@ -29,6 +29,9 @@ type server struct {
 
 	acts   []acted
 	launch map[string]tries
+	// starts are the epochs after the first one for which a relaunch was tried, each
+	// with the first time.
+	starts []start
 	onset  time.Time // of the last failure that was waited for
 
 	// What the product made durable about it.
@@ -56,6 +59,11 @@ type instance struct {
 	// verified is true once the product has called this epoch healed.
 	verified bool
 	done     bool
+}
+
+type start struct {
+	at    time.Time
+	epoch fleet.Epoch
 }
 
 type told struct {
@@ -166,6 +174,16 @@ func (o *Oracle) hostOf(name string) *host {
 	since(&h.peersSince, h.peers, now)
 	since(&h.downSince, !h.runs, now)
 	return h
+}
+
+// deaf reports that no host is in everybody's sight.
+func (o *Oracle) deaf() bool {
+	for _, h := range o.hosts { // whether there is one: the order is all one
+		if h.clear {
+			return false
+		}
+	}
+	return len(o.hosts) > 1
 }
 
 // worked is when an instance last worked, which is now if it does.
