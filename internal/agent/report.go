@@ -41,10 +41,16 @@ type board struct {
 	pings   map[subject]sight
 	storage map[subject]sight
 	disks   map[string]disk
+<<<<<<< ours
 	// portals says when each array's portal answered last.
 	portals map[string]int64
 	// own is whether the host's own storage heartbeat could be written.
 	own fleet.Answer
+=======
+	// own is whether the host's own storage heartbeat could be written at ownAt.
+	own   fleet.Answer
+	ownAt int64
+>>>>>>> theirs
 }
 
 func newBoard(clock beat.Clock, news func()) *board {
@@ -174,7 +180,7 @@ func (a *Agent) report() link.Report {
 	defer a.board.mu.Unlock()
 	r.Checks, r.Probes = a.board.answers(a.board.checks), a.board.answers(a.board.probes)
 	r.Pings, r.StorageBeats = a.board.hosts(a.board.pings), a.board.hosts(a.board.storage)
-	r.StorageBeat = a.board.own
+	r.StorageBeat = a.board.ownBeat(storageStale(a.opt.StorageBeatEvery))
 	return r
 }
 

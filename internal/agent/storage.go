@@ -57,8 +57,21 @@ func (b *board) setOwn(err error) {
 		answer = fleet.No
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.own = answer
+	changed := b.own != answer
+	b.own, b.ownAt = answer, b.clock()
+	b.mu.Unlock()
+	if changed {
+		b.news()
+	}
+}
+
+// ownBeat is whether the host's own heartbeat could be written lately; mu is held. A
+// write that hangs says nothing: it must not pass for the last one that did not.
+func (b *board) ownBeat(stale time.Duration) fleet.Answer {
+	if b.own == fleet.Yes && b.clock()-b.ownAt > int64(stale) {
+		return fleet.No
+	}
+	return b.own
 }
 
 func writeStorageBeat(dir, host string, beat storageBeat) error {

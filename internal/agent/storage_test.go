@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"relight/internal/core/fleet"
 )
@@ -51,5 +52,30 @@ func TestStorageBeatsOnDisk(t *testing.T) {
 	}
 	if _, err := readStorageBeats(dir + "/none"); err == nil {
 		t.Error("read a directory that is not there")
+	}
+}
+
+// A write that hangs must not pass for the last one that did not.
+func TestOwnBeatThatHangs(t *testing.T) {
+	now := int64(second)
+	news := 0
+	b := newBoard(func() int64 { return now }, func() { news++ })
+	says := func(want fleet.Answer) {
+		t.Helper()
+		if got := b.ownBeat(3 * time.Second); got != want {
+			t.Errorf("at %s: %s, want %s", time.Duration(now), got, want)
+		}
+	}
+	says(fleet.CannotTell) // it beats on no storage
+	b.setOwn(nil)
+	says(fleet.Yes)
+	now += 4 * second
+	says(fleet.No)
+	b.setOwn(nil)
+	says(fleet.Yes)
+	b.setOwn(errors.New("stale handle"))
+	says(fleet.No)
+	if news != 2 {
+		t.Errorf("%d reports were asked for, want one for each change", news)
 	}
 }

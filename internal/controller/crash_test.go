@@ -53,8 +53,11 @@ func stories() []story {
 		},
 		{
 			name: "planned move of a working server", opts: processStyle(),
-			harm:  func(r *rig) { r.wantsMove("db") },
-			ended: func(r *rig) bool { return r.status("db").Epoch > 1 && r.healthy("db") },
+			harm: func(r *rig) { r.wantsMove("db") },
+			ended: func(r *rig) bool { // done, or called off because it could not be stopped
+				_, waits := Get[fleet.Request](r.live.state, kindRequest, "db")
+				return !waits && r.status("db").Recovery == nil && r.healthy("db")
+			},
 		},
 	}
 }

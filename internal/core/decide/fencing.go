@@ -22,6 +22,10 @@ func workFence(v View, now time.Time) Decision {
 		if d, waits := provedOnce(v, now, epoch, host); waits {
 			return d
 		}
+		if d, waits := endsInVain(v, now); waits {
+			d.Missing = missing
+			return d
+		}
 		return nextFence(v, now, epoch, host, missing)
 	}
 	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
@@ -62,6 +66,25 @@ func homeless(v View, now time.Time, candidates []Candidate) Decision {
 	d.Hold.Reason, d.Candidates = d.Reason, candidates
 	d.LookAgainAt = inCrowd(v, now, now.Add(progressPause))
 	return d
+}
+
+// endsInVain holds a recovery that would end what still serves, though there is no
+// place for the next epoch: a host that has lost its storage is no better after a
+// restart, and half a server is more than none.
+func endsInVain(v View, now time.Time) (Decision, bool) {
+	serves := v.Finding.Verdict == fleet.Healthy || v.Finding.Verdict == fleet.Impaired
+	if !v.Traits.Places || !serves || pastReturn(v.Status.Recovery) || fencedForEver(v) {
+		return Decision{}, false
+	}
+	to, candidates := place(v)
+	if to != "" {
+		return Decision{}, false
+	}
+	if d, onward := noPlace(v, now, to, candidates); onward {
+		d.Candidates = candidates
+		return d, true
+	}
+	return homeless(v, now, candidates), true
 }
 
 // provedOnce holds a recovery that had its proof once, and lets it age, while there is

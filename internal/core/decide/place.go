@@ -56,6 +56,9 @@ func refusal(v View, h fleet.Host) string {
 	if why := dataRefusal(v, h); why != "" {
 		return why
 	}
+	if why := storageRefusal(v, h); why != "" {
+		return why
+	}
 	if units := max(v.Server.Spec.Placement.Units, 1); h.UsedUnits+units > h.Units {
 		return fmt.Sprintf("%d of %d units are used, %d are needed", h.UsedUnits, h.Units, units)
 	}
@@ -103,6 +106,20 @@ func dataRefusal(v View, h fleet.Host) string {
 		}
 		if vol.OnArray() && !slices.Contains(h.Reaches, vol.Name) {
 			return "it does not reach the array of volume " + vol.Name
+		}
+	}
+	return ""
+}
+
+// storageRefusal keeps a server away from a host that has lost the shared storage: a
+// start there ends on the same dead volume. A host that beats on none cannot tell.
+func storageRefusal(v View, h fleet.Host) string {
+	if h.StorageBeat != fleet.No {
+		return ""
+	}
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if vol.Reach != fleet.ReachHost {
+			return "it has lost the shared storage (its heartbeat there has stopped), and volume " + vol.Name + " needs it"
 		}
 	}
 	return ""

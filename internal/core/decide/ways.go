@@ -223,20 +223,22 @@ func sealFrom(v View, epoch fleet.Epoch, host, volume string) (*source, string) 
 	return best, ""
 }
 
-// sealers lists the hosts that can seal the volume, the failed one last: its own
-// agent may be sick too.
+// sealers lists the hosts that can seal the volume, those last whose own heartbeat on
+// the shared storage has stopped, and the failed one: its own agent may be sick too.
 func sealers(v View, volume, host string) []string {
-	var others, own []string
+	var others, own, lost []string
 	for _, h := range v.Hosts {
 		switch {
 		case h.InContact != fleet.Yes || !slices.Contains(h.Reaches, volume):
 		case h.Name == host:
 			own = append(own, h.Name)
+		case h.StorageBeat == fleet.No:
+			lost = append(lost, h.Name)
 		default:
 			others = append(others, h.Name)
 		}
 	}
-	return append(others, own...)
+	return append(append(others, lost...), own...)
 }
 
 // powerWay switches the host off. Never one that is in contact, and never one on

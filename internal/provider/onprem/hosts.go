@@ -2,10 +2,15 @@ package onprem
 
 import (
 	"slices"
+	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
+
+// reachFor is how old a look at a volume may be when its host reports: they are made
+// several times a second, and one that hangs is of a path that is dead.
+const reachFor = 10 * time.Second
 
 // hostSight makes the host's own entry in a sweep.
 func (l look) hostSight() provider.HostSight {
@@ -32,7 +37,9 @@ func (l look) hostSight() provider.HostSight {
 	}
 	sight.Host.Units, sight.Host.UsedUnits, sight.Host.Closed = r.Units, r.UsedUnits, r.Full
 	for _, v := range r.Volumes {
-		sight.Reaches[v.Server] = append(sight.Reaches[v.Server], v.Volume)
+		if v.Ago.Std() <= reachFor {
+			sight.Reaches[v.Server] = append(sight.Reaches[v.Server], v.Volume)
+		}
 	}
 	for _, i := range r.Instances {
 		if !i.State.Gone() && !slices.Contains(sight.Servers, i.Server) {
@@ -88,7 +95,9 @@ func (h *Hub) othersOnHosts(sweep *provider.Sweep) {
 					Source:   fleet.Source{Channel: fleet.ChannelStorage, Vantage: seer},
 					Question: fleet.Alive, Answer: a.Alive, At: l.ago(a.Ago), Since: l.ago(a.SinceAgo), Detail: a.Detail,
 				})
-				at.Host.StorageBeat = stronger(at.Host.StorageBeat, a.Alive, sweep.At.Sub(l.ago(a.Ago)) <= h.opt.Contact)
+				if at.Host.InContact != fleet.Yes { // else it has said itself whether it can write
+					at.Host.StorageBeat = stronger(at.Host.StorageBeat, a.Alive, sweep.At.Sub(l.ago(a.Ago)) <= h.opt.Contact)
+				}
 			}
 		}
 	}

@@ -218,3 +218,31 @@ func TestDoubtEndsWithItsTime(t *testing.T) {
 		}
 	})
 }
+
+// A host whose look at a volume hangs reaches that volume no more, and its own word on
+// its storage heartbeat counts for more than what others read there.
+func TestHostThatLostItsStorage(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, dir, record("host-1", 1), record("host-2", 2))
+		say := func(seq uint64, ago time.Duration, own, seen fleet.Answer) provider.HostSight {
+			t.Helper()
+			h.take("host-1", &link.Report{Run: "r", Seq: seq, StorageBeat: own, Volumes: []link.Volume{{Server: "a", Volume: "data", Ago: fleet.Duration(ago)}}}, "")
+			h.take("host-2", &link.Report{Run: "r", Seq: seq, StorageBeats: []link.HostAnswer{{Host: "host-1", Alive: seen}}}, "")
+			sweep, err := h.Observe(t.Context(), []fleet.Server{{Name: "a"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sweep.Hosts[0]
+		}
+		if got := say(1, time.Second, fleet.Yes, fleet.No); len(got.Reaches["a"]) != 1 || got.Host.StorageBeat != fleet.Yes {
+			t.Errorf("a host with its storage: %+v", got)
+		}
+		if got := say(2, 11*time.Second, fleet.No, fleet.CannotTell); len(got.Reaches["a"]) != 0 || got.Host.StorageBeat != fleet.No {
+			t.Errorf("a host without: %+v", got)
+		}
+		if got := say(3, time.Second, fleet.CannotTell, fleet.No); got.Host.StorageBeat != fleet.CannotTell {
+			t.Errorf("a host that beats on no storage any more, of which a file is left: %+v", got)
+		}
+	})
+}

@@ -296,6 +296,13 @@ func (l look) host(nth int, h *world.Host, servers []fleet.Server) provider.Host
 	signals := len(l.signals)
 	l.hostSignals(h)
 	sight.Signals = part(l.signals, signals)
+	if l.p.contact(h) { // it knows itself whether it can write
+		sight.Host.StorageBeat = fleet.No
+		if h.HasStorage() {
+			sight.Host.StorageBeat = fleet.Yes
+		}
+		return sight
+	}
 	for n := range sight.Signals {
 		if sight.Signals[n].Source.Channel == fleet.ChannelStorage {
 			sight.Host.StorageBeat = sight.Signals[n].Answer
