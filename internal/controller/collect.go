@@ -28,6 +28,8 @@ type Collector struct {
 	contact time.Duration
 	// news are servers for which a look at others has changed something.
 	news []string
+	// opened is the room of the hosts that came into contact since Opened was asked.
+	opened int
 }
 
 // serverSight is what was seen of one server. It is changed in place, so that a
@@ -43,6 +45,8 @@ type serverSight struct {
 type hostSight struct {
 	host    fleet.Host
 	signals []signal
+	// open is the room that it was seen to have while it was in contact.
+	open int
 	// reaches holds the volumes that the host can use, by server; equal lists are one.
 	reaches map[*serverSight]*[]string
 	servers []string
@@ -84,7 +88,28 @@ func (c *Collector) Tick(now time.Time) {
 		if c.silent(h, now) {
 			c.observer.Silent++
 		}
+		c.opens(h, now)
 	}
+}
+
+// opens counts the room that a host has more than it had when it was last seen, which
+// is none while it is out of contact.
+func (c *Collector) opens(h *hostSight, now time.Time) {
+	was := h.open
+	h.open = 0
+	if answer, _ := contactOf(h, now, c.contact); answer == fleet.Yes && h.host.Closed == "" {
+		h.open = h.host.Units
+	}
+	c.opened += max(h.open-was, 0)
+}
+
+// Opened returns, once, the room of the hosts that came into contact.
+func (c *Collector) Opened() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	opened := c.opened
+	c.opened = 0
+	return opened
 }
 
 func (c *Collector) silent(h *hostSight, now time.Time) bool {
@@ -387,10 +412,24 @@ func (c *Collector) Seen(server, host string, sight *Known) {
 func (c *Collector) Hosts(server string, now time.Time) []fleet.Host {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
+	return c.hostsOf(server, c.names, now)
+}
+
+// HostsOf returns those of the named hosts that are known, as the server sees them.
+func (c *Collector) HostsOf(server string, names []string, now time.Time) []fleet.Host {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.hostsOf(server, names, now)
+}
+
+func (c *Collector) hostsOf(server string, names []string, now time.Time) []fleet.Host {
 	s := c.servers[server]
-	out := make([]fleet.Host, 0, len(c.names))
-	for _, name := range c.names {
-		h := c.hosts[name]
+	out := make([]fleet.Host, 0, len(names))
+	for _, name := range names {
+		h, ok := c.hosts[name]
+		if !ok {
+			continue
+		}
 		host := h.host
 		if volumes, ok := h.reaches[s]; ok {
 			host.Reaches = *volumes

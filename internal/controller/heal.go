@@ -85,12 +85,28 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 // decide makes the view of a server and asks the decider.
 func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
 	now := h.Clock.Now()
-	v := h.Viewer.View(name, now)
-	d := decide.Next(v.View, now)
+	v := h.Viewer.own(name, now, &Known{})
+	var d decide.Decision
+	if v.known {
+		d = h.next(&v, now)
+	} else {
+		d = decide.Next(v.View, now)
+	}
 	if d.Step == nil {
 		h.Viewer.State.wait(name, d.Waits, now)
 	}
 	return v, d, now
+}
+
+// next completes a server's own part of the view and asks the decider.
+func (h *Healer) next(v *viewed, now time.Time) decide.Decision {
+	h.Viewer.joinNear(v, now)
+	d := decide.Next(v.View, now)
+	if v.some && !decide.Suffices(v.View, d) {
+		h.Viewer.join(v, now)
+		d = decide.Next(v.View, now)
+	}
+	return d
 }
 
 // rest decides from the server's own part of the view if that is enough: most looks
@@ -110,8 +126,7 @@ func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, 
 		return d, true, h.noteHold(ctx, v, d, now)
 	}
 	if !rests {
-		h.Viewer.join(&v, now)
-		d = decide.Next(v.View, now)
+		d = h.next(&v, now)
 	}
 	if d.Step != nil {
 		return d, false, nil

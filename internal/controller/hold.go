@@ -57,6 +57,19 @@ func (h *Healer) holdsAnew(name string, hold *decide.Hold, now time.Time) bool {
 	return anew
 }
 
+// homeless names the servers that wait for a place.
+func (h *Healer) homeless() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var names []string
+	for name, told := range h.holds { // sorted by the caller
+		if told.gate == decide.GatePlacement {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (h *Healer) tellHold(ctx context.Context, v viewed, d decide.Decision, now time.Time) error {
 	why := d.Hold.Reason
 	if d.Hold.Gate == decide.GateMode || d.Hold.Gate == decide.GateApproval {

@@ -48,6 +48,7 @@ type Loops struct {
 
 	// barred is true while the controller may not act; the scanning loop's own.
 	barred bool
+	room   room
 
 	mu   sync.Mutex
 	busy map[string]bool
@@ -264,6 +265,7 @@ func (l *Loops) regain(now time.Time) {
 	for _, name := range l.Collector.News() {
 		l.Deadlines.Wake(name, now)
 	}
+	l.wakeHomeless(now)
 }
 
 // byPriority orders the servers that are due, the most important first.

@@ -33,6 +33,7 @@ type State struct {
 	// waits holds the budget for which a server waits, by server.
 	waits     map[string]budgetWait
 	used      map[string]int
+	freed     int               // units given back since Freed was asked
 	open      map[string]string // the open incident of each cause
 	closed    []closedIncident  // the others, by when they closed
 	paths     map[string][]string

@@ -124,7 +124,9 @@ func (s *State) wait(server, domain string, now time.Time) {
 func (s *State) derive(name string, value any) {
 	switch v := value.(type) {
 	case Place:
-		s.used[name] = v.taken()
+		taken := v.taken()
+		s.freed += max(s.used[name]-taken, 0)
+		s.used[name] = taken
 	case Incident:
 		if v.Closed.IsZero() {
 			s.open[v.Cause] = v.ID
@@ -144,4 +146,13 @@ func (p Place) taken() int {
 		sum += units
 	}
 	return sum
+}
+
+// Freed returns, once, how many units of hosts were given back.
+func (s *State) Freed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	freed := s.freed
+	s.freed = 0
+	return freed
 }

@@ -281,6 +281,7 @@ func (tx *Tx) change(rev store.Revision, servers []Document) error {
 		delete(s.tables[kind], name)
 		switch kind {
 		case kindPlace:
+			s.freed += s.used[name]
 			delete(s.used, name)
 		case kindIncident:
 			s.forgetClosed(name)

@@ -26,6 +26,8 @@ type Viewer struct {
 	storm classified
 	// stormy is true from a storm's coming until stormPassed has told of its end.
 	stormy bool
+
+	near hostOrder
 }
 
 // classified is the storm classifier's last finding with what it was made from.
@@ -48,6 +50,8 @@ type viewed struct {
 	decide.View
 	statusRev store.Revision
 	known     bool
+	// some is true if not all hosts are in the view.
+	some bool
 	// held is whether something held it when it was looked at before.
 	held bool
 }
@@ -85,7 +89,12 @@ func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
 
 // join adds what a decision to act must look at besides.
 func (w *Viewer) join(v *viewed, now time.Time) {
-	v.Hosts = w.hosts(v.Server, now)
+	v.Hosts, v.some = w.hosts(v.Server, now), false
+	w.joinRest(v, now)
+}
+
+// joinRest adds all but the hosts.
+func (w *Viewer) joinRest(v *viewed, now time.Time) {
 	v.Guards = w.guards(v.Server, v.Status)
 	v.Around = w.around(v.Server.Name, v.Status.Host, now)
 	w.neighbours(v, now)
@@ -93,8 +102,12 @@ func (w *Viewer) join(v *viewed, now time.Time) {
 
 // hosts adds to what was seen what the store knows: sites, places taken, labels.
 func (w *Viewer) hosts(server fleet.Server, now time.Time) []fleet.Host {
+	return w.placed(server, w.Collector.Hosts(server.Name, now), now)
+}
+
+// placed adds to hosts what the store knows of them.
+func (w *Viewer) placed(server fleet.Server, hosts []fleet.Host, now time.Time) []fleet.Host {
 	windows := All[fleet.Maintenance](w.State, kindWindow)
-	hosts := w.Collector.Hosts(server.Name, now)
 	w.State.settle()
 	w.State.mu.RLock()
 	defer w.State.mu.RUnlock()

@@ -64,7 +64,7 @@ func homeless(v View, now time.Time, candidates []Candidate) Decision {
 	d := held(GatePlacement, "no host can take it", true)
 	d.Reason = "no host can take it: " + refusals(candidates)
 	d.Hold.Reason, d.Candidates = d.Reason, candidates
-	d.LookAgainAt = inCrowd(v, now, now.Add(progressPause))
+	d.LookAgainAt = inCrowd(v, roomShare, now, now.Add(progressPause))
 	return d
 }
 
@@ -265,7 +265,7 @@ func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []
 		return Decision{Step: &askable.step, Reason: askable.step.Why, Missing: missing}
 	}
 	reason := fmt.Sprintf("epoch %d cannot be proved dead yet: %s", epoch, join(said))
-	due := inCrowd(v, now, now.Add(fencePause))
+	due := inCrowd(v, roomShare, now, now.Add(fencePause))
 	if next != nil {
 		due = next.due
 		reason += fmt.Sprintf("; the next try is %s at %s", next.name, clockTime(due))

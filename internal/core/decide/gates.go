@@ -234,7 +234,7 @@ func (g *gatekeeper) budget(takesLife bool) Takes {
 		if d.Healthy <= d.Budget.KeepAlive {
 			g.stop(Gate{Name: GateBudget, Value: fmt.Sprintf("%s: %d of %d healthy, keep %d", d.Name, d.Healthy, d.Total, d.Budget.KeepAlive)},
 				Hold{Reason: fmt.Sprintf("it still runs, and %s must keep %d servers alive but has %d healthy", d.Name, d.Budget.KeepAlive, d.Healthy), NeedsPerson: true, Of: d.Name})
-			g.look = earliest(g.look, inCrowd(g.v, g.now, g.now.Add(aroundPause)))
+			g.look = earliest(g.look, inCrowd(g.v, lookShare, g.now, g.now.Add(aroundPause)))
 			return Takes{}
 		}
 	}

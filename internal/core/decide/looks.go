@@ -17,19 +17,19 @@ const (
 	// lookShare is the part of the time that each of those has who wait for the same:
 	// together they are looked at a thousand times a second.
 	lookShare = time.Millisecond
+	// roomShare is that of those who wait for a place or a proof, for which all hosts
+	// are asked.
+	roomShare = 10 * time.Millisecond
 )
 
-// crowd is the least pause between two looks at one of the servers that failed, so
-// that all of them together share the looks.
-func crowd(v View) time.Duration {
+// inCrowd puts off a look that nothing but the passing of time asks for, so that all
+// the servers that failed share the looks, each with the given part of the time.
+func inCrowd(v View, share time.Duration, now, due time.Time) time.Time {
 	if len(v.Around.Domains) == 0 {
-		return 0
+		return due
 	}
-	return time.Duration(v.Around.Domains[0].Down) * lookShare
+	return latest(due, now.Add(time.Duration(v.Around.Domains[0].Down)*share))
 }
-
-// inCrowd puts off a look that nothing but the passing of time asks for.
-func inCrowd(v View, now, due time.Time) time.Time { return latest(due, now.Add(crowd(v))) }
 
 // verdictLook is when the clock alone may change the verdict in the view, for who
 // waits for that.
@@ -41,7 +41,7 @@ func verdictLook(v View, d Decision, now time.Time) time.Time {
 	}
 	switch v.Finding.Verdict {
 	case fleet.Down, fleet.Impaired, fleet.Isolated:
-		return inCrowd(v, now, latest(at, now.Add(heldLooks*v.Server.Spec.Health.SuspectAfter.Std())))
+		return inCrowd(v, lookShare, now, latest(at, now.Add(heldLooks*v.Server.Spec.Health.SuspectAfter.Std())))
 	default:
 		return at // nobody knows yet, so each look counts
 	}
