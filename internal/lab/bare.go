@@ -29,7 +29,7 @@ const (
 )
 
 // initiator is the name of an epoch.
-func initiator(epoch int) string { return fmt.Sprintf("iqn.2026-01.lab.bare:vm.e%d", epoch) }
+func initiator(epoch string) string { return "iqn.2026-01.lab.bare:vm.e" + epoch }
 
 // Bare makes a LUN with one target that all epochs share. Close it.
 func (l *Lab) Bare(ctx context.Context) (*Bare, error) {
@@ -66,22 +66,36 @@ func (b *Bare) Close() error {
 
 // Allow lets an epoch log in.
 func (b *Bare) Allow(ctx context.Context, epoch int) error {
-	return b.lab.tgtadm(ctx, "--op", "bind", "--mode", "target", "--tid", bareTID, "--initiator-name", initiator(epoch))
+	return b.lab.tgtadm(ctx, "--op", "bind", "--mode", "target", "--tid", bareTID, "--initiator-name", initiator(strconv.Itoa(epoch)))
 }
 
 // Forbid takes an epoch out of the map, and does no more.
 func (b *Bare) Forbid(ctx context.Context, epoch int) error {
-	return b.lab.tgtadm(ctx, "--op", "unbind", "--mode", "target", "--tid", bareTID, "--initiator-name", initiator(epoch))
+	return b.lab.tgtadm(ctx, "--op", "unbind", "--mode", "target", "--tid", bareTID, "--initiator-name", initiator(strconv.Itoa(epoch)))
+}
+
+// AllowAll lets everybody log in: whoever takes over with a power device alone has
+// no map that changes.
+func (b *Bare) AllowAll(ctx context.Context) error {
+	return b.lab.tgtadm(ctx, "--op", "bind", "--mode", "target", "--tid", bareTID, "-I", "ALL")
+}
+
+// Argv is the machine's command line; epoch is a number, or what a script will put
+// in its place.
+func (b *Bare) Argv(host, epoch string) []string {
+	return []string{
+		"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg", "-m", "192",
+		"-kernel", b.img.Kernel, "-initrd", b.img.Initrd,
+		"-append", "console=ttyS0 " + quick + " relight.server=bare relight.epoch=" + epoch + " relight.app=writer relight.disk=data",
+		"-chardev", "file,id=c,path=" + b.lab.path(host+"-bare.log"), "-serial", "chardev:c",
+		"-blockdev", fmt.Sprintf("driver=iscsi,node-name=d0,transport=tcp,portal=%s,target=%s,lun=1,initiator-name=%s,cache.direct=on", b.lab.Portal(), bareTarget, initiator(epoch)),
+		"-device", "virtio-blk-pci,drive=d0,serial=data",
+	}
 }
 
 // Launch starts an epoch's machine on a host, and returns once it has written.
 func (b *Bare) Launch(ctx context.Context, host string, epoch int) error {
-	tag := fmt.Sprintf("console=ttyS0 quiet mitigations=off nokaslr no_timer_check tsc=reliable cryptomgr.notests relight.server=bare relight.epoch=%d relight.app=writer relight.disk=data", epoch)
-	_, err := b.lab.start(host, "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg", "-m", "192",
-		"-kernel", b.img.Kernel, "-initrd", b.img.Initrd, "-append", tag,
-		"-chardev", "file,id=c,path="+b.lab.path(host+"-bare.log"), "-serial", "chardev:c",
-		"-blockdev", fmt.Sprintf("driver=iscsi,node-name=d0,transport=tcp,portal=%s,target=%s,lun=1,initiator-name=%s,cache.direct=on", b.lab.Portal(), bareTarget, initiator(epoch)),
-		"-device", "virtio-blk-pci,drive=d0,serial=data")
+	_, err := b.lab.Start(host, b.Argv(host, strconv.Itoa(epoch))...)
 	if err != nil {
 		return err
 	}
@@ -123,7 +137,7 @@ func (b *Bare) sessions(ctx context.Context, epoch int) ([]string, error) {
 		case "I_T nexus":
 			sid = rest
 		case "Initiator":
-			if name, _, _ := strings.Cut(rest, " "); name == initiator(epoch) {
+			if name, _, _ := strings.Cut(rest, " "); name == initiator(strconv.Itoa(epoch)) {
 				sids = append(sids, sid)
 			}
 		}
@@ -138,6 +152,18 @@ func (b *Bare) Wrote(ctx context.Context, more uint64) error {
 		to, _, _ := b.watch.Last()
 		return to >= from+more, fmt.Errorf("%d records", to-from)
 	})
+}
+
+// First tells when the first record of an epoch was found; Last is the newest one.
+func (b *Bare) First(epoch uint64) time.Time {
+	at, _ := b.watch.First(epoch)
+	return at
+}
+
+// Last is the newest record's number and epoch.
+func (b *Bare) Last() (seq, epoch uint64) {
+	seq, epoch, _ = b.watch.Last()
+	return seq, epoch
 }
 
 // Judge holds the LUN against the fences.

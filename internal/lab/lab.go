@@ -131,6 +131,12 @@ func (l *Lab) LUNFile(name string) string { return l.path("luns", name+".img") }
 // Log is the log of a node.
 func (l *Lab) Log(node string) string { return l.path(node + ".log") }
 
+// Namespace is the name of a host's network namespace.
+func (l *Lab) Namespace(host string) string { return l.namespace(host) }
+
+// Address is a host's address on the management network.
+func (l *Lab) Address(host string) string { return l.management(last(host)) }
+
 // namespace is the name of a node's network namespace.
 func (l *Lab) namespace(node string) string { return prefix + l.Name + "-" + node }
 

@@ -195,3 +195,10 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 		}
 	}
 }
+
+// First is the id of a process on a host that was started with these arguments in
+// a row.
+func (l *Lab) First(host string, args ...string) (int, error) {
+	p, err := l.lives(host, func(p process) bool { return p.is(args...) })
+	return p.pid, err
+}

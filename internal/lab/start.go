@@ -32,8 +32,9 @@ const hostUnits = 4
 // errEnded means that a process ended that was to serve.
 var errEnded = errors.New("it ended")
 
-// start starts a command in a node, in a session of its own: it outlives us.
-func (l *Lab) start(node string, command ...string) (*exec.Cmd, error) {
+// Start starts a command in a node, in a session of its own: it outlives us. Its
+// output goes to the node's log.
+func (l *Lab) Start(node string, command ...string) (*exec.Cmd, error) {
 	out, err := os.OpenFile(l.Log(node), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func (l *Lab) StartSAN(ctx context.Context) error {
 	for _, s := range l.sockets() {
 		_ = os.Remove(s)
 	}
-	if _, err := l.start(nodeSAN, "tgtd", "-C", strconv.Itoa(l.Control), "--iscsi", "portal="+l.Portal(), "-f"); err != nil {
+	if _, err := l.Start(nodeSAN, "tgtd", "-C", strconv.Itoa(l.Control), "--iscsi", "portal="+l.Portal(), "-f"); err != nil {
 		return err
 	}
 	err := poll(ctx, func() (bool, error) {
@@ -152,7 +153,7 @@ func (l *Lab) StartController(ctx context.Context) error {
 	if err := os.Remove(l.ClientConfig()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	_, err := l.start(nodeController, l.Exe, "controller", "--dir", l.path("controller"), "--name", nodeController,
+	_, err := l.Start(nodeController, l.Exe, "controller", "--dir", l.path("controller"), "--name", nodeController,
 		"--listen", "0.0.0.0:7443", "--beat-listen", "0.0.0.0:7443", "--advertise", l.people(2), "--beat-lease", BeatLease.String(),
 		"--contact", contact.String(), "--sweep", "250ms", "--ready-file", l.ClientConfig())
 	if err != nil {
@@ -225,7 +226,7 @@ func (l *Lab) StartAgent(ctx context.Context, host string) error {
 	if cut { // the heartbeats' directory is out of reach from its first moment on
 		command = append([]string{"sh", "-c", hide + ` && exec "$@"`, l.beats()}, command...)
 	}
-	_, err = l.start(host, command...)
+	_, err = l.Start(host, command...)
 	return err
 }
 

@@ -19,6 +19,9 @@ type Options struct {
 	Exe string
 	// Owned ends the lab when this process ends, however it ends.
 	Owned bool
+	// Bare leaves out the controller and the agents: hosts that something else is to
+	// drive, or nothing.
+	Bare bool
 }
 
 // ErrExists means that there is a lab of this name already.
@@ -37,7 +40,7 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []struct {
+	steps := []struct {
 		name string
 		do   func(context.Context) error
 	}{
@@ -45,7 +48,11 @@ func Up(ctx context.Context, o Options) (*Lab, error) {
 		{"start the SAN", l.StartSAN},
 		{"start the controller", l.StartController},
 		{"start the hosts", l.startHosts},
-	} {
+	}
+	if o.Bare {
+		steps = steps[:2]
+	}
+	for _, step := range steps {
 		bounded, cancel := context.WithTimeout(ctx, upWithin)
 		err := step.do(bounded)
 		cancel()
