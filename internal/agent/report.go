@@ -41,16 +41,11 @@ type board struct {
 	pings   map[subject]sight
 	storage map[subject]sight
 	disks   map[string]disk
-<<<<<<< ours
 	// portals says when each array's portal answered last.
 	portals map[string]int64
-	// own is whether the host's own storage heartbeat could be written.
-	own fleet.Answer
-=======
 	// own is whether the host's own storage heartbeat could be written at ownAt.
 	own   fleet.Answer
 	ownAt int64
->>>>>>> theirs
 }
 
 func newBoard(clock beat.Clock, news func()) *board {

@@ -93,3 +93,26 @@ func TestWithoutPackagesItSaysWhatIsMissing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestBootDisk(t *testing.T) {
+	img := build(t)
+	path := filepath.Join(t.TempDir(), "boot.img")
+	err := BootDisk(t.Context(), img, path, Disk{Cmdline: "quiet"})
+	if errors.Is(err, ErrTool) {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) != DiskBytes || b[510] != 0x55 || b[446] != 0x80 {
+		t.Fatalf("%d bytes, %v", len(b), err)
+	}
+	if fat := b[diskStart*sector:]; string(fat[3:11]) != "SYSLINUX" || fat[0x1c+1] != diskStart>>8 {
+		t.Errorf("the partition is not bootable: % x", fat[:64])
+	}
+	err = BootDisk(t.Context(), Image{Initrd: img.Initrd}, path, Disk{SAN: true})
+	if !errors.Is(err, ErrTool) {
+		t.Errorf("without an initiator: %v", err)
+	}
+}
