@@ -161,6 +161,8 @@ func TestDefaultsOutsideRulesMatchTheTable(t *testing.T) {
 		"Server spec.template.vm.memory":         strconv.Itoa(defaultMemory),
 		"Server spec.template.vm.cpus":           strconv.Itoa(defaultCPUs),
 		"Server spec.template.vm.stopGrace":      show(defaultVMStopGrace),
+		"Server spec.template.ec2.autoRecovery":  `"` + string(fleet.AutoRecoveryOurs) + `"`, "Server spec.template.ec2.skipOSShutdown": "false", "Server spec.identity.interfaces[].index": "0",
+		"Server spec.identity.names[].ttl":       show(defaultTTL),
 		"Site spec.power.timeout":                show(defaultPowerTimeout),
 		"Site spec.power.levels[].all[].timeout": show(defaultPowerTimeout),
 		"Site spec.budget.keepAlive":             "0", "Site spec.budget.steps": "0",

@@ -94,6 +94,7 @@ const (
 	defaultMemory       = 512
 	defaultCPUs         = 1
 	defaultVMStopGrace  = fleet.Duration(30 * time.Second)
+	defaultTTL          = fleet.Duration(time.Minute)
 	defaultPowerTimeout = fleet.Duration(30 * time.Second)
 	defaultWindow       = fleet.Duration(10 * time.Minute)
 )
@@ -233,6 +234,14 @@ func fillServer(name string, s *fleet.ServerSpec) {
 	}
 	if t := s.Template.VM; t != nil {
 		fillVM(name, t)
+	}
+	if t := s.Template.EC2; t != nil && t.AutoRecovery == "" {
+		t.AutoRecovery = fleet.AutoRecoveryOurs
+	}
+	for i := range s.Identity.Names {
+		if n := &s.Identity.Names[i]; n.TTL == 0 {
+			n.TTL = defaultTTL
+		}
 	}
 	for i := range s.Identity.Volumes {
 		v := &s.Identity.Volumes[i]

@@ -169,11 +169,40 @@ func fit(kind Kind, tree map[string]any) {
 		for i, v := range volumes {
 			fitVolume(i, v.(map[string]any), isProcess)
 		}
+		fitEC2(id, template["ec2"] != nil)
 		if vm, ok := template["vm"].(map[string]any); ok {
 			delete(id, "volumes")
 			delete(spec, "fence")
 			vm["boot"], vm["kernel"] = string(fleet.BootKernel), "/boot/vmlinuz"
 		}
+	}
+}
+
+// fitEC2 leaves what only EC2 has to servers on EC2, and makes it whole there.
+func fitEC2(id map[string]any, isEC2 bool) {
+	if !isEC2 {
+		for _, what := range []string{"interfaces", "groups", "names"} {
+			delete(id, what)
+		}
+		return
+	}
+	volumes, _ := id["volumes"].([]any)
+	for i, v := range volumes {
+		v := v.(map[string]any)
+		delete(v, "path")
+		delete(v, "lun")
+		v["id"] = fmt.Sprintf("vol-%d", i)
+	}
+	addresses, _ := id["addresses"].([]any)
+	for i, a := range addresses {
+		a.(map[string]any)["allocation"] = fmt.Sprintf("eipalloc-%d", i)
+	}
+	interfaces, _ := id["interfaces"].([]any)
+	for i, n := range interfaces {
+		n.(map[string]any)["index"] = i
+	}
+	if len(addresses) == 0 {
+		delete(id, "names")
 	}
 }
 

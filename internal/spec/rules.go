@@ -24,6 +24,7 @@ func (c *checker) rules(d Doc, whole bool) {
 		}
 		volumeRules(s, at)
 		lunRules(d, s, at)
+		ec2Rules(s, at)
 		templateRules(s, at)
 		_, fence := c.marks["spec.fence"]
 		vmRules(d, s, fence, at)
@@ -82,6 +83,8 @@ func providerOf(t fleet.Template) string {
 	switch {
 	case t.Process != nil, t.VM != nil:
 		return "onprem"
+	case t.EC2 != nil:
+		return "aws"
 	case t.Sim != nil:
 		return "sim"
 	default:

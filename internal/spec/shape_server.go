@@ -18,6 +18,7 @@ func serverShape() *shape {
 			name: "provider", doc: "Who runs the instances. Follows from the template.", example: "onprem",
 			shape: words("Who runs the instances.",
 				option{"onprem", "host agents on your own machines"},
+				option{"aws", "EC2"},
 				option{"sim", "the simulated world"}),
 		},
 		{name: "identity", doc: "What moves with the server.", shape: identityShape()},
@@ -56,11 +57,17 @@ func identityShape() *shape {
 	}
 	address := &shape{
 		form: object, name: "Address", doc: "An IP address that clients use to reach the server.",
-		fields: []field{{name: "ip", doc: "IPv4 or IPv6, without a prefix length.", required: true, example: "10.0.1.9", shape: &shape{form: text, format: ipAddress()}}},
+		fields: []field{
+			{name: "ip", doc: "IPv4 or IPv6, without a prefix length.", required: true, example: "10.0.1.9", shape: &shape{form: text, format: ipAddress()}},
+			{name: "allocation", doc: "The allocation of an elastic address.", example: "eipalloc-0a1b2c", shape: &shape{form: text, format: plain(256)}},
+		},
 	}
 	return &shape{form: object, name: "Identity", doc: "What moves with the server.", fields: []field{
 		{name: "volumes", doc: "The server's disks.", shape: &shape{form: list, elem: volume, key: "name", max: 64}},
 		{name: "addresses", doc: "The IP addresses that clients use.", shape: &shape{form: list, elem: address, key: "ip", max: 64}},
+		{name: "interfaces", doc: "Network interfaces of EC2.", shape: &shape{form: list, elem: interfaceShape(), key: "id", max: 16}},
+		{name: "groups", doc: "Places in a load balancer's target groups.", shape: &shape{form: list, elem: groupShape(), key: "id", max: 64}},
+		{name: "names", doc: "DNS records that lead to the first address.", shape: &shape{form: list, elem: dnsNameShape(), key: "name", max: 64}},
 	}}
 }
 
@@ -83,10 +90,11 @@ func templateShape() *shape {
 	}}
 	return &shape{
 		form: object, name: "Template", doc: "How an instance is made.",
-		groups: []group{{names: []string{"process", "vm", "sim"}, exactly: true}},
+		groups: []group{{names: []string{"process", "vm", "ec2", "sim"}, exactly: true}},
 		fields: []field{
 			{name: "process", doc: "Run it as a Linux process under a keeper (provider `onprem`).", shape: process},
 			{name: "vm", doc: "Run it as a virtual machine on a hypervisor host (provider `onprem`).", shape: vmShape()},
+			{name: "ec2", doc: "Run it as an instance of EC2 (provider `aws`).", shape: ec2Shape()},
 			{name: "sim", doc: "Run it in the simulated world (provider `sim`).", shape: sim},
 		},
 	}

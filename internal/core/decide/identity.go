@@ -14,12 +14,23 @@ func identityOf(s fleet.Server) []fleet.Object {
 	if s.Spec.Template.VM != nil {
 		id.Addresses = nil
 	}
-	list := make([]fleet.Object, 0, len(id.Volumes)+len(id.Addresses))
+	list := make([]fleet.Object, 0, len(id.Volumes)+len(id.Addresses)+len(id.Interfaces)+len(id.Groups)+len(id.Names))
 	for _, vol := range id.Volumes {
 		list = append(list, fleet.Object{Volume: vol.Name})
 	}
+	for _, n := range id.Interfaces {
+		if n.Index > 0 { // the primary one comes with the launch
+			list = append(list, fleet.Object{Interface: n.ID})
+		}
+	}
 	for _, a := range id.Addresses {
 		list = append(list, fleet.Object{Address: a.IP})
+	}
+	for _, g := range id.Groups {
+		list = append(list, fleet.Object{Group: g.ID})
+	}
+	for _, n := range id.Names {
+		list = append(list, fleet.Object{Name: n.Name})
 	}
 	return list
 }
@@ -49,6 +60,11 @@ func holds(v View, o fleet.Object, epoch fleet.Epoch) bool {
 	}
 	for _, a := range v.Observed.Addresses {
 		if o.Address != "" && a.IP == o.Address && a.Holder == epoch {
+			return true
+		}
+	}
+	for _, other := range v.Observed.Others {
+		if other.Object == o && other.Holder == epoch {
 			return true
 		}
 	}

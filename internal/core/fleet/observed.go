@@ -13,6 +13,16 @@ type Observed struct {
 	Instances []Instance     `json:"instances,omitempty"`
 	Volumes   []VolumeState  `json:"volumes,omitempty"`
 	Addresses []AddressState `json:"addresses,omitempty"`
+	// Others are interfaces, places in target groups and names.
+	Others []ObjectState `json:"others,omitempty"`
+}
+
+// ObjectState is any other part of an identity as it was seen.
+type ObjectState struct {
+	Object Object `json:"object"`
+	// Holder is the epoch that has it, 0 if none.
+	Holder Epoch     `json:"holder,omitempty"`
+	At     time.Time `json:"at"`
 }
 
 // InstanceState is the state of an instance as its provider tells it.

@@ -45,6 +45,35 @@ type Rules struct {
 type Identity struct {
 	Volumes   []Volume  `json:"volumes,omitempty"`
 	Addresses []Address `json:"addresses,omitempty"`
+	// Interfaces are network interfaces of a cloud, with their private addresses and
+	// hardware address.
+	Interfaces []Interface `json:"interfaces,omitempty"`
+	// Groups are places in a load balancer's target groups, Names are DNS records.
+	Groups []Group   `json:"groups,omitempty"`
+	Names  []DNSName `json:"names,omitempty"`
+}
+
+// Interface is a network interface of a cloud that moves with the server.
+type Interface struct {
+	ID string `json:"id"`
+	// Index is its place on the instance. 0 is the primary one, which an instance is
+	// launched with and keeps until it is terminated.
+	Index int `json:"index"`
+}
+
+// Group is a target group that the server has a place in.
+type Group struct {
+	// ID is the platform's name for it, such as an ARN.
+	ID string `json:"id"`
+}
+
+// DNSName is a DNS record that leads to the server's first address.
+type DNSName struct {
+	Name string `json:"name"`
+	// Zone is the platform's name for the zone that holds the record.
+	Zone string `json:"zone"`
+	// TTL is how long resolvers may keep the answer.
+	TTL Duration `json:"ttl"`
 }
 
 // Volume is a disk of the server, by the name that its spec gives it.
@@ -97,12 +126,15 @@ const (
 // Address is an IP address that clients use to reach the server.
 type Address struct {
 	IP string `json:"ip"`
+	// Allocation is a cloud's name for an elastic address.
+	Allocation string `json:"allocation,omitempty"`
 }
 
 // Template says how an instance is made, per provider. Exactly one is set.
 type Template struct {
 	Process *ProcessTemplate `json:"process,omitempty"`
 	VM      *VMTemplate      `json:"vm,omitempty"`
+	EC2     *EC2Template     `json:"ec2,omitempty"`
 	Sim     *SimTemplate     `json:"sim,omitempty"`
 }
 
@@ -155,6 +187,34 @@ const (
 	BootSAN Boot = "sanboot"
 	// BootWarm plugs the LUNs into a standby guest that already runs on the host.
 	BootWarm Boot = "warm"
+)
+
+// EC2Template runs the server as an instance of EC2.
+type EC2Template struct {
+	// LaunchTemplate is its id, Version a number: a version that moves would make
+	// another server in the middle of a recovery.
+	LaunchTemplate string `json:"launchTemplate"`
+	Version        int    `json:"version"`
+	// Subnet is where it lives.
+	Subnet string `json:"subnet,omitempty"`
+	// Types are instance types to try, in order, when the template's has no capacity.
+	Types []string `json:"types,omitempty"`
+	// AutoRecovery says who moves the instance when its hardware fails.
+	AutoRecovery AutoRecovery `json:"autoRecovery"`
+	// SkipOSShutdown ends an instance without waiting for its operating system.
+	SkipOSShutdown bool `json:"skipOSShutdown,omitempty"`
+}
+
+// AutoRecovery says who moves an instance whose hardware fails: never both.
+type AutoRecovery string
+
+// The owners of a failed system check.
+const (
+	// AutoRecoveryPlatform leaves it to the platform's own recovery, and steps in
+	// only once that has had its time.
+	AutoRecoveryPlatform AutoRecovery = "platform"
+	// AutoRecoveryOurs switches the platform's off.
+	AutoRecoveryOurs AutoRecovery = "ours"
 )
 
 // SimTemplate runs the server in the simulated world.

@@ -40,8 +40,11 @@ func (k StepKind) NeedsProof() bool {
 
 // Object is what a step acts on besides the instance.
 type Object struct {
-	Volume  string `json:"volume,omitempty"`
-	Address string `json:"address,omitempty"`
+	Volume    string `json:"volume,omitempty"`
+	Address   string `json:"address,omitempty"`
+	Interface string `json:"interface,omitempty"`
+	Group     string `json:"group,omitempty"`
+	Name      string `json:"name,omitempty"`
 }
 
 // String names the object, or is empty.
@@ -51,6 +54,12 @@ func (o Object) String() string {
 		return "volume " + o.Volume
 	case o.Address != "":
 		return "address " + o.Address
+	case o.Interface != "":
+		return "interface " + o.Interface
+	case o.Group != "":
+		return "target group " + o.Group
+	case o.Name != "":
+		return "name " + o.Name
 	default:
 		return ""
 	}

@@ -1,0 +1,45 @@
+package spec
+
+import (
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+func ec2Shape() *shape {
+	return &shape{form: object, name: "EC2Template", doc: "An instance of EC2.", fields: []field{
+		{name: "launchTemplate", doc: "The id of the launch template.", required: true, example: "lt-0a1b2c", shape: &shape{form: text, format: plain(64)}},
+		{name: "version", doc: "Its version, a number: one that moves would make another server in the middle of a recovery.", required: true, example: "3", shape: number(1, 1_000_000)},
+		{name: "subnet", doc: "The subnet that it lives in, unless its primary interface or the template says so.", example: "subnet-0a1b2c", shape: &shape{form: text, format: plain(64)}},
+		{name: "types", doc: "Instance types to try, in order, when the template's has no capacity.", example: "[m7i.large, m6i.large]", shape: &shape{form: list, unique: true, max: 16, elem: &shape{form: text, format: plain(64)}}},
+		{
+			name: "autoRecovery", doc: "Who moves the instance when its hardware fails: never both.", example: "ours", def: `"ours"`,
+			why: "the platform's recovery asks no budget and tells nobody",
+			shape: words("Who moves the instance when its hardware fails.",
+				option{string(fleet.AutoRecoveryPlatform), "EC2's simplified automatic recovery; Relight steps in once that has had its time"},
+				option{string(fleet.AutoRecoveryOurs), "Relight; it switches EC2's off"}),
+		},
+		{name: "skipOSShutdown", doc: "End an instance without waiting for its operating system: a quicker fence, no flush.", example: "true", shape: &shape{form: truth}, def: "false", why: "a shutdown flushes what a guest still holds"},
+	}}
+}
+
+func interfaceShape() *shape {
+	return &shape{form: object, name: "Interface", doc: "A network interface of EC2, with its private addresses and hardware address.", fields: []field{
+		{name: "id", doc: "Its id.", required: true, example: "eni-0a1b2c", shape: &shape{form: text, format: plain(64)}},
+		{name: "index", doc: "Its place on the instance; 0 is the primary one.", example: "1", shape: number(0, 15), def: "0", why: "most servers have one interface"},
+	}}
+}
+
+func groupShape() *shape {
+	return &shape{form: object, name: "Group", doc: "A target group.", fields: []field{
+		{name: "id", doc: "Its ARN.", required: true, example: "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/6d0ecf831eec9f09", shape: &shape{form: text, format: plain(256)}},
+	}}
+}
+
+func dnsNameShape() *shape {
+	return &shape{form: object, name: "DNSName", doc: "A DNS record of Route 53.", fields: []field{
+		{name: "name", doc: "The record's name.", required: true, example: "db.example.com", shape: &shape{form: text, format: plain(253)}},
+		{name: "zone", doc: "The id of the hosted zone.", required: true, example: "Z0123456789ABC", shape: &shape{form: text, format: plain(64)}},
+		{name: "ttl", doc: "How long resolvers may keep the answer.", example: "60s", shape: duration(time.Second, 24*time.Hour), def: `"1m"`, why: "clients that keep it longer wait longer for a server that has moved"},
+	}}
+}
