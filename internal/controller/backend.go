@@ -231,6 +231,10 @@ func (b *Backend) ConfirmFence(ctx context.Context, by, name string, req client.
 	if v.Finding.Verdict == fleet.Healthy {
 		return client.FenceConfirmAnswer{}, problem(client.CodeRefused, "epoch %d is healthy: %s", req.Epoch, v.Finding.Reason).WithNext("relight why %s", name)
 	}
+	if r := v.Status.Recovery; r != nil && r.To == req.Epoch {
+		// Said of an epoch that comes to life a moment later, it would stay a proof (S2).
+		return client.FenceConfirmAnswer{}, problem(client.CodeRefused, "epoch %d is being started; whether it is dead can be said once this try is over", req.Epoch).WithNext("relight why %s", name)
+	}
 	evidence := fleet.Evidence{Method: fleet.Attested, Server: name, Epoch: req.Epoch, By: by, At: now, Detail: req.Reason}
 	need, given, complete := max(server.Spec.Approvals, 1), "", false
 	err := b.Journal.Do(ctx, now, func(tx *Tx) error {

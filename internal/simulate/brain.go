@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -27,6 +28,8 @@ type brain struct {
 	up     bool
 	begun  bool
 	frozen bool
+	// stalls is true while a fault lets it freeze at its next call; see perform.
+	stalls bool
 	// waiting is what came while it was frozen; it is taken up at the thaw.
 	waiting []func()
 	busy    map[string]bool
@@ -253,6 +256,13 @@ func (b *brain) advance(name string) bool {
 }
 
 func (b *brain) perform(w *controller.Work) {
+	if b.stalls {
+		b.stalls = false
+		b.e.line("stalls", fmt.Sprintf("controller %s before it asks for: %s", b.name, w.Call.Step.Why))
+		b.freeze()
+		b.run(b.life, func() { b.perform(w) })
+		return
+	}
 	out, err := b.solo.Healer.Perform(context.Background(), w)
 	if b.failed(nil) {
 		return
@@ -285,7 +295,7 @@ func (b *brain) thaw() {
 }
 
 func (b *brain) mend() {
-	b.noHosts, b.noStore, b.armed = false, false, ""
+	b.noHosts, b.noStore, b.stalls, b.armed = false, false, false, ""
 	b.thaw()
 }
 

@@ -45,6 +45,12 @@ func controllerKinds() []kind {
 			b.freeze()
 			return b.thaw, nil
 		})},
+		// A process can stop between any two of its instructions; between the last look
+		// at its lease and the call that the lease allows, it matters the most.
+		{class: "controller", verb: "stalls", lasts: true, apply: onBrain(func(b *brain, _ Fault) (func(), error) {
+			b.stalls = true
+			return func() { b.stalls = false; b.thaw() }, nil
+		})},
 		{class: "controller", verb: "cut", args: "hosts|store", min: 1, max: 1, lasts: true, apply: onBrain(func(b *brain, f Fault) (func(), error) {
 			link := map[string]*bool{"hosts": &b.noHosts, "store": &b.noStore}[f.Args[0]]
 			if link == nil {

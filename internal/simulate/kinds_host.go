@@ -7,8 +7,12 @@ import (
 	"relight/internal/world"
 )
 
-// hostsOf returns the hosts that a fault is about: one, or all of a site.
+// hostsOf returns the hosts that a fault is about: one, the one that a server is on at
+// that moment (of/SERVER), or all of a site.
 func (e *engine) hostsOf(f Fault) ([]string, error) {
+	if server, ok := strings.CutPrefix(f.Object, "of/"); ok && f.Class == "host" {
+		return e.hostOf(server)
+	}
 	if f.Class == "host" {
 		if e.world.Host(f.Object) == nil {
 			return nil, fmt.Errorf("there is no host %q", f.Object)
@@ -25,6 +29,18 @@ func (e *engine) hostsOf(f Fault) ([]string, error) {
 		return nil, fmt.Errorf("there is no host in site %q", f.Object)
 	}
 	return out, nil
+}
+
+// hostOf returns the host of a server's newest instance; none if there is none.
+func (e *engine) hostOf(server string) ([]string, error) {
+	if _, ok := e.isolations[server]; !ok {
+		return nil, fmt.Errorf("there is no server %q", server)
+	}
+	all := e.world.Of(server)
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return []string{all[len(all)-1].Host}, nil
 }
 
 // onHosts makes a fault of something that is done to each host.

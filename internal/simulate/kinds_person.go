@@ -137,8 +137,13 @@ func answers(denied bool) func(context.Context, *brain, string, Fault) error {
 // said only of what truly does not run, or the world is not to blame.
 func confirms(ctx context.Context, b *brain, by string, f Fault) error {
 	epoch := b.solo.State.Status(f.Args[0]).Epoch
-	if i := b.e.world.Find(f.Args[0], epoch); i != nil && b.e.world.Able(i) {
+	i := b.e.world.Find(f.Args[0], epoch)
+	switch {
+	case i == nil || !i.Executes:
+	case b.e.world.Able(i):
 		return errors.New("the person looks and sees it run")
+	default:
+		return errors.New("the person looks and sees it stand still, about to go on at any moment")
 	}
 	_, err := b.solo.Backend.ConfirmFence(ctx, by, f.Args[0], client.FenceConfirmRequest{Epoch: epoch, Reason: "seen with my own eyes"})
 	return err

@@ -53,6 +53,8 @@ type generator struct {
 	quiet bool
 	// ask is true if something waits for a person.
 	ask bool
+	// storm is how many hosts may be lost at once, 0 for any number.
+	storm int
 }
 
 // one is true once in n times.
@@ -152,7 +154,8 @@ func (g *generator) policy() string {
 		line("budget: {keepAlive: %d}", 1+g.r.IntN(4))
 	}
 	if g.one(3) {
-		line("storm: {hosts: %d, window: %s}", pick(g, 1, 1, 2, 3), pick(g, "30s", "2m"))
+		g.storm = pick(g, 1, 1, 2, 3)
+		line("storm: {hosts: %d, window: %s}", g.storm, pick(g, "30s", "2m"))
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
@@ -241,8 +244,12 @@ func (g *generator) faults() {
 		others = append(others, g.moment("controller", is("c2"), "starts"), g.moment("controller", is("c1"), "starts"), g.lasting("controller", is("active"), "freezes"))
 	}
 	first, last := 20*time.Second, g.sc.For-30*time.Second
-	before := first
-	for range 3 + g.r.IntN(14) {
+	before, few := first, 3+g.r.IntN(14)
+	if !g.quiet && g.one(2) {
+		few = g.r.IntN(few)
+		g.scenes(first, last)
+	}
+	for range few {
 		of := ground
 		if len(others) > 0 && g.one(2) {
 			of = others
@@ -273,21 +280,6 @@ func (g *generator) swarm(all []func() Fault, n int) []func() Fault {
 		}
 	}
 	return out
-}
-
-// answers are people who look after a fleet in mode ask: without them nothing is
-// ever started, and no promise about consent is tried.
-func (g *generator) answers() {
-	approve := func(at time.Duration, by, server string) {
-		g.sc.Faults = append(g.sc.Faults, Fault{At: at, Class: "person", Object: by, Verb: "approves", Args: []string{server}})
-	}
-	for _, server := range g.servers {
-		approve(g.between(time.Second, 10*time.Second), "ann", server)
-		approve(g.between(time.Second, 10*time.Second), "bob", server)
-	}
-	for range 5 + g.r.IntN(15) {
-		approve(g.between(30*time.Second, g.sc.For-10*time.Second), pick(g, "ann", "bob"), g.srv())
-	}
 }
 
 // last draws how long a fault lasts: around the times that matter to somebody.
@@ -373,25 +365,4 @@ func (g *generator) platform() []func() Fault {
 		out = append(out, g.lasting("api", is("observe"), verb, g.share()))
 	}
 	return out
-}
-
-func (g *generator) people() []func() Fault {
-	who := func() string { return pick(g, "ann", "bob", "eve") }
-	act := func(verb string, args ...func() string) func() Fault {
-		return func() Fault {
-			f := Fault{Class: "person", Object: who(), Verb: verb}
-			for _, a := range args {
-				f.Args = append(f.Args, a())
-			}
-			return f
-		}
-	}
-	return []func() Fault{
-		act("freezes"), act("unfreezes"), act("pauses", g.srv), act("resumes", g.srv), act("approves", g.srv), act("approves", g.srv), act("denies", g.srv),
-		act("confirms", g.srv),
-		act("heals", g.srv, func() string { return pick(g, "restartApp", "reboot", "relaunch", "move", "recover") }),
-		act("maintains", func() string {
-			return pick(g, "fleet", "server/"+g.srv(), "site/"+pick(g, g.zones...))
-		}, func() string { return pick(g, "10s", "1m", "3m") }),
-	}
 }

@@ -127,6 +127,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 			return held(GateVerdict, "it passes its own check, but "+lack+", so it is not healed", true), true
 		}
 		if v.Status.Phase != fleet.PhaseRunning {
+			if onlyRemembered(v, now) {
+				return pending("it worked when it was seen last; it is looked at anew before it counts as healed", now.Add(progressPause)), true
+			}
 			return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why)), true
 		}
 		return Decision{Reason: why}, true

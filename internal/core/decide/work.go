@@ -31,6 +31,9 @@ func work(v View, now time.Time) Decision {
 		return d
 	}
 	if cameBack(v) {
+		if onlyRemembered(v, now) {
+			return pending("it worked when it was seen last; it is looked at anew before anything is done", now.Add(progressPause))
+		}
 		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
 	}
 	if now.Before(r.NotBefore) && r.Lack != nil {
@@ -313,14 +316,36 @@ func verify(v View, now time.Time) Decision {
 	return pending("it waits for the server's own checks: "+v.Finding.Reason, due)
 }
 
+// onlyRemembered reports that the server passes for healthy by what was seen of it
+// before the controller itself stood still: nothing may be done to it for that, and it
+// may not be called healed for that either (S14).
+func onlyRemembered(v View, now time.Time) bool {
+	asked, old := checked(v), false
+	for _, s := range v.Finding.Evidence {
+		if s.Question != asked || s.Answer != fleet.Yes {
+			continue
+		}
+		if now.Sub(s.At) <= v.Server.Spec.Health.SuspectAfter.Std() {
+			return false
+		}
+		old = true
+	}
+	return old
+}
+
+// checked is what a healthy server must answer with yes.
+func checked(v View) fleet.Question {
+	if v.Server.Spec.Health.Check.IsZero() {
+		return fleet.Alive
+	}
+	return fleet.Works
+}
+
 // seenAfter asks for an observation of this very epoch that is younger than the
 // last effect: the yes of a moment before says nothing about what was done since,
 // and a probe from afar may have met the old instance.
 func seenAfter(v View, since time.Time) bool {
-	asked := fleet.Works
-	if v.Server.Spec.Health.Check.IsZero() {
-		asked = fleet.Alive
-	}
+	asked := checked(v)
 	for _, s := range v.Finding.Evidence {
 		if s.Question == asked && s.Epoch == v.Status.Epoch && s.At.After(since) && s.Answer == fleet.Yes {
 			return true

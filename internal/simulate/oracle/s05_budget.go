@@ -1,7 +1,9 @@
 package oracle
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"relight/internal/core/event"
@@ -20,7 +22,8 @@ import (
 //     worked within the last window;
 //   - storm: while more hosts than allowed are in truth down for longer than anybody
 //     needs to notice it, with their servers' newest epochs on them, and fell within
-//     one storm window, no recovery begins that nobody has asked for.
+//     one storm window, no recovery begins that nobody has asked for; nor while the
+//     durable verdicts say themselves that so many hosts that are down lost servers.
 //
 // Not covered: a view that doubts itself (all hosts silent at once), and storms of
 // what is not a lost host.
@@ -102,6 +105,7 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 	if limit.Hosts <= 0 || s.asked || s.status.Recovery != nil && s.status.Recovery.Requested != "" {
 		return
 	}
+	o.noStormTold(s, limit)
 	now := o.w.Now()
 	if now.Sub(o.disturbed) < window(s.spec)+10*time.Second {
 		return
@@ -129,6 +133,34 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 	for n := range fell {
 		if n >= limit.Hosts && fell[n].Sub(fell[n-limit.Hosts]) < sure {
 			o.Violate("S5", s.name, "its recovery begins in a storm: %d hosts are down within %s, more than %d", len(fell), limit.Window, limit.Hosts)
+			return
+		}
+	}
+}
+
+// noStormTold counts the hosts that are in truth down, and of which the verdicts in the
+// store say that they took their servers with them.
+func (o *Oracle) noStormTold(s *server, limit fleet.Storm) {
+	lost := map[string]time.Time{}
+	known := true
+	for _, name := range o.names {
+		st := o.servers[name].status
+		host, ok := strings.CutPrefix(st.Cause, "host ")
+		if h := o.hosts[host]; !ok || h == nil || h.downSince.IsZero() || st.Verdict != fleet.Down && st.Verdict != fleet.Isolated {
+			continue
+		}
+		known = known && o.hosts[host].downSince.Before(o.goesOn)
+		if st.VerdictSince.After(lost[host]) {
+			lost[host] = st.VerdictSince
+		}
+	}
+	if known {
+		return // a person, who knew of all of them, let it go on
+	}
+	fell := slices.SortedFunc(maps.Values(lost), time.Time.Compare)
+	for n := limit.Hosts; n < len(fell); n++ {
+		if fell[n].Sub(fell[n-limit.Hosts]) <= limit.Window.Std() {
+			o.Violate("S5", s.name, "its recovery begins though the verdicts in the store say that %d hosts lost their servers within %s, more than %d", len(fell), limit.Window, limit.Hosts)
 			return
 		}
 	}
