@@ -55,6 +55,7 @@ func (c *Controller) examine(ctx context.Context) []client.DoctorCheck {
 	hosts := c.backend.Viewer.hosts(fleet.Server{}, c.clock.Now())
 	checks = append(checks, c.checkHosts(hosts)...)
 	checks = append(checks, c.checkPower(ctx, hosts)...)
+	checks = append(checks, c.checkArrays(ctx)...)
 	checks = append(checks, c.checkScopes(hosts), c.checkSpare(hosts), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
 	return checks
 }

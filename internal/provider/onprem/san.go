@@ -306,3 +306,32 @@ func (n *san) did(server string, now time.Time) {
 	defer n.mu.Unlock()
 	n.effects[server] = now
 }
+
+// ArrayState is whether an array answers this controller.
+type ArrayState struct {
+	Name, Site string
+	// Err is why it does not.
+	Err error
+}
+
+// AskArrays asks all declared arrays at once, by name.
+func (h *Hub) AskArrays(ctx context.Context) []ArrayState {
+	h.mu.Lock()
+	sans := make([]*san, 0, len(h.sans))
+	for _, name := range sortedNames(h.sans) {
+		sans = append(sans, h.sans[name])
+	}
+	h.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	out := make([]ArrayState, len(sans))
+	var asking sync.WaitGroup
+	for i, n := range sans {
+		out[i] = ArrayState{Name: n.decl.Name, Site: n.site, Err: n.err}
+		if n.err == nil {
+			asking.Go(func() { _, out[i].Err = n.bare.Maps(ctx, "doctor") })
+		}
+	}
+	asking.Wait()
+	return out
+}

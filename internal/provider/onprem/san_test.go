@@ -344,3 +344,16 @@ func TestArraysStayOpen(t *testing.T) {
 	}())
 	classOf(t, err, provider.Permanent, false, "no site declares array san-9")
 }
+
+// The doctor names the arrays that do not answer.
+func TestAskArrays(t *testing.T) {
+	s, fenced := newShelf(), fleet.Epoch(0)
+	h := sanHub(t, s, &fenced)
+	if got := h.AskArrays(t.Context()); len(got) != 1 || got[0].Name != "san-1" || got[0].Site != "dc" || got[0].Err != nil {
+		t.Errorf("%+v", got)
+	}
+	s.away = errors.New("connection refused")
+	if got := h.AskArrays(t.Context()); got[0].Err == nil {
+		t.Errorf("%+v", got)
+	}
+}
