@@ -74,6 +74,18 @@ func asksMove(v View) bool {
 	return v.Request != nil && v.Request.Host != "" && v.Status.Recovery == nil
 }
 
+// goalOf is the host that a planned move goes to, asked for or under way; empty if
+// there is none.
+func goalOf(v View) string {
+	if r := v.Status.Recovery; r != nil {
+		return r.Planned.Goal()
+	}
+	if asksMove(v) {
+		return v.Request.Host
+	}
+	return ""
+}
+
 // callOff ends a planned move that has ended nothing yet and cannot go on as planned:
 // the server stays where it is, and if it fails that is for its ladder.
 func callOff(v View) (Decision, bool) {

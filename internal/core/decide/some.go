@@ -9,9 +9,12 @@ import "relight/internal/core/fleet"
 // The hosts in the view must be those that the server ran on or may run on, those
 // beside them, and the emptiest of the others.
 func Suffices(v View, d Decision) bool {
+	if goal := goalOf(v); goal != "" && hostByName(v.Hosts, goal) == nil {
+		return false // that it is not in the view does not mean that there is none
+	}
 	if d.Step != nil {
 		switch kind := d.Step.Kind; {
-		case kind == fleet.StepClimb || kind == fleet.StepGiveUp:
+		case kind == fleet.StepClimb || kind == fleet.StepGiveUp || kind == fleet.StepCallOff:
 			return false
 		case phaseOf(kind) == phaseFence:
 			return !v.Traits.Seals // the hosts that could seal may be others
