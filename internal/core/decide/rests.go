@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -12,7 +13,7 @@ import (
 // Most looks at most servers end here.
 func Rests(v View, now time.Time) (Decision, bool) {
 	s := v.Status
-	if s.Recovery != nil || v.Request != nil || livesTwice(v) {
+	if s.Recovery != nil || v.Request != nil || livesTwice(v) || mapsAmiss(v, now) {
 		return Decision{}, false
 	}
 	switch v.Finding.Verdict {
@@ -38,4 +39,10 @@ func livesTwice(v View) bool {
 		}
 	}
 	return false
+}
+
+// mapsAmiss reports that an array lists what it should not, or no more what it should.
+func mapsAmiss(v View, now time.Time) bool {
+	onArray := func(vol fleet.Volume) bool { return vol.OnArray() }
+	return slices.ContainsFunc(v.Server.Spec.Identity.Volumes, onArray) && len(oldMaps(v, now))+len(lostMaps(v, now)) > 0
 }
