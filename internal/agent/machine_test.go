@@ -40,6 +40,9 @@ type rig struct {
 	file string // behind the LUN
 	dir  string
 	beat string
+	// units are what each epoch is let in to.
+	units  map[int]string
+	script func(qemu.Machine) ([]byte, error)
 }
 
 func newRig(t *testing.T) *rig {
@@ -62,7 +65,7 @@ func newRig(t *testing.T) *rig {
 		t.Skipf("SKIPPED: %v", err)
 	}
 	must(t, err)
-	r := &rig{t: t, img: img, dir: t.TempDir()}
+	r := &rig{t: t, img: img, dir: t.TempDir(), units: map[int]string{12: "data"}}
 	lun := t.TempDir()
 	r.san, r.file = startSAN(t, lun), filepath.Join(lun, "data.img")
 	must(t, r.san.Create(t.Context(), array.LUN{Name: "data", Bytes: lunSize}))
@@ -74,7 +77,11 @@ func newRig(t *testing.T) *rig {
 // startSAN starts a private tgtd.
 func startSAN(t *testing.T, dir string) *tgt.Array {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host := "127.0.0.1"
+	if os.Getenv("TEST_NETWORK") != "" {
+		host = hostIP // where a guest reaches it, too
+	}
+	l, err := net.Listen("tcp", host+":0")
 	must(t, err)
 	portal := l.Addr().String()
 	must(t, l.Close())
@@ -117,7 +124,7 @@ func (r *rig) open() {
 	})
 	must(r.t, err)
 	must(r.t, r.d.Adopt(r.t.Context()))
-	r.m = NewMachines(MachineOptions{Driver: r.d, Dir: filepath.Join(r.dir, "machines"), Log: logger(r.t)})
+	r.m = NewMachines(MachineOptions{Driver: r.d, Dir: filepath.Join(r.dir, "machines"), Log: logger(r.t), Script: r.script})
 	r.m.Term = func() fleet.Term { return 1 }
 	r.m.BeatSocket = func(string, fleet.Epoch) string { return r.beat }
 	r.m.Start()
@@ -144,15 +151,19 @@ func (r *rig) clean() {
 // let maps the LUN for an epoch and returns what its launch needs.
 func (r *rig) let(e fleet.Epoch) []link.Disk {
 	r.t.Helper()
-	m, err := array.NewMap("iqn.2026-01.org.example.san", array.Ref{Server: "db-1", Epoch: e}, map[int]string{12: "data"}, strings.NewReader(fmt.Sprintf("%016d", e)))
+	m, err := array.NewMap("iqn.2026-01.org.example.san", array.Ref{Server: "db-1", Epoch: e}, r.units, strings.NewReader(fmt.Sprintf("%016d", e)))
 	must(r.t, err)
 	evidence := []fleet.Evidence{{Method: fleet.Attested, Server: "db-1", Epoch: e - 1, At: time.Unix(1, 0)}}
 	proof, _ := fence.Prove(fleet.Server{Name: "db-1"}, e-1, "", evidence, time.Unix(1, 0))
 	at, err := r.san.Map(r.t.Context(), m, proof)
 	must(r.t, err)
-	return []link.Disk{{
-		Volume: "data", Portal: at.Portal, Target: at.IQN, Unit: 12, Initiator: m.Initiator, User: m.User, Secret: m.Secret,
-	}}
+	var out []link.Disk
+	for unit, name := range r.units {
+		out = append(out, link.Disk{
+			Volume: name, Portal: at.Portal, Target: at.IQN, Unit: unit, Initiator: m.Initiator, User: m.User, Secret: m.Secret,
+		})
+	}
+	return out
 }
 
 // shut fences an epoch on the array.
@@ -204,7 +215,7 @@ func (r *rig) writes(e fleet.Epoch) guest.Beat {
 	r.t.Helper()
 	before, _ := r.m.Heard("db-1", e)
 	var now guest.Beat
-	limit := time.After(90 * time.Second) // an emulator on a busy machine
+	limit := time.After(120 * time.Second) // an emulator on a busy machine
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for now.State != guest.Works || now.Progress <= before.Progress {

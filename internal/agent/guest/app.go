@@ -8,16 +8,16 @@ import (
 // app works with the data volume for ever.
 func (g *inside) app() {
 	<-g.told
-	for first := true; ; first = false {
-		if !first {
-			time.Sleep(100 * time.Millisecond)
-		}
+	for last := ""; ; time.Sleep(100 * time.Millisecond) {
 		err := g.work()
 		if g.exited.Load() {
 			g.set(Fails, "it was told to exit")
 			return
 		}
-		say("%s: %v", g.cfg.App, err)
+		if text := fmt.Sprint(err); text != last { // a console that repeats itself hides the rest
+			last = text
+			say("%s: %s", g.cfg.App, text)
+		}
 		g.fail(err)
 	}
 }

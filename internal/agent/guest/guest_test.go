@@ -179,3 +179,34 @@ func TestBecomeOnce(t *testing.T) {
 		t.Error("it obeyed")
 	}
 }
+
+// What firmware that booted from a SAN has left.
+func TestFirmwareTable(t *testing.T) {
+	g := &inside{sys: t.TempDir()}
+	if _, ok := g.firmware(); ok {
+		t.Fatal("there is none")
+	}
+	put := func(path, content string) {
+		t.Helper()
+		path = filepath.Join(g.sys, "firmware/ibft", path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content+"\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("initiator/initiator-name", "iqn.2026-01.org.example.san:db-1.eu.e12")
+	put("ethernet0/ip-addr", "10.77.0.50")
+	put("ethernet0/subnet-mask", "255.255.254.0")
+	put("ethernet0/gateway", "0.0.0.0")
+	table, ok := g.firmware()
+	ip, gateway, err := table.address()
+	if !ok || ip != "10.77.0.50/23" || gateway != "" || err != nil {
+		t.Errorf("%s %q %v", ip, gateway, err)
+	}
+	if server, epoch := g.identity(); server != "db-1.eu" || epoch != 12 {
+		t.Errorf("%s epoch %d", server, epoch)
+	}
+	put("initiator/initiator-name", "iqn.2010-04.org.ipxe:00000000-0000")
+	if server, epoch := g.identity(); server != "" || epoch != 0 {
+		t.Errorf("%s epoch %d", server, epoch)
+	}
+}

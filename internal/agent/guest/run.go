@@ -75,6 +75,12 @@ func (g *inside) run(words string) error {
 	if g.cfg.Server == "" && !g.cfg.Warm {
 		g.cfg.Server, g.cfg.Epoch = g.identity()
 	}
+	table, san := g.firmware()
+	if san && g.init && g.cfg.IP == "" {
+		if g.cfg.IP, g.cfg.Gateway, err = table.address(); err != nil {
+			say("%v", err)
+		}
+	}
 	if g.cfg.Server != "" {
 		g.become(g.cfg.Server, g.cfg.Epoch)
 	} else {
@@ -95,6 +101,11 @@ func (g *inside) run(words string) error {
 	if err := g.network(); err != nil {
 		say("network: %v", err)
 	}
+	if san && g.init {
+		if err := table.login(); err != nil {
+			say("%v", err)
+		}
+	}
 	if g.cfg.Serve != 0 {
 		if err := serve(g.cfg.Serve, g.answer); err != nil {
 			say("%v", err)
@@ -114,6 +125,11 @@ func (g *inside) identity() (string, uint64) {
 	for _, f := range []string{"class/dmi/id/chassis_asset_tag", "firmware/qemu_fw_cfg/by_name/opt/org.relight/tag/raw"} {
 		b, err := os.ReadFile(filepath.Join(g.sys, f))
 		if server, epoch, ok := ParseTag(string(b)); err == nil && ok {
+			return server, epoch
+		}
+	}
+	if t, ok := g.firmware(); ok {
+		if server, epoch, ok := t.identity(); ok {
 			return server, epoch
 		}
 	}

@@ -24,6 +24,10 @@ func initiator() (files []file, ok bool) {
 		return nil, false
 	}
 	files = []file{{name: "sbin/iscsistart", mode: modeFile | 0o755, from: path}}
+	// It makes directories of its own below these.
+	for _, dir := range []string{"etc", "run/lock", "var/lock", "var/lib"} {
+		files = append(files, file{name: dir, mode: modeDir | 0o755})
+	}
 	for _, m := range libraryPath.FindAllSubmatch(out, -1) {
 		lib := string(m[1])
 		real, err := filepath.EvalSymlinks(lib)

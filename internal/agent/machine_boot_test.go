@@ -1,0 +1,294 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"relight/internal/agent/driver/qemu"
+	"relight/internal/agent/guest"
+	"relight/internal/array"
+	"relight/internal/core/fleet"
+	"relight/internal/lab/image"
+	"relight/internal/provider"
+)
+
+// The network of the isolated tests.
+const (
+	testBridge = "br0"
+	hostIP     = "10.99.0.1"
+	guestIP    = "10.99.0.9"
+)
+
+// isolated runs the test once more in a network of its own, and reports whether this
+// is that run.
+func isolated(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("TEST_NETWORK") == "" {
+		if os.Geteuid() != 0 {
+			t.Skip("SKIPPED: needs root for a network of its own")
+		}
+		cmd := exec.Command("unshare", "-n", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", fmt.Sprintf("-test.short=%v", testing.Short()))
+		cmd.Env = append(os.Environ(), "TEST_NETWORK=1")
+		out, err := cmd.CombinedOutput()
+		t.Logf("in its own network:\n%s", out)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case strings.Contains(string(out), "SKIPPED"):
+			t.Skip("SKIPPED: see above")
+		}
+		return false
+	}
+	for _, args := range []string{
+		"link set lo up", "link add " + testBridge + " type bridge", "addr add " + hostIP + "/24 dev " + testBridge, "link set " + testBridge + " up",
+	} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED: ip %s: %v: %s", args, err, out)
+		}
+	}
+	return true
+}
+
+// ears hear what the guest says is durable.
+type ears struct {
+	conn *net.UDPConn
+	acks chan string
+}
+
+func newEars(t *testing.T) *ears {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(hostIP), Port: 9000})
+	must(t, err)
+	c := &ears{conn: conn, acks: make(chan string, 1<<16)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, guest.MaxLine)
+		for {
+			n, err := conn.Read(b)
+			if err != nil {
+				return
+			}
+			select {
+			case c.acks <- string(b[:n]):
+			default:
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = conn.Close(); <-done })
+	return c
+}
+
+// next returns the next acknowledged record.
+func (c *ears) next(t *testing.T) (server string, epoch, seq uint64) {
+	t.Helper()
+	select {
+	case line := <-c.acks:
+		if _, err := fmt.Sscanf(line, "ack %s %d %d", &server, &epoch, &seq); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+	case <-time.After(90 * time.Second):
+		t.Fatal("nothing is acknowledged")
+	}
+	return server, epoch, seq
+}
+
+func (c *ears) drain() {
+	for {
+		select {
+		case <-c.acks:
+		default:
+			return
+		}
+	}
+}
+
+func (r *rig) onNetwork() *fleet.VMTemplate {
+	vm := r.template()
+	vm.Bridge = testBridge
+	vm.Cmdline += " relight.ip=" + guestIP + "/24 relight.ack=" + hostIP + ":9000 relight.serve=7000"
+	return vm
+}
+
+// asks asks the guest by TCP who it is.
+func asks(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", guestIP+":7000")
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	return bufio.NewReader(c).ReadString('\n')
+}
+
+// A machine on a bridge dies; its address and its LUN go over to a guest that has
+// waited, booted, on the same host.
+func TestMachineWarm(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	r := newRig(t)
+	c := newEars(t)
+	vm := r.onNetwork()
+	warm := *vm
+	warm.Boot = fleet.BootWarm
+
+	// Without a standby there is no warm launch, and nothing is burnt but the epoch.
+	_, err := r.do(r.command(fleet.StepLaunch, 1, &warm, r.let(1)))
+	if cl, may := class(t, err); cl != provider.Capacity || may || !errors.Is(err, errNoWarm) {
+		t.Errorf("%v (%s, %v)", err, cl, may)
+	}
+	_, err = r.do(r.command(fleet.StepStop, 1, &warm, nil))
+	must(t, err)
+	r.shut(1)
+
+	r.launch(2, vm, r.let(2))
+	if server, epoch, _ := c.next(t); server != "db-1" || epoch != 2 {
+		t.Errorf("acknowledged by %s epoch %d", server, epoch)
+	}
+	said, err := asks(t.Context())
+	if err != nil || !strings.HasPrefix(said, "db-1 2 ") {
+		t.Errorf("%q, %v", said, err)
+	}
+	must(t, r.m.Prepare(t.Context(), "db-1", warm))
+	must(t, r.m.Prepare(t.Context(), "db-1", warm)) // there is one
+	eventuallyFor(t, 90*time.Second, "standby", func() error {
+		if all := r.m.Standbys(); len(all) != 1 || !all[0].Ready || all[0].Memory != warm.Memory {
+			return fmt.Errorf("%+v", all)
+		}
+		return nil
+	})
+	if n := len(r.m.Instances()); n != 2 { // epoch 1, stopped, and epoch 2
+		t.Errorf("a standby is among the instances: %+v", r.m.Instances())
+	}
+
+	must(t, r.m.End(t.Context(), "db-1", 2))
+	if _, err := net.InterfaceByName(r.m.record(mkey{"db-1", 2}).Tap); err == nil {
+		t.Log("its tap is removed when the agent tidies up")
+	}
+	must(t, r.m.Tidy(t.Context()))
+	if _, err := net.InterfaceByName(r.m.record(mkey{"db-1", 2}).Tap); err == nil {
+		t.Error("its tap is left")
+	}
+	r.shut(2)
+	old := r.log().Last
+	c.drain()
+
+	began := time.Now()
+	disks := r.let(3)
+	_, err = r.do(r.command(fleet.StepLaunch, 3, &warm, disks))
+	must(t, err)
+	server, epoch, seq := c.next(t)
+	t.Logf("from the fence to the first acknowledged record: %s", time.Since(began))
+	if server != "db-1" || epoch != 3 || seq != old.Seq+1 {
+		t.Errorf("acknowledged record %d by %s epoch %d after %d", seq, server, epoch, old.Seq)
+	}
+	_, err = r.do(r.command(fleet.StepLaunch, 3, &warm, disks)) // once more
+	must(t, err)
+	if in := r.instance(3); in.State != fleet.InstanceRunning || in.Alive != fleet.Yes || len(r.m.Standbys()) != 0 {
+		t.Errorf("%+v", in)
+	}
+	eventually(t, "its address", func() error {
+		said, err := asks(t.Context())
+		if err == nil && !strings.HasPrefix(said, "db-1 3 ") {
+			err = errors.New(said)
+		}
+		return err
+	})
+
+	// A new agent knows who is whom, and the stop ends the right process.
+	pid := r.m.process(r.m.body(mkey{"db-1", 3})).PID
+	r.close()
+	r.open()
+	r.writes(3)
+	effect, err := r.do(r.command(fleet.StepStop, 3, &warm, nil))
+	must(t, err)
+	if len(effect.Evidence) != 1 || effect.Evidence[0].Method != fleet.Reaped || effect.Evidence[0].Epoch != 3 {
+		t.Errorf("%+v", effect)
+	}
+	if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("process %d: %v", pid, err)
+	}
+	r.shut(3)
+	if l := r.log(); l.Fit("db-1") != nil || l.Last.Epoch != 3 {
+		t.Errorf("%+v, %v", l.Last, l.Fit("db-1"))
+	}
+}
+
+// bootable makes a LUN to boot from, and maps it with the data for an epoch.
+func (r *rig) bootable(d image.Disk) {
+	r.t.Helper()
+	must(r.t, r.san.Create(r.t.Context(), array.LUN{Name: "boot", Bytes: image.DiskBytes}))
+	err := image.BootDisk(r.t.Context(), r.img, filepath.Join(filepath.Dir(r.file), "boot.img"), d)
+	if errors.Is(err, image.ErrTool) {
+		r.t.Skipf("SKIPPED: %v", err)
+	}
+	must(r.t, err)
+	r.units = map[int]string{1: "boot", 12: "data"}
+}
+
+func TestMachineBootsFromItsLUN(t *testing.T) {
+	r := newRig(t)
+	vm := r.template()
+	r.bootable(image.Disk{Cmdline: vm.Cmdline})
+	// It is told who it is by the machine alone: what is on the LUN is the same for
+	// each epoch.
+	vm.Boot, vm.Kernel, vm.Initrd, vm.Cmdline = fleet.BootLUN, "", "", ""
+	r.launch(1, vm, r.let(1))
+	if l := r.log(); l.Last.Epoch != 1 || l.Last.Server != guest.HashServer("db-1") {
+		t.Errorf("%+v", l.Last)
+	}
+	must(t, r.m.End(t.Context(), "db-1", 1))
+	r.shut(1)
+}
+
+func TestMachineBootsBySAN(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	if _, err := os.Stat(qemu.DefaultIPXE); err != nil {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	r := newRig(t)
+	if r.img.SAN == "" {
+		t.Skip("SKIPPED: needs iscsistart (Debian's open-iscsi)")
+	}
+	r.bootable(image.Disk{SAN: true, Cmdline: "quiet mitigations=off no_timer_check relight.disk=unit:12 relight.app=writer"})
+	r.script = func(m qemu.Machine) ([]byte, error) {
+		d := m.Disks[0]
+		host, port, _ := strings.Cut(d.Portal, ":")
+		return fmt.Appendf(nil, `#!ipxe
+ifopen net0
+set net0/ip %s
+set net0/netmask 255.255.255.0
+set initiator-iqn %s
+set username %s
+set password %s
+sanboot iscsi:%s::%s:%x:%s
+`, guestIP, d.Initiator, d.User, d.Secret, host, port, d.Unit, d.Target), nil
+	}
+	r.close()
+	r.open()
+	vm := r.template()
+	vm.Boot, vm.Kernel, vm.Initrd, vm.Cmdline, vm.Bridge, vm.Memory = fleet.BootSAN, "", "", "", testBridge, 256
+	r.launch(1, vm, r.let(1))
+	if l := r.log(); l.Last.Epoch != 1 || l.Last.Server != guest.HashServer("db-1") {
+		t.Errorf("%+v", l.Last)
+	}
+	must(t, r.m.End(t.Context(), "db-1", 1))
+	r.shut(1)
+}
