@@ -81,7 +81,11 @@ func Describe(e fleet.Evidence) string {
 	case fleet.Sealed:
 		what = "volume " + e.Volume + " sealed and read back"
 	case fleet.InitiatorRemoved:
-		what = "its initiator is out of the map of volume " + e.Volume + " and no session of it is listed, read back"
+		array := e.By
+		if array == "" {
+			array = "the array"
+		}
+		return fmt.Sprintf("its initiator is out of the map of volume %s, and %s lists no session of it", e.Volume, array)
 	case fleet.NeverStarted:
 		what = fmt.Sprintf("no call for epoch %d had an effect", e.Epoch)
 	case fleet.Attested:
