@@ -314,7 +314,11 @@ func contactWith(v View, host string) fleet.Answer {
 // Token is the idempotency token of a step (S7): the same step of the same try
 // always has the same one. It fits EC2's 64 characters.
 func Token(server string, epoch fleet.Epoch, kind fleet.StepKind, o fleet.Object, host, try string) string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{server, strconv.FormatUint(uint64(epoch), 10), string(kind), o.Volume, o.Address, host, try}, "\x00")))
+	parts := []string{server, strconv.FormatUint(uint64(epoch), 10), string(kind), o.Volume, o.Address, host, try}
+	if other := o.Interface + o.Group + o.Name; other != "" {
+		parts = append(parts, o.String())
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return "rl-" + hex.EncodeToString(sum[:16])
 }
 
