@@ -23,6 +23,7 @@ var (
 	errNotUp   = errors.New("the machine did not come up")
 	errNoDisk  = errors.New("the command does not say where it is")
 	errNoIPXE  = errors.New("this agent has no boot script for iPXE")
+	errDeaf    = errors.New("the machine does not answer: it may be reset late or never")
 	errNoWarm  = errors.New("no standby guest of the server is ready on this host")
 	errNotLive = errors.New("the machine is not running")
 )
@@ -198,6 +199,11 @@ func tail(path string, n int64) []byte {
 	return b
 }
 
+// resetWithin is how long a reset may take to be answered. QEMU waits for the I/O
+// under way before it resets, and for ever if its storage is out of reach: then only
+// another instance helps, and asking again would only put it off.
+const resetWithin = 3 * time.Second
+
 // reboot starts the guest anew in place. Its console is kept first: after the reset
 // nobody can read any more why it was needed.
 func (m *Machines) reboot(ctx context.Context, k mkey) (Effect, error) {
@@ -217,7 +223,13 @@ func (m *Machines) reboot(ctx context.Context, k mkey) (Effect, error) {
 	if err != nil {
 		m.opt.Log.Warn("console is not kept", "machine", k.String(), "error", err)
 	}
-	if err := mon.Reset(ctx); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, resetWithin)
+	defer cancel()
+	err = mon.Reset(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return Effect{}, fmt.Errorf("reboot: %w: %w", errDeaf, err)
+	}
+	if err != nil {
 		return Effect{}, fmt.Errorf("reboot: %w", err)
 	}
 	m.notify()

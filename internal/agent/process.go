@@ -309,6 +309,7 @@ func classed(cmd link.Command, err error) error {
 		{qemu.ErrTemplate, provider.Permanent},
 		{errNoDisk, provider.Permanent},
 		{errNoIPXE, provider.Permanent},
+		{errDeaf, provider.Permanent},
 		// What this host lacks another may have.
 		{qemu.ErrNetwork, provider.Capacity},
 		{errNoWarm, provider.Capacity},
