@@ -155,7 +155,7 @@ func openMachines(ctx context.Context, o agent.Options) (*agent.Machines, func()
 		return nil, nil, err
 	}
 	machines := agent.NewMachines(agent.MachineOptions{
-		Driver: driver, Dir: dir, Log: o.Log, Accel: qemu.NewProbe(dir, "").Choose,
+		Driver: driver, Dir: dir, Log: o.Log, Accel: qemu.NewProbe(dir, "").Choose, Script: agent.SANScript,
 	})
 	return machines, func() { machines.Close(); driver.Close() }, nil
 }
