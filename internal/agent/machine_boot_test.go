@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"relight/internal/agent/driver/qemu"
 	"relight/internal/agent/guest"
 	"relight/internal/array"
+	"relight/internal/array/ipxe"
 	"relight/internal/core/fleet"
 	"relight/internal/lab/image"
 	"relight/internal/provider"
@@ -269,17 +271,12 @@ func TestMachineBootsBySAN(t *testing.T) {
 	}
 	r.bootable(image.Disk{SAN: true, Cmdline: "quiet mitigations=off no_timer_check relight.disk=unit:12 relight.app=writer"})
 	r.script = func(m qemu.Machine) ([]byte, error) {
-		d := m.Disks[0]
-		host, port, _ := strings.Cut(d.Portal, ":")
-		return fmt.Appendf(nil, `#!ipxe
-ifopen net0
-set net0/ip %s
-set net0/netmask 255.255.255.0
-set initiator-iqn %s
-set username %s
-set password %s
-sanboot iscsi:%s::%s:%x:%s
-`, guestIP, d.Initiator, d.User, d.Secret, host, port, d.Unit, d.Target), nil
+		b, err := sanBoot(m)
+		if err != nil {
+			return nil, err
+		}
+		b.Net.Address = netip.PrefixFrom(netip.MustParseAddr(guestIP), 24) // nothing gives addresses here
+		return ipxe.Script(b)
 	}
 	r.close()
 	r.open()
