@@ -98,6 +98,7 @@ func (w *Viewer) joinRest(v *viewed, now time.Time) {
 	v.Guards = w.guards(v.Server, v.Status)
 	v.Around = w.around(v.Server.Name, v.Status.Host, now)
 	w.neighbours(v, now)
+	v.After = w.after(v.Server, now)
 }
 
 // hosts adds to what was seen what the store knows: sites, places taken, labels.

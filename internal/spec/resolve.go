@@ -55,6 +55,7 @@ func Resolve(docs, existing []Doc) (Set, error) {
 	r.parents()
 	r.declareArrays()
 	servers := r.check(pol)
+	r.starts(servers)
 	if err := r.errs.err(order); err != nil {
 		return Set{}, err
 	}

@@ -28,6 +28,10 @@ func serverShape() *shape {
 			name: "priority", doc: "Orders recoveries that compete for the same budget: higher first.", example: "10",
 			shape: number(-1000, 1000), def: "0", why: "nobody is more important until you say so",
 		},
+		{
+			name: "after", doc: "Servers that this one needs. While one of them is down and may come back, this one is not started; a wait that lasts too long ends by itself.", example: "[db-1]",
+			shape: &shape{form: list, max: 64, elem: &shape{form: text, format: dnsLabel()}},
+		},
 	}
 	return &shape{
 		form: object, name: "ServerSpec", doc: "The declared intent for one server.",

@@ -21,6 +21,8 @@ type View struct {
 	Traits   fleet.Traits
 	Guards   fleet.Guards
 	Around   fleet.Around
+	// After are the servers that this one needs before it is started.
+	After []Predecessor
 	// Request is a person's wish for a recovery, or nil.
 	Request *fleet.Request
 }
@@ -80,6 +82,7 @@ const (
 	GateMode        = "mode"        // observe, ask, auto
 	GateApproval    = "approval"    // people's consent in mode ask
 	GateStorm       = "storm"       // more than one host's failure
+	GateOrder       = "order"       // servers that go first
 	GateBudget      = "budget"      // blast radius of each domain
 	GateLadder      = "ladder"      // rungs left, and their back-off
 	GateProof       = "proof"       // the old epoch must be dead

@@ -23,7 +23,7 @@ func Foresee(v View, now time.Time, limit int) Foresight {
 		Modes:     []fleet.ModeSetting{{Scope: "plan", Mode: fleet.Auto}},
 		Authority: fleet.Authority{Until: now.Add(24 * time.Hour)},
 	}
-	v.Around = fleet.Around{}
+	v.Around, v.After = fleet.Around{}, nil
 	v.Status.Attempts = nil
 	for range limit {
 		d := Next(v, now)

@@ -78,6 +78,7 @@ func startDue(v View, now time.Time) Decision {
 	g.consent()
 	g.mode(plan, v.Status.Epoch)
 	g.storm()
+	g.order()
 	// One that is down or fails its check takes no working server away; an isolated
 	// one may still serve.
 	var takes Takes

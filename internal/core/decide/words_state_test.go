@@ -12,8 +12,8 @@ import (
 )
 
 // doStatus sets what is recorded, as of a server about which nothing else is:
-// status epoch=N host=H [phase=…] [message=…] [verified]. Without phase, a server
-// with an epoch is running.
+// status epoch=N host=H [phase=…] [message=…] [verified] [recorded=VERDICT:AGE].
+// Without phase, a server with an epoch is running.
 func (s *story) doStatus(a args) error {
 	s.v.Status = fleet.Status{}
 	st := &s.v.Status
@@ -27,6 +27,9 @@ func (s *story) doStatus(a args) error {
 	st.LaunchedAt = s.now.Add(-time.Hour)
 	if a.Has("verified") {
 		st.VerifiedAt = s.now.Add(-time.Hour)
+	}
+	if verdict, age, ok := strings.Cut(a.Get("recorded", ""), ":"); ok {
+		st.Verdict, st.VerdictSince = fleet.Verdict(verdict), s.now.Add(-a.Length(age))
 	}
 	return nil
 }
@@ -253,6 +256,24 @@ func (s *story) doRequest(a args) error {
 	s.v.Request = &fleet.Request{
 		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.Get("to", ""), Host: host, By: a.Get("by", "ana"), Reason: a.Get("reason", "a new kernel"), At: s.now,
 	}
+	return nil
+}
+
+// doNeeds sets the only server that this one needs: needs NAME VERDICT within=TIME
+// [phase=new|…] [recovering] [held=WHY].
+func (s *story) doNeeds(a args) error {
+	verdict := fleet.Verdict(a.At(1))
+	if verdict == "unknown" {
+		verdict = fleet.Unknown
+	}
+	phase := fleet.Phase(a.Get("phase", string(fleet.PhaseRunning)))
+	if phase == "new" {
+		phase = fleet.PhaseNew
+	}
+	s.v.After = []decide.Predecessor{{
+		Server: a.At(0), Verdict: verdict, Phase: phase, Recovering: a.Has("recovering"),
+		Held: a.Get("held", ""), Within: a.Duration("within", 0),
+	}}
 	return nil
 }
 

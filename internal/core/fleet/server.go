@@ -20,6 +20,9 @@ type ServerSpec struct {
 	Placement Placement `json:"placement"`
 	// Priority orders recoveries that compete for the same budget: higher first.
 	Priority int `json:"priority"`
+	// After names servers that this one needs: it is not started before they work,
+	// for as long as that can be awaited.
+	After []string `json:"after,omitempty"`
 	Rules
 }
 
