@@ -50,17 +50,12 @@ type Work struct {
 // work if there is nothing to do, the decision says why and when to look again.
 // Record steps are done when it returns; the caller prepares again.
 func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decision, error) {
-	server, ok := h.Viewer.State.Server(name)
-	if !ok {
-		return nil, decide.Decision{Reason: "no such server"}, nil
-	}
 	if err := h.endStorm(ctx); err != nil {
 		return nil, decide.Decision{}, err
 	}
-	if h.Viewer.State.Status(name).Recovery == nil {
-		if d, rests, err := h.rest(ctx, name); rests {
-			return nil, d, err
-		}
+	server, d, rests, err := h.rest(ctx, name)
+	if rests {
+		return nil, d, err
 	}
 	// About to act: what was swept a moment ago is not good enough.
 	if err := h.look(ctx, server); err != nil {
@@ -111,28 +106,35 @@ func (h *Healer) next(v *viewed, now time.Time) decide.Decision {
 
 // rest decides from the server's own part of the view if that is enough: most looks
 // are at servers for which nothing is due, and must cost the same in any fleet. It
-// reports false if something is to be done.
-func (h *Healer) rest(ctx context.Context, name string) (decide.Decision, bool, error) {
+// reports false if something is to be done, or a recovery runs.
+func (h *Healer) rest(ctx context.Context, name string) (fleet.Server, decide.Decision, bool, error) {
 	now := h.Clock.Now()
 	sight, _ := h.sights.Get().(*Known)
 	if sight == nil {
 		sight = &Known{}
 	}
 	v := h.Viewer.own(name, now, sight)
+	if !v.known {
+		return v.Server, decide.Decision{Reason: "no such server"}, true, nil
+	}
+	if v.Status.Recovery != nil {
+		return v.Server, decide.Decision{}, false, nil
+	}
 	d, rests := decide.Rests(v.View, now)
 	if rests && d.Hold == nil && !v.verdictChanged() {
 		h.Viewer.State.wait(name, "", now)
+		err := h.noteHold(ctx, v, d, now)
 		h.sights.Put(sight) // nothing keeps a part of it
-		return d, true, h.noteHold(ctx, v, d, now)
+		return v.Server, d, true, err
 	}
 	if !rests {
 		d = h.next(&v, now)
 	}
 	if d.Step != nil {
-		return d, false, nil
+		return v.Server, d, false, nil
 	}
 	h.Viewer.State.wait(name, d.Waits, now)
-	return d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.dropVain(ctx, v, now), h.noteHold(ctx, v, d, now))
+	return v.Server, d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.dropVain(ctx, v, now), h.noteHold(ctx, v, d, now))
 }
 
 // dropVain takes back a request that can never be carried out, and tells so: it was

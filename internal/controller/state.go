@@ -36,6 +36,7 @@ type State struct {
 	freed     int               // units given back since Freed was asked
 	open      map[string]string // the open incident of each cause
 	closed    []closedIncident  // the others, by when they closed
+	healing   map[string]bool   // the servers for which a recovery runs
 	paths     map[string][]string
 	unsettled bool
 	// order holds the names of all servers, sorted; nil once one came or went. A
@@ -56,7 +57,7 @@ type record struct {
 
 // NewState returns an empty state.
 func NewState() *State {
-	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, open: map[string]string{}, waits: map[string]budgetWait{}, unsettled: true}
+	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, open: map[string]string{}, waits: map[string]budgetWait{}, healing: map[string]bool{}, unsettled: true}
 }
 
 // Load reads everything of ours from the store, and the heads of the chains.
@@ -101,7 +102,7 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tables, s.rev = tables, rev
-	s.used, s.open, s.closed = map[string]int{}, map[string]string{}, nil
+	s.used, s.open, s.closed, s.healing = map[string]int{}, map[string]string{}, nil, map[string]bool{}
 	for _, t := range tables { // each record has an entry of its own: the order is all one
 		for name, r := range t {
 			s.derive(name, r.value)
@@ -255,9 +256,12 @@ func (s *State) names() []string {
 func (s *State) recovering(servers []fleet.Server) []string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if len(s.healing) == 0 {
+		return nil
+	}
 	var out []string
 	for i := range servers {
-		if st, ok := s.tables[kindStatus][servers[i].Name].value.(fleet.Status); ok && st.Recovery != nil {
+		if s.healing[servers[i].Name] {
 			out = append(out, servers[i].Name)
 		}
 	}

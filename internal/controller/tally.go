@@ -127,6 +127,10 @@ func (s *State) derive(name string, value any) {
 		taken := v.taken()
 		s.freed += max(s.used[name]-taken, 0)
 		s.used[name] = taken
+	case fleet.Status:
+		if delete(s.healing, name); v.Recovery != nil {
+			s.healing[name] = true
+		}
 	case Incident:
 		if v.Closed.IsZero() {
 			s.open[v.Cause] = v.ID

@@ -285,6 +285,8 @@ func (tx *Tx) change(rev store.Revision, servers []Document) error {
 			delete(s.used, name)
 		case kindIncident:
 			s.forgetClosed(name)
+		case kindStatus:
+			delete(s.healing, name)
 		}
 	}
 	for key, v := range tx.puts {

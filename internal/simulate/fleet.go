@@ -73,8 +73,9 @@ const (
 	personAfter = 2 * time.Minute
 	personPace  = 500
 	// fleetMemory is from where on the garbage collector works harder: a million
-	// servers must fit beside others.
-	fleetMemory = 8 << 30
+	// servers must fit beside others. They live in half of it: with less, collecting
+	// would take more time than the fleet.
+	fleetMemory = 14 << 30
 	// fleetCompact is how often the store forgets what nobody reads: the records of a
 	// lost zone change several times in a minute.
 	fleetCompact = 15 * time.Second
