@@ -208,6 +208,9 @@ func (a *Agent) start(ctx context.Context) {
 	if d, ok := a.opt.Driver.(*drivers); ok {
 		a.tasks.Go(func() { d.forward(ctx) })
 	}
+	if w, ok := a.machines(); ok {
+		a.tasks.Go(func() { a.keepWarm(ctx, w) })
+	}
 	if a.opt.BeatAddr != "" || a.id.BeatAddr != "" {
 		a.tasks.Go(func() { a.beat(ctx) })
 		// Without beats there are no leases, hence none that could end.

@@ -37,8 +37,12 @@ type Machines struct {
 	work    sync.WaitGroup
 	changes chan struct{}
 
-	mu    sync.Mutex
-	known map[mkey]*machine
+	// preparing lets one standby boot at a time.
+	preparing sync.Mutex
+
+	mu         sync.Mutex
+	known      map[mkey]*machine
+	hypervisor *fleet.Hypervisor
 }
 
 // MachineOptions are what Machines needs.
@@ -116,6 +120,14 @@ func NewMachines(o MachineOptions) *Machines {
 func (m *Machines) Start() {
 	m.reconcile()
 	m.work.Go(func() {
+		// Early: the first launch must not wait for it, and people are told.
+		accel, why := m.opt.Accel(m.ctx)
+		m.mu.Lock()
+		m.hypervisor = &fleet.Hypervisor{Emulated: accel == qemu.TCG, Detail: why}
+		m.mu.Unlock()
+		m.notify()
+	})
+	m.work.Go(func() {
 		for {
 			select {
 			case <-m.ctx.Done():
@@ -126,6 +138,13 @@ func (m *Machines) Start() {
 			}
 		}
 	})
+}
+
+// Hypervisor says how machines run on this host; nil until that was tried.
+func (m *Machines) Hypervisor() *fleet.Hypervisor {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hypervisor
 }
 
 // Close stops looking after machines; they go on.

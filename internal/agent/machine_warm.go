@@ -51,6 +51,8 @@ func (m *Machines) waits(k mkey) bool {
 // Prepare boots a standby guest of the server, unless one waits already. It gets no
 // volume and claims no address before a launch takes it.
 func (m *Machines) Prepare(ctx context.Context, server string, vm fleet.VMTemplate) error {
+	m.preparing.Lock()
+	defer m.preparing.Unlock()
 	next := fleet.Epoch(1)
 	for _, in := range m.opt.Driver.Instances() {
 		if in.Server != server+warmSuffix {
@@ -108,6 +110,33 @@ func (m *Machines) waiting(server string) (mkey, bool) {
 	return mkey{}, false
 }
 
+// standbyFor returns a guest that waits. Where there is none, one boots now: that
+// takes as long as any cold start, and works.
+func (m *Machines) standbyFor(ctx context.Context, server string, vm fleet.VMTemplate) (mkey, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for tried := false; ; {
+		k, ok := m.waiting(server)
+		if ok && m.waits(k) {
+			return k, nil
+		}
+		if !ok && tried {
+			return mkey{}, fmt.Errorf("%w: it has died", errNoWarm)
+		}
+		if !ok {
+			tried = true
+			if err := m.Prepare(ctx, server, vm); err != nil {
+				return mkey{}, err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return mkey{}, fmt.Errorf("the standby guest is not ready yet: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
 // launchWarm has a standby become the instance: its LUNs are plugged in, and its
 // guest is told who it is. Who is whom is written down before that, so that a stop
 // of the instance ends the standby whatever becomes of this agent.
@@ -116,9 +145,9 @@ func (m *Machines) launchWarm(ctx context.Context, k mkey, cmd link.Command) (Ef
 		if m.process(k).State != process.Attached {
 			return Effect{}, fmt.Errorf("launch: %w", errNotLive)
 		}
-		free, ok := m.waiting(k.server)
-		if !ok || !m.waits(free) {
-			return Effect{}, fmt.Errorf("launch: %w", errNoWarm)
+		free, err := m.standbyFor(ctx, k.server, *cmd.VM)
+		if err != nil {
+			return Effect{}, fmt.Errorf("launch: %w", err)
 		}
 		if _, err := m.put(k, func(r *record) { r.VM, r.Standby = *cmd.VM, free.epoch }); err != nil {
 			return Effect{}, err

@@ -171,6 +171,13 @@ func (a *Agent) report() link.Report {
 		}
 	}
 	r.Volumes = a.volumes(instances)
+	r.Warm = a.warm()
+	for _, w := range r.Warm {
+		r.UsedUnits += w.Units
+	}
+	if m, ok := a.machines(); ok {
+		r.Hypervisor = m.Hypervisor()
+	}
 	a.board.mu.Lock()
 	defer a.board.mu.Unlock()
 	r.Checks, r.Probes = a.board.answers(a.board.checks), a.board.answers(a.board.probes)

@@ -239,6 +239,11 @@ func (a *Agent) room(cmd link.Command) error {
 			used += a.unitsOf(i)
 		}
 	}
+	for _, w := range a.warm() {
+		if w.Server != cmd.Step.Server { // its own gives it its room
+			used += w.Units
+		}
+	}
 	if used > a.opt.Units {
 		return fmt.Errorf("it would carry %d units of %d", used, a.opt.Units)
 	}

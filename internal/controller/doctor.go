@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"relight/internal/api/client"
@@ -62,6 +63,7 @@ func (c *Controller) examine(ctx context.Context) []client.DoctorCheck {
 
 func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
 	var checks []client.DoctorCheck
+	machines := slices.ContainsFunc(c.state.Servers(), func(s fleet.Server) bool { return s.Spec.Template.VM != nil })
 	for _, h := range hosts {
 		check := client.DoctorCheck{Name: "host " + h.Name, State: client.DoctorOK, Detail: "in contact"}
 		switch {
@@ -77,6 +79,12 @@ func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
 			check.Next = "declare spec.power in a Site document of kind host: relight schema"
 		}
 		checks = append(checks, check)
+		if v := h.Hypervisor; machines && v != nil && v.Emulated {
+			checks = append(checks, client.DoctorCheck{
+				Name: "hypervisor " + h.Name, State: client.DoctorWarn, Detail: "virtual machines are emulated, which is slow: " + v.Detail,
+				Next: "see whether the host's CPU offers virtualisation to it, then restart the host",
+			})
+		}
 	}
 	if len(hosts) == 0 {
 		checks = append(checks, client.DoctorCheck{Name: "hosts", State: client.DoctorWarn, Detail: "no host has joined", Next: "relight host token"})
@@ -91,13 +99,13 @@ func (c *Controller) checkSpare(hosts []fleet.Host) client.DoctorCheck {
 	for _, h := range hosts {
 		if h.InContact == fleet.Yes {
 			used = max(used, h.UsedUnits)
-			free += h.Units - h.UsedUnits
+			free += h.Units - h.UsedUnits - warmUnits(h)
 		}
 	}
 	largest := 0
 	for _, h := range hosts {
 		if h.InContact == fleet.Yes && h.UsedUnits == used {
-			largest = h.Units - h.UsedUnits
+			largest = h.Units - h.UsedUnits - warmUnits(h)
 		}
 	}
 	check.Detail = fmt.Sprintf("the loss of the fullest host moves %d units, the others have %d free", used, free-largest)
@@ -105,6 +113,15 @@ func (c *Controller) checkSpare(hosts []fleet.Host) client.DoctorCheck {
 		check.State, check.Next = client.DoctorWarn, "add a host: relight host token"
 	}
 	return check
+}
+
+// warmUnits is what standby guests take of a host.
+func warmUnits(h fleet.Host) int {
+	n := 0
+	for _, w := range h.Warm {
+		n += w.Units
+	}
+	return n
 }
 
 // checkIsolation names the servers that would stop if all controllers were away

@@ -59,10 +59,28 @@ func refusal(v View, h fleet.Host) string {
 	if why := storageRefusal(v, h); why != "" {
 		return why
 	}
-	if units := max(v.Server.Spec.Placement.Units, 1); h.UsedUnits+units > h.Units {
-		return fmt.Sprintf("%d of %d units are used, %d are needed", h.UsedUnits, h.Units, units)
+	if used, units := taken(v, h), max(v.Server.Spec.Placement.Units, 1); used+units > h.Units {
+		return fmt.Sprintf("%d of %d units are used, %d are needed", used, h.Units, units)
 	}
 	return apartRefusal(v, h)
+}
+
+// taken is what a host has no more to give to the server: its instances, and the
+// standby guests of others.
+func taken(v View, h fleet.Host) int {
+	used := h.UsedUnits
+	for _, w := range h.Warm {
+		if w.Server != v.Server.Name {
+			used += w.Units
+		}
+	}
+	return used
+}
+
+// warm reports whether a guest waits on the host to become the server.
+func warm(v View, h fleet.Host) bool {
+	w := h.WarmFor(v.Server.Name)
+	return w != nil && w.Ready
 }
 
 func siteRefusal(v View, h fleet.Host) string {
@@ -139,7 +157,7 @@ func apartRefusal(v View, h fleet.Host) string {
 }
 
 // better orders hosts: the spec's site preference, then away from the host where
-// it just failed, then the emptiest, then by name.
+// it just failed, then where a standby guest waits, then the emptiest, then by name.
 func better(v View, a, b fleet.Host) bool {
 	sites := v.Server.Spec.Placement.Sites
 	if pa, pb := preference(sites, a), preference(sites, b); pa != pb {
@@ -148,7 +166,10 @@ func better(v View, a, b fleet.Host) bool {
 	if fa, fb := a.Name == v.Status.Recovery.FromHost, b.Name == v.Status.Recovery.FromHost; fa != fb {
 		return fb
 	}
-	if fa, fb := a.Units-a.UsedUnits, b.Units-b.UsedUnits; fa != fb {
+	if wa, wb := warm(v, a), warm(v, b); wa != wb {
+		return wa
+	}
+	if fa, fb := a.Units-taken(v, a), b.Units-taken(v, b); fa != fb {
 		return fa > fb
 	}
 	return a.Name < b.Name

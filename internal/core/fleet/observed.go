@@ -106,9 +106,39 @@ type Host struct {
 	Apart []string `json:"apart,omitempty"`
 	// Closed is the reason why nothing new may be placed here, or empty.
 	Closed string `json:"closed,omitempty"`
+	// Hypervisor says how the host runs virtual machines; nil if it runs none.
+	Hypervisor *Hypervisor `json:"hypervisor,omitempty"`
+	// Warm lists the standby guests that wait on the host, by server.
+	Warm []Warm `json:"warm,omitempty"`
 	// Neighbours lists the servers whose instance was last known on the host, by
 	// name, if the host can be switched off: these would die with it.
 	Neighbours []Neighbour `json:"neighbours,omitempty"`
+}
+
+// Hypervisor is how a host runs virtual machines.
+type Hypervisor struct {
+	// Emulated is true if no guest runs on the host's own virtualisation.
+	Emulated bool   `json:"emulated,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+}
+
+// Warm is a guest that has booted and waits to become an epoch of its server. It
+// takes the server's room on its host, and gives it to that server alone.
+type Warm struct {
+	Server string `json:"server"`
+	Units  int    `json:"units"`
+	// Ready is whether the guest says that it waits.
+	Ready bool `json:"ready"`
+}
+
+// WarmFor returns the host's standby for the server, or nil.
+func (h Host) WarmFor(server string) *Warm {
+	for i := range h.Warm {
+		if h.Warm[i].Server == server {
+			return &h.Warm[i]
+		}
+	}
+	return nil
 }
 
 // Neighbour is what a power-off of its host would mean to a server.

@@ -17,6 +17,9 @@ const (
 	witnesses = 3
 	// pingers is how many hosts ask whether another one is there.
 	pingers = 2
+	// standbys is on how many hosts a server's standby guest waits: on one of them the
+	// server may run, where none is needed.
+	standbys = 2
 	// settled is how many times Contact a host must be in contact again before it is
 	// chosen as a seer again: one that comes and goes must not move others' work.
 	settled = 10
@@ -27,6 +30,7 @@ type choice struct {
 	plan    uint64
 	witness map[string][]string // by server
 	pinger  map[string][]string // by host
+	warm    map[string][]string // by server: where its standby guests wait
 }
 
 // noteContact takes the hosts out of contact at now; mu is held. If others are
@@ -73,9 +77,15 @@ func (h *Hub) chosenNow(hosts []string) *choice {
 	if h.choice.plan == h.plan {
 		return &h.choice
 	}
-	h.choice = choice{plan: h.plan, witness: make(map[string][]string, len(h.names)), pinger: make(map[string][]string, len(hosts))}
+	h.choice = choice{
+		plan: h.plan, witness: make(map[string][]string, len(h.names)), pinger: make(map[string][]string, len(hosts)), warm: map[string][]string{},
+	}
 	for _, name := range h.names {
 		h.choice.witness[name] = h.seers(name, hosts, witnesses)
+		if vm := h.servers[name].Spec.Template.VM; vm != nil && vm.Boot == fleet.BootWarm {
+			fit := slices.DeleteFunc(slices.Clone(hosts), func(n string) bool { return !h.mayRun(n, h.servers[name]) })
+			h.choice.warm[name] = h.seers(name, fit, standbys)
+		}
 	}
 	for _, name := range hosts {
 		others := slices.DeleteFunc(slices.Clone(hosts), func(n string) bool { return n == name })
@@ -126,6 +136,9 @@ func (h *Hub) watched(host string, s fleet.Server, hosts []string) (link.Watched
 	w := link.WatchedServer{
 		Server: s.Name, Check: expandCheck(spec.Health.Check, spec.Identity), Look: witness,
 		Volumes: spec.Identity.Volumes, OnIsolation: spec.OnIsolation,
+	}
+	if vm := spec.Template.VM; vm != nil && vm.Boot == fleet.BootWarm && slices.Contains(h.chosenNow(hosts).warm[s.Name], host) {
+		w.Warm, w.Units = vm, max(spec.Placement.Units, 1)
 	}
 	if c := w.Check; witness && (c.HTTP != "" || c.TCP != "") {
 		w.Probe = &fleet.Check{HTTP: c.HTTP, TCP: c.TCP, Interval: c.Interval, Timeout: c.Timeout}

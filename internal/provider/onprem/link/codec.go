@@ -203,6 +203,16 @@ func (m *Report) check() error {
 		c.fail("%d of %d units", m.UsedUnits, m.Units)
 	}
 	c.answer(m.StorageBeat)
+	c.list("warm", len(m.Warm))
+	for _, w := range m.Warm {
+		c.server(w.Server)
+		if w.Units < 0 {
+			c.fail("standby of %d units", w.Units)
+		}
+	}
+	if m.Hypervisor != nil {
+		c.text("hypervisor", m.Hypervisor.Detail, MaxText)
+	}
 	for _, i := range m.Instances {
 		c.instance(i)
 	}

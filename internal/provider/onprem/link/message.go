@@ -145,6 +145,10 @@ type Report struct {
 	// Pings and StorageBeats speak of other hosts.
 	Pings        []HostAnswer `json:"pings,omitempty"`
 	StorageBeats []HostAnswer `json:"storageBeats,omitempty"`
+	// Hypervisor is set on hosts that can run virtual machines; Warm are the guests
+	// that wait there.
+	Hypervisor *fleet.Hypervisor `json:"hypervisor,omitempty"`
+	Warm       []fleet.Warm      `json:"warm,omitempty"`
 	// StorageBeat tells whether the host writes its own heartbeat to shared storage.
 	StorageBeat fleet.Answer `json:"storageBeat,omitempty"`
 }
@@ -234,6 +238,10 @@ type WatchedServer struct {
 	Look        bool              `json:"look,omitempty"`
 	Volumes     []fleet.Volume    `json:"volumes,omitempty"`
 	OnIsolation fleet.OnIsolation `json:"onIsolation,omitempty"`
+	// Warm is set where a standby guest is to wait while the server runs elsewhere;
+	// Units is the room that it takes.
+	Warm  *fleet.VMTemplate `json:"warm,omitempty"`
+	Units int               `json:"units,omitempty"`
 	// Heirs are the hosts that could take the server over: those that an agent out
 	// of its lease asks.
 	Heirs []string `json:"heirs,omitempty"`
