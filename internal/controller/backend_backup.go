@@ -159,7 +159,7 @@ func restoreTo(ctx context.Context, path, dir string, log *slog.Logger) (got Res
 	if err != nil {
 		return got, err
 	}
-	if err := errors.Join(fill.flush(), raiseTerm(ctx, st), syncDir(audit)); err != nil {
+	if err := errors.Join(fill.flush(), RaiseTerm(ctx, st), syncDir(audit)); err != nil {
 		return got, err
 	}
 	state := NewState()
@@ -197,9 +197,9 @@ func (f *filler) flush() error {
 	return err
 }
 
-// raiseTerm lifts the term above all that agents can have seen since the backup:
+// RaiseTerm is part of each restore: it lifts the term above all that agents can have seen since the backup:
 // they would refuse every command of a controller with a term from the past.
-func raiseTerm(ctx context.Context, st store.Store) error {
+func RaiseTerm(ctx context.Context, st store.Store) error {
 	key := root + kindTerm + "/controller"
 	r, err := st.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {

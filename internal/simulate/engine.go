@@ -86,6 +86,7 @@ type engine struct {
 	force    map[string]int // faults in force, by class and verb
 	covered  map[string]int
 	ends     []func() // what ends the faults in force
+	backups  []backup
 	events   int
 	err      error
 	// watch, if set, sees each decision; for tests that look into a run.
@@ -217,6 +218,7 @@ func (e *engine) zoneOf(s fleet.Server) string {
 // plan puts the faults into the queue.
 func (e *engine) plan() error {
 	e.fleeting = true
+	backups := false
 	for _, f := range e.sc.Faults {
 		k, err := kindOf(f)
 		if err != nil {
@@ -224,6 +226,10 @@ func (e *engine) plan() error {
 		}
 		e.world.After(f.At, func() { e.strike(k, f) })
 		e.fleeting = e.fleeting && f.Verb != string(sim.StaleRead)
+		backups = backups || f.Verb == "restored"
+	}
+	if backups {
+		e.backUp()
 	}
 	return nil
 }

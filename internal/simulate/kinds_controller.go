@@ -84,6 +84,13 @@ func storeKinds() []kind {
 		}},
 		{class: "store", verb: "loses", args: "SHARE", min: 1, max: 1, lasts: true, apply: share(func(m *mischief, v float64) { m.storeLoses = v })},
 		{class: "store", verb: "forgets", args: "SHARE", min: 1, max: 1, lasts: true, apply: share(func(m *mischief, v float64) { m.storeForgets = v })},
+		{class: "store", verb: "restored", args: "AGE", min: 1, max: 1, apply: func(e *engine, f Fault) (func(), error) {
+			age, err := time.ParseDuration(f.Args[0])
+			if err != nil {
+				return nil, err
+			}
+			return nil, e.restoreBackup(age)
+		}},
 	}
 }
 

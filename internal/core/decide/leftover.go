@@ -11,19 +11,25 @@ import (
 
 // adopt takes over a running instance of a later epoch than the store knows: the
 // store was restored from an old backup, the resources were not (S3). A recovery
-// that the backup remembers ends with it: it would fence a server that works.
+// that the backup remembers ends with it: it would fence a server that works. It need
+// not have seen every host: the one that is missing is mostly the dead one, and
+// whoever does not adopt what runs goes on to end it.
 func adopt(v View, now time.Time) (Decision, bool) {
-	if !v.Observed.Complete {
-		return Decision{}, false
-	}
 	for _, i := range v.Observed.Instances {
-		if i.Epoch > v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter {
+		if i.Epoch > v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter && !overtaken(v, i.Epoch) {
 			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, the store knows only %d; it counts as healed once its own checks pass", i.Epoch, orUnknown(i.Host), v.Status.Epoch))
 			d.Step.Epoch, d.Step.Host = i.Epoch, i.Host
 			return d, true
 		}
 	}
 	return Decision{}, false
+}
+
+// overtaken reports that anything has seen a later epoch than this one, or that its
+// volumes are shut to it: it was fenced, and stays so.
+func overtaken(v View, epoch fleet.Epoch) bool {
+	last, _ := lastEpoch(v)
+	return last > epoch || slices.ContainsFunc(v.Observed.Volumes, func(vol fleet.VolumeState) bool { return vol.Sealed >= epoch })
 }
 
 // adopted reports that the present epoch was taken over and never verified.

@@ -5,10 +5,8 @@ import "relight/internal/core/fleet"
 // S3, epochs rise. The world itself reports an epoch that is made twice or after a
 // later one. Beside that, from the store's bytes: the epoch of a server's status
 // never falls; and from the world: a status never claims for a new try an epoch
-// that a resource has seen already.
-//
-// Not covered: a store that is restored from an old backup; the simulated store
-// does not lose what it acknowledged.
+// that a resource has seen already. Where the store is set back to a backup the
+// first counts from there; the others do not forget.
 func (o *Oracle) statusChanged(s *server, was, is fleet.Status) {
 	if is.Epoch < was.Epoch {
 		o.Violate("S3", s.name, "its epoch in the store fell from %d to %d", was.Epoch, is.Epoch)
