@@ -39,6 +39,11 @@ type Harness struct {
 	// Cut takes a host out of contact while what runs there runs on; Mend ends it.
 	// Nil where hosts are not ours.
 	Cut, Mend func(host string)
+	// Fill leaves no room for the server; nil where a server of many units has none.
+	Fill func(fleet.Server)
+	// Unmount has the guest let go of a volume, without which it stays busy; nil where
+	// nothing is mounted.
+	Unmount func(server fleet.Server, volume string, epoch fleet.Epoch)
 	// BreakApp makes the application of an instance fail; AppWorks tells whether
 	// it works. Nil where no rung works in place.
 	BreakApp func(server string, epoch fleet.Epoch)

@@ -66,6 +66,9 @@ func detach(t T, h Harness) {
 			}
 		}
 	}
+	if h.Unmount != nil {
+		h.Unmount(s.server, s.server.Spec.Identity.Volumes[0].Name, 1)
+	}
 	s.eventually("nothing is held", func() bool {
 		seen := s.observe().Observed
 		return !slices.ContainsFunc(seen.Volumes, func(v fleet.VolumeState) bool { return v.Held != fleet.No }) &&

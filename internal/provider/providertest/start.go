@@ -87,7 +87,9 @@ func refusesSkippedEpoch(t T, h Harness) {
 
 func saysCapacity(t T, h Harness) {
 	s := newSuite(t, h)
-	s.server.Spec.Placement.Units = 1 << 20
+	if s.server.Spec.Placement.Units = 1 << 20; h.Fill != nil {
+		h.Fill(s.server)
+	}
 	s.refuses("a server larger than any host", s.calls(1, s.host(0), s.first())[0], provider.Capacity)
 	s.wantRunning()
 }

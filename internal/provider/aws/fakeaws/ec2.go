@@ -11,6 +11,7 @@ func (e *Endpoint) ec2(req request) (answer, error) {
 		"DescribeInstances":                e.describeInstances,
 		"DescribeInstanceStatus":           e.describeInstanceStatus,
 		"DescribeInstanceAttribute":        e.describeInstanceAttribute,
+		"ModifyInstanceAttribute":          e.modifyAttribute,
 		"ModifyInstanceMaintenanceOptions": e.modifyMaintenance,
 		"GetConsoleOutput":                 e.getConsoleOutput,
 		"DescribeVolumes":                  e.describeVolumes,

@@ -342,3 +342,26 @@ func (e *Endpoint) modifyMaintenance(f form) (any, error) {
 		V  string `xml:"autoRecovery"`
 	}{id, v}, nil
 }
+
+// modifyAttribute changes which devices end with their instance.
+func (e *Endpoint) modifyAttribute(f form) (any, error) {
+	i, err := e.find(f.get("InstanceId"))
+	if err != nil {
+		return nil, err
+	}
+	m := e.cat.machines[i.ID]
+	for _, b := range f.subs("BlockDeviceMapping") {
+		name, del := b.get("DeviceName"), b.get("Ebs.DeleteOnTermination")
+		found := false
+		for id, d := range m.Devices { // order: device names are unique
+			if d.Name == name {
+				d.Delete, found = del == "true", true
+				m.Devices[id] = d
+			}
+		}
+		if !found {
+			return nil, refuse("InvalidInstanceAttributeValue", "No device is currently mapped at %s", name)
+		}
+	}
+	return done{true}, nil
+}

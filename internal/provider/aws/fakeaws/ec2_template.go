@@ -242,3 +242,23 @@ func (e *Endpoint) describeTemplateVersions(f form) (any, error) {
 	out.Items, out.Next, err = page(f, out.Items, 200)
 	return out, err
 }
+
+// Template is what a launch template of AddTemplate says.
+type Template struct {
+	Image, Type, Subnet, Profile, UserData, Key string
+	Groups                                      []string
+	Tags                                        map[string]string
+}
+
+// AddTemplate adds a launch template with one version and returns its id.
+func (e *Endpoint) AddTemplate(name string, data Template) (id string) {
+	e.locked(func() {
+		t := &template{ID: fmt.Sprintf("lt-%017x", e.next()), Name: name, Created: e.w.Now()}
+		v := &templateVersion{template: t.ID, number: 1, created: e.w.Now()}
+		v.order.machine = machine{Image: data.Image, Type: data.Type, Subnet: data.Subnet, Profile: data.Profile, UserData: data.UserData, Key: data.Key, Groups: data.Groups, Tags: data.Tags}
+		t.Versions = []*templateVersion{v}
+		e.cat.templates[t.ID] = t
+		id = t.ID
+	})
+	return id
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"relight/internal/core/fleet"
 	"relight/internal/world"
 )
 
@@ -33,6 +34,8 @@ type Endpoint struct {
 	ledger []Entry
 	denied map[string]bool
 	seq    int
+	// ended is set when a machine has ended since the last look.
+	ended bool
 }
 
 // Entry is one call in the ledger.
@@ -47,7 +50,33 @@ type Entry struct {
 
 // New returns an endpoint without resources; see the Add methods.
 func New(o Options) *Endpoint {
-	return &Endpoint{opt: o, w: o.World, cat: newCatalogue(), denied: map[string]bool{}}
+	e := &Endpoint{opt: o, w: o.World, cat: newCatalogue(), denied: map[string]bool{}}
+	o.World.Watch(func(ev world.Event) { e.ended = e.ended || ev.What == string(fleet.InstanceTerminated) })
+	return e
+}
+
+// sweep deletes what EC2 deletes with an instance: the interface that it made for it,
+// with which an elastic address loses its way.
+func (e *Endpoint) sweep() {
+	if !e.ended {
+		return
+	}
+	e.ended = false
+	for _, id := range sorted(e.cat.machines) {
+		m := e.cat.machines[id]
+		n := e.cat.interfaces[m.Primary]
+		if !gone(e.w.Instance(id)) || n == nil || !n.DeleteOnEnd {
+			continue
+		}
+		for _, a := range e.cat.addresses { // order: each is changed by itself
+			if e.w.Address(a.IP).Interface == m.Primary {
+				e.w.Disassociate(a.IP)
+			}
+		}
+		if e.w.DeleteInterface(m.Primary) == nil {
+			delete(e.cat.interfaces, m.Primary)
+		}
+	}
 }
 
 // Ledger returns all calls so far, oldest first.
@@ -182,6 +211,7 @@ func (e *Endpoint) serve(req request) (answer, time.Duration, error) {
 	e.w.Lock()
 	defer e.w.Unlock()
 	e.w.RunUntil(e.w.Now()) // behind a wall clock, what is due happens first
+	e.sweep()
 	if e.denied[req.service+":"+req.action] {
 		return answer{}, 0, unauthorized(req)
 	}

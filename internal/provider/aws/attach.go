@@ -1,0 +1,277 @@
+package aws
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// attach gives a part of the identity to the instance of its epoch. What an older
+// epoch of the same server still has is taken from it, what anybody else has is not.
+func (p *Provider) attach(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	m, err := p.find(ctx, call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	switch m.state() {
+	case fleet.InstanceRunning, fleet.InstanceStopped:
+	case fleet.InstancePending:
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s", described(m))
+	default:
+		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s", described(m))
+	}
+	switch o := call.Step.Object; {
+	case o.Volume != "":
+		return p.attachVolume(ctx, call, m)
+	case o.Interface != "":
+		return p.attachInterface(ctx, call, m)
+	case o.Address != "":
+		return p.associate(ctx, call, m)
+	case o.Group != "":
+		return p.register(ctx, call, m)
+	case o.Name != "":
+		return p.setRecord(ctx, call, m)
+	default:
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "nothing is named to attach")
+	}
+}
+
+// device is where the n-th volume of a server is attached. It is only a name for
+// the API: on Nitro the guest finds the disk by its serial.
+func device(n int) string { return fmt.Sprintf("/dev/sd%c", 'f'+n) }
+
+func volumeOf(call provider.Call) (fleet.Volume, int, error) {
+	for n, v := range call.Server.Spec.Identity.Volumes {
+		if v.Name == call.Step.Object.Volume {
+			return v, n, nil
+		}
+	}
+	return fleet.Volume{}, 0, provider.Errorf(provider.NotFound, call, "the server has no such volume")
+}
+
+func (p *Provider) attachVolume(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	v, n, err := volumeOf(call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	seen, err := p.opt.Cloud.Volumes(ctx, []string{v.ID})
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	done := provider.Outcome{Detail: v.ID + " attached to " + m.ID}
+	if len(seen) == 1 && seen[0].Holder == m.ID && (seen[0].Attachment == "attached" || seen[0].Attachment == "attaching") {
+		return done, nil
+	}
+	if len(seen) == 1 && seen[0].Epoch > call.Step.Epoch {
+		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "the volume was given to epoch %d", seen[0].Epoch)
+	}
+	// The tag comes first: it is the floor for the next epoch when our own records are
+	// lost, and must never be lower than what had the volume (S3).
+	tag := map[string]string{TagServer: call.Step.Server, TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10)}
+	if len(seen) == 1 && seen[0].Epoch < call.Step.Epoch && seen[0].Holder == "" {
+		if err := p.opt.Cloud.Tag(ctx, v.ID, tag); err != nil {
+			return provider.Outcome{}, err
+		}
+	}
+	err = p.opt.Cloud.AttachVolume(ctx, v.ID, m.ID, device(n))
+	if isCode(err, "VolumeInUse") {
+		// It may be ours already, and only the look before lagged.
+		if again, lookErr := p.opt.Cloud.Volumes(ctx, []string{v.ID}); lookErr == nil && len(again) == 1 && again[0].Holder == m.ID {
+			return done, nil
+		}
+	}
+	return done, err
+}
+
+func interfaceOf(call provider.Call) (fleet.Interface, error) {
+	for _, n := range call.Server.Spec.Identity.Interfaces {
+		if n.ID == call.Step.Object.Interface {
+			return n, nil
+		}
+	}
+	return fleet.Interface{}, provider.Errorf(provider.NotFound, call, "the server has no such interface")
+}
+
+func (p *Provider) attachInterface(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	n, err := interfaceOf(call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	seen, err := p.opt.Cloud.Interfaces(ctx, []string{n.ID})
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	done := provider.Outcome{Detail: n.ID + " attached to " + m.ID}
+	if len(seen) == 1 && seen[0].Holder == m.ID {
+		return done, nil
+	}
+	return done, p.opt.Cloud.AttachInterface(ctx, n.ID, m.ID, n.Index)
+}
+
+func addressOf(call provider.Call) (fleet.Address, error) {
+	for _, a := range call.Server.Spec.Identity.Addresses {
+		if a.IP == call.Step.Object.Address {
+			return a, nil
+		}
+	}
+	return fleet.Address{}, provider.Errorf(provider.NotFound, call, "the server has no such address")
+}
+
+// associate leads an elastic address to the instance's primary interface. EC2 would
+// take it from whoever has it; so that is asked for only if an older epoch of this
+// server is the one.
+func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	a, err := addressOf(call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	if len(m.Interfaces) == 0 {
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s shows no interface yet", m.ID)
+	}
+	seen, err := p.opt.Cloud.Addresses(ctx, []string{a.Allocation})
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	done := provider.Outcome{Detail: a.IP + " leads to " + m.ID}
+	again := false
+	if len(seen) == 1 && seen[0].Holder != "" {
+		if seen[0].Holder == m.ID {
+			return done, nil
+		}
+		if err := p.fromOlder(ctx, call, seen[0].Holder); err != nil {
+			return provider.Outcome{}, err
+		}
+		again = true
+	}
+	return done, p.opt.Cloud.Associate(ctx, a.Allocation, m.Interfaces[0], again)
+}
+
+// fromOlder allows to take something from an instance only if that is an older
+// epoch of the same server.
+func (p *Provider) fromOlder(ctx context.Context, call provider.Call, holder string) error {
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if m.ID != holder {
+			continue
+		}
+		if e := epochOf(m); e > call.Step.Epoch {
+			return provider.Errorf(provider.Refused, call, "epoch %d has it (%s)", e, m.ID)
+		}
+		return nil
+	}
+	return provider.Errorf(provider.Conflict, call, "%s has it, which is no instance of this server", holder)
+}
+
+// register takes the server's older instances out of the target group before the
+// new one serves, so that clients never reach two.
+func (p *Provider) register(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	group := call.Step.Object.Group
+	targets, err := p.opt.Cloud.Targets(ctx, group)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	for _, t := range targets {
+		for _, old := range all {
+			if t.ID != old.ID || old.ID == m.ID || t.Health == "draining" {
+				continue
+			}
+			if err := p.opt.Cloud.Deregister(ctx, group, old.ID); err != nil {
+				return provider.Outcome{}, err
+			}
+		}
+	}
+	for _, t := range targets {
+		if t.ID == m.ID && t.Health != "draining" {
+			return provider.Outcome{Detail: m.ID + " has its place"}, nil
+		}
+	}
+	return provider.Outcome{Detail: m.ID + " has its place"}, p.opt.Cloud.Register(ctx, group, m.ID)
+}
+
+// setRecord points a name to the first address.
+func (p *Provider) setRecord(ctx context.Context, call provider.Call, _ Machine) (provider.Outcome, error) {
+	id := call.Server.Spec.Identity
+	for _, n := range id.Names {
+		if n.Name != call.Step.Object.Name {
+			continue
+		}
+		if len(id.Addresses) == 0 {
+			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "the server has no address for the name")
+		}
+		done := provider.Outcome{Detail: n.Name + " leads to " + id.Addresses[0].IP}
+		now, err := p.opt.Cloud.Record(ctx, n.Zone, n.Name)
+		if err != nil || now == id.Addresses[0].IP {
+			return done, err
+		}
+		return done, p.opt.Cloud.SetRecord(ctx, n.Zone, n.Name, id.Addresses[0].IP, n.TTL.Std())
+	}
+	return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "the server has no such name")
+}
+
+// detach takes a part of the identity from the instance of its epoch, and from no
+// other. A volume that a guest still has mounted hangs busy; nothing is forced here.
+func (p *Provider) detach(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	m, err := p.find(ctx, call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	if m.state() == fleet.InstanceTerminated {
+		return provider.Outcome{Detail: described(m) + ", which has nothing any more"}, nil
+	}
+	switch o := call.Step.Object; {
+	case o.Volume != "":
+		v, _, err := volumeOf(call)
+		if err != nil {
+			return provider.Outcome{}, err
+		}
+		err = p.opt.Cloud.DetachVolume(ctx, v.ID, m.ID)
+		if isCode(err, "IncorrectState", "InvalidAttachment.NotFound") {
+			err = nil // it does not have it
+		}
+		return provider.Outcome{Detail: v.ID + " is taken from " + m.ID}, err
+	case o.Interface != "":
+		return p.detachInterface(ctx, call, m)
+	case o.Address != "":
+		return p.disassociate(ctx, call, m)
+	case o.Group != "":
+		return provider.Outcome{Detail: m.ID + " leaves its place"}, p.opt.Cloud.Deregister(ctx, o.Group, m.ID)
+	default:
+		return provider.Outcome{Detail: "a name leads to an address, which moves"}, nil
+	}
+}
+
+func (p *Provider) detachInterface(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	n, err := interfaceOf(call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	seen, err := p.opt.Cloud.Interfaces(ctx, []string{n.ID})
+	done := provider.Outcome{Detail: n.ID + " is taken from " + m.ID}
+	if err != nil || len(seen) != 1 || seen[0].Holder != m.ID {
+		return done, err
+	}
+	return done, p.opt.Cloud.DetachInterface(ctx, seen[0].Attachment)
+}
+
+func (p *Provider) disassociate(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	a, err := addressOf(call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	seen, err := p.opt.Cloud.Addresses(ctx, []string{a.Allocation})
+	done := provider.Outcome{Detail: a.IP + " is taken from " + m.ID}
+	if err != nil || len(seen) != 1 || seen[0].Holder != m.ID {
+		return done, err
+	}
+	return done, p.opt.Cloud.Disassociate(ctx, seen[0].Association)
+}

@@ -1,0 +1,163 @@
+package aws
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// Cloud is the part of AWS that the provider uses. Reads may be stale and partial
+// by AWS's nature, never by the adapter's: each returns all pages or an error. Every
+// error of AWS itself is an *APIError.
+type Cloud interface {
+	// Instances returns those that carry the tag relight:server, of all states that
+	// are still told of; with servers given, theirs alone.
+	Instances(ctx context.Context, servers []string) ([]Machine, error)
+	// ByToken returns the instance that was launched with a client token, or nil.
+	ByToken(ctx context.Context, token string) (*Machine, error)
+	// Checks returns the status checks of all instances of a zone; "" means all zones.
+	Checks(ctx context.Context, zone string) ([]Check, error)
+	Volumes(ctx context.Context, ids []string) ([]Volume, error)
+	Interfaces(ctx context.Context, ids []string) ([]Interface, error)
+	Addresses(ctx context.Context, allocations []string) ([]Address, error)
+	Targets(ctx context.Context, group string) ([]Target, error)
+	// Record returns the value of an A record, "" if there is none.
+	Record(ctx context.Context, zone, name string) (string, error)
+
+	Launch(ctx context.Context, l Launch) (string, error)
+	Start(ctx context.Context, id string) error
+	Stop(ctx context.Context, id string, e Ending) error
+	Terminate(ctx context.Context, id string, e Ending) error
+	Reboot(ctx context.Context, id string) error
+	Tag(ctx context.Context, id string, tags map[string]string) error
+	// KeepDisks sees to it that the end of an instance deletes none of its devices.
+	KeepDisks(ctx context.Context, id string, devices []string) error
+	// DisableAutoRecovery takes the platform's own recovery from an instance.
+	DisableAutoRecovery(ctx context.Context, id string) error
+	AttachVolume(ctx context.Context, volume, id, device string) error
+	DetachVolume(ctx context.Context, volume, id string) error
+	AttachInterface(ctx context.Context, iface, id string, index int) error
+	DetachInterface(ctx context.Context, attachment string) error
+	Associate(ctx context.Context, allocation, iface string, again bool) error
+	Disassociate(ctx context.Context, association string) error
+	Register(ctx context.Context, group, id string) error
+	Deregister(ctx context.Context, group, id string) error
+	SetRecord(ctx context.Context, zone, name, value string, ttl time.Duration) error
+}
+
+// APIError is what AWS answered, or that it did not.
+type APIError struct {
+	Op, Code, Message string
+	// Unanswered is true if nothing came back: the call may have had its effect.
+	Unanswered bool
+}
+
+// Error implements error.
+func (e *APIError) Error() string {
+	if e.Unanswered {
+		return fmt.Sprintf("%s: no answer: %s", e.Op, e.Message)
+	}
+	return fmt.Sprintf("%s: %s: %s", e.Op, e.Code, e.Message)
+}
+
+// Machine is an instance as EC2 tells of it.
+type Machine struct {
+	ID, State, Type, Zone, Subnet string
+	// Reason is why it is in its state, such as Server.InsufficientInstanceCapacity.
+	Reason   string
+	Launched time.Time
+	Tags     map[string]string
+	Token    string
+	Image    string
+	// Devices are its volumes by device name, Keep tells which outlive it.
+	Devices []Device
+	// Interfaces are those that it has, the primary one first.
+	Interfaces []string
+	// AutoRecovery is default or disabled.
+	AutoRecovery string
+}
+
+// Device is a volume of a machine.
+type Device struct {
+	Name, Volume string
+	// Delete is whether the volume ends with the instance.
+	Delete bool
+}
+
+// The tags.
+const (
+	TagServer = "relight:server"
+	TagEpoch  = "relight:epoch"
+	TagToken  = "relight:token"
+	TagReboot = "relight:reboot"
+)
+
+// Check is what the status checks of an instance say: ok, impaired,
+// insufficient-data, initializing or not-applicable.
+type Check struct {
+	ID                     string
+	System, Instance, Disk string
+	// Since is when the impaired one began to be, as far as EC2 tells.
+	Since time.Time
+	// Planned are scheduled events, in words.
+	Planned []string
+}
+
+// Volume is an EBS volume.
+type Volume struct {
+	ID, State, Zone string
+	// Holder is the instance that it is attached to, Attachment how far that has come.
+	Holder, Attachment string
+	// Epoch is the highest that was given the volume, by its tag.
+	Epoch fleet.Epoch
+}
+
+// Interface is a network interface.
+type Interface struct {
+	ID, Status, Holder, Attachment, AttachmentState string
+	Index                                           int
+}
+
+// Address is an elastic address.
+type Address struct {
+	Allocation, IP, Association, Holder, Interface string
+}
+
+// Target is an instance in a target group, with its health.
+type Target struct{ ID, Health string }
+
+// Launch is one instance to be made.
+type Launch struct {
+	Token, Template string
+	Version         int
+	// Type, Subnet and Primary replace what the template says if they are set.
+	Type, Subnet, Primary string
+	Tags                  map[string]string
+	NoAutoRecovery        bool
+}
+
+// Ending says how an instance is ended.
+type Ending struct {
+	// SkipOS leaves out the guest's shutdown, Force ends one that hangs in stopping.
+	SkipOS, Force bool
+}
+
+// state is the port's word for EC2's state.
+func (m Machine) state() fleet.InstanceState {
+	switch m.State {
+	case "pending":
+		return fleet.InstancePending
+	case "running":
+		return fleet.InstanceRunning
+	case "stopping", "shutting-down":
+		return fleet.InstanceStopping
+	case "stopped":
+		return fleet.InstanceStopped
+	case "terminated":
+		return fleet.InstanceTerminated
+	default:
+		return fleet.InstanceLost
+	}
+}

@@ -1,0 +1,106 @@
+package aws
+
+import (
+	"context"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// stop ends an instance: stopped for the recover rung, which starts that same one
+// again, terminated for all others, so that its volumes and interfaces are free. It
+// gives evidence only once a describe call reads the state back: that the request
+// was accepted proves nothing.
+func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	m, err := p.find(ctx, call)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	again := call.Step.Rung == fleet.Recover
+	if out, over := p.ended(call, m, again); over {
+		return out, nil
+	}
+	how := Ending{Force: m.state() == fleet.InstanceStopping} // asked before, and it hangs
+	if t := call.Server.Spec.Template.EC2; t != nil {
+		how.SkipOS = t.SkipOSShutdown
+	}
+	if again {
+		err = p.opt.Cloud.Stop(ctx, m.ID, how)
+	} else {
+		err = p.terminate(ctx, call, m, how)
+	}
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	if m, err = p.find(ctx, call); err != nil {
+		return provider.Outcome{Detail: "told to end"}, nil // it was; the next look tells more
+	}
+	out, _ := p.ended(call, m, again)
+	return out, nil
+}
+
+// ended gives the evidence that the state is, and reports whether nothing is left
+// to be asked for.
+func (p *Provider) ended(call provider.Call, m Machine, again bool) (provider.Outcome, bool) {
+	out := provider.Outcome{Detail: described(m)}
+	switch m.state() {
+	case fleet.InstanceTerminated:
+		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, out.Detail)}
+		return out, true
+	case fleet.InstanceStopped:
+		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Stopped, out.Detail)}
+		return out, again
+	default:
+		return out, false
+	}
+}
+
+// terminate ends an instance for ever, and sees to it before that no disk goes with
+// it that we did not make: what a server of others' making holds is not ours to
+// delete (S8).
+func (p *Provider) terminate(ctx context.Context, call provider.Call, m Machine, how Ending) error {
+	ours := m.Tags[TagToken] != ""
+	var keep []string
+	for _, d := range m.Devices {
+		if d.Delete && (!ours || moves(call.Server, d.Volume)) {
+			keep = append(keep, d.Name)
+		}
+	}
+	if len(keep) > 0 {
+		if err := p.opt.Cloud.KeepDisks(ctx, m.ID, keep); err != nil {
+			return err
+		}
+	}
+	return p.opt.Cloud.Terminate(ctx, m.ID, how)
+}
+
+// moves reports whether a volume is part of the server's identity.
+func moves(s fleet.Server, volume string) bool {
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.ID == volume {
+			return true
+		}
+	}
+	return false
+}
+
+// reboot resets an instance in place, once for its token: the tag tells a replay
+// that it was done.
+func (p *Provider) reboot(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	m, err := p.find(ctx, call)
+	switch {
+	case err != nil:
+		return provider.Outcome{}, err
+	case m.Tags[TagReboot] == call.Step.Token:
+		return provider.Outcome{Detail: "rebooted " + m.ID}, nil
+	case m.state() != fleet.InstanceRunning:
+		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s, not running", described(m))
+	}
+	if err := p.opt.Cloud.Reboot(ctx, m.ID); err != nil {
+		return provider.Outcome{}, err
+	}
+	if err := p.opt.Cloud.Tag(ctx, m.ID, map[string]string{TagReboot: call.Step.Token}); err != nil {
+		return provider.Outcome{}, err
+	}
+	return provider.Outcome{Detail: "rebooted " + m.ID}, nil
+}

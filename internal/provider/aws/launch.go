@@ -1,0 +1,139 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// launch makes the instance of a new epoch, once for its token: EC2 itself refuses
+// a second one under the same client token, also while its describe calls still lag.
+func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	if done, out, err := p.admitLaunch(ctx, call); done || err != nil {
+		return out, err
+	}
+	t := call.Server.Spec.Template.EC2
+	if t == nil {
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "the server has no EC2 template")
+	}
+	l := Launch{
+		Token: call.Step.Token, Template: t.LaunchTemplate, Version: t.Version, Subnet: t.Subnet,
+		NoAutoRecovery: t.AutoRecovery != fleet.AutoRecoveryPlatform,
+		Tags: map[string]string{
+			TagServer: call.Step.Server, TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10), TagToken: call.Step.Token,
+			"Name": call.Step.Server,
+		},
+	}
+	for _, n := range call.Server.Spec.Identity.Interfaces {
+		if n.Index == 0 {
+			l.Primary, l.Subnet = n.ID, "" // it brings its subnet with it
+		}
+	}
+	var full error
+	for _, kind := range append([]string{""}, t.Types...) {
+		l.Type = kind
+		id, err := p.opt.Cloud.Launch(ctx, l)
+		switch {
+		case err == nil:
+			return provider.Outcome{Detail: "launched " + id}, nil
+		case isCode(err, "InsufficientInstanceCapacity", "Unsupported", "InsufficientHostCapacity"):
+			// No instance was made, so that the token is free for the next type; where
+			// that is not so, EC2 answers that the parameters do not match.
+			full = err
+		case isCode(err, "IdempotentParameterMismatch"):
+			return p.launchedBefore(ctx, call, err)
+		default:
+			return provider.Outcome{}, err
+		}
+	}
+	var e *APIError
+	if errors.As(full, &e) {
+		return provider.Outcome{}, provider.Errorf(provider.Capacity, call, "%w", full)
+	}
+	return provider.Outcome{}, full
+}
+
+// launchedBefore is a token that another type was launched under: what it made is
+// the answer.
+func (p *Provider) launchedBefore(ctx context.Context, call provider.Call, mismatch error) (provider.Outcome, error) {
+	m, err := p.opt.Cloud.ByToken(ctx, call.Step.Token)
+	switch {
+	case err != nil:
+		return provider.Outcome{}, err
+	case m == nil || epochOf(*m) != call.Step.Epoch || m.Tags[TagServer] != call.Step.Server:
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "%w", mismatch)
+	case m.state() == fleet.InstanceTerminated:
+		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s was launched and has ended: %s", m.ID, m.Reason)
+	}
+	return provider.Outcome{Detail: "launched " + m.ID}, nil
+}
+
+// admitLaunch looks at what EC2 tells of the server before anything is made.
+func (p *Provider) admitLaunch(ctx context.Context, call provider.Call) (bool, provider.Outcome, error) {
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return false, provider.Outcome{}, err
+	}
+	if n := len(all); n > 0 && epochOf(all[n-1]) > call.Step.Epoch { // they are in order
+		return false, provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, epochOf(all[n-1]), all[n-1].ID)
+	}
+	for _, m := range all {
+		switch e := epochOf(m); {
+		case e == call.Step.Epoch && m.state() == fleet.InstanceTerminated:
+			return false, provider.Outcome{}, provider.Errorf(provider.Conflict, call, "epoch %d was made and has ended (%s: %s)", e, m.ID, m.Reason)
+		case e == call.Step.Epoch && m.Tags[TagToken] == call.Step.Token:
+			return true, provider.Outcome{Detail: "launched " + m.ID}, nil
+		case e == call.Step.Epoch:
+			return false, provider.Outcome{}, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, m.ID)
+		case e > call.Proof.Epoch() && m.state() != fleet.InstanceTerminated:
+			return false, provider.Outcome{}, provider.Errorf(provider.Refused, call, "the proof speaks of epoch %d, and epoch %d exists (%s is %s)", call.Proof.Epoch(), e, m.ID, m.State)
+		}
+	}
+	return false, provider.Outcome{}, nil
+}
+
+// recover starts a stopped instance on other hardware, as the next epoch. The tag is
+// written before the start: an instance must never run under an epoch that is over.
+func (p *Provider) recover(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	var m *Machine
+	for n := range all {
+		switch e := epochOf(all[n]); {
+		case e > call.Step.Epoch:
+			return provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, e, all[n].ID)
+		case e == call.Step.Epoch && all[n].Tags[TagToken] != call.Step.Token:
+			return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, all[n].ID)
+		case all[n].state() != fleet.InstanceTerminated && (e == call.Step.Epoch || e == call.Proof.Epoch()):
+			m = &all[n]
+		case all[n].state() != fleet.InstanceTerminated && e > call.Proof.Epoch():
+			return provider.Outcome{}, provider.Errorf(provider.Refused, call, "the proof speaks of epoch %d, and epoch %d exists", call.Proof.Epoch(), e)
+		}
+	}
+	switch {
+	case m == nil:
+		return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "%w", errNone)
+	case epochOf(*m) == call.Step.Epoch && (m.state() == fleet.InstancePending || m.state() == fleet.InstanceRunning):
+		return provider.Outcome{Detail: "started " + m.ID}, nil
+	case m.state() != fleet.InstanceStopped:
+		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s, not stopped", described(*m))
+	}
+	tags := map[string]string{TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10), TagToken: call.Step.Token}
+	if err := p.opt.Cloud.Tag(ctx, m.ID, tags); err != nil {
+		return provider.Outcome{}, err
+	}
+	if t := call.Server.Spec.Template.EC2; t != nil && t.AutoRecovery != fleet.AutoRecoveryPlatform && m.AutoRecovery != "disabled" {
+		if err := p.opt.Cloud.DisableAutoRecovery(ctx, m.ID); err != nil {
+			return provider.Outcome{}, err
+		}
+	}
+	if err := p.opt.Cloud.Start(ctx, m.ID); err != nil {
+		return provider.Outcome{}, err
+	}
+	return provider.Outcome{Detail: "started " + m.ID}, nil
+}

@@ -1,0 +1,168 @@
+package aws
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// Name is the provider's name in specs.
+const Name = "aws"
+
+// Options are what a Provider needs.
+type Options struct {
+	Cloud Cloud
+	// Region names the vantage point of EC2's own word.
+	Region string
+	Now    func() time.Time
+	// Heard tells of the beats of the guest's agent; nil if there are no beats.
+	Heard func(server string) (at time.Time, epoch fleet.Epoch, ok bool)
+	// Wakes are names of servers that events spoke of; nil if none come.
+	Wakes <-chan string
+}
+
+// Provider implements provider.Provider on EC2.
+type Provider struct {
+	opt Options
+
+	mu    sync.Mutex
+	term  fleet.Term
+	since map[string]sighting
+}
+
+// sighting is since when a source has given its answer about an instance: EC2 tells
+// what is, seldom since when.
+type sighting struct {
+	said string
+	at   time.Time
+}
+
+var _ provider.Provider = (*Provider)(nil)
+
+// New returns a provider.
+func New(o Options) *Provider {
+	return &Provider{opt: o, since: map[string]sighting{}}
+}
+
+// Traits implements provider.Provider.
+func (p *Provider) Traits() fleet.Traits {
+	return fleet.Traits{Provider: Name, Rungs: []fleet.Rung{fleet.Reboot, fleet.Recover, fleet.Relaunch}}
+}
+
+// Wakes implements provider.Provider.
+func (p *Provider) Wakes() <-chan string { return p.opt.Wakes }
+
+// Do implements provider.Provider.
+func (p *Provider) Do(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	out, err := p.do(ctx, call)
+	return out, classed(call, err)
+}
+
+func (p *Provider) do(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	if err := provider.CheckProof(call); err != nil {
+		return provider.Outcome{}, err
+	}
+	if err := p.checkTerm(call); err != nil {
+		return provider.Outcome{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%w", err)
+	}
+	if d := call.Step.Within.Std(); d > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d)
+		defer cancel()
+	}
+	switch call.Step.Kind {
+	case fleet.StepLaunch:
+		return p.launch(ctx, call)
+	case fleet.StepRecover:
+		return p.recover(ctx, call)
+	case fleet.StepStop:
+		return p.stop(ctx, call)
+	case fleet.StepReboot:
+		return p.reboot(ctx, call)
+	case fleet.StepAttach:
+		return p.attach(ctx, call)
+	case fleet.StepDetach:
+		return p.detach(ctx, call)
+	default:
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "provider %s has no step %s", Name, call.Step.Kind)
+	}
+}
+
+func (p *Provider) checkTerm(call provider.Call) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if call.Term < p.term {
+		return provider.Errorf(provider.Refused, call, "the controller's term %d is older than %d, which was seen already", call.Term, p.term)
+	}
+	p.term = call.Term
+	return nil
+}
+
+// epochOf reads the epoch of an instance from its tags; 0 if it has none.
+func epochOf(m Machine) fleet.Epoch {
+	return ParseEpoch(m.Tags[TagEpoch])
+}
+
+// ParseEpoch reads an epoch from a tag; 0 if it is none.
+func ParseEpoch(tag string) fleet.Epoch {
+	n, err := strconv.ParseUint(tag, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return fleet.Epoch(n)
+}
+
+// machines are the instances of one server, the newest epoch last.
+func (p *Provider) machines(ctx context.Context, server string) ([]Machine, error) {
+	all, err := p.opt.Cloud.Instances(ctx, []string{server})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(all, func(a, b Machine) int {
+		return cmp.Or(cmp.Compare(epochOf(a), epochOf(b)), a.Launched.Compare(b.Launched))
+	})
+	return all, nil
+}
+
+// errNone: EC2 tells of no such instance, which may be because it is fresh.
+var errNone = errors.New("EC2 tells of no instance of that epoch")
+
+// find returns the instance of the call's epoch, and refuses to act for an epoch
+// that a later one has replaced.
+func (p *Provider) find(ctx context.Context, call provider.Call) (Machine, error) {
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return Machine{}, err
+	}
+	var found *Machine
+	for n := range all {
+		e := epochOf(all[n])
+		if e > call.Step.Epoch && call.Step.Kind.NeedsProof() {
+			return Machine{}, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, e, all[n].ID)
+		}
+		if e == call.Step.Epoch {
+			found = &all[n]
+		}
+	}
+	if found == nil {
+		return Machine{}, provider.Errorf(provider.NotFound, call, "%w", errNone)
+	}
+	return *found, nil
+}
+
+func (p *Provider) evidence(call provider.Call, m fleet.Method, detail string) fleet.Evidence {
+	return fleet.Evidence{Method: m, Server: call.Step.Server, Epoch: call.Step.Epoch, By: "EC2 in " + p.opt.Region, At: p.opt.Now(), Detail: detail}
+}
+
+func described(m Machine) string { return fmt.Sprintf("%s is %s", m.ID, m.State) }

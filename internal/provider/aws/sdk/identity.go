@@ -1,0 +1,187 @@
+package sdk
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
+
+	provider "relight/internal/provider/aws"
+)
+
+func sorted(list []types.Tag) []types.Tag {
+	slices.SortFunc(list, func(a, b types.Tag) int { return cmp.Compare(aws.ToString(a.Key), aws.ToString(b.Key)) })
+	return list
+}
+
+// named asks for objects by a filter, which leaves out those that are not there; a
+// list of ids would fail as a whole for one of them.
+func named(filter string, ids []string) []types.Filter {
+	return []types.Filter{{Name: aws.String(filter), Values: ids}}
+}
+
+// Volumes implements provider.Cloud.
+func (c *Client) Volumes(ctx context.Context, ids []string) ([]provider.Volume, error) {
+	var out []provider.Volume
+	pages := ec2.NewDescribeVolumesPaginator(c.ec2, &ec2.DescribeVolumesInput{Filters: named("volume-id", ids), MaxResults: aws.Int32(perPage)})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, failed("DescribeVolumes", err)
+		}
+		for _, v := range p.Volumes {
+			x := provider.Volume{ID: aws.ToString(v.VolumeId), State: string(v.State), Zone: aws.ToString(v.AvailabilityZone)}
+			for _, a := range v.Attachments {
+				x.Holder, x.Attachment = aws.ToString(a.InstanceId), string(a.State)
+			}
+			for _, t := range v.Tags {
+				if aws.ToString(t.Key) == provider.TagEpoch {
+					x.Epoch = provider.ParseEpoch(aws.ToString(t.Value))
+				}
+			}
+			out = append(out, x)
+		}
+	}
+	return out, nil
+}
+
+// Interfaces implements provider.Cloud.
+func (c *Client) Interfaces(ctx context.Context, ids []string) ([]provider.Interface, error) {
+	var out []provider.Interface
+	pages := ec2.NewDescribeNetworkInterfacesPaginator(c.ec2, &ec2.DescribeNetworkInterfacesInput{Filters: named("network-interface-id", ids), MaxResults: aws.Int32(perPage)})
+	for pages.HasMorePages() {
+		p, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, failed("DescribeNetworkInterfaces", err)
+		}
+		for _, n := range p.NetworkInterfaces {
+			x := provider.Interface{ID: aws.ToString(n.NetworkInterfaceId), Status: string(n.Status)}
+			if a := n.Attachment; a != nil {
+				x.Holder, x.Attachment, x.AttachmentState, x.Index = aws.ToString(a.InstanceId), aws.ToString(a.AttachmentId), string(a.Status), int(aws.ToInt32(a.DeviceIndex))
+			}
+			out = append(out, x)
+		}
+	}
+	return out, nil
+}
+
+// Addresses implements provider.Cloud.
+func (c *Client) Addresses(ctx context.Context, allocations []string) ([]provider.Address, error) {
+	reply, err := c.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: named("allocation-id", allocations)})
+	if err != nil {
+		return nil, failed("DescribeAddresses", err)
+	}
+	var out []provider.Address
+	for _, a := range reply.Addresses {
+		out = append(out, provider.Address{
+			Allocation: aws.ToString(a.AllocationId), IP: aws.ToString(a.PublicIp), Association: aws.ToString(a.AssociationId),
+			Holder: aws.ToString(a.InstanceId), Interface: aws.ToString(a.NetworkInterfaceId),
+		})
+	}
+	return out, nil
+}
+
+// AttachVolume implements provider.Cloud.
+func (c *Client) AttachVolume(ctx context.Context, volume, id, device string) error {
+	_, err := c.ec2.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id), Device: aws.String(device)})
+	return failed("AttachVolume", err)
+}
+
+// DetachVolume implements provider.Cloud.
+func (c *Client) DetachVolume(ctx context.Context, volume, id string) error {
+	_, err := c.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id)})
+	return failed("DetachVolume", err)
+}
+
+// AttachInterface implements provider.Cloud.
+func (c *Client) AttachInterface(ctx context.Context, iface, id string, index int) error {
+	_, err := c.ec2.AttachNetworkInterface(ctx, &ec2.AttachNetworkInterfaceInput{NetworkInterfaceId: aws.String(iface), InstanceId: aws.String(id), DeviceIndex: aws.Int32(int32(index))})
+	return failed("AttachNetworkInterface", err)
+}
+
+// DetachInterface implements provider.Cloud.
+func (c *Client) DetachInterface(ctx context.Context, attachment string) error {
+	_, err := c.ec2.DetachNetworkInterface(ctx, &ec2.DetachNetworkInterfaceInput{AttachmentId: aws.String(attachment)})
+	return failed("DetachNetworkInterface", err)
+}
+
+// Associate implements provider.Cloud.
+func (c *Client) Associate(ctx context.Context, allocation, iface string, again bool) error {
+	_, err := c.ec2.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String(allocation), NetworkInterfaceId: aws.String(iface), AllowReassociation: aws.Bool(again)})
+	return failed("AssociateAddress", err)
+}
+
+// Disassociate implements provider.Cloud.
+func (c *Client) Disassociate(ctx context.Context, association string) error {
+	_, err := c.ec2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{AssociationId: aws.String(association)})
+	return failed("DisassociateAddress", err)
+}
+
+// Targets implements provider.Cloud.
+func (c *Client) Targets(ctx context.Context, group string) ([]provider.Target, error) {
+	reply, err := c.elb.DescribeTargetHealth(ctx, &elasticloadbalancingv2.DescribeTargetHealthInput{TargetGroupArn: aws.String(group)})
+	if err != nil {
+		return nil, failed("DescribeTargetHealth", err)
+	}
+	var out []provider.Target
+	for _, t := range reply.TargetHealthDescriptions {
+		out = append(out, provider.Target{ID: aws.ToString(t.Target.Id), Health: string(t.TargetHealth.State)})
+	}
+	return out, nil
+}
+
+func target(id string) []elbtypes.TargetDescription {
+	return []elbtypes.TargetDescription{{Id: aws.String(id)}}
+}
+
+// Register implements provider.Cloud.
+func (c *Client) Register(ctx context.Context, group, id string) error {
+	_, err := c.elb.RegisterTargets(ctx, &elasticloadbalancingv2.RegisterTargetsInput{TargetGroupArn: aws.String(group), Targets: target(id)})
+	return failed("RegisterTargets", err)
+}
+
+// Deregister implements provider.Cloud.
+func (c *Client) Deregister(ctx context.Context, group, id string) error {
+	_, err := c.elb.DeregisterTargets(ctx, &elasticloadbalancingv2.DeregisterTargetsInput{TargetGroupArn: aws.String(group), Targets: target(id)})
+	return failed("DeregisterTargets", err)
+}
+
+// Record implements provider.Cloud.
+func (c *Client) Record(ctx context.Context, zone, name string) (string, error) {
+	reply, err := c.route53.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{
+		HostedZoneId: aws.String(zone), StartRecordName: aws.String(name), StartRecordType: r53types.RRTypeA, MaxItems: aws.Int32(1),
+	})
+	if err != nil {
+		return "", failed("ListResourceRecordSets", err)
+	}
+	for _, r := range reply.ResourceRecordSets {
+		if strings.TrimSuffix(aws.ToString(r.Name), ".") == strings.TrimSuffix(name, ".") && r.Type == r53types.RRTypeA && len(r.ResourceRecords) == 1 {
+			return aws.ToString(r.ResourceRecords[0].Value), nil
+		}
+	}
+	return "", nil
+}
+
+// SetRecord implements provider.Cloud.
+func (c *Client) SetRecord(ctx context.Context, zone, name, value string, ttl time.Duration) error {
+	_, err := c.route53.ChangeResourceRecordSets(ctx, &route53.ChangeResourceRecordSetsInput{
+		HostedZoneId: aws.String(zone),
+		ChangeBatch: &r53types.ChangeBatch{Changes: []r53types.Change{{
+			Action: r53types.ChangeActionUpsert,
+			ResourceRecordSet: &r53types.ResourceRecordSet{
+				Name: aws.String(name), Type: r53types.RRTypeA, TTL: aws.Int64(int64(ttl.Seconds())),
+				ResourceRecords: []r53types.ResourceRecord{{Value: aws.String(value)}},
+			},
+		}}},
+	})
+	return failed("ChangeResourceRecordSets", err)
+}

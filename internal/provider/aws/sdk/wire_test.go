@@ -1,0 +1,257 @@
+package sdk_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http/httptest"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	awsprovider "relight/internal/provider/aws"
+	"relight/internal/provider/aws/fakeaws"
+	"relight/internal/provider/aws/sdk"
+	"relight/internal/provider/providertest"
+	"relight/internal/world"
+)
+
+var start = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// account is an endpoint with its world, reached over the wire by the real SDK.
+type account struct {
+	t     *testing.T
+	w     *world.World
+	fake  *fakeaws.Endpoint
+	cloud *sdk.Client
+	p     *awsprovider.Provider
+	lt    string
+	group string
+	made  int
+}
+
+const zoneA, zoneB = "eu-west-1a", "eu-west-1b"
+
+// newAccount makes two zones with two subnets, a machine type and an image, and a
+// launch template. change may alter the world's configuration first.
+func newAccount(t *testing.T, change func(*world.Config)) *account {
+	t.Helper()
+	cfg := world.Config{Clock: world.NewVirtual(start), Rand: rand.New(rand.NewPCG(1, 2))}
+	if change != nil {
+		change(&cfg)
+	}
+	a := &account{t: t, w: world.New(cfg)}
+	a.w.AddSite(world.Site{Name: "eu-west-1", Kind: fleet.SiteRegion})
+	for _, z := range []string{zoneA, zoneB} {
+		a.w.AddSite(world.Site{Name: z, Kind: fleet.SiteZone, Parent: "eu-west-1"})
+		for n := range 3 {
+			a.w.AddHost(world.Host{Name: fmt.Sprintf("%s-host-%d", z, n), Parent: z, Units: 100})
+		}
+	}
+	a.fake = fakeaws.New(fakeaws.Options{World: a.w, Account: "123456789012", Region: "eu-west-1"})
+	a.fake.AddSubnet(fakeaws.Subnet{ID: "subnet-a", VPC: "vpc-1", Zone: zoneA, CIDR: "10.0.1.0/24"})
+	a.fake.AddSubnet(fakeaws.Subnet{ID: "subnet-b", VPC: "vpc-1", Zone: zoneB, CIDR: "10.0.2.0/24"})
+	a.fake.AddImage(fakeaws.Image{ID: "ami-1", RootDevice: "/dev/xvda", RootGiB: 8})
+	a.fake.AddType(fakeaws.InstanceType{Name: "m7i.large", CPUs: 2, MiB: 8192, AutoRecovery: true})
+	a.fake.AddType(fakeaws.InstanceType{Name: "m6i.large", CPUs: 2, MiB: 8192, AutoRecovery: true})
+	a.lt = a.fake.AddTemplate("lic", fakeaws.Template{Image: "ami-1", Type: "m7i.large", Subnet: "subnet-a", Profile: "arn:aws:iam::123456789012:instance-profile/lic"})
+	a.group = a.fake.AddGroup(world.Group{Name: "lic", Every: time.Second}, 27000)
+	a.fake.AddZone("Z1", "example.com.")
+	srv := httptest.NewServer(a.fake)
+	t.Cleanup(srv.Close)
+	a.cloud = sdk.New(aws.Config{
+		Region: "eu-west-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(),
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	})
+	a.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.w.Now})
+	t.Cleanup(func() {
+		if v := a.w.Check(); len(v) > 0 {
+			t.Errorf("violations: %v", v)
+		}
+	})
+	return a
+}
+
+// server declares a server with one volume, one elastic address, a second interface,
+// a place in a target group and a name.
+func (a *account) server() fleet.Server {
+	a.made++
+	name := fmt.Sprintf("lic-%02d", a.made)
+	vol, eip, ip, eni := fmt.Sprintf("vol-%02d", a.made), fmt.Sprintf("eipalloc-%02d", a.made), fmt.Sprintf("198.51.100.%d", a.made), fmt.Sprintf("eni-%02d", a.made)
+	a.fake.AddVolume(fakeaws.VolumeSpec{ID: vol, Server: name, Zone: zoneA})
+	a.fake.AddAddress(eip, ip, name)
+	a.fake.AddInterface(eni, name, "subnet-a", fmt.Sprintf("0a:ff:00:00:00:%02x", a.made), fmt.Sprintf("10.0.1.%d", 200+a.made))
+	s := fleet.Server{Name: name}
+	s.Spec.Provider = awsprovider.Name
+	s.Spec.Fence = fleet.FenceStorage
+	s.Spec.Placement.Units = 1
+	s.Spec.Template.EC2 = &fleet.EC2Template{LaunchTemplate: a.lt, Version: 1, Subnet: "subnet-a", Types: []string{"m6i.large"}, AutoRecovery: fleet.AutoRecoveryOurs}
+	s.Spec.Identity = fleet.Identity{
+		Volumes:    []fleet.Volume{{Name: "data", ID: vol, Reach: fleet.ReachZone}},
+		Addresses:  []fleet.Address{{IP: ip, Allocation: eip}},
+		Interfaces: []fleet.Interface{{ID: eni, Index: 1}},
+		Groups:     []fleet.Group{{ID: a.group}},
+		Names:      []fleet.DNSName{{Name: name + ".example.com", Zone: "Z1", TTL: fleet.Duration(time.Minute)}},
+	}
+	return s
+}
+
+func (a *account) harness() providertest.Harness {
+	return providertest.Harness{
+		Provider: a.p,
+		Server:   a.server,
+		Now:      a.now,
+		Eventually: func(cond func() bool) bool {
+			for range 200 {
+				if cond() {
+					return true
+				}
+				a.locked(func() { a.w.Advance(time.Second) })
+			}
+			return false
+		},
+		Running: func(server string) (out map[fleet.Epoch]int) {
+			a.locked(func() { out = a.w.Running(server) })
+			return out
+		},
+		Holders: func(s fleet.Server, volume string) (out []fleet.Epoch) {
+			a.locked(func() {
+				for _, v := range s.Spec.Identity.Volumes {
+					if i := a.w.Instance(a.w.Volume(v.ID).Holder); v.Name == volume && i != nil {
+						out = append(out, i.Epoch)
+					}
+				}
+			})
+			return out
+		},
+		Kill: func(server string, epoch fleet.Epoch) {
+			a.locked(func() { _ = a.w.Kill(a.w.Find(server, epoch)) })
+		},
+		Fill: func(s fleet.Server) {
+			a.locked(func() {
+				for _, kind := range []string{"m7i.large", "m6i.large"} {
+					a.w.SetCapacity(zoneA, kind, 0, false)
+				}
+			})
+		},
+		Unmount: func(s fleet.Server, _ string, epoch fleet.Epoch) {
+			a.locked(func() { a.w.Unmount(s.Spec.Identity.Volumes[0].ID, a.w.Find(s.Name, epoch)) })
+		},
+		BreakApp: func(server string, epoch fleet.Epoch) {
+			a.locked(func() { a.w.SetApp(a.w.Find(server, epoch), world.AppFails) })
+		},
+		AppWorks: func(server string, epoch fleet.Epoch) (works bool) {
+			a.locked(func() { i := a.w.Find(server, epoch); works = i != nil && i.App == world.AppOK })
+			return works
+		},
+	}
+}
+
+func (a *account) now() (at time.Time) {
+	a.locked(func() { at = a.w.Now() })
+	return at
+}
+
+func (a *account) locked(do func()) {
+	a.w.Lock()
+	defer a.w.Unlock()
+	do()
+}
+
+func TestSuite(t *testing.T) {
+	for name, change := range map[string]func(*world.Config){
+		"at once": nil,
+		"slow": func(c *world.Config) {
+			s := world.Span{Min: 500 * time.Millisecond, Max: 3 * time.Second}
+			c.Delays = world.Delays{Start: s, App: s, Stop: s, Terminate: s, Attach: s, Detach: s}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			providertest.Run(t, func(t *testing.T) providertest.Harness { return newAccount(t, change).harness() })
+		})
+	}
+}
+
+// up brings up the first epoch with its whole identity.
+func (a *account) up(s fleet.Server, epoch fleet.Epoch, do func(fleet.StepKind, fleet.Object) error) {
+	a.t.Helper()
+	objects := []fleet.Object{{Volume: "data"}, {Interface: s.Spec.Identity.Interfaces[0].ID}, {Address: s.Spec.Identity.Addresses[0].IP}, {Group: a.group}, {Name: s.Spec.Identity.Names[0].Name}}
+	if err := do(fleet.StepLaunch, fleet.Object{}); err != nil {
+		a.t.Fatal(err)
+	}
+	a.locked(func() { a.w.Advance(10 * time.Second) })
+	for _, o := range objects {
+		if err := do(fleet.StepAttach, o); err != nil {
+			a.t.Fatalf("%s: %v", o, err)
+		}
+	}
+	a.locked(func() { a.w.Advance(10 * time.Second) })
+}
+
+// TestIdentityMoves brings a server with everything that it is known by from one
+// epoch to the next.
+func TestIdentityMoves(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	steps := a.steps(s)
+	a.up(s, 1, steps.at(1))
+	a.holdsAll(s, 1)
+	proof := steps.end(1)
+	steps.proof = proof
+	a.up(s, 2, steps.at(2))
+	a.holdsAll(s, 2)
+	members, _ := a.w.Members("lic")
+	var serving []string
+	for _, m := range members {
+		if m.State != world.MemberDraining {
+			serving = append(serving, m.Instance)
+		}
+	}
+	if want := []string{a.w.Find(s.Name, 2).ID}; !slices.Equal(serving, want) {
+		t.Errorf("the target group serves %v, want %v", serving, want)
+	}
+}
+
+func (a *account) holdsAll(s fleet.Server, epoch fleet.Epoch) {
+	a.t.Helper()
+	sweep, err := a.p.Observe(context.Background(), []fleet.Server{s})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	o := sweep.Servers[0].Observed
+	if !o.Complete {
+		a.t.Errorf("the sight is incomplete: %+v", o)
+	}
+	if len(o.Volumes) != 1 || o.Volumes[0].Holder != epoch {
+		a.t.Errorf("volumes %+v, want epoch %d", o.Volumes, epoch)
+	}
+	if len(o.Addresses) != 1 || o.Addresses[0].Holder != epoch {
+		a.t.Errorf("addresses %+v, want epoch %d", o.Addresses, epoch)
+	}
+	var got []string
+	for _, x := range o.Others {
+		if x.Holder == epoch {
+			got = append(got, x.Object.String())
+		}
+	}
+	if len(got) != 3 {
+		a.t.Errorf("epoch %d has %v, want interface, target group and name", epoch, got)
+	}
+}
+
+// TestThrottled shows that a throttled call is told from all other failures.
+func TestThrottled(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	a.locked(func() { a.w.SetQuota("RunInstances", 0, 0) })
+	err := a.steps(s).at(1)(fleet.StepLaunch, fleet.Object{})
+	class, may := provider.ClassOf(err)
+	if class != provider.Retry || may {
+		t.Errorf("class %s, may have happened %v: %v", class, may, err)
+	}
+}
