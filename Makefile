@@ -5,8 +5,9 @@ FLAGS := -tags lambda.norpc
 
 .PHONY: build demo needs test planted bench lint fmt clean
 
-build: ## the one binary
+build: ## the one binary, and the guest agent that goes into virtual machines
 	$(GO) build $(FLAGS) -o bin/relight ./cmd/relight
+	CGO_ENABLED=0 $(GO) build $(FLAGS) -trimpath -ldflags '-s -w' -o bin/relight-guest ./cmd/relight-guest
 
 demo: build ## break real servers on this machine and watch them heal (needs no root, no network)
 	bin/relight demo

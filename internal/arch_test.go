@@ -133,6 +133,11 @@ var rows = []row{
 		why: "an agent reports and obeys; the one rule of its own, self-fencing, is in core/lease",
 	},
 	{
+		who: []string{"internal/agent/guest/...", "cmd/relight-guest"}, onlyOurs: []string{"internal/agent/guest/..."},
+		never: []string{"net", "net/http", "encoding/json", "log/slog", "os/exec"}, onlyThird: []string{"golang.org/x/sys/unix"},
+		why: "it is the whole of a guest's user space, boots under an emulator, and is in every image",
+	},
+	{
 		who: []string{"internal/audit/...", "internal/notify/...", "internal/metric/..."}, onlyOurs: []string{
 			"internal/core/event", "internal/core/fleet", "internal/audit/...", "internal/notify/...", "internal/metric/...",
 		},
