@@ -33,6 +33,8 @@ type ArrayTraits struct {
 	KeysSurvive bool
 	// KeysPersist: registrations outlive a restart of the array.
 	KeysPersist bool
+	// Forgets: a restart takes the maps.
+	Forgets bool
 	// Unguarded are writing commands that a reservation does not stop.
 	Unguarded []Command
 }
@@ -57,6 +59,9 @@ type Array struct {
 	// becomes of its session, until it has landed.
 	Latency Span
 	Dead    bool
+	// Away is true while its management answers nobody, though data go on; Stuck
+	// while sessions that are killed are listed on, and write on.
+	Away, Stuck bool
 
 	targets map[string]*target
 	names   []string // of the targets, sorted
@@ -87,6 +92,17 @@ type LUN struct {
 	dirty      bool
 }
 
+// SetArray sets whether an array is dead, its management away, its sessions stuck.
+func (w *World) SetArray(a *Array, dead, away, stuck bool) {
+	a.Dead, a.Away, a.Stuck = dead, away, stuck
+	w.note("array", a.Name, "", "")
+	for _, t := range a.targets { // touches: the order is all one
+		for _, l := range t.units {
+			w.touch(l)
+		}
+	}
+}
+
 // AddArray adds an array.
 func (w *World) AddArray(a Array) *Array {
 	a.targets = map[string]*target{}
@@ -110,6 +126,7 @@ func (w *World) AddLUN(array, name string, number int, volume string) (*LUN, err
 		a.targets[name], a.names = t, insert(a.names, name)
 	}
 	l := &LUN{Target: name, Number: number, Volume: volume, array: a, disk: w.volumes[volume], port: t}
+	l.disk.lun = l
 	n, taken := t.find(number)
 	if taken {
 		return nil, fmt.Errorf("unit %s: %w", l.name(), ErrConflict)
@@ -172,8 +189,8 @@ func (w *World) SetOffline(l *LUN, offline bool) {
 	w.touch(l)
 }
 
-// RestartArray ends all sessions with the commands inside, keeps the maps, and
-// keeps reservations only if the array does.
+// RestartArray ends all sessions with the commands inside, and keeps maps and
+// reservations only if the array does.
 func (w *World) RestartArray(a *Array) {
 	w.note("restart array", a.Name, "", "")
 	for _, name := range a.names {
@@ -188,6 +205,9 @@ func (w *World) RestartArray(a *Array) {
 		for _, l := range t.units {
 			if !a.Traits.KeysPersist {
 				l.registered, l.reserved = nil, Nexus{}
+			}
+			if a.Traits.Forgets {
+				l.maps = nil
 			}
 			w.touch(l)
 		}

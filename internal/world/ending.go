@@ -133,6 +133,7 @@ func (w *World) halt(i *Instance) {
 		w.endBusy(w.volumes[i.Volumes[n]], i)
 	}
 	w.dropInterfaces(i, false)
+	w.hangUp(i)
 	w.touchInstance(i)
 }
 

@@ -59,6 +59,16 @@ type command struct {
 	seq     uint64
 	landed  bool
 	aborted bool
+	// then, if it is not nil, hears whether the guest was told that it is durable.
+	then func(bool)
+}
+
+// hear tells the guest's application once.
+func (c *command) hear(durable bool) {
+	if then := c.then; then != nil {
+		c.then = nil
+		then(durable)
+	}
 }
 
 // NewInitiator gives an instance an initiator, under a name that an epoch should
@@ -141,7 +151,22 @@ func (l *LUN) Sessions() []*Session { return l.array.Sessions(l.Target) }
 
 // KillSession ends a session from the array's side. Its initiator may log in
 // again at once if it is still mapped; what it brought in still lands.
-func (w *World) KillSession(s *Session) { w.closeSession(s) }
+// One that is stuck does nothing.
+func (w *World) KillSession(s *Session) {
+	if !s.array.Stuck {
+		w.closeSession(s)
+	}
+}
+
+// Settle lets the commands that a closed session brought in land now: what whoever
+// waits until the session is gone sees.
+func (w *World) Settle(s *Session) {
+	for _, c := range slices.Clone(s.inside) {
+		if s.closing {
+			w.land(s, c)
+		}
+	}
+}
 
 func (w *World) closeSession(s *Session) {
 	if s.closing {
@@ -188,6 +213,12 @@ func (w *World) accept(s *Session, l *LUN, kind Command) error {
 // Errors: ErrReservation, which the guest sees; ErrUnreachable if the guest does
 // not execute or has parked all that it can.
 func (w *World) Submit(ini *Initiator, l *LUN, kind Command) error {
+	return w.submit(ini, l, kind, nil)
+}
+
+// submit is Submit; then, if it is not nil, hears whether the command became durable:
+// of one that is parked the application hears no yes, for it waited too long.
+func (w *World) submit(ini *Initiator, l *LUN, kind Command, then func(bool)) error {
 	i := ini.instance
 	if i == nil || !w.able(i) || !ini.lives() {
 		return fmt.Errorf("%s executes nothing: %w", ini.IQN, ErrUnreachable)
@@ -196,7 +227,7 @@ func (w *World) Submit(ini *Initiator, l *LUN, kind Command) error {
 		return fmt.Errorf("%s is blocked: %w", ini.IQN, ErrUnreachable)
 	}
 	i.writes++
-	c := &command{lun: l, kind: kind, epoch: ini.epoch, seq: i.writes}
+	c := &command{lun: l, kind: kind, epoch: ini.epoch, seq: i.writes, then: then}
 	if len(ini.parked) > 0 {
 		w.park(ini, c) // in order
 		return nil
@@ -232,6 +263,7 @@ func (w *World) send(ini *Initiator, c *command) error {
 		return nil
 	}
 	in := *c
+	c.then = nil
 	s.inside = append(s.inside, &in)
 	w.afterSpan(a.Latency, func() { w.land(s, &in) })
 	return nil
@@ -241,17 +273,23 @@ func (w *World) send(ini *Initiator, c *command) error {
 // session, its map or its host stops it; the guest hears of it only over a
 // session that still lives.
 func (w *World) land(s *Session, c *command) {
+	if c.landed {
+		return
+	}
 	s.inside = slices.DeleteFunc(s.inside, func(o *command) bool { return o == c })
 	if !c.aborted {
 		c.landed = true
 		told := !s.closing && s.initiator.lives() && w.reachesArray(s.initiator, s.array)
 		w.put(c.lun.disk, c.epoch, c.seq, told)
+		c.hear(told)
 	}
+	c.hear(false)
 	s.drained()
 }
 
 // park keeps a command in the guest's memory and tries again later.
 func (w *World) park(ini *Initiator, c *command) {
+	c.hear(false)
 	if ini.instance == nil || !ini.lives() {
 		return
 	}

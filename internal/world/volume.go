@@ -35,9 +35,11 @@ type Volume struct {
 	// came to be.
 	creating bool
 	leaving  leaving
-	dirty    bool
-	origin   *origin
-	past     *past[VolumeSight]
+	// lun is the unit of an array behind which it lies; nil for any other disk.
+	lun    *LUN
+	dirty  bool
+	origin *origin
+	past   *past[VolumeSight]
 }
 
 // ack counts the acknowledged writes of one epoch. A slice of them takes a
@@ -253,6 +255,10 @@ func (w *World) Write(i *Instance, id string) {
 func (w *World) write(i *Instance, v *Volume, then func(bool)) {
 	if then == nil {
 		then = func(bool) {}
+	}
+	if v.lun != nil {
+		w.writeLUN(i, v.lun, then)
+		return
 	}
 	if !w.canWrite(i, v) {
 		then(false)

@@ -101,6 +101,9 @@ func (p *Provider) obey(call provider.Call) error {
 		return nil
 	}
 	host := agentOf(s)
+	if p.lunOf(call) != nil {
+		host = "" // no agent hears of it
+	}
 	if h := p.w.Host(host); h == nil || !p.contact(h) {
 		return nil // whoever needs the agent is told that it is not reached
 	}
@@ -162,6 +165,9 @@ func deref(o *provider.Outcome) provider.Outcome {
 }
 
 func (p *Provider) carryOut(call provider.Call) (provider.Outcome, error) {
+	if l := p.lunOf(call); l != nil {
+		return p.onArray(call, l)
+	}
 	switch call.Step.Kind {
 	case fleet.StepLaunch:
 		return p.launch(call)

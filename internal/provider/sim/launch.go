@@ -17,12 +17,18 @@ func (p *Provider) launch(call provider.Call) (provider.Outcome, error) {
 	}
 	if p.opts.AttachFirst {
 		for _, v := range call.Server.Spec.Identity.Volumes {
+			if u := p.unit(call.Server, v); v.OnArray() && u != nil && u.LetsIn(call.Step.Epoch) {
+				continue
+			}
 			if !slices.Contains(i.Volumes, VolumeID(call.Server, v.Name)) {
 				return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "volume %s is not attached", v.Name)
 			}
 		}
 	}
 	if err := p.w.Start(i); err != nil {
+		return provider.Outcome{}, err
+	}
+	if err := p.plug(call, i); err != nil {
 		return provider.Outcome{}, err
 	}
 	return provider.Outcome{Detail: "launched " + i.ID}, nil

@@ -141,7 +141,7 @@ func (l look) reached(h *world.Host, sites []string) []placed {
 	out := l.near[:0]
 	add := func(place string) {
 		for _, v := range l.volumes[place] {
-			if l.w.Reaches(h.Name, v.volume) {
+			if l.w.Reaches(h.Name, v.volume) && (v.volume.LUN() == nil || h.HasStorage() && !v.volume.LUN().Array().Dead) {
 				out = append(out, v)
 			}
 		}
@@ -180,7 +180,9 @@ func (l look) server(s *fleet.Server) provider.ServerSight {
 		}
 	}
 	for n := range s.Spec.Identity.Volumes {
-		l.volume(s, s.Spec.Identity.Volumes[n].Name)
+		if !l.volume(s, s.Spec.Identity.Volumes[n].Name) {
+			sight.Observed.Complete = false
+		}
 	}
 	for _, a := range s.Spec.Identity.Addresses {
 		sight.Observed.Addresses = append(sight.Observed.Addresses, l.address(a.IP)...)
@@ -212,12 +214,20 @@ func (l look) instance(i *world.Instance, h *world.Host) (fleet.Instance, bool) 
 }
 
 // volume notes what each host says that looks at the lock, or what the platform
-// says of the attachment.
-func (l look) volume(s *fleet.Server, name string) {
+// says of the attachment, or the array of the map; false if nobody could be asked.
+func (l look) volume(s *fleet.Server, name string) bool {
 	v := l.w.Volume(s.Name + "/" + name)
 	if v == nil {
-		return
+		return true
 	}
+	if u := v.LUN(); u != nil {
+		return l.maps(name, u)
+	}
+	l.lock(name, v)
+	return true
+}
+
+func (l look) lock(name string, v *world.Volume) {
 	state := fleet.VolumeState{Volume: name, Epoch: v.Epoch, Sealed: v.Sealed, Held: fleet.No, At: l.now}
 	holder := l.w.Instance(v.Holder)
 	if holder != nil {

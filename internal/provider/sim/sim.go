@@ -95,6 +95,9 @@ func Declare(w *world.World, s fleet.Server, place string) {
 			vol.Place = place
 		}
 		w.AddVolume(vol)
+		if v.LUN != nil {
+			declareLUN(w, s, v)
+		}
 	}
 	for _, a := range s.Spec.Identity.Addresses {
 		w.AddAddress(world.Address{
@@ -102,6 +105,17 @@ func Declare(w *world.World, s fleet.Server, place string) {
 			Exclusive: s.Spec.Template.Process == nil, AllowTwo: s.Spec.Fence == fleet.FenceStorage,
 		})
 	}
+}
+
+// declareLUN puts a volume behind its unit: each server has a target of its own.
+func declareLUN(w *world.World, s fleet.Server, v fleet.Volume) {
+	if w.Array(v.LUN.Array) == nil {
+		traits := world.TGT()
+		traits.Forgets = true
+		w.AddArray(world.Array{Name: v.LUN.Array, Traits: traits, Latency: world.Span{Min: time.Millisecond, Max: 20 * time.Millisecond}})
+	}
+	// Both exist, and the spec gives no unit twice.
+	_, _ = w.AddLUN(v.LUN.Array, s.Name, v.LUN.Unit, VolumeID(s, v.Name))
 }
 
 // VolumeID is the world's name of a server's volume.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"relight/internal/core/fleet"
+	"relight/internal/world"
 )
 
 // S2, fence before start. When an executor accepts a call that starts or attaches
@@ -12,7 +13,7 @@ import (
 //
 //   - each instance of an older epoch is gone for ever, or stands stopped, or its
 //     host is without power, or every volume of the server refuses its epoch and it
-//     holds none of them, or a person has stated that this epoch is dead;
+//     holds none of them (of a LUN: its array neither lets it in nor lists a session), or a person has stated that this epoch is dead;
 //   - each piece of evidence in the call is true of the world (see acceptedEvidence);
 //   - no epoch starts to execute once a later one has (startedInOrder): neither then
 //     nor later may an older call that is still under way come to life.
@@ -59,6 +60,10 @@ func (o *Oracle) couldWrite(s *server, t *instance) string {
 		vol := o.w.Volume(id)
 		switch {
 		case vol == nil:
+		case vol.LUN() != nil:
+			if !vol.LUN().Drained(world.EpochIQN(s.name, i.Epoch)) {
+				return "is not shut out of volume " + v.Name + " by its array"
+			}
 		case slices.Contains(i.Volumes, id):
 			return "holds volume " + v.Name
 		case vol.Sealed < i.Epoch:
@@ -101,7 +106,13 @@ func (o *Oracle) untrue(s *server, e fleet.Evidence) string {
 			return "volume " + e.Volume + " is not sealed"
 		}
 	case fleet.InitiatorRemoved:
-		return "no server here has its volumes on an array"
+		v := o.w.Volume(s.name + "/" + e.Volume)
+		switch {
+		case v == nil || v.LUN() == nil:
+			return "volume " + e.Volume + " is on no array"
+		case !v.LUN().Drained(world.EpochIQN(s.name, e.Epoch)):
+			return "its array lists it still"
+		}
 	case fleet.Attested:
 		if !o.people.attests(s.name, e.Epoch) {
 			return "no person has said so"

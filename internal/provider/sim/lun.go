@@ -1,0 +1,152 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	"relight/internal/world"
+)
+
+// lunOf returns the unit that a call is about, or nil. Such a call is carried out by
+// the controller itself, through no host.
+func (p *Provider) lunOf(call provider.Call) *world.LUN {
+	for _, v := range call.Server.Spec.Identity.Volumes {
+		if v.Name == call.Step.Object.Volume && v.OnArray() {
+			return p.unit(call.Server, v)
+		}
+	}
+	return nil
+}
+
+func (p *Provider) unit(s fleet.Server, v fleet.Volume) *world.LUN {
+	if vol := p.w.Volume(VolumeID(s, v.Name)); vol != nil {
+		return vol.LUN()
+	}
+	return nil
+}
+
+// onArray carries out a step on a LUN.
+func (p *Provider) onArray(call provider.Call, l *world.LUN) (provider.Outcome, error) {
+	if why := away(l.Array()); why != "" {
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s cannot be asked: %s", l.Array().Name, why)
+	}
+	switch call.Step.Kind {
+	case fleet.StepAttach:
+		return p.letIn(call, l)
+	case fleet.StepSeal, fleet.StepDetach:
+		return p.shut(call, l, call.Step.Epoch)
+	default:
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "not a step for an array")
+	}
+}
+
+func away(a *world.Array) string {
+	switch {
+	case a.Dead:
+		return "connection refused"
+	case a.Away:
+		return "no answer"
+	default:
+		return ""
+	}
+}
+
+// onSame lists the server's units on the array of one of them, with their volumes.
+func (p *Provider) onSame(call provider.Call, l *world.LUN) (units []*world.LUN, volumes []string) {
+	for _, v := range call.Server.Spec.Identity.Volumes {
+		if o := p.unit(call.Server, v); o != nil && o.Array() == l.Array() {
+			units, volumes = append(units, o), append(volumes, v.Name)
+		}
+	}
+	return units, volumes
+}
+
+// shut fences an epoch on an array. From here on the epoch is never let in again.
+func (p *Provider) shut(call provider.Call, l *world.LUN, epoch fleet.Epoch) (provider.Outcome, error) {
+	by := world.Executor{Host: "array " + l.Array().Name, Server: call.Step.Server}
+	p.w.Registry.Fenced[by] = max(p.w.Registry.Fenced[by], epoch)
+	units, volumes := p.onSame(call, l)
+	drained := true
+	for _, u := range units {
+		drained = p.w.Shut(u, epoch) && drained
+	}
+	if !drained {
+		return provider.Outcome{}, &provider.Error{
+			Class: provider.Retry, Op: string(call.Step.Kind), Object: provider.ObjectOf(call), MayHaveHappened: true,
+			Err: fmt.Errorf("%s epoch %d is not fenced on array %s: sessions: they were killed and are listed on; take the LUN off line on the array, or fence the host by power", call.Step.Server, epoch, l.Array().Name),
+		}
+	}
+	out := provider.Outcome{Detail: fmt.Sprintf("array %s lists no session of epoch %d", l.Array().Name, epoch)}
+	for _, v := range volumes {
+		e := p.evidence(call, fleet.InitiatorRemoved, "array "+l.Array().Name, "no session listed")
+		e.Volume, e.Epoch = v, epoch
+		out.Evidence = append(out.Evidence, e)
+	}
+	return out, nil
+}
+
+// letIn maps the server's units for a new epoch, after whatever older one the array
+// still shows has been shut out.
+func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, error) {
+	by := world.Executor{Host: "array " + l.Array().Name, Server: call.Step.Server}
+	if fenced := p.w.Registry.Fenced[by]; call.Step.Epoch <= fenced {
+		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d was shut out for ever", fenced)
+	}
+	var out provider.Outcome
+	units, _ := p.onSame(call, l)
+	for _, u := range units {
+		for _, e := range u.Epochs() {
+			if e > call.Step.Epoch {
+				return provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which has a map", call.Step.Epoch, e)
+			}
+			if e == call.Step.Epoch {
+				continue
+			}
+			shut, err := p.shut(call, u, e)
+			if why := (*provider.Error)(nil); errors.As(err, &why) {
+				return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%w", why.Err)
+			}
+			out.Evidence = append(out.Evidence, shut.Evidence...)
+		}
+	}
+	for _, u := range units {
+		if !u.LetsIn(call.Step.Epoch) {
+			p.w.LetIn(u, call.Step.Epoch)
+		}
+	}
+	out.Detail = fmt.Sprintf("array %s lets epoch %d in", l.Array().Name, call.Step.Epoch)
+	return out, nil
+}
+
+// plug gives a launched instance its LUNs.
+func (p *Provider) plug(call provider.Call, i *world.Instance) error {
+	for _, v := range call.Server.Spec.Identity.Volumes {
+		if u := p.unit(call.Server, v); u != nil && v.OnArray() {
+			if err := p.w.Plug(i, u); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// maps notes what the array shows of a LUN; false if it cannot be asked.
+func (l look) maps(volume string, u *world.LUN) bool {
+	if away(u.Array()) != "" {
+		return false
+	}
+	epochs := u.Epochs()
+	if len(epochs) == 0 {
+		l.seen = append(l.seen, fleet.VolumeState{Volume: volume, Held: fleet.No, At: l.now})
+	}
+	for _, e := range epochs {
+		state := fleet.VolumeState{Volume: volume, Epoch: e, Held: fleet.Yes, At: l.now}
+		if u.LetsIn(e) {
+			state.Holder = e
+		}
+		l.seen = append(l.seen, state)
+	}
+	return true
+}
