@@ -34,8 +34,8 @@ type FleetOptions struct {
 	// or as many as there are servers.
 	Budget int
 	// Steady is how long nothing happens, For how long the fault lasts, and After
-	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, and
-	// less than zero none.
+	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, or 1, 5
+	// and 4 for more than 200,000 servers, and less than zero none.
 	Steady, For, After time.Duration
 	// Progress gets a line as each phase ends; nil means nobody reads.
 	Progress io.Writer
@@ -47,9 +47,13 @@ func (o FleetOptions) filled() FleetOptions {
 			*d = otherwise
 		}
 	}
-	fill(&o.Steady, 3*time.Minute)
-	fill(&o.For, 10*time.Minute)
-	fill(&o.After, 10*time.Minute)
+	steady, lasts, after := 3*time.Minute, 10*time.Minute, 10*time.Minute
+	if o.Servers > fleetLarge {
+		steady, lasts, after = time.Minute, 5*time.Minute, 4*time.Minute
+	}
+	fill(&o.Steady, steady)
+	fill(&o.For, lasts)
+	fill(&o.After, after)
 	if o.Budget == 0 {
 		o.Budget = min(o.Servers, 10_000)
 	}
@@ -72,6 +76,9 @@ const (
 	// recoveries, and personPace how many that person asks for in a second.
 	personAfter = 2 * time.Minute
 	personPace  = 500
+	// fleetLarge is above how many servers a run is shorter: it must end while somebody
+	// waits for it.
+	fleetLarge = 200_000
 	// fleetMemory is from where on the garbage collector works harder: a million
 	// servers must fit beside others. They live in half of it: with less, collecting
 	// would take more time than the fleet.
@@ -225,8 +232,7 @@ func (r *fleetRun) tick() {
 	defer r.world.After(fleetTick, r.tick)
 	ctx := context.Background()
 	r.solo.AskStore(ctx)
-	each := (r.opt.Servers*int(fleetTick) + int(fleetSweep) - 1) / int(fleetSweep)
-	seen, err := r.solo.SweepNext(ctx, "sim", each)
+	seen, err := r.solo.SweepNext(ctx, "sim", r.sweepPart())
 	r.count.Sights += seen
 	if err != nil && !errors.Is(err, provider.ErrThrottled) {
 		r.fail(err)
@@ -239,6 +245,11 @@ func (r *fleetRun) tick() {
 		}
 		r.advance(name)
 	}
+}
+
+// sweepPart is how many servers are observed at each tick.
+func (r *fleetRun) sweepPart() int {
+	return (r.opt.Servers*int(fleetTick) + int(fleetSweep) - 1) / int(fleetSweep)
 }
 
 func (r *fleetRun) renew() {

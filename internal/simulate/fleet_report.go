@@ -133,7 +133,7 @@ func (c FleetWork) since(b FleetWork) FleetWork {
 func (r *fleetRun) measure() {
 	begun := time.Now()
 	for seen := 0; seen < r.opt.Servers && r.err == nil; {
-		n, err := r.solo.SweepNext(context.Background(), "sim", buildBatch)
+		n, err := r.solo.SweepNext(context.Background(), "sim", r.sweepPart())
 		r.fail(err)
 		seen += n
 	}
