@@ -82,10 +82,14 @@ func (o simRun) run(ctx context.Context) error {
 	if o.seeds == 0 && o.minutes == 0 {
 		o.seeds = 100
 	}
+	told := 0
 	hunt := simulate.Hunt{
 		First: o.first, Seeds: o.seeds, For: time.Duration(o.minutes) * time.Minute, Workers: o.workers,
 		Progress: func(r simulate.Report) {
-			fmt.Fprintf(o.err, "\r%d seeds, %.0f simulated hours, %.0f times real time, %d broken ", r.Seeds, r.Simulated.Hours(), r.Simulated.Seconds()/max(r.Wall.Seconds(), 0.001), len(r.Broken))
+			for ; told < len(r.Broken); told++ { // at once: a long hunt goes on for hours
+				fmt.Fprintf(o.err, "\nseed %d breaks %s\n", r.Broken[told].Scenario.Seed, r.Broken[told].Violations[0])
+			}
+			fmt.Fprintf(o.err, "\r%d seeds, %.0f simulated hours, %.0f times real time, %d broken ", r.Seeds, r.Simulated.Hours(), r.Simulated.Seconds()/max(r.Wall.Seconds(), 0.001), r.Violations)
 		},
 	}
 	report, err := hunt.Go(ctx)
@@ -121,7 +125,7 @@ func (o simRun) show(seed uint64) error {
 		return fmt.Errorf("seed %d: %w", seed, err)
 	}
 	if o.json {
-		if err := json.NewEncoder(o.out).Encode(summaryOf(simulate.Report{Seeds: 1, Simulated: r.Simulated, Covered: r.Covered, Broken: brokenOf(r)})); err != nil {
+		if err := json.NewEncoder(o.out).Encode(summaryOf(simulate.Report{Seeds: 1, Simulated: r.Simulated, Covered: r.Covered, Broken: brokenOf(r), Violations: len(brokenOf(r))})); err != nil {
 			return err
 		}
 	} else {
@@ -148,7 +152,7 @@ type summary struct {
 
 func summaryOf(r simulate.Report) summary {
 	return summary{
-		Seeds: r.Seeds, SimulatedHours: r.Simulated.Hours(), Violations: len(r.Broken),
+		Seeds: r.Seeds, SimulatedHours: r.Simulated.Hours(), Violations: r.Violations,
 		FaultStepCoverage: r.Coverage(), WallSeconds: r.Wall.Seconds(),
 	}
 }
@@ -157,7 +161,7 @@ func (o simRun) report(r simulate.Report) error {
 	if o.json {
 		return json.NewEncoder(o.out).Encode(summaryOf(r))
 	}
-	fmt.Fprintf(o.out, "%d seeds, %.1f simulated hours in %.1f s, %d broken\n", r.Seeds, r.Simulated.Hours(), r.Wall.Seconds(), len(r.Broken))
+	fmt.Fprintf(o.out, "%d seeds, %.1f simulated hours in %.1f s, %d broken\n", r.Seeds, r.Simulated.Hours(), r.Wall.Seconds(), r.Violations)
 	fmt.Fprintf(o.out, "%.0f%% of the pairs of a fault and a step have met\n", 100*r.Coverage())
 	return nil
 }

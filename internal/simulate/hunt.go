@@ -32,12 +32,13 @@ type Report struct {
 	// Covered counts, for each pair of a kind of fault and a step, the runs in
 	// which the step began while the fault was in force.
 	Covered map[string]int
-	// Broken are the runs that broke a promise, by seed.
-	Broken []Result
+	// Broken are the first runs that broke a promise, Violations counts all of them.
+	Broken     []Result
+	Violations int
 }
 
-// stopAfter is how many broken seeds end a hunt: more of the same tell nothing.
-const stopAfter = 20
+// keepBroken is how many broken runs a report carries: more of the same tell nothing.
+const keepBroken = 20
 
 // Go runs the hunt until it is through or ctx ends. Its error is a scenario that
 // cannot be run, which is a mistake of its maker.
@@ -127,7 +128,10 @@ func (r *Report) add(o outcome) {
 	for pair := range o.Covered { // counts: the order is all one
 		r.Covered[pair]++
 	}
-	if len(o.Violations) > 0 && len(r.Broken) < stopAfter {
+	if len(o.Violations) == 0 {
+		return
+	}
+	if r.Violations++; len(r.Broken) < keepBroken {
 		r.Broken = append(r.Broken, o.Result)
 	}
 }
