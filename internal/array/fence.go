@@ -17,8 +17,9 @@ type Plan struct {
 	Array string
 	// Volumes are what the evidence is about: all that the epoch had from this array.
 	Volumes []string
-	// Every is how long to wait between two looks, Within how long in all. Past it
-	// the fence has failed, and nothing may start.
+	// Every is how long to wait before the second look; the wait doubles with each
+	// further one, up to sixteen times as long. Within is how long in all: past it the
+	// fence has failed, and nothing may start.
 	Every, Within time.Duration
 }
 
@@ -115,6 +116,7 @@ type Fence struct {
 	last    error // why at was not enough
 	killed  []string
 	tries   int
+	looks   int // that were not enough
 	login   LoginAnswer
 	seen    time.Time // when the last empty list was asked for
 }
@@ -188,7 +190,9 @@ func (f Fence) ask(s Source, now time.Time) (Fence, Effect) {
 func (f Fence) again(s Source, why error, now time.Time) (Fence, Effect) {
 	f.last, f.waiting = why, true
 	f.at = s
-	return f, Effect{Until: now.Add(f.plan.Every)}
+	pause := f.plan.Every << min(f.looks, 4)
+	f.looks++
+	return f, Effect{Until: now.Add(pause)}
 }
 
 func (f Fence) kill(sessions []Session, now time.Time) (Fence, Effect) {

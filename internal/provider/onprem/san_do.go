@@ -17,8 +17,9 @@ import (
 const (
 	// askWithin bounds the first question to an array, before anything is done to it.
 	askWithin = 5 * time.Second
-	// shutEvery is the pause between two looks of a fence.
-	shutEvery = 100 * time.Millisecond
+	// shutEvery is the first pause between two looks of a fence: most sessions are gone
+	// at once after their kill.
+	shutEvery = 20 * time.Millisecond
 	// shutSpare is what a fence leaves of its step's time, for its answer.
 	shutSpare = time.Second
 )
