@@ -38,16 +38,20 @@ func labUpCommand(name *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "up",
 		Short:   "Build a lab and keep it until lab down",
-		Long:    "Build a lab: networks, SAN, controller, hosts. What is lacking is listed, and installed if you say yes.",
+		Long:    "Build a lab: networks, SAN, controller, hosts, and a virtual machine that writes to its LUN. What is lacking is listed, and installed if you say yes.",
 		Example: "  relight lab up --yes\n  relight lab up --name two",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := labNeeds(cmd, yes); err != nil {
 				return err
 			}
+			fmt.Fprintln(cmd.OutOrStdout(), "building the networks, the SAN, a controller, three hosts and a virtual machine ...")
 			l, err := lab.Up(cmd.Context(), lab.Options{Name: *name})
 			if err != nil {
 				return err
+			}
+			if err := l.Populate(cmd.Context()); err != nil {
+				return errors.Join(err, l.Down(context.WithoutCancel(cmd.Context())))
 			}
 			return l.Describe(cmd.Context(), cmd.OutOrStdout())
 		},

@@ -33,6 +33,7 @@ func faults() []fault {
 		{"power", "switch a host off: all of its processes are gone at once", Hosts(), (*Lab).PowerOff, (*Lab).PowerOn},
 		{"agent", "kill a host's agent alone", Hosts(), (*Lab).KillAgent, (*Lab).StartAgent},
 		{"vm", "kill the processes of a host's virtual machines", Hosts(), (*Lab).KillVMs, nil},
+		{"hang", "stop the virtual CPUs of a host's machines (and restart its agent, which holds their monitors)", Hosts(), (*Lab).HangVMs, nil},
 		{"freeze", "stop the processes of a host's virtual machines: they live and do nothing", Hosts(), (*Lab).FreezeVMs, (*Lab).ThawVMs},
 		{
 			"restart", "restart the SAN, which forgets all that it was told; or kill the controller and start it again", []string{nodeSAN, nodeController},

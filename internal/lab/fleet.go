@@ -52,7 +52,8 @@ func (l *Lab) cmdline() string {
 
 // Document is what the lab's controller is told: a policy that may act, the sites
 // with the array and the hosts' power devices, and the server.
-func (l *Lab) Document(img image.Image) string {
+// check is how the server's health is told.
+func (l *Lab) Document(img image.Image, check string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `apiVersion: relight/v1alpha1
 kind: Policy
@@ -60,14 +61,14 @@ metadata: {name: default}
 spec:
   mode: auto
   health:
-    check: {beat: true, interval: 200ms, timeout: 800ms}
+    check: {%[8]s, interval: 200ms, timeout: 800ms}
     suspectAfter: %[1]s
     downAfter: %[2]s
     impairedAfter: 2s
     startupGrace: 30s
   ladder:
-    rungs: [{rung: reboot, tries: 20}, {rung: relaunch, tries: 200}]
-    window: 1m
+    rungs: [{rung: reboot, tries: 1}, {rung: relaunch, tries: 200}]
+    window: 30s
     backOff: 100ms
     maxBackOff: 1s
     verifyWithin: 60s
@@ -85,7 +86,7 @@ spec:
       driver: tgt
       portal: %[5]s
       options: {dir: %[6]q, control: "%[7]d"}
-`, SuspectAfter, DownAfter, IsolatedFor, array, l.Portal(), l.path("luns"), l.Control)
+`, SuspectAfter, DownAfter, IsolatedFor, array, l.Portal(), l.path("luns"), l.Control, check)
 	for _, h := range Hosts() {
 		fmt.Fprintf(&b, `---
 apiVersion: relight/v1alpha1
@@ -138,18 +139,16 @@ func (l *Lab) Populate(ctx context.Context) error {
 	if err := l.makeLUN(Server + "-" + volume); err != nil {
 		return err
 	}
-	text := l.Document(img)
-	if err := os.WriteFile(l.path("fleet.yaml"), []byte(text), 0o600); err != nil {
-		return err
-	}
 	c, err := l.Client()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := apply(ctx, c, l.path("fleet.yaml"), text); err != nil {
-		return fmt.Errorf("declare the fleet: %w", err)
+	if err := l.declare(ctx, c, img, byBeat); err != nil {
+		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, healWithin)
+	defer cancel()
 	return poll(ctx, func() (bool, error) {
 		view, err := c.Server(ctx, Server)
 		if err != nil {
@@ -158,6 +157,28 @@ func (l *Lab) Populate(ctx context.Context) error {
 		return view.Status.Phase == fleet.PhaseRunning && view.Status.Verdict == fleet.Healthy,
 			fmt.Errorf("%s is %s, %s: %s", Server, view.Status.Phase, view.Status.Verdict, view.Status.Message)
 	})
+}
+
+// byBeat has the server's health told by its guest, over the machine's serial
+// channel: it says whether the application works, and only the host's agent hears it.
+const byBeat = "beat: true"
+
+// byNetwork has it asked over the network, by all hosts: it says that clients are
+// served, also while its own host's agent is away.
+func (l *Lab) byNetwork() string {
+	return fmt.Sprintf("tcp: %q", fmt.Sprintf("%s:%d", l.address(), servePort))
+}
+
+// declare tells the controller what there is.
+func (l *Lab) declare(ctx context.Context, c *client.Client, img image.Image, check string) error {
+	text := l.Document(img, check)
+	if err := os.WriteFile(l.path("fleet.yaml"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	if err := apply(ctx, c, l.path("fleet.yaml"), text); err != nil {
+		return fmt.Errorf("declare the fleet: %w", err)
+	}
+	return nil
 }
 
 func (l *Lab) makeLUN(name string) error {

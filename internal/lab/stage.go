@@ -12,6 +12,7 @@ import (
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
 	"relight/internal/lab/check"
+	"relight/internal/lab/image"
 )
 
 // Stage is a lab in which the server runs and writes, a client listens, and the
@@ -62,6 +63,18 @@ func (s *Stage) Close() error {
 	s.stop()
 	s.api.Close()
 	return errors.Join(s.ears.Close(), s.watch.Close())
+}
+
+// askBy changes how the server's health is told, and returns once it is told so.
+func (s *Stage) askBy(ctx context.Context, check string) error {
+	img, err := image.Build(ctx, image.Options{Cache: cache})
+	if err != nil {
+		return err
+	}
+	if err := s.Lab.declare(ctx, s.api, img, check); err != nil {
+		return err
+	}
+	return s.Settle(ctx)
 }
 
 // status returns the server's status.

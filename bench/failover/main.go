@@ -1,0 +1,182 @@
+// Command failover measures how long a virtual machine on a SAN is away, from the
+// kill to the first durable write of the next epoch, for Relight and for Pacemaker
+// with Corosync, on the same networks, with the same guest, the same LUN and a power
+// device of the same speed; and how long an address is away, beside keepalived.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"relight/internal/lab"
+)
+
+func main() {
+	runs := flag.Int("n", 3, "runs of each")
+	exe := flag.String("exe", "bin/relight", "the program under test")
+	only := flag.String("only", "", "one of relight, pacemaker, keepalived, floor")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	t := &table{}
+	err := bench(ctx, *exe, *runs, *only, t)
+	t.print(os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// poll asks again and again until done is true.
+func poll(ctx context.Context, within time.Duration, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	every := time.NewTicker(10 * time.Millisecond)
+	defer every.Stop()
+	for {
+		ok, err := done()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-every.C:
+		}
+	}
+}
+
+func bench(ctx context.Context, exe string, runs int, only string, t *table) error {
+	var errs []error
+	for _, part := range []struct {
+		name string
+		do   func(context.Context, string, int, *table) error
+	}{{"floor", floor}, {"relight", relight}, {"pacemaker", pacemaker}, {"keepalived", keepalived}} {
+		if only == "" || only == part.name {
+			if err := part.do(ctx, exe, runs, t); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", part.name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// onLab builds a lab without Relight on it.
+func onLab(ctx context.Context, exe string, do func(*lab.Lab, *lab.Bare) error) error {
+	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true, Bare: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Down(context.WithoutCancel(ctx)) }()
+	b, err := l.Bare(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.Close() }()
+	return do(l, b)
+}
+
+// floor is the procedure by hand, with no detection and nobody to decide.
+func floor(ctx context.Context, exe string, runs int, t *table) error {
+	return onLab(ctx, exe, func(l *lab.Lab, b *lab.Bare) error {
+		hosts := lab.Hosts()
+		if err := errors.Join(b.Allow(ctx, 1), b.Launch(ctx, hosts[0], 1)); err != nil {
+			return err
+		}
+		for i := range runs {
+			epoch := i + 1
+			if err := b.Wrote(ctx, 20); err != nil {
+				return err
+			}
+			at := time.Now()
+			err := errors.Join(
+				l.PowerOff(ctx, hosts[i%3]), b.Fence(ctx, epoch), b.Allow(ctx, epoch+1), b.Launch(ctx, hosts[(i+1)%3], epoch+1))
+			if err != nil {
+				return err
+			}
+			t.add("by hand, no detection", "host killed", b.First(uint64(epoch+1)).Sub(at))
+		}
+		return nil
+	})
+}
+
+func relight(ctx context.Context, exe string, runs int, t *table) error {
+	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Down(context.WithoutCancel(ctx)) }()
+	s, err := lab.Enter(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	for range runs {
+		for _, c := range []struct{ name, what string }{{"host-off", "host killed"}, {"qemu-killed", "machine killed"}} {
+			played, err := lab.FindCase(c.name)
+			if err != nil {
+				return err
+			}
+			r, err := s.Play(ctx, played)
+			if err != nil {
+				s.Explain(os.Stderr)
+				return err
+			}
+			fmt.Fprintln(os.Stderr, r)
+			t.add("relight", c.what, r.Write)
+			t.split(c.what, r.Split)
+		}
+	}
+	return nil
+}
+
+// pacemakers are the timers that are compared: Debian's defaults; a token as long as
+// Relight's suspicion; and as short as it runs.
+func pacemakers() []timers {
+	return []timers{
+		{"defaults", "", "10s"},
+		{"token 1 s", " token: 1000\n token_coefficient: 0\n", "1s"},
+		{"token 0.5 s", " token: 500\n", "1s"},
+	}
+}
+
+func pacemaker(ctx context.Context, exe string, runs int, t *table) error {
+	return onLab(ctx, exe, func(l *lab.Lab, b *lab.Bare) error {
+		if err := b.AllowAll(ctx); err != nil {
+			return err
+		}
+		for _, tm := range pacemakers() {
+			c, err := startCluster(ctx, l, b, tm)
+			if err != nil {
+				return fmt.Errorf("%s: %w", tm.name, err)
+			}
+			for range runs {
+				d, err := c.measure(ctx, func(h string) error { return l.PowerOff(ctx, h) })
+				if err != nil {
+					return fmt.Errorf("%s: %w", tm.name, err)
+				}
+				t.add("pacemaker, "+tm.name, "host killed", d)
+				if d, err = c.measure(ctx, func(h string) error { return l.KillVMs(ctx, h) }); err != nil {
+					return fmt.Errorf("%s: %w", tm.name, err)
+				}
+				t.add("pacemaker, "+tm.name, "machine killed", d)
+			}
+			if err := c.close(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func median(d []time.Duration) time.Duration {
+	s := slices.Sorted(slices.Values(d))
+	return s[len(s)/2]
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"relight/internal/lab"
+)
+
+// table collects what was measured.
+type table struct {
+	rows   []row
+	splits map[string][]lab.Split
+}
+
+type row struct {
+	who, what string
+	took      []time.Duration
+}
+
+func (t *table) add(who, what string, d time.Duration) {
+	for i := range t.rows {
+		if t.rows[i].who == who && t.rows[i].what == what {
+			t.rows[i].took = append(t.rows[i].took, d)
+			return
+		}
+	}
+	t.rows = append(t.rows, row{who, what, []time.Duration{d}})
+}
+
+func (t *table) split(what string, s lab.Split) {
+	if t.splits == nil {
+		t.splits = map[string][]lab.Split{}
+	}
+	t.splits[what] = append(t.splits[what], s)
+}
+
+// print writes medians, ranges and how they compare with Relight's.
+func (t *table) print(out io.Writer) {
+	fmt.Fprintf(out, "%-28s %-16s %3s %8s   %-15s %s\n", "from the kill to", "", "n", "median", "range", "ratio")
+	for _, r := range t.rows {
+		s := slices.Sorted(slices.Values(r.took))
+		ratio := ""
+		for _, o := range t.rows {
+			if strings.HasPrefix(o.who, "relight") && o.what == r.what {
+				ratio = fmt.Sprintf("%.1f", median(r.took).Seconds()/median(o.took).Seconds())
+			}
+		}
+		fmt.Fprintf(out, "%-28s %-16s %3d %7.2fs   %5.2f - %5.2f s %5s\n", r.who, r.what, len(s), median(s).Seconds(), s[0].Seconds(), s[len(s)-1].Seconds(), ratio)
+	}
+	for what, list := range t.splits {
+		part := func(of func(lab.Split) time.Duration) float64 {
+			var d []time.Duration
+			for _, s := range list {
+				d = append(d, of(s))
+			}
+			return median(d).Seconds()
+		}
+		fmt.Fprintf(out, "relight, %s: detect %.2f s, fence %.2f s, launch %.2f s, boot to first write %.2f s, verify %.2f s\n", what,
+			part(func(s lab.Split) time.Duration { return s.Detect }), part(func(s lab.Split) time.Duration { return s.Fence }),
+			part(func(s lab.Split) time.Duration { return s.Launch }), part(func(s lab.Split) time.Duration { return s.Boot }),
+			part(func(s lab.Split) time.Duration { return s.Verify }))
+	}
+}

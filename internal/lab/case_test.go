@@ -1,0 +1,89 @@
+package lab_test
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"relight/internal/lab"
+)
+
+// enter puts a server on a lab of the test's own.
+func enter(t *testing.T, name string) *lab.Stage {
+	t.Helper()
+	l := up(t, name)
+	s, err := lab.Enter(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// play plays a case; a failure is explained by what the engine says, because the lab
+// is gone afterwards.
+func play(t *testing.T, s *lab.Stage, c lab.Case) lab.Result {
+	t.Helper()
+	r, err := s.Play(t.Context(), c)
+	if err != nil {
+		var why strings.Builder
+		s.Explain(&why)
+		t.Fatalf("%v\n%s", err, why.String())
+	}
+	t.Log(r)
+	return r
+}
+
+// TestCases plays every case once, and the zombie three times, on one lab: a real
+// virtual machine writes to a real LUN all the time. RELIGHT_LAB names cases to play
+// instead.
+func TestCases(t *testing.T) {
+	s := enter(t, "e")
+	only := strings.Fields(os.Getenv("RELIGHT_LAB"))
+	list := lab.Cases()
+	for _, c := range lab.Cases() {
+		if c.Name == "zombie" {
+			list = append(list, c, c)
+		}
+	}
+	for _, c := range list {
+		if len(only) > 0 && !slices.Contains(only, c.Name) {
+			continue
+		}
+		if !t.Run(c.Name, func(t *testing.T) { play(t, s, c) }) {
+			t.FailNow() // what follows would be blamed for it
+		}
+	}
+}
+
+// TestSoak plays the zombie RUNS times.
+func TestSoak(t *testing.T) {
+	runs, err := strconv.Atoi(os.Getenv("RUNS"))
+	if err != nil {
+		t.Skip("RUNS says how often; make soak RUNS=100")
+	}
+	need(t)
+	var out strings.Builder
+	err = lab.Run(t.Context(), lab.RunOptions{Options: lab.Options{Name: "s" + strconv.Itoa(os.Getpid()%100000), Exe: exe}, Cases: []string{"zombie"}, Runs: runs, Out: &out})
+	t.Log(out.String())
+	if want := "runs=" + strconv.Itoa(runs) + " lost=0 stale=0\n"; err != nil || !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%v, want %q at the end", err, want)
+	}
+}
+
+// TestCasesAreNamed: each fault that was promised has a case.
+func TestCasesAreNamed(t *testing.T) {
+	for _, name := range []string{
+		"app-killed", "panic", "hung", "qemu-killed", "agent-killed", "host-off", "zombie", "storage-cut", "both-cut",
+		"san-restart", "controller-killed", "move",
+	} {
+		if _, err := lab.FindCase(name); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := lab.FindCase("sunshine"); err == nil {
+		t.Error("a case that is not there was found")
+	}
+}
