@@ -8,28 +8,32 @@ import (
 
 // baseline is what the product does without any patch.
 type baseline struct {
-	out   io.Writer // where what breaks is told
-	mu    sync.Mutex
-	known map[uint64]bool // seeds, true if they break nothing
+	out     io.Writer // where what breaks is told
+	stories string
+	mu      sync.Mutex
+	known   map[string]bool // runs by name, true if they break nothing
 }
 
-func newBaseline(out io.Writer) *baseline { return &baseline{out: out, known: map[uint64]bool{}} }
+func newBaseline(out io.Writer, stories string) *baseline {
+	return &baseline{out: out, stories: stories, known: map[string]bool{}}
+}
 
-// clean reports whether the product itself breaks nothing on the seed.
-func (b *baseline) clean(seed uint64) bool {
+// clean reports whether the product itself breaks nothing in the same run.
+func (b *baseline) clean(like sighting) bool {
+	s := sighting{Seed: like.Seed, Story: like.Story}
 	b.mu.Lock()
-	clean, known := b.known[seed]
+	clean, known := b.known[s.name()]
 	b.mu.Unlock()
 	if known {
 		return clean
 	}
-	s, err := play(seed)
+	err := s.play(b.stories)
 	clean = err == nil && len(s.Broken) == 0
 	if !clean {
-		fmt.Fprintf(b.out, "the product itself, seed %d: %v %s\n", seed, err, s.Detail)
+		fmt.Fprintf(b.out, "the product itself, %s: %v %s\n", s.name(), err, s.Detail)
 	}
 	b.mu.Lock()
-	b.known[seed] = clean
+	b.known[s.name()] = clean
 	b.mu.Unlock()
 	return clean
 }
@@ -42,7 +46,7 @@ func (b *baseline) first(n uint64, workers int) (dirty int) {
 	for range max(workers, 1) {
 		wg.Go(func() {
 			for seed := range seeds {
-				if !b.clean(seed) {
+				if !b.clean(sighting{Seed: seed}) {
 					mu.Lock()
 					dirty++
 					mu.Unlock()

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,11 +17,14 @@ import (
 	"relight/internal/world"
 )
 
-// sighting is a seed whose run broke promises.
+// sighting is a run that broke promises: of a seed, or of a story.
 type sighting struct {
 	Seed   uint64   `json:"seed"`
+	Story  string   `json:"story,omitempty"`
 	Broken []string `json:"broken"`
 	Detail string   `json:"detail"`
+	// Ran is how many runs there were up to this one.
+	Ran uint64 `json:"ran"`
 }
 
 // breaksOneOf returns the first promise of the list that the run broke, or "".
@@ -34,23 +37,42 @@ func (s sighting) breaksOneOf(list []string) string {
 	return ""
 }
 
-// play runs one seed. A panic is no promise that was broken: nobody may take it for
-// the bug's discovery.
-func play(seed uint64) (s sighting, err error) {
-	s.Seed = seed
+// name is how people call the run.
+func (s sighting) name() string {
+	if s.Story != "" {
+		return "story " + s.Story
+	}
+	return fmt.Sprintf("seed %d", s.Seed)
+}
+
+// play runs one seed or story. A panic is no promise that was broken: nobody may take
+// it for the bug's discovery.
+func (s *sighting) play(stories string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("seed %d: panic: %v", seed, p)
+			err = fmt.Errorf("%s: panic: %v", s.name(), p)
 		}
 	}()
-	r, err := simulate.Run(simulate.Random(seed))
+	scenario := simulate.Random(s.Seed)
+	if s.Story != "" {
+		data, err := os.ReadFile(filepath.Join(stories, s.Story+storyFile))
+		if err != nil {
+			return err
+		}
+		story, err := simulate.ParseStory(s.Story, data)
+		if err != nil {
+			return err
+		}
+		scenario = story.Scenario
+	}
+	r, err := simulate.Run(scenario)
 	if err != nil {
-		return s, fmt.Errorf("seed %d: %w", seed, err)
+		return fmt.Errorf("%s: %w", s.name(), err)
 	}
 	for _, v := range r.Violations {
 		s.note(v)
 	}
-	return s, nil
+	return nil
 }
 
 func (s *sighting) note(v world.Violation) {
@@ -62,23 +84,54 @@ func (s *sighting) note(v world.Violation) {
 	}
 }
 
-// hunt is what the patched program does: it runs seed after seed and prints each
-// that broke something, and at the end how many it ran.
-func hunt(out io.Writer, seeds uint64, end time.Time) error {
-	n := uint64(0)
-	for ; n < seeds && time.Now().Before(end); n++ {
-		s, err := play(n)
-		if err != nil {
-			s.Detail, s.Broken = err.Error(), []string{"error"}
-		}
-		if len(s.Broken) == 0 {
-			continue
-		}
-		if err := json.NewEncoder(out).Encode(s); err != nil {
+// hunter is what the patched program does: it runs seed after seed, and then the
+// stories, and prints each run that broke something, and at the end how many it ran.
+type hunter struct {
+	seeds uint64
+	// first are the seeds that come before all others.
+	first   []uint64
+	stories string
+	end     time.Time
+	out     *json.Encoder
+	ran     uint64
+}
+
+func (h *hunter) hunt() error {
+	for _, seed := range h.first {
+		if err := h.one(sighting{Seed: seed}); err != nil {
 			return err
 		}
 	}
-	return json.NewEncoder(out).Encode(sighting{Seed: n})
+	for seed := uint64(0); seed < h.seeds && time.Now().Before(h.end); seed++ {
+		if slices.Contains(h.first, seed) {
+			continue
+		}
+		if err := h.one(sighting{Seed: seed}); err != nil {
+			return err
+		}
+	}
+	names, err := storyNames(h.stories)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := h.one(sighting{Story: name}); err != nil {
+			return err
+		}
+	}
+	return h.out.Encode(sighting{Ran: h.ran})
+}
+
+func (h *hunter) one(s sighting) error {
+	h.ran++
+	s.Ran = h.ran
+	if err := s.play(h.stories); err != nil {
+		s.Detail, s.Broken = err.Error(), []string{"error"}
+	}
+	if len(s.Broken) == 0 {
+		return nil
+	}
+	return h.out.Encode(s)
 }
 
 // result is what became of one planted bug.
@@ -87,9 +140,9 @@ type result struct {
 	// By is the promise that gave it away, "test" for a package's own test; empty if
 	// nothing did.
 	By     string
-	Seed   uint64
+	Run    sighting
 	Detail string
-	// Ran is how many seeds were run, Others what else was broken on the way.
+	// Ran is how many runs there were, Others what else was broken on the way.
 	Ran    uint64
 	Others map[string]int
 	Took   time.Duration
@@ -97,11 +150,11 @@ type result struct {
 }
 
 // chase runs the patched program until it breaks a promise that the patch was made
-// to break, on a seed on which the product without the patch breaks none.
-func (r *result) chase(ctx context.Context, program string, opt options, clean func(uint64) bool) error {
+// to break, in a run in which the product without the patch breaks none.
+func (r *result) chase(ctx context.Context, program string, args []string, clean func(sighting) bool) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	cmd := exec.CommandContext(ctx, program, "-hunt", "-seeds", strconv.FormatUint(opt.seeds, 10), "-for", opt.within.String())
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(cmd.Environ(), "GOGC=400")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -117,9 +170,9 @@ func (r *result) chase(ctx context.Context, program string, opt options, clean f
 		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
 			return fmt.Errorf("the hunter says %q: %w", lines.Text(), err)
 		}
-		r.Ran = s.Seed + 1
-		if by := s.breaksOneOf(r.Breaks); by != "" && clean(s.Seed) {
-			r.By, r.Seed, r.Detail = by, s.Seed, s.Detail
+		r.Ran = s.Ran
+		if by := s.breaksOneOf(r.Breaks); by != "" && clean(s) {
+			r.By, r.Run, r.Detail = by, s, s.Detail
 			stop()
 			_ = cmd.Wait() // it was killed
 			return nil
@@ -128,9 +181,6 @@ func (r *result) chase(ctx context.Context, program string, opt options, clean f
 			r.Others[b]++
 			r.Detail = s.Detail
 		}
-	}
-	if r.Ran > 0 {
-		r.Ran-- // the last line counts
 	}
 	return cmd.Wait()
 }

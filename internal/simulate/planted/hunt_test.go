@@ -41,14 +41,48 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// The last line of a hunt says how many seeds were run.
+// The last line of a hunt says how many runs there were: seeds, those named first, and
+// the stories.
 func TestHunt(t *testing.T) {
+	root, _ := patches(t)
+	names, err := storyNames(filepath.Join(root, storiesIn))
+	if err != nil || len(names) < 60 {
+		t.Fatalf("there are %d stories: %v", len(names), err)
+	}
+	dir := t.TempDir()
+	for _, name := range names[:2] {
+		data, err := os.ReadFile(filepath.Join(root, storiesIn, name+storyFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+storyFile), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var out bytes.Buffer
-	if err := hunt(&out, 1, time.Now().Add(time.Hour)); err != nil {
+	if err := hunt(&out, options{seeds: 2, first: "1,7", within: time.Hour, stories: dir}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasSuffix(out.String(), `{"seed":1,"broken":null,"detail":""}`+"\n") {
+	if !strings.HasSuffix(out.String(), `{"seed":0,"broken":null,"detail":"","ran":5}`+"\n") {
 		t.Errorf("it printed %q", out.String())
+	}
+}
+
+// The table's seeds come first, a bug's own before those of others.
+func TestLikely(t *testing.T) {
+	known := seedsOf(table([]result{
+		{patch: patch{Name: "one", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 70}},
+		{patch: patch{Name: "two", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 9}},
+		{patch: patch{Name: "three", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Story: "host_lost"}},
+		{patch: patch{Name: "four", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 20_000}},
+		{patch: patch{Name: "five", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 9}},
+		{patch: patch{Name: "six", Breaks: []string{"S1"}}},
+	}))
+	for bug, want := range map[string]string{"one": "70,9", "two": "9,70", "six": "9,70"} {
+		got := listed(likely(bug, known, 10_000))
+		if back, err := unlisted(got); got != want || err != nil || listed(back) != want {
+			t.Errorf("%s: %s (%v), want %s", bug, got, err, want)
+		}
 	}
 }
 
@@ -57,15 +91,15 @@ func TestHunt(t *testing.T) {
 func TestChase(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "hunter")
 	script := `#!/bin/sh
-echo '{"seed":3,"broken":["L1"],"detail":"L1: another promise"}'
-echo '{"seed":5,"broken":["S2"],"detail":"S2: without the bug too"}'
-echo '{"seed":8,"broken":["S4","S1"],"detail":"S4: the bug"}'
-echo '{"seed":9}'
+echo '{"seed":3,"ran":4,"broken":["L1"],"detail":"L1: another promise"}'
+echo '{"seed":5,"ran":6,"broken":["S2"],"detail":"S2: without the bug too"}'
+echo '{"seed":8,"ran":9,"broken":["S4","S1"],"detail":"S4: the bug"}'
+echo '{"ran":9}'
 `
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	clean := func(seed uint64) bool { return seed != 5 }
+	clean := func(s sighting) bool { return s.Seed != 5 }
 	for _, c := range []struct {
 		breaks []string
 		by     string
@@ -78,18 +112,18 @@ echo '{"seed":9}'
 		{[]string{"S9"}, "", 0, 9},
 	} {
 		r := result{patch: patch{Breaks: c.breaks}, Others: map[string]int{}}
-		if err := r.chase(context.Background(), program, options{seeds: 10, within: time.Hour}, clean); err != nil {
+		if err := r.chase(context.Background(), program, nil, clean); err != nil {
 			t.Fatal(err)
 		}
-		if r.By != c.by || r.Seed != c.seed || r.Ran != c.ran {
-			t.Errorf("for %v: found by %q at seed %d after %d, want %q at %d after %d", c.breaks, r.By, r.Seed, r.Ran, c.by, c.seed, c.ran)
+		if r.By != c.by || r.Run.Seed != c.seed || r.Ran != c.ran {
+			t.Errorf("for %v: found by %q at seed %d after %d, want %q at %d after %d", c.breaks, r.By, r.Run.Seed, r.Ran, c.by, c.seed, c.ran)
 		}
 	}
 }
 
 func TestTable(t *testing.T) {
 	text := table([]result{
-		{patch: patch{Name: "one", Breaks: []string{"S1"}, Story: "A | b."}, By: "S1", Seed: 7},
+		{patch: patch{Name: "one", Breaks: []string{"S1"}, Story: "A | b."}, By: "S1", Run: sighting{Seed: 7}},
 		{patch: patch{Name: "two", Breaks: []string{"S9"}, Story: "C."}, By: "test", Detail: "TestIt"},
 		{patch: patch{Name: "three", Breaks: []string{"L1"}, Story: "D."}},
 	})

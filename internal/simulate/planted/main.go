@@ -1,22 +1,26 @@
 // Planted plants bugs in the product, one at a time, and asks whether the simulator
 // finds them. Each patch in testdata/planted is a small mistake that a programmer
 // could make; it is compiled in by an overlay, so that no line of the product knows
-// of it. A bug counts as found if a run of a seed breaks a promise that the patch
-// names, and the same seed breaks none without the patch.
+// of it. A bug counts as found if a run of a seed, or of one of the simulator's
+// stories, breaks a promise that the patch names, and the same run breaks none without
+// the patch.
 //
 // Its closing line is "planted N found N"; it fails if one was not found.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -27,23 +31,27 @@ type options struct {
 	clean   uint64
 	workers int
 	only    string
+	first   string
+	stories string
 	write   bool
 	root    string
 }
 
 func main() {
 	var opt options
-	hunter := flag.Bool("hunt", false, "run seeds and print those that break a promise; for the patched program")
+	hunting := flag.Bool("hunt", false, "run seeds and print those that break a promise; for the patched program")
 	flag.Uint64Var(&opt.seeds, "seeds", 10_000, "how many seeds each bug has to be found in")
-	flag.DurationVar(&opt.within, "for", 4*time.Minute, "how long each bug is looked for")
+	flag.DurationVar(&opt.within, "for", 10*time.Minute, "how long each bug is looked for")
+	flag.StringVar(&opt.first, "first", "", "with -hunt: the seeds to run first, with commas")
+	flag.StringVar(&opt.stories, "stories", storiesIn, "with -hunt: where the stories are")
 	flag.Uint64Var(&opt.clean, "clean", 200, "how many seeds the product itself must pass")
 	flag.IntVar(&opt.workers, "workers", runtime.GOMAXPROCS(0), "how many bugs are looked for at once")
 	flag.StringVar(&opt.only, "only", "", "look for the bugs whose names match")
 	flag.BoolVar(&opt.write, "write", false, "write docs/planted.md")
 	flag.Parse()
 	var err error
-	if *hunter {
-		err = hunt(os.Stdout, opt.seeds, time.Now().Add(opt.within))
+	if *hunting {
+		err = hunt(os.Stdout, opt)
 	} else {
 		err = plant(context.Background(), os.Stdout, opt)
 	}
@@ -51,6 +59,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func hunt(out io.Writer, opt options) error {
+	first, err := unlisted(opt.first)
+	if err != nil {
+		return err
+	}
+	h := hunter{seeds: opt.seeds, first: first, stories: opt.stories, end: time.Now().Add(opt.within), out: json.NewEncoder(out)}
+	return h.hunt()
 }
 
 var (
@@ -75,7 +92,7 @@ func plant(ctx context.Context, out io.Writer, opt options) error {
 	if opt.write && opt.only != "" {
 		return errors.New("docs/planted.md tells of all planted bugs: -write and -only do not go together")
 	}
-	base := newBaseline(out)
+	base := newBaseline(out, filepath.Join(root, storiesIn))
 	dirty := base.first(opt.clean, opt.workers)
 	results := make([]result, 0, len(all))
 	for _, p := range all {
@@ -83,9 +100,18 @@ func plant(ctx context.Context, out io.Writer, opt options) error {
 			results = append(results, result{patch: p, Others: map[string]int{}})
 		}
 	}
-	(&field{opt: opt, out: out, base: base}).search(ctx, results)
+	doc := filepath.Join(root, "docs/planted.md")
+	last, err := os.ReadFile(doc)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	(&field{opt: opt, out: out, base: base, known: seedsOf(string(last))}).search(ctx, results)
 	if opt.write {
-		if err := os.WriteFile(filepath.Join(root, "docs/planted.md"), []byte(table(results)), 0o600); err != nil {
+		left, err := os.ReadFile(filepath.Join(root, patchesIn, leftOut))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(doc, []byte(table(results)+"\n"+string(left)), 0o600); err != nil {
 			return err
 		}
 	}
@@ -110,6 +136,8 @@ type field struct {
 	opt  options
 	out  io.Writer
 	base *baseline
+	// known are the seeds at which bugs were found when the table was written.
+	known map[string]uint64
 	// compiler lets one build run at a time, while another bug is looked for.
 	compiler sync.Mutex
 }
@@ -136,7 +164,11 @@ func (f *field) one(ctx context.Context, r *result) error {
 	if err != nil {
 		return err
 	}
-	return r.chase(ctx, program, f.opt, f.base.clean)
+	args := []string{
+		"-hunt", "-seeds", strconv.FormatUint(f.opt.seeds, 10), "-for", f.opt.within.String(),
+		"-first", listed(likely(r.Name, f.known, f.opt.seeds)), "-stories", f.base.stories,
+	}
+	return r.chase(ctx, program, args, f.base.clean)
 }
 
 // search looks for all of them, the given number at once, and tells each.

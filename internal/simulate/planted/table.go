@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,11 +15,11 @@ func line(r result) string {
 	case r.Err != nil:
 		return fmt.Sprintf("MISSED %s: %v", r.Name, r.Err)
 	case r.By == "":
-		return fmt.Sprintf("MISSED %s: %d seeds in %s, others %v: %s", r.Name, r.Ran, took, r.Others, r.Detail)
+		return fmt.Sprintf("MISSED %s: %d runs in %s, others %v: %s", r.Name, r.Ran, took, r.Others, r.Detail)
 	case r.By == "test":
 		return fmt.Sprintf("found  %s by %s in %s", r.Name, r.Detail, took)
 	default:
-		return fmt.Sprintf("found  %s by %s at seed %d in %s: %s", r.Name, r.By, r.Seed, took, r.Detail)
+		return fmt.Sprintf("found  %s by %s in %s, run %d, in %s: %s", r.Name, r.By, r.Run.name(), r.Ran, took, r.Detail)
 	}
 }
 
@@ -37,12 +38,14 @@ func table(results []result) string {
 
 Written by `+"`make planted`"+`; do not edit. Each row is a mistake that is compiled into the
 product by an overlay (testdata/planted) and that the simulator, or where the simulated
-world cannot show it a package's own test, must find. A seed counts only if it breaks a
-promise that the bug was planted for and breaks none without the bug.
+world cannot show it a package's own test, must find. A seed or a story counts only if
+it breaks a promise that the bug was planted for and breaks none without the bug. The
+seeds are those below 10,000; the ones in this table are tried first the next time, each
+in a run of its own, and the stories last.
 
 Planted %d, found %d.
 
-| bug | mistake | planted for | found by | at seed |
+| bug | mistake | planted for | found by | at |
 |---|---|---|---|---|
 `, len(results), found)
 	for _, r := range results {
@@ -51,12 +54,15 @@ Planted %d, found %d.
 		case r.By == "test":
 			how = "`" + r.Detail + "`"
 		case r.By != "":
-			how, seed = r.By, fmt.Sprint(r.Seed)
+			how, seed = r.By, cmp.Or(r.Run.Story, fmt.Sprint(r.Run.Seed))
 		}
 		fmt.Fprintf(&b, "| [%s](../%s/%s.patch) | %s | %s | %s | %s |\n", r.Name, patchesIn, r.Name, strings.ReplaceAll(r.Story, "|", "\\|"), strings.Join(r.Breaks, " "), how, seed)
 	}
 	return b.String()
 }
+
+// leftOut is the file that tells what is not planted, and why; it ends the document.
+const leftOut = "left-out.md"
 
 // promises lists all invariants in order.
 func promises() []string {
