@@ -45,11 +45,17 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 	if err := b.checkProviders(set.Servers); err != nil {
 		return answer, err
 	}
+	if err := b.checkArrays(set); err != nil {
+		return answer, err
+	}
 	answer.Warnings = b.warnSites(set.Sites)
 	if err := b.compareAll(req.Documents, docs, existing, &answer); err != nil || req.DryRun {
 		return answer, err
 	}
 	err = b.Journal.Do(ctx, b.Clock.Now(), func(tx *Tx) error {
+		if err := b.checkArrays(set); err != nil { // one may have started meanwhile
+			return err
+		}
 		for i, d := range docs {
 			if answer.Documents[i].Result == client.Unchanged {
 				continue

@@ -3,6 +3,7 @@ package controller_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -144,6 +145,11 @@ func must(t testing.TB, err error) {
 
 func (c control) apply(t *testing.T, text string) {
 	t.Helper()
+	must(t, c.try(t, text))
+}
+
+func (c control) try(t *testing.T, text string) error {
+	t.Helper()
 	docs, err := spec.Parse(spec.File{Name: "san.yaml", Data: []byte(text)})
 	must(t, err)
 	var req client.ApplyRequest
@@ -153,7 +159,7 @@ func (c control) apply(t *testing.T, text string) {
 		req.Documents = append(req.Documents, doc)
 	}
 	_, err = c.Apply(t.Context(), req)
-	must(t, err)
+	return err
 }
 
 // join starts an agent whose machines are initiators.
@@ -239,11 +245,11 @@ func (c control) healthy(t *testing.T, epoch fleet.Epoch) string {
 func TestZombieOnASAN(t *testing.T) {
 	g := newTarget(t)
 	must(t, array.CreateFile(g.dir, array.LUN{Name: "db-1-data", Bytes: 64 << 20}))
-	var text bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&locked{w: &text}, nil))
+	var told bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&locked{w: &told}, nil))
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(text.String())
+			t.Log(told.String())
 		}
 	})
 	c := startController(t, log)
@@ -254,7 +260,8 @@ func TestZombieOnASAN(t *testing.T) {
 		t.Cleanup(machines[name].close)
 		stops[name] = c.join(t, name, dirs[name], machines[name], log)
 	}
-	c.apply(t, fmt.Sprintf(sanYAML, g.portal, g.dir, g.control))
+	text := fmt.Sprintf(sanYAML, g.portal, g.dir, g.control)
+	c.apply(t, text)
 
 	first := c.healthy(t, 1)
 	writes(t, book, 1, 50)
@@ -274,6 +281,9 @@ func TestZombieOnASAN(t *testing.T) {
 	if !proved {
 		t.Errorf("epoch 1 was not proved dead by its array: %+v", why.Status.Evidence)
 	}
+
+	refuses(t, c, strings.Replace(text, "{array: san-1}", "{array: san-1, name: other}", 1), "epoch 2 may use the LUN db-1-data of array san-1")
+	refuses(t, c, strings.Replace(text, "options: {", "options: {prefix: iqn.2026-01.org.example, ", 1), "array san-1 has the LUNs of db-1")
 
 	g.stop()
 	g.start()
@@ -300,6 +310,15 @@ func TestZombieOnASAN(t *testing.T) {
 	}
 	book.check(t, array.FilePath(g.dir, "db-1-data"))
 	t.Logf("%d records, the first %d by epoch 1", book.of(2), ended)
+}
+
+// refuses applies documents that would hide where an epoch that runs has its map.
+func refuses(t *testing.T, c control, text, want string) {
+	t.Helper()
+	var p *client.Problem
+	if err := c.try(t, text); !errors.As(err, &p) || len(p.Fields) == 0 || !strings.Contains(p.Fields[0].Message, want) {
+		t.Errorf("%v, want %q", err, want)
+	}
 }
 
 // writes waits for so many more acknowledged records of an epoch.

@@ -1,0 +1,116 @@
+package controller
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"relight/internal/api/client"
+	"relight/internal/core/decide"
+	"relight/internal/core/fleet"
+	"relight/internal/spec"
+)
+
+// checkArrays refuses changes after which an epoch that may run would be looked for in
+// the wrong place: an array that never had a map of it lists none, and would call it
+// shut out.
+func (b *Backend) checkArrays(set spec.Set) error {
+	var fields []client.Field
+	for _, s := range set.Servers {
+		if epoch, may := b.mayRun(s.Name); may {
+			fields = append(fields, changedLUNs(b.State, s, epoch)...)
+		}
+	}
+	for _, s := range set.Sites {
+		fields = append(fields, b.changedArrays(s)...)
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	return problem(client.CodeInvalidDocument, "%d problems; nothing was changed", len(fields)).WithFields(fields...)
+}
+
+// mayRun returns the server's epoch if it is not known to be dead.
+func (b *Backend) mayRun(server string) (fleet.Epoch, bool) {
+	st := b.State.Status(server)
+	return st.Epoch, st.Epoch > 0 && decide.Fenced(st) < st.Epoch
+}
+
+func changedLUNs(state *State, s fleet.Server, epoch fleet.Epoch) []client.Field {
+	old, _ := state.Server(s.Name)
+	var fields []client.Field
+	for _, v := range old.Spec.Identity.Volumes {
+		if v.LUN == nil {
+			continue
+		}
+		same := false
+		for _, n := range s.Spec.Identity.Volumes {
+			same = same || n.Name == v.Name && n.LUN != nil && n.LUN.Array == v.LUN.Array && n.LUN.Name == v.LUN.Name
+		}
+		if !same {
+			fields = append(fields, client.Field{
+				Where:   "spec.identity.volumes",
+				Message: fmt.Sprintf("server %s: epoch %d may use the LUN %s of array %s as volume %s, and would not be shut out of it any more; end it and state that it is dead first: relight fence confirm %s", s.Name, epoch, v.LUN.Name, v.LUN.Array, v.Name, s.Name),
+			})
+		}
+	}
+	return fields
+}
+
+// changedArrays compares the arrays of a site with those that it had.
+func (b *Backend) changedArrays(s fleet.Site) []client.Field {
+	var fields []client.Field
+	for _, before := range b.State.Sites() {
+		if before.Name != s.Name {
+			continue
+		}
+		for _, old := range before.Spec.Arrays {
+			users := b.usersOf(old.Name)
+			if len(users) == 0 || hasArray(s, old) {
+				continue
+			}
+			fields = append(fields, client.Field{
+				Where:   "spec.arrays",
+				Message: fmt.Sprintf("site %s: array %s has the LUNs of %s, whose maps would be looked for elsewhere; leave its driver and what its options point at as they are, or end these servers and state that they are dead first: relight fence confirm", s.Name, old.Name, strings.Join(users, ", ")),
+			})
+		}
+	}
+	return fields
+}
+
+// usersOf names the servers that may run and have a LUN on the array.
+func (b *Backend) usersOf(array string) []string {
+	var out []string
+	for _, s := range b.State.Servers() {
+		for _, v := range s.Spec.Identity.Volumes {
+			if v.LUN == nil || v.LUN.Array != array {
+				continue
+			}
+			if _, may := b.mayRun(s.Name); may {
+				out = append(out, s.Name)
+			}
+			break
+		}
+	}
+	return out
+}
+
+// hasArray reports whether the site still has the very array. Its portal and how a
+// controller proves who it is may change.
+func hasArray(s fleet.Site, old fleet.Array) bool {
+	for _, a := range s.Spec.Arrays {
+		if a.Name == old.Name {
+			return a.Driver == old.Driver && maps.Equal(pointers(a), pointers(old))
+		}
+	}
+	return false
+}
+
+// pointers are the options that say which array it is and what our maps are called.
+func pointers(a fleet.Array) map[string]string {
+	out := maps.Clone(a.Options)
+	for _, name := range []string{"user", "password_script", "ca"} {
+		delete(out, name)
+	}
+	return out
+}
