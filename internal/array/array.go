@@ -20,6 +20,9 @@ var (
 	// ErrDuplicate: another map has the initiator's name. Two that share one cannot
 	// be told apart, so that a fence of one would be a fence of both.
 	ErrDuplicate = errors.New("the initiator's name is taken")
+	// ErrShared: somebody else's map has the LUN: another server's, or one that is not
+	// ours. Two that write to one disk destroy it, whatever their epochs are.
+	ErrShared = errors.New("another map has the LUN")
 	// ErrNoProof: no proof that the epoch before is dead.
 	ErrNoProof = errors.New("no proof that the epoch before is dead")
 	// ErrHeld: an older epoch still has a map or a session.
@@ -44,7 +47,7 @@ type Array interface {
 	Create(ctx context.Context, l LUN) error
 
 	// Map lets one epoch in, and says where. Errors: ErrNoProof, ErrFenced, ErrHeld,
-	// ErrDuplicate, ErrNotFound (a LUN), ErrInvalid.
+	// ErrDuplicate, ErrShared, ErrNotFound (a LUN), ErrInvalid.
 	Map(ctx context.Context, m Map, proof fence.Proof) (Target, error)
 
 	// Unmap takes the epoch's initiator and credentials away, so that no login

@@ -143,6 +143,21 @@ func (s *suite) duplicate() {
 	_ = s.login(cfg)
 }
 
+// shared: a LUN that somebody else has is given to nobody, however the specs came to
+// name it twice.
+func (s *suite) shared() {
+	units := s.luns(1, 2)
+	cfg := s.start(ref("db", 1), units)
+	s.must("own LUN", s.array.Create(s.ctx, array.LUN{Name: "own", Bytes: size}))
+	m := s.newMap(ref("web", 1), map[int]string{1: "own", 5: units[2]})
+	_, err := s.array.Map(s.ctx, m, dead("web", 1))
+	s.want("another server's LUN", err, array.ErrShared)
+	if seen, err := s.array.Maps(s.ctx, "web"); err != nil || len(seen) > 0 {
+		s.Errorf("the refused map is %v, %v", seen, err)
+	}
+	_ = s.login(cfg)
+}
+
 func (s *suite) oneEpoch() {
 	units := s.luns(1)
 	first := s.start(ref("db", 1), units)

@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Unmapped", (*suite).unmapped},
 		{"DuplicateInitiator", (*suite).duplicate},
 		{"OneEpochAtATime", (*suite).oneEpoch},
+		{"SharedLUN", (*suite).shared},
 		{"Repeat", (*suite).repeat},
 		{"Sessions", (*suite).sessions},
 		{"Fence", (*suite).fenceEpoch},

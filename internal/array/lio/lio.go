@@ -122,7 +122,7 @@ func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.
 	if err != nil {
 		return array.Target{}, err
 	}
-	if err := a.unique(m.Initiator, target); err != nil {
+	if err := errors.Join(a.unique(m.Initiator, target), a.alone(m.Units, target)); err != nil {
 		return array.Target{}, err
 	}
 	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
@@ -149,6 +149,36 @@ func (a *Array) unique(initiator, target string) error {
 		}
 		if slices.Contains(acls, initiator) && "iscsi/"+t != target {
 			return fmt.Errorf("%s at %s: %w", initiator, t, array.ErrDuplicate)
+		}
+	}
+	return nil
+}
+
+// alone refuses LUNs that another target serves.
+func (a *Array) alone(units map[int]string, target string) error {
+	targets, err := a.list("iscsi")
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if "iscsi/"+t == target {
+			continue
+		}
+		dir := "iscsi/" + t + "/tpgt_1/lun"
+		served, err := a.list(dir)
+		if err != nil {
+			return err
+		}
+		for _, unit := range served {
+			inside, err := a.list(dir + "/" + unit)
+			if err != nil {
+				return err
+			}
+			for _, n := range slices.Sorted(maps.Keys(units)) {
+				if slices.Contains(inside, units[n]) {
+					return fmt.Errorf("LUN %s at %s: %w", units[n], t, array.ErrShared)
+				}
+			}
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ var params = map[string][]string{
 	pathLUNs:        {"svm.name", "name", "fields"},
 	pathVolumes:     {"svm.name", "name", "fields"},
 	pathGroups:      {"svm.name", "name", "initiators.name", "fields"},
-	pathMaps:        {"svm.name", "igroup.uuid", "fields"},
+	pathMaps:        {"svm.name", "igroup.uuid", "lun.uuid", "fields"},
 	pathCredentials: {"svm.name", "initiator", "fields"},
 	pathSessions:    {"svm.name", "initiator.name", "fields"},
 	pathServices:    {"svm.name", "fields"},
@@ -119,7 +119,7 @@ func (c *cluster) list(r *http.Request) answer {
 		records = c.listGroups(q)
 	case pathMaps:
 		for _, m := range c.maps {
-			if m.Igroup.UUID == q.Get("igroup.uuid") {
+			if q.Has("igroup.uuid") && m.Igroup.UUID == q.Get("igroup.uuid") || q.Has("lun.uuid") && m.LUN.UUID == q.Get("lun.uuid") {
 				records = append(records, m)
 			}
 		}
@@ -231,6 +231,11 @@ func (c *cluster) post(r *http.Request) answer {
 			return o.Igroup.UUID == m.Igroup.UUID && (o.Number == m.Number || o.LUN.UUID == m.LUN.UUID)
 		}) {
 			return no(409, "5374000", "mapped")
+		}
+		for _, o := range c.groups {
+			if o.UUID == m.Igroup.UUID {
+				m.Igroup.Name = o.Name
+			}
 		}
 		c.maps = append(c.maps, m)
 	case pathCredentials:

@@ -267,11 +267,14 @@ func (a *Array) build(ctx context.Context, m array.Map, svm string) error {
 		}
 		luns[n] = l.UUID
 	}
-	if err := a.credential(ctx, m, svm); err != nil {
-		return err
-	}
 	name, err := a.groupName(m.Ref)
 	if err != nil {
+		return err
+	}
+	if err := a.alone(ctx, luns, name); err != nil {
+		return err
+	}
+	if err := a.credential(ctx, m, svm); err != nil {
 		return err
 	}
 	g, err := a.group(ctx, m.Ref)
@@ -295,6 +298,22 @@ func (a *Array) build(ctx context.Context, m array.Map, svm string) error {
 		return fmt.Errorf("group %s has %v: %w", name, g.Initiators, array.ErrConflict)
 	}
 	return a.units(ctx, g, luns)
+}
+
+// alone refuses LUNs that are mapped to another group.
+func (a *Array) alone(ctx context.Context, luns map[int]string, group string) error {
+	for _, n := range slices.Sorted(maps.Keys(luns)) {
+		have, err := all[lunMap](ctx, a, pathMaps, a.query("lun.uuid", luns[n], "fields", "igroup.name"))
+		if err != nil {
+			return err
+		}
+		for _, o := range have {
+			if o.Igroup.Name != group {
+				return fmt.Errorf("unit %d in group %s: %w", n, o.Igroup.Name, array.ErrShared)
+			}
+		}
+	}
+	return nil
 }
 
 // units makes the LUN maps that are missing.

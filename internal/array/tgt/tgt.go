@@ -149,11 +149,26 @@ func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.
 		if t.iqn != iqn && slices.Contains(t.initiators, m.Initiator) {
 			return array.Target{}, fmt.Errorf("%s at %s: %w", m.Initiator, t.iqn, array.ErrDuplicate)
 		}
+		for _, n := range slices.Sorted(maps.Keys(m.Units)) {
+			if t.iqn != iqn && t.serves(array.FilePath(a.cfg.Dir, m.Units[n])) {
+				return array.Target{}, fmt.Errorf("LUN %s at %s: %w", m.Units[n], t.iqn, array.ErrShared)
+			}
+		}
 	}
 	if err := a.build(ctx, m, iqn, all); err != nil {
 		return array.Target{}, fmt.Errorf("map of %s epoch %d: %w", m.Server, m.Epoch, err)
 	}
 	return array.Target{Portal: a.cfg.Portal, IQN: iqn}, nil
+}
+
+// serves reports whether a unit of the target has the file.
+func (t *target) serves(path string) bool {
+	for _, p := range t.units { // any one will do
+		if p == path {
+			return true
+		}
+	}
+	return false
 }
 
 // build makes what is missing of an epoch's target. The initiator comes last: with

@@ -180,6 +180,7 @@ func classedMap(call provider.Call, n *san, err error) error {
 		{array.ErrHeld, provider.Conflict},
 		{array.ErrBusy, provider.Conflict},
 		{array.ErrDuplicate, provider.Permanent},
+		{array.ErrShared, provider.Permanent},
 		{array.ErrConflict, provider.Permanent},
 		{array.ErrNotFound, provider.Permanent},
 		{array.ErrInvalid, provider.Permanent},
