@@ -7,12 +7,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"relight/internal/agent"
 	"relight/internal/agent/driver/process"
 	"relight/internal/agent/driver/qemu"
+	"relight/internal/agent/driver/virsh"
 )
 
 // agentCommand groups the agents.
@@ -30,8 +32,8 @@ func agentCommand() *cobra.Command {
 }
 
 type hostFlags struct {
-	opt                      agent.Options
-	tokenFile, device, level string
+	opt                               agent.Options
+	tokenFile, device, level, libvirt string
 }
 
 func hostAgentCommand() *cobra.Command {
@@ -59,6 +61,7 @@ if the agent dies, its servers run on, and the next agent adopts them.`,
 	flags.DurationVar(&f.opt.StorageBeatEvery, "storage-every", agent.DefaultStorageBeatEvery, "how often the heartbeats on shared storage are written and read; the same on all hosts")
 	flags.StringVar(&f.opt.PeerAddr, "peer", "", "UDP address, ip:port, on which other hosts' questions are answered")
 	flags.StringVar(&f.device, "device", "", "network device that carries the servers' addresses; loopback ones need none")
+	flags.StringVar(&f.libvirt, "libvirt", "", "run virtual machines through this libvirt, such as qemu:///system, instead of starting QEMU: adopts marked domains (relight import libvirt)")
 	flags.DurationVar(&f.opt.ReportEvery, "report-every", agent.DefaultReportEvery, "how often everything is reported though nothing changed")
 	flags.DurationVar(&f.opt.BeatEvery, "beat-every", agent.DefaultBeatEvery, "how often a beat is sent")
 	flags.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
@@ -87,11 +90,11 @@ func runHostAgent(cmd *cobra.Command, f hostFlags) error {
 		}
 		o.Token = strings.TrimSpace(string(token))
 	}
-	return hostAgent(cmd.Context(), o, f.device)
+	return hostAgent(cmd.Context(), o, f.device, f.libvirt)
 }
 
 // hostAgent wires the drivers to the agent.
-func hostAgent(ctx context.Context, o agent.Options, device string) error {
+func hostAgent(ctx context.Context, o agent.Options, device, libvirt string) error {
 	driver, err := openDriver(ctx, o, filepath.Join(o.Dir, "instances"))
 	if err != nil {
 		return err
@@ -104,6 +107,16 @@ func hostAgent(ctx context.Context, o agent.Options, device string) error {
 		return err
 	}
 	defer done()
+	if libvirt != "" {
+		domains, err := agent.NewDomains(agent.DomainOptions{Conn: &virsh.Conn{URI: libvirt}, Dir: filepath.Join(o.Dir, "domains"), Clock: time.Now, Log: o.Log})
+		if err != nil {
+			return err
+		}
+		machines, o.Machines = nil, domains
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		go domains.Run(ctx)
+	}
 	if machines != nil {
 		o.Machines = machines
 	}

@@ -8,7 +8,6 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
-	"relight/internal/provider/onprem/power"
 )
 
 const (
@@ -37,20 +36,6 @@ func (b *Backend) Power(ctx context.Context, host string) (client.PowerReport, e
 	}
 	report.Devices = lookAtPower(ctx, *site.Spec.Power)
 	return report, nil
-}
-
-func lookAtPower(ctx context.Context, p fleet.Power) []client.PowerDevice {
-	ctx, cancel := context.WithTimeout(ctx, powerLook)
-	defer cancel()
-	var out []client.PowerDevice
-	for _, r := range power.Look(ctx, p) {
-		d := client.PowerDevice{Level: r.Level, Device: power.Name(r.Device), Plug: r.Device.Plug, State: r.State.String(), Doubts: r.Doubts}
-		if r.Err != nil {
-			d.State, d.Error = "unknown", r.Err.Error()
-		}
-		out = append(out, d)
-	}
-	return out
 }
 
 // checkPower reads the state of every host's power devices. A device that does not
@@ -94,7 +79,7 @@ func judgePower(h fleet.Host, devices []client.PowerDevice) client.DoctorCheck {
 			well[d.Level], off[d.Level] = true, true
 		}
 		well[d.Level] = well[d.Level] && d.Error == ""
-		off[d.Level] = off[d.Level] && d.Error == "" && d.State == power.Off.String()
+		off[d.Level] = off[d.Level] && d.Error == "" && d.State == client.PowerOff
 		if d.Error != "" {
 			said = append(said, d.Device+": "+d.Error)
 		}

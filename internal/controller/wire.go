@@ -25,6 +25,7 @@ import (
 	"relight/internal/notify"
 	"relight/internal/provider"
 	"relight/internal/provider/onprem"
+	"relight/internal/provider/onprem/power"
 	"relight/internal/store"
 	"relight/internal/store/etcd"
 )
@@ -429,4 +430,19 @@ func (c *Controller) close() {
 			c.log.Warn("cannot close the store", "err", err)
 		}
 	}
+}
+
+// lookAtPower reads the state of a host's power devices.
+func lookAtPower(ctx context.Context, p fleet.Power) []client.PowerDevice {
+	ctx, cancel := context.WithTimeout(ctx, powerLook)
+	defer cancel()
+	var out []client.PowerDevice
+	for _, r := range power.Look(ctx, p) {
+		d := client.PowerDevice{Level: r.Level, Device: power.Name(r.Device), Plug: r.Device.Plug, State: r.State.String(), Doubts: r.Doubts}
+		if r.Err != nil {
+			d.State, d.Error = "unknown", r.Err.Error()
+		}
+		out = append(out, d)
+	}
+	return out
 }

@@ -32,6 +32,9 @@ type PowerReport struct {
 	Devices   []PowerDevice `json:"devices"`
 }
 
+// PowerOff is the state of a plug that gives no power.
+const PowerOff = "off"
+
 // PowerDevice is one power device of a host.
 type PowerDevice struct {
 	// Level counts from 1, in the order in which levels are tried.

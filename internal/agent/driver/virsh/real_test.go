@@ -1,0 +1,183 @@
+package virsh
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// patience bounds every wait; only a bug reaches it.
+const patience = 60 * time.Second
+
+// StartLibvirt starts a libvirtd of the test's own, with private mounts over all of
+// its directories and a network of its own. It needs no systemd.
+func startLibvirt(t *testing.T) *Conn {
+	t.Helper()
+	for tool, pkg := range map[string]string{
+		"libvirtd": "libvirt-daemon libvirt-daemon-driver-qemu", "virsh": "libvirt-clients", "qemu-system-x86_64": "qemu-system-x86", "unshare": "util-linux",
+	} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("SKIPPED: needs %s: apt-get install %s", tool, pkg)
+		}
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("SKIPPED: libvirtd needs root")
+	}
+	dir, err := os.MkdirTemp("", "lv") // short: a socket's path has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("libvirtd.conf", "unix_sock_dir = \""+dir+"\"\nauth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\n")
+	write("qemu.conf", "user = \"root\"\ngroup = \"root\"\nstdio_handler = \"file\"\nsecurity_driver = \"none\"\nnamespaces = []\ncgroup_controllers = []\nremember_owner = 0\n")
+	write("start", `set -e
+for d in /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt; do
+	mkdir -p "$d"
+	mount -t tmpfs tmpfs "$d"
+done
+cp "$1/qemu.conf" /etc/libvirt/qemu.conf
+# libvirtd wants its users to exist, even where its configuration names others.
+for f in passwd group; do
+	cp /etc/$f "$1/$f"
+	grep -q '^libvirt-qemu:' "$1/$f" || case $f in
+	passwd) echo 'libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin' ;;
+	group) echo 'libvirt-qemu:x:64055:' ;;
+	esac >>"$1/$f"
+	mount --bind "$1/$f" /etc/$f
+done
+# The shell stays as the first process: it reaps the machines, which are orphans.
+libvirtd --config "$1/libvirtd.conf" --pid-file "$1/pid" &
+wait
+`)
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A process namespace: when its first process is killed, so are all machines.
+	cmd := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", filepath.Join(dir, "start"), dir)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			text, _ := os.ReadFile(log.Name())
+			t.Logf("libvirtd:\n%s", text)
+		}
+	})
+	c := &Conn{URI: "qemu+unix:///system?socket=" + dir + "/libvirt-sock"}
+	until(t, "libvirtd answers", func() bool {
+		_, err := c.Domains(t.Context())
+		return err == nil
+	})
+	return c
+}
+
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not in time: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// define defines a domain whose disk says hello on a console file and halts.
+func define(t *testing.T, c *Conn, name string) (Domain, string) {
+	t.Helper()
+	dir := t.TempDir()
+	console := filepath.Join(dir, "console")
+	disk := make([]byte, 1<<20)
+	copy(disk, []byte{0xfa, 0x31, 0xc0, 0x8e, 0xd8, 0xbe, 0x16, 0x7c, 0xba, 0xf8, 0x03, 0xfc, 0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8, 0xf4, 0xf4})
+	copy(disk[0x16:], "<hello>\n\x00")
+	disk[510], disk[511] = 0x55, 0xaa
+	image := filepath.Join(dir, "disk.img")
+	xml := `<domain type='qemu'><name>` + name + `</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='pc'>hvm</type></os>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='` + image + `'/><target dev='vda' bus='virtio'/></disk>
+<serial type='file'><source path='` + console + `'/></serial></devices></domain>`
+	path := filepath.Join(dir, "domain.xml")
+	for name, data := range map[string][]byte{image: disk, path: []byte(xml)} {
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.call(t.Context(), "define", path); err != nil {
+		t.Fatal(err)
+	}
+	all, err := c.Domains(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
+		if d.Name == name {
+			return d, console
+		}
+	}
+	t.Fatalf("%s is not listed: %+v", name, all)
+	return Domain{}, ""
+}
+
+func hellos(console string) int {
+	text, _ := os.ReadFile(console)
+	return strings.Count(string(text), "<hello>")
+}
+
+func TestRealLibvirt(t *testing.T) {
+	c := startLibvirt(t)
+	ctx := t.Context()
+	d, console := define(t, c, "db-1")
+	if d.State != ShutOff || !d.Persistent || d.Autostart || d.MemoryMiB != 64 || d.CPUs != 1 || d.Console != console || d.Server != "" || len(d.Disks) != 1 {
+		t.Fatalf("%+v", d)
+	}
+	must := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	again := func() Domain {
+		t.Helper()
+		d, err := c.Domain(ctx, d.UUID)
+		must("read", err)
+		return d
+	}
+	must("mark", c.Mark(ctx, d, "db-1", 1))
+	must("start", c.Start(ctx, d.UUID))
+	until(t, "the guest runs", func() bool { return hellos(console) == 1 })
+	if d := again(); d.State != "running" || d.Server != "db-1" || d.Epoch != 1 {
+		t.Fatalf("%+v", d)
+	}
+	must("mark a running one", c.Mark(ctx, again(), "db-1", 2))
+	must("reset", c.Reset(ctx, d.UUID))
+	until(t, "the guest was reset", func() bool { return hellos(console) == 2 })
+	must("destroy", c.Destroy(ctx, d.UUID))
+	if d := again(); d.State != ShutOff || d.Epoch != fleet.Epoch(2) {
+		t.Fatalf("%+v", d)
+	}
+	if _, err := c.Domain(ctx, "00000000-0000-4000-8000-000000000000"); err == nil || !strings.Contains(err.Error(), ErrNotFound.Error()) {
+		t.Errorf("a domain that is not there: %v", err)
+	}
+}
