@@ -56,6 +56,8 @@ type Backend interface {
 	ClearFreeze(ctx context.Context, by string) error
 
 	Hosts(ctx context.Context) (client.List[client.HostRow], error)
+	// Spare says whether the servers of each single host could be placed elsewhere.
+	Spare(ctx context.Context) (client.SpareView, error)
 	CreateJoinToken(ctx context.Context, by string, req client.JoinTokenRequest) (client.JoinToken, error)
 	RemoveHost(ctx context.Context, by, name string) error
 	// Power reads the state of a host's power devices. It switches nothing.

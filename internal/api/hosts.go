@@ -17,6 +17,8 @@ type tokenInput struct {
 func (s *server) hosts(a huma.API) {
 	read(a, s, "list-hosts", "/hosts", "Enrolled hosts", "hosts",
 		func(ctx context.Context) (client.List[client.HostRow], error) { return s.backend.Hosts(ctx) })
+	read(a, s, "spare", "/spare", "Whether the loss of any one host could be borne", "hosts",
+		func(ctx context.Context) (client.SpareView, error) { return s.backend.Spare(ctx) })
 	add(a, s, op{id: "create-join-token", method: http.MethodPost, path: "/hosts/tokens", summary: "Make a token with which one host may enrol", tag: "hosts", status: http.StatusCreated},
 		func(ctx context.Context, in *tokenInput) (*answer[client.JoinToken], error) {
 			return wrap(s.backend.CreateJoinToken(ctx, by(ctx), in.Body))

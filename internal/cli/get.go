@@ -32,7 +32,7 @@ func (a *app) getCmd() *cobra.Command {
 --watch prints a row again whenever it changes; with -o json one object a line.
 The columns of tables are not stable: programs read -o json.`,
 		"  relight get servers\n  relight get servers -l tier=db -o wide\n  relight get server lic-01 -o yaml\n  relight get hosts --watch",
-		getOf(a, "servers", "server", a.serverListing()), getOf(a, "sites", "site", a.documentListing(client.KindSite)),
+		getOf(a, "servers", "server", a.serverListing()), getOf(a, "sites", "site", a.siteListing()),
 		getOf(a, "policies", "policy", a.documentListing(client.KindPolicy)), getOf(a, "hosts", "host", a.hostListing()),
 		getOf(a, "incidents", "incident", a.incidentListing()), getOf(a, "approvals", "approval", a.approvalListing()),
 	)

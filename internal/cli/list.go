@@ -47,6 +47,7 @@ func (a *app) hostListing() listing[client.HostRow] {
 		{"SINCE", false, func(r client.HostRow) string { return client.Ago(r.Since, a.Now()) }},
 		{"UNITS", false, func(r client.HostRow) string { return fmt.Sprintf("%d/%d", r.UsedUnits, r.Units) }},
 		{"SERVERS", false, func(r client.HostRow) string { return strings.Join(r.Servers, ",") }},
+		{"SPARE", false, func(r client.HostRow) string { return r.Spare }},
 		{"CLOSED", false, func(r client.HostRow) string { return r.Closed }},
 		{"SITES", true, func(r client.HostRow) string { return strings.Join(r.Sites, ",") }},
 		{"POWER", true, func(r client.HostRow) string { return fmt.Sprint(r.Power) }},

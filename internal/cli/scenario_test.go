@@ -96,6 +96,10 @@ func plans(b *apitest.Backend) {
 }
 
 func others(b *apitest.Backend) {
+	b.SpareTo = client.SpareView{At: at, Sites: []decide.SiteSpare{
+		{Site: "fleet", Hosts: 2, Units: 16, Used: 2, Worst: "host-1", Reason: "1 of the 1 servers on host-1 would find no place, such as web-01: host-2: its agent is silent"},
+		{Site: "rack-1", OK: true, Hosts: 2, Units: 16, Used: 2, Warm: 1},
+	}}
 	b.HostRows = []client.HostRow{
 		{Name: "host-1", Sites: []string{"rack-1", "dc1"}, InContact: "yes", Since: at.Add(-time.Hour), Units: 8, UsedUnits: 2, Servers: []string{"web-01"}, Power: true},
 		{Name: "host-2", InContact: "no", Since: at.Add(-12 * time.Second), Units: 8, Closed: "silent"},

@@ -32,6 +32,8 @@ type Backend struct {
 	// Enrolment and Hosts serve the host commands; nil where no hosts are ours.
 	Enrolment *Enrolment
 	Build     client.Version
+	// Spares answers whether the loss of a host could be borne; nil where nobody asks.
+	Spares *SpareWatch
 	// Webhook is nil without one.
 	Webhook *Teller
 	// Providers names those that are wired here; documents for others are refused.

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"relight/internal/api/client"
@@ -34,13 +35,26 @@ func (b *Backend) Hosts(context.Context) (client.List[client.HostRow], error) {
 			running[st.Host] = append(running[st.Host], s.Name)
 		}
 	}
+	spare := map[string]string{}
+	for _, h := range b.Spares.Now().Hosts {
+		spare[h.Host] = "yes"
+		if len(h.Homeless) > 0 {
+			spare[h.Host] = fmt.Sprintf("no: %d of %d, such as %s", len(h.Homeless), h.Servers, h.Homeless[0].Server)
+		}
+	}
 	for _, h := range b.Viewer.hosts(fleet.Server{}, now) {
 		list.Items = append(list.Items, client.HostRow{
 			Name: h.Name, Sites: h.Sites, InContact: h.InContact.String(), Since: h.Since, Units: h.Units, UsedUnits: h.UsedUnits,
-			Power: h.Power, Servers: running[h.Name], Closed: h.Closed,
+			Power: h.Power, Servers: running[h.Name], Closed: h.Closed, Spare: spare[h.Name],
 		})
 	}
 	return list, nil
+}
+
+// Spare implements api.Backend.
+func (b *Backend) Spare(context.Context) (client.SpareView, error) {
+	s := b.Spares.Now()
+	return client.SpareView{At: b.Clock.Now(), Hosts: s.Hosts, Sites: s.Sites}, nil
 }
 
 // CreateJoinToken implements api.Backend.

@@ -57,7 +57,7 @@ func (c *Controller) examine(ctx context.Context) []client.DoctorCheck {
 	checks = append(checks, c.checkHosts(hosts)...)
 	checks = append(checks, c.checkPower(ctx, hosts)...)
 	checks = append(checks, c.checkArrays(ctx)...)
-	checks = append(checks, c.checkScopes(hosts), c.checkSpare(hosts), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
+	checks = append(checks, c.checkScopes(hosts), c.checkSpare(), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
 	return checks
 }
 
@@ -73,6 +73,9 @@ func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
 		case h.Detour:
 			check.State, check.Detail = client.DoctorWarn, "in contact, with beats over HTTPS: its datagrams or the answers do not come through"
 			check.Next = "let UDP through to the controller's --beat-listen, both ways"
+		case h.StorageBeat == fleet.No:
+			check.State, check.Detail = client.DoctorFail, "in contact, but its heartbeat on the shared storage has stopped: no server with a volume there is started on it"
+			check.Next = "look at its mounts and its path to the storage"
 		case !h.Power:
 			check.State = client.DoctorWarn
 			check.Detail = "in contact; no power device: if it is cut off while its servers run on, a person must confirm their death"
@@ -92,36 +95,24 @@ func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
 	return checks
 }
 
-// checkSpare asks whether the fullest host's servers would find room elsewhere.
-func (c *Controller) checkSpare(hosts []fleet.Host) client.DoctorCheck {
-	check := client.DoctorCheck{Name: "spare", State: client.DoctorOK}
-	used, free := 0, 0
-	for _, h := range hosts {
-		if h.InContact == fleet.Yes {
-			used = max(used, h.UsedUnits)
-			free += h.Units - h.UsedUnits - warmUnits(h)
-		}
+// checkSpare asks of each host whether the others would have a place for its servers.
+func (c *Controller) checkSpare() client.DoctorCheck {
+	check := client.DoctorCheck{Name: "spare", State: client.DoctorOK, Detail: "any one host may be lost: its servers would find a place"}
+	sites := c.spare.Now().Sites
+	if len(sites) == 0 {
+		check.Detail = "there is no host yet"
+		return check
 	}
-	largest := 0
-	for _, h := range hosts {
-		if h.InContact == fleet.Yes && h.UsedUnits == used {
-			largest = h.Units - h.UsedUnits - warmUnits(h)
-		}
+	all := sites[0]
+	check.Detail += fmt.Sprintf(" (%d of %d units are used", all.Used, all.Units)
+	if all.Warm > 0 {
+		check.Detail += fmt.Sprintf(", %d more by standby guests", all.Warm)
 	}
-	check.Detail = fmt.Sprintf("the loss of the fullest host moves %d units, the others have %d free", used, free-largest)
-	if free-largest < used {
-		check.State, check.Next = client.DoctorWarn, "add a host: relight host token"
+	check.Detail += ")"
+	if !all.OK {
+		check.State, check.Detail, check.Next = client.DoctorWarn, all.Reason, "relight get hosts; then make room, or add a host: relight host token"
 	}
 	return check
-}
-
-// warmUnits is what standby guests take of a host.
-func warmUnits(h fleet.Host) int {
-	n := 0
-	for _, w := range h.Warm {
-		n += w.Units
-	}
-	return n
 }
 
 // checkIsolation names the servers that would stop if all controllers were away

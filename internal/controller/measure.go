@@ -73,6 +73,7 @@ func (c *Controller) serveMetrics() http.Handler {
 		a := c.reign.Authority()
 		c.metrics.SetAuthority(c.clock.Now().Before(a.Until), a.Term, Shards)
 		c.metrics.SetStoreRevision(int64(c.state.latest()))
+		c.metrics.SetSpare(c.spare.bySite())
 		inner.ServeHTTP(w, r)
 	})
 }

@@ -93,6 +93,7 @@ type Controller struct {
 	backend   *Backend
 	metrics   *metric.Registry
 	teller    *Teller // nil without a webhook
+	spare     *SpareWatch
 	listener  net.Listener
 	// sick is why the store takes no writes, or empty; asked every healthEvery,
 	// because each decision reads it.
@@ -275,7 +276,9 @@ func (c *Controller) wire(ctx context.Context) error {
 		Healer: healer, Collector: c.collector, State: c.state, Reigning: c.reign, Deadlines: NewDeadlines(),
 		Providers: providers, Clock: c.clock, Pace: c.opt.Pace, Log: c.log, Renewed: c.grant,
 	}
+	c.spare = &SpareWatch{Viewer: viewer, Journal: c.journal, Clock: c.clock, Log: c.log}
 	c.backend = &Backend{
+		Spares:  c.spare,
 		Journal: c.journal, State: c.state, Healer: healer, Viewer: viewer, Collector: c.collector, Chronicle: c.chronicle,
 		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine, Webhook: c.teller,
 		Providers: slices.Sorted(maps.Keys(providers)),
@@ -346,6 +349,7 @@ func (c *Controller) serve(ctx context.Context) error {
 	part(func() error { return c.receiver.Run(ctx) })
 	parts.Go(func() { c.schedule(ctx) })
 	parts.Go(func() { c.tell(ctx) })
+	parts.Go(func() { c.spare.watch(ctx) })
 	if c.opt.Ready != nil {
 		c.opt.Ready(Addresses{URL: c.backend.Enrolment.URL, Beat: c.receiver.Addr().String(), CA: ca, Token: people.Admin()})
 	}

@@ -30,7 +30,7 @@ type Registry struct {
 	recoveries, requests         *prometheus.CounterVec
 	incidents                    prometheus.Counter
 	durations                    *prometheus.HistogramVec
-	servers                      *prometheus.GaugeVec
+	servers, spare               *prometheus.GaugeVec
 	leader, term                 prometheus.Gauge
 	shards, revision             prometheus.Gauge
 }
@@ -59,6 +59,9 @@ func New(cfg Config) *Registry {
 	r.servers = register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: nameServers, Help: "Servers of the shards that this controller owns.",
 	}, []string{labelVerdict}))
+	r.spare = register(r, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: nameSpare, Help: "1 if the others could take over the servers of any one host of the site, else 0.",
+	}, []string{labelSite}))
 	r.leader = r.gauge(nameLeader, "1 if this controller holds its lease and may act, else 0.")
 	r.term = r.gauge(nameTerm, "The term of this controller.")
 	r.shards = r.gauge(nameShardsOwned, "Shards that this controller owns.")
@@ -94,6 +97,18 @@ func (r *Registry) Handler() http.Handler {
 func (r *Registry) SetServers(count map[fleet.Verdict]int) {
 	for _, v := range []fleet.Verdict{fleet.Unknown, fleet.Healthy, fleet.Suspect, fleet.Impaired, fleet.Down, fleet.Isolated} {
 		r.servers.WithLabelValues(v.String()).Set(float64(count[v]))
+	}
+}
+
+// SetSpare sets, by site, whether the loss of any one host can be borne.
+func (r *Registry) SetSpare(sites map[string]bool) {
+	r.spare.Reset()
+	for site, ok := range sites { // each is a series of its own: the order is all one
+		value := 0.0
+		if ok {
+			value = 1
+		}
+		r.spare.WithLabelValues(site).Set(value)
 	}
 }
 

@@ -87,6 +87,7 @@ func TestNamesAndMeaningsAreFrozen(t *testing.T) {
 	r.SetServers(map[fleet.Verdict]int{fleet.Healthy: 5, fleet.Down: 1})
 	r.SetAuthority(true, 7, 16)
 	r.SetStoreRevision(42)
+	r.SetSpare(map[string]bool{"fleet": false, "rack-1": true})
 	r.ProviderRequest("launch", "")
 	r.ProviderRequest("launch", "capacity")
 	r.Beats(func() (uint64, map[string]uint64) { return 1000, map[string]uint64{"replay": 3, "bad_tag": 0} })

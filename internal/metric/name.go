@@ -15,6 +15,7 @@ const (
 	nameRecoveryDuration = "relight_recovery_duration_seconds"
 	nameServers          = "relight_servers"
 	nameShardsOwned      = "relight_shards_owned"
+	nameSpare            = "relight_spare"
 	nameSteps            = "relight_steps_total"
 	nameStoreRevision    = "relight_store_revision"
 	nameTerm             = "relight_term"
@@ -32,6 +33,7 @@ const (
 	labelReason   = "reason"
 	labelResult   = "result"
 	labelRung     = "rung"
+	labelSite     = "site"
 	labelVerdict  = "verdict"
 )
 

@@ -33,6 +33,7 @@ type Backend struct {
 	Plans       map[string]client.Plan
 	HealTo      client.HealAnswer
 	HostRows    []client.HostRow
+	SpareTo     client.SpareView
 	Asked       []client.ApprovalRow
 	IncidentOf  map[string]client.IncidentView
 	Report      client.DoctorReport

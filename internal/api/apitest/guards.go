@@ -103,6 +103,11 @@ func (b *Backend) Hosts(context.Context) (client.List[client.HostRow], error) {
 	return client.List[client.HostRow]{Items: append([]client.HostRow{}, b.HostRows...)}, b.enter("hosts")
 }
 
+// Spare implements api.Backend.
+func (b *Backend) Spare(context.Context) (client.SpareView, error) {
+	return b.SpareTo, b.enter("spare")
+}
+
 // CreateJoinToken implements api.Backend.
 func (b *Backend) CreateJoinToken(_ context.Context, by string, req client.JoinTokenRequest) (client.JoinToken, error) {
 	b.mu.Lock()

@@ -206,6 +206,11 @@ func (c *Client) Freeze(ctx context.Context) (FreezeView, error) {
 // ClearFreeze ends the fleet-wide stop.
 func (c *Client) ClearFreeze(ctx context.Context) error { return c.delete(ctx, "freeze") }
 
+// Spare says whether the servers of each single host could be placed on the others.
+func (c *Client) Spare(ctx context.Context) (SpareView, error) {
+	return get[SpareView](ctx, c, nil, "spare")
+}
+
 // Hosts lists the enrolled hosts.
 func (c *Client) Hosts(ctx context.Context) (List[HostRow], error) {
 	return get[List[HostRow]](ctx, c, nil, "hosts")

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
 )
 
@@ -21,6 +22,17 @@ type HostRow struct {
 	// Closed is why nothing new may be placed there, or empty.
 	Closed  string `json:"closed,omitempty"`
 	Version string `json:"version,omitempty"`
+	// Spare says whether the others could take its servers over: yes, or no and which.
+	Spare string `json:"spare,omitempty"`
+}
+
+// SpareView is the answer to "N+1 possible?": could the servers of each single host be
+// placed on the others.
+type SpareView struct {
+	At    time.Time          `json:"at"`
+	Hosts []decide.HostSpare `json:"hosts,omitempty"`
+	// Sites has the fleet first and then each site above a host.
+	Sites []decide.SiteSpare `json:"sites,omitempty"`
 }
 
 // PowerReport is what a look at a host's power devices found.

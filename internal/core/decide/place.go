@@ -130,13 +130,14 @@ func dataRefusal(v View, h fleet.Host) string {
 }
 
 // storageRefusal keeps a server away from a host that has lost the shared storage: a
-// start there ends on the same dead volume. A host that beats on none cannot tell.
+// start there ends on the same dead volume. A host that beats on none cannot tell, and
+// arrays are asked themselves.
 func storageRefusal(v View, h fleet.Host) string {
 	if h.StorageBeat != fleet.No {
 		return ""
 	}
 	for _, vol := range v.Server.Spec.Identity.Volumes {
-		if vol.Reach != fleet.ReachHost {
+		if vol.Reach != fleet.ReachHost && !vol.OnArray() {
 			return "it has lost the shared storage (its heartbeat there has stopped), and volume " + vol.Name + " needs it"
 		}
 	}
