@@ -241,20 +241,18 @@ func sanAway(ctx context.Context, s *Stage) (Result, error) {
 		if err != nil {
 			return false, err
 		}
-		return now.Verdict != fleet.Healthy, fmt.Errorf("nobody noticed: %s is %s", Server, now.Verdict)
+		if now.Epoch != before.Epoch && now.Phase == fleet.PhaseRunning {
+			return true, fmt.Errorf("%w: epoch %d became %d on a dead volume", errOutcome, before.Epoch, now.Epoch)
+		}
+		told, err := s.events(ctx, at)
+		held := slices.ContainsFunc(told, func(e event.Event) bool { return e.Kind == event.Held })
+		return held, errors.Join(err, errors.New("nobody was told that nothing can be done"))
 	})
+	if err == nil {
+		err = s.untouched(ctx, before, agentAway, false)
+	}
 	if err != nil {
 		return Result{}, err
-	}
-	if err := s.untouched(ctx, before, 2*agentAway, false); err != nil {
-		return Result{}, err
-	}
-	told, err := s.events(ctx, at)
-	if err != nil {
-		return Result{}, err
-	}
-	if !slices.ContainsFunc(told, func(e event.Event) bool { return e.Kind == event.Held }) {
-		return Result{}, fmt.Errorf("%w: nobody was told that nothing can be done", errOutcome)
 	}
 	if err := s.Lab.Mend(ctx, nodeSAN, Storage); err != nil {
 		return Result{}, err

@@ -186,7 +186,7 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 	for {
 		ok, err := done()
 		if ok {
-			return nil
+			return fatal(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -194,6 +194,14 @@ func poll(ctx context.Context, done func() (bool, error)) error {
 		case <-every.C:
 		}
 	}
+}
+
+// fatal keeps of an error what no later look would undo.
+func fatal(err error) error {
+	if errors.Is(err, errOutcome) || errors.Is(err, errEnded) {
+		return err
+	}
+	return nil
 }
 
 // First is the id of a process on a host that was started with these arguments in
