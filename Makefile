@@ -3,7 +3,7 @@ GO ?= go
 # Dead-code elimination stays on and the build cache stays warm with one set of flags.
 FLAGS := -tags lambda.norpc
 
-.PHONY: build demo needs test planted bench lint fmt clean
+.PHONY: build demo lab soak needs test planted bench failover lint fmt clean
 
 build: ## the one binary, and the guest agent that goes into virtual machines
 	$(GO) build $(FLAGS) -o bin/relight ./cmd/relight
@@ -12,11 +12,23 @@ build: ## the one binary, and the guest agent that goes into virtual machines
 demo: build ## break real servers on this machine and watch them heal (needs no root, no network)
 	bin/relight demo
 
-# The tests of arrays talk to a real iSCSI target. Without it they say that they are skipped.
-needs: ## install what the tests need beside Go (Debian's tgt), where that is possible
-	@command -v tgtd >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-		(apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tgt) >/dev/null 2>&1; } || \
-		echo "tgtd is not here and cannot be installed: the tests of arrays are skipped"
+lab: build ## a SAN, three hypervisor hosts and a virtual machine here; break them case by case (root)
+	bin/relight lab run --yes
+
+RUNS ?= 100
+soak: build ## cut off a host whose virtual machine writes on, RUNS times; the last line is the sum (root)
+	bin/relight lab run zombie --yes --name soak --runs $(RUNS)
+
+# What the tests of arrays and of virtual machines need beside Go: an iSCSI target,
+# QEMU with its iSCSI driver, iPXE, and what packs a guest and its boot disk. Without
+# one of them, or without root, the tests that need it say that they are skipped.
+PACKAGES := tgt qemu-system-x86 qemu-block-extra ipxe cpio kmod mtools syslinux open-iscsi iproute2
+
+needs: ## install what the tests need beside Go (Debian's packages), where that is possible
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); [ -z "$$missing" ] || \
+		{ echo "installing" $$missing; [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		(apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/dev/null 2>&1; } || \
+		echo "not here, and cannot be installed:" $$missing "- tests that need them are skipped"
 
 # One package at a time: several drive real processes and must not starve each other.
 test: needs ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
@@ -35,6 +47,9 @@ planted: ## plant bugs in the product one by one, see the simulator find each, w
 bench: build ## measure, print the table, write bench/results.json
 	-cd bench/peers && $(GO) test -run Detector -count=1 -timeout 30m .
 	bin/relight bench --out bench/results.json
+
+failover: build ## from the kill to the next epoch's first write, beside Pacemaker and keepalived (root)
+	$(GO) run $(FLAGS) ./bench/failover -exe bin/relight -out bench/failover.json
 
 lint: bin/golangci-lint ## the linters, pinned in tools/go.mod
 	bin/golangci-lint run ./...
