@@ -17,10 +17,18 @@ func (s *suite) create() {
 		s.must("create", s.array.Create(s.ctx, l))
 	}
 	s.want("another size", s.array.Create(s.ctx, array.LUN{Name: "vol-a", Bytes: 2 * size}), array.ErrConflict)
+}
+
+// A LUN that does not fit is refused whole, and what is there goes on.
+func (s *suite) full() {
+	c := s.login(s.start(ref("db", 1), s.luns(1)))
+	s.must("write", s.write(c, 1, 7, "before"))
 	s.want("more than there is", s.array.Create(s.ctx, array.LUN{Name: "vol-b", Bytes: 1 << 60}), array.ErrFull)
 	// What did not fit must not look like a LUN.
-	_, err := s.array.Map(s.ctx, s.newMap(ref("db", 1), map[int]string{1: "vol-b"}), dead("db", 1))
+	_, err := s.array.Map(s.ctx, s.newMap(ref("web", 1), map[int]string{1: "vol-b"}), dead("web", 1))
 	s.want("map of a LUN that did not fit", err, array.ErrNotFound)
+	s.holds(c, 1, 7, "before")
+	s.must("write", s.write(c, 1, 8, "after"))
 	s.must("create after a failure", s.array.Create(s.ctx, array.LUN{Name: "vol-b", Bytes: size}))
 }
 

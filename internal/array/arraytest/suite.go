@@ -50,12 +50,13 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		run  func(*suite)
 	}{
 		{"Create", (*suite).create},
+		{"FullArray", (*suite).full},
 		{"Invalid", (*suite).invalid},
 		{"Proof", (*suite).proof},
-		{"UnitNumbers", (*suite).unitNumbers},
-		{"Credentials", (*suite).credentials},
+		{"UnitsFromTenOn", (*suite).unitNumbers},
+		{"WrongCHAPSecret", (*suite).credentials},
 		{"Unmapped", (*suite).unmapped},
-		{"DuplicateInitiator", (*suite).duplicate},
+		{"DuplicateIQN", (*suite).duplicate},
 		{"OneEpochAtATime", (*suite).oneEpoch},
 		{"SharedLUN", (*suite).shared},
 		{"Repeat", (*suite).repeat},
@@ -64,7 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"FenceNeedsTheJournal", (*suite).fenceJournal},
 		{"FencedForEver", (*suite).fencedForEver},
 		{"Restart", (*suite).restart},
-		{"ForeignData", (*suite).foreign},
+		{"ForeignFileSystem", (*suite).foreign},
 		{"Reservations", (*suite).reservations},
 		{"Context", (*suite).ended},
 	} {

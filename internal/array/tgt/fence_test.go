@@ -62,11 +62,16 @@ func (l *lab) mapOf(e fleet.Epoch) array.Map {
 func (l *lab) start(e fleet.Epoch) iscsi.Config {
 	l.Helper()
 	m := l.mapOf(e)
-	evidence := []fleet.Evidence{{Method: fleet.Attested, Server: "db", Epoch: e - 1, At: time.Unix(1, 0)}}
-	p, _ := fence.Prove(fleet.Server{Name: "db"}, e-1, "", evidence, time.Unix(1, 0))
-	t, err := l.a.Map(l.ctx, m, p)
+	t, err := l.a.Map(l.ctx, m, l.proof(e))
 	l.must(fmt.Sprintf("map epoch %d", e), err)
 	return iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}
+}
+
+// proof lets an epoch start.
+func (l *lab) proof(e fleet.Epoch) fence.Proof {
+	evidence := []fleet.Evidence{{Method: fleet.Attested, Server: "db", Epoch: e - 1, At: time.Unix(1, 0)}}
+	p, _ := fence.Prove(fleet.Server{Name: "db"}, e-1, "", evidence, time.Unix(1, 0))
+	return p
 }
 
 // record is a block that says which epoch wrote it, and as which number.
@@ -177,7 +182,7 @@ func TestFenceUnderLoad(t *testing.T) {
 		if users, err := l.a.users(l.ctx); err != nil || len(users) > 0 {
 			t.Errorf("round %d: accounts %v are left behind, %v", e, users, err)
 		}
-		last := w.acked.Load() // the writer hears of nothing any more
+		last := w.acked.Load()
 		zombies = append(zombies, w)
 		// A record that landed and was not acknowledged before the fence is no loss
 		// and no stale write: it is there before the next epoch looks.
@@ -203,8 +208,10 @@ func TestFenceUnderLoad(t *testing.T) {
 				t.Errorf("round %d: record %d is of epoch %d (whole %v)", e, n, on, whole)
 			}
 		}
-		if w.acked.Load() != last {
-			t.Errorf("round %d: the fenced epoch was acknowledged %d records", e, w.acked.Load()-last)
+		// The writer may only now have read an answer that lay in its socket since
+		// before the fence; then its record was there before it.
+		if got := w.acked.Load(); got > end {
+			t.Errorf("round %d: the fenced epoch was acknowledged %d records", e, got-end)
 		}
 		from, cfg = max(v.acked.Load(), end)+1, next
 	}

@@ -141,12 +141,32 @@ func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []arra
 		}
 		out.Evidence = append(out.Evidence, evidence...)
 	}
-	if _, err := h.mapFor(ctx, call, n); err != nil {
+	e, err := h.mapFor(ctx, call, n)
+	if err != nil {
 		return provider.Outcome{}, err
 	}
 	out.Detail = fmt.Sprintf("array %s lets epoch %d in", n.decl.Name, call.Step.Epoch)
+	if _, real := n.bare.(array.Locator); real && call.Step.Epoch == 1 {
+		out.Detail += "; " + e.holds(ctx)
+	}
 	return out, nil
 }
+
+// holds says what is on LUNs that are used for the first time. It refuses nothing:
+// a server that is imported brings its data, and nothing of ours formats a LUN. But
+// one that was named by mistake shows itself here.
+func (e entry) holds(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	found, err := array.Contents(ctx, e.target, e.Map)
+	if err != nil {
+		return "what the LUNs hold could not be read from here: " + err.Error()
+	}
+	return e.Told(found)
+}
+
+// lookWithin bounds the look at fresh LUNs; the portal may be out of reach from here.
+const lookWithin = 2 * time.Second
 
 // entry is an epoch's map with the target that it leads to.
 type entry struct {

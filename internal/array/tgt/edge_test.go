@@ -1,0 +1,102 @@
+package tgt
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"relight/internal/array"
+	"relight/internal/array/iscsi"
+)
+
+// TestForeignFileSystem: another's file system on a LUN that is used for the first
+// time is seen and left as it is.
+func TestForeignFileSystem(t *testing.T) {
+	l := newLab(t)
+	f, err := os.OpenFile(l.file, os.O_RDWR, 0)
+	l.must("open", err)
+	defer func() { _ = f.Close() }()
+	_, err = f.WriteAt([]byte("\x53\xef"), 0x438)
+	l.must("make it an ext4", err)
+	before, err := os.ReadFile(l.file)
+	l.must("read", err)
+	m := l.mapOf(1)
+	l.must("empty LUN", l.a.Create(l.ctx, array.LUN{Name: "log", Bytes: lunSize}))
+	m.Units[11] = "log"
+	target, err := l.a.Map(l.ctx, m, l.proof(1))
+	l.must("map", err)
+	found, err := array.Contents(l.ctx, target, m)
+	l.must("contents", err)
+	if len(found) != 2 || !slices.Equal(found[10], []string{"ext2/3/4"}) || len(found[11]) != 0 {
+		t.Errorf("found %v", found)
+	}
+	if got := m.Told(found); got != "data holds ext2/3/4; log is empty" {
+		t.Errorf("told %q", got)
+	}
+	after, err := os.ReadFile(l.file)
+	l.must("read", err)
+	if !bytes.Equal(before, after) {
+		t.Error("the LUN was written to")
+	}
+	if s, err := l.a.Sessions(l.ctx, m.Ref); err != nil || len(s) > 0 {
+		t.Errorf("the look left a session: %v, %v", s, err)
+	}
+}
+
+// TestWrongCHAPSecret: the array refuses it, and says so in a way that is told from
+// an array that is away.
+func TestWrongCHAPSecret(t *testing.T) {
+	l := newLab(t)
+	m := l.mapOf(1)
+	target, err := l.a.Map(l.ctx, m, l.proof(1))
+	l.must("map", err)
+	wrong := m
+	wrong.Secret = strings.Repeat("x", len(m.Secret))
+	if _, err := array.Contents(l.ctx, target, wrong); !iscsi.IsRefused(err) {
+		t.Errorf("a wrong secret: %v, want a refusal", err)
+	}
+	target.Portal = freePort(t)
+	if _, err := array.Contents(l.ctx, target, m); err == nil || iscsi.IsRefused(err) {
+		t.Errorf("no array there: %v, want an error that is no refusal", err)
+	}
+}
+
+// TestFullArray: on a file system with no room left a LUN is refused whole, and a
+// server that writes to another goes on, since all of its room was set aside.
+func TestFullArray(t *testing.T) {
+	d := startDaemon(t)
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Skipf("SKIPPED: a small file system cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		d.stop() // it holds the file
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+		d.start()
+	})
+	l := &lab{T: t, ctx: t.Context(), d: d, a: d.array(dir), file: array.FilePath(dir, "data")}
+	l.must("create", l.a.Create(l.ctx, array.LUN{Name: "data", Bytes: lunSize}))
+	m := l.mapOf(1)
+	target, err := l.a.Map(l.ctx, m, l.proof(1))
+	l.must("map", err)
+	if err := l.a.Create(l.ctx, array.LUN{Name: "more", Bytes: 2 * lunSize}); !errors.Is(err, array.ErrFull) {
+		t.Errorf("a LUN that does not fit: %v, want ErrFull", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("it left %v", left)
+	}
+	l.must("fill the rest", os.WriteFile(dir+"/other", make([]byte, 4<<20-64<<10), 0o600))
+	s, err := iscsi.Dial(l.ctx, iscsi.Config{Portal: target.Portal, Target: target.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+	l.must("login", err)
+	defer func() { _ = s.Close() }()
+	for block := uint64(0); block < blocks; block += 64 {
+		_, err := iscsi.Do(l.ctx, s, "write", iscsi.Write16(10, block, bytes.Repeat([]byte{1}, 64*iscsi.Block)))
+		l.must("write on a full array", err)
+	}
+}
