@@ -144,11 +144,29 @@ func notDue(v View, now time.Time) (Decision, bool) {
 			return d, true
 		}
 	default: // down and impaired are due
+		if name := deadVolume(v); name != "" {
+			return held(GateVerdict, fmt.Sprintf("volume %s does not answer, and any other instance would meet the same volume, so nothing is ended: %s", name, why), true), true
+		}
 	}
 	if v.Status.Phase == fleet.PhaseNeedsPerson && v.Request == nil {
 		return held(GateLadder, v.Status.Message, true), true
 	}
 	return Decision{}, false
+}
+
+// deadVolume names a volume that does not answer by the platform's own word, or is
+// empty. It is asked about what serves badly; what is gone for certain is started all
+// the same, for the volume may be back before.
+func deadVolume(v View) string {
+	if v.Finding.Verdict != fleet.Impaired {
+		return ""
+	}
+	for _, vol := range v.Observed.Volumes {
+		if vol.Dead == fleet.Yes {
+			return vol.Volume
+		}
+	}
+	return ""
 }
 
 // patience is how long a server may be suspect or unknown before a person is asked

@@ -69,7 +69,10 @@ type VolumeState struct {
 	// Host is the one that looked.
 	Host string `json:"host,omitempty"`
 	// Held is Yes if something holds it, even if it is not known what.
-	Held Answer    `json:"held"`
+	Held Answer `json:"held"`
+	// Dead is Yes if the platform says that the volume itself does not answer: another
+	// instance would meet the same volume.
+	Dead Answer    `json:"dead,omitempty"`
 	At   time.Time `json:"at"`
 }
 

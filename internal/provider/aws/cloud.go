@@ -92,6 +92,8 @@ const (
 	TagEpoch  = "relight:epoch"
 	TagToken  = "relight:token"
 	TagReboot = "relight:reboot"
+	// TagFrom is the epoch that an instance had before it was started as another.
+	TagFrom = "relight:from"
 )
 
 // Check is what the status checks of an instance say: ok, impaired,

@@ -2,6 +2,8 @@ package aws
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
@@ -13,6 +15,12 @@ import (
 // was accepted proves nothing.
 func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outcome, error) {
 	m, err := p.find(ctx, call)
+	if errors.Is(err, errNone) {
+		m, err = p.renamed(ctx, call, err)
+		if err == nil && m.state() != fleet.InstanceStopped && m.state() != fleet.InstanceTerminated {
+			return p.replaced(call, m)
+		}
+	}
 	if err != nil {
 		return provider.Outcome{}, err
 	}
@@ -24,6 +32,12 @@ func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outco
 	if t := call.Server.Spec.Template.EC2; t != nil {
 		how.SkipOS = t.SkipOSShutdown
 	}
+	if m.AutoRecovery != "disabled" {
+		// Two healers of one instance would undo each other's work (DET-SYS).
+		if err := p.opt.Cloud.DisableAutoRecovery(ctx, m.ID); err != nil {
+			return provider.Outcome{}, err
+		}
+	}
 	if again {
 		err = p.opt.Cloud.Stop(ctx, m.ID, how)
 	} else {
@@ -32,10 +46,36 @@ func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outco
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	if m, err = p.find(ctx, call); err != nil {
+	if m, err = p.seeAgain(ctx, call, m.ID); err != nil {
 		return provider.Outcome{Detail: "told to end"}, nil // it was; the next look tells more
 	}
 	out, _ := p.ended(call, m, again)
+	return out, nil
+}
+
+// renamed finds the instance that had the epoch before it was to be started as a later
+// one; none is the error if there is no such instance.
+func (p *Provider) renamed(ctx context.Context, call provider.Call, none error) (Machine, error) {
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return Machine{}, err
+	}
+	for _, m := range all {
+		if ParseEpoch(m.Tags[TagFrom]) == call.Step.Epoch && epochOf(m) > call.Step.Epoch {
+			return m, nil
+		}
+	}
+	return Machine{}, none
+}
+
+// replaced is the end of an epoch whose instance was stopped, and then started as a
+// later epoch: it is over for ever, and the instance must not be touched for it.
+func (p *Provider) replaced(call provider.Call, m Machine) (provider.Outcome, error) {
+	if m.state() != fleet.InstanceRunning {
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s, as epoch %d", described(m), epochOf(m))
+	}
+	out := provider.Outcome{Detail: fmt.Sprintf("%s was stopped and runs as epoch %d", m.ID, epochOf(m))}
+	out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, out.Detail)}
 	return out, nil
 }
 
@@ -103,4 +143,18 @@ func (p *Provider) reboot(ctx context.Context, call provider.Call) (provider.Out
 		return provider.Outcome{}, err
 	}
 	return provider.Outcome{Detail: "rebooted " + m.ID}, nil
+}
+
+// seeAgain looks at an instance after it was told to end.
+func (p *Provider) seeAgain(ctx context.Context, call provider.Call, id string) (Machine, error) {
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return Machine{}, err
+	}
+	for _, m := range all {
+		if m.ID == id {
+			return m, nil
+		}
+	}
+	return Machine{}, errNone
 }

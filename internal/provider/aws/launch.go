@@ -124,6 +124,9 @@ func (p *Provider) recover(ctx context.Context, call provider.Call) (provider.Ou
 		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s, not stopped", described(*m))
 	}
 	tags := map[string]string{TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10), TagToken: call.Step.Token}
+	if e := epochOf(*m); e != call.Step.Epoch {
+		tags[TagFrom] = strconv.FormatUint(uint64(e), 10)
+	}
 	if err := p.opt.Cloud.Tag(ctx, m.ID, tags); err != nil {
 		return provider.Outcome{}, err
 	}

@@ -213,6 +213,9 @@ func (p *Provider) identity(s *swept, server fleet.Server, o *fleet.Observed) {
 		state := fleet.VolumeState{Volume: v.Name, Epoch: seen.Epoch, Held: fleet.No, At: s.at}
 		if seen.Holder != "" {
 			state.Held, state.Holder, state.Host = fleet.Yes, s.epochs[seen.Holder], seen.Zone
+			if s.checks[seen.Holder].Disk == "impaired" {
+				state.Dead = fleet.Yes
+			}
 			if s.ids[seen.Holder] != server.Name {
 				state.Holder = 0 // somebody else's instance has it
 			}

@@ -3,6 +3,7 @@ package aws
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"relight/internal/core/fleet"
 )
@@ -29,20 +30,29 @@ func (p *Provider) signals(s *swept, server fleet.Server, m Machine, in fleet.In
 		return []fleet.Signal{record}
 	}
 	check, known := s.checks[m.ID]
-	out := []fleet.Signal{p.system(record, m.ID, check, known)}
-	if works, speaks := p.guest(record, m.ID, check, known); speaks {
+	out := []fleet.Signal{p.system(record, m, check, known, aside(server, m))}
+	if works, speaks := p.works(s, server, m, in, check, known); speaks {
 		out = append(out, works)
 	}
 	out = append(out, p.beats(server.Name, in)...)
-	for _, g := range server.Spec.Identity.Groups {
-		out = append(out, p.health(s, g.ID, m.ID, in)...)
-	}
 	return out
+}
+
+// platformTakes is how long EC2's own recovery is given: its alarm form acts after
+// two periods of a minute, and the move itself takes minutes.
+const platformTakes = 10 * time.Minute
+
+// aside reports whether the spec leaves failed hardware to EC2's own recovery, and
+// the instance still has it.
+func aside(s fleet.Server, m Machine) bool {
+	t := s.Spec.Template.EC2
+	return t != nil && t.AutoRecovery == fleet.AutoRecoveryPlatform && m.AutoRecovery != "disabled"
 }
 
 // system joins the record and the system check. Data that is missing is no answer:
 // a host that vanishes may leave none, and so does a link that is cut.
-func (p *Provider) system(record fleet.Signal, id string, c Check, known bool) fleet.Signal {
+func (p *Provider) system(record fleet.Signal, m Machine, c Check, known, aside bool) fleet.Signal {
+	id := m.ID
 	record.Answer = fleet.Yes
 	switch {
 	case !known, c.System == "insufficient-data":
@@ -55,6 +65,10 @@ func (p *Provider) system(record fleet.Signal, id string, c Check, known bool) f
 			record.Since = c.Since
 		}
 		record.Detail = "its system status check fails: the hardware, power or network below it"
+		if due := record.Since.Add(platformTakes); aside && record.At.Before(due) {
+			record.Answer = fleet.CannotTell
+			record.Detail += "; the spec leaves it to EC2's own recovery until " + due.UTC().Format("15:04:05") + " UTC"
+		}
 	}
 	if c.System != "impaired" {
 		p.sinceOf(id+"/system", c.System, record.At)
@@ -62,32 +76,55 @@ func (p *Provider) system(record fleet.Signal, id string, c Check, known bool) f
 	if len(c.Planned) > 0 {
 		record.Detail += "; scheduled: " + strings.Join(c.Planned, ", ")
 	}
-	if c.Disk == "impaired" {
-		record.Detail += "; its volumes cannot be reached: another instance would meet the same volumes"
-	}
 	return record
 }
 
-// guest is what the instance check says of the guest. It fails with the system
-// check as well; then it is the hardware's matter (DET-INST).
-func (p *Provider) guest(record fleet.Signal, id string, c Check, known bool) (fleet.Signal, bool) {
-	if !known || c.System != "ok" || c.Instance != "ok" && c.Instance != "impaired" {
+// works joins all that AWS says of the guest and its application to one answer, the
+// worst first: a passing check of one layer says nothing of those below it. While the
+// hardware fails none of it counts: the instance check and the load balancer's fail
+// with it (DET-INST).
+func (p *Provider) works(s *swept, server fleet.Server, m Machine, in fleet.Instance, c Check, known bool) (fleet.Signal, bool) {
+	sig := fleet.Signal{
+		Source:   fleet.Source{Channel: fleet.ChannelApp, Vantage: p.opt.Region},
+		Question: fleet.Works, Epoch: in.Epoch, At: s.at, Answer: fleet.No,
+	}
+	since := func(what, said string) time.Time {
+		at := p.sinceOf(m.ID+"/"+what, said, s.at)
+		if at.Before(in.Since) {
+			return in.Since // what it was before it was started again is another matter
+		}
+		return at
+	}
+	disk, guest := since("disk", c.Disk), since("instance", c.Instance)
+	served := p.health(s, server, m.ID, since)
+	switch {
+	case !known:
+		// Its checks are told of running instances only: it may just have been started
+		// again, and what a load balancer says is of before.
+		sig.Answer, sig.Detail, sig.Since = fleet.CannotTell, "EC2 has no status checks of it", s.at
+	case c.System == "impaired":
+		sig.Answer, sig.Detail, sig.Since = fleet.CannotTell, "its hardware fails", s.at
+	case c.System != "ok":
+		sig.Answer, sig.Detail, sig.Since = fleet.CannotTell, "its system status check says "+c.System, s.at
+	case c.Disk == "impaired":
+		sig.Detail, sig.Since = "its check of attached volumes fails: its volumes do not answer", disk
+	case c.Instance == "impaired":
+		sig.Detail, sig.Since = "its instance status check fails: the guest does not answer", guest
+		if !c.Since.IsZero() && c.Since.Before(guest) && c.Since.After(in.Since) {
+			sig.Since = c.Since
+		}
+	case served.Answer == fleet.No:
+		return served, true
+	case served.Answer == fleet.Yes:
+		return served, true
+	case len(server.Spec.Identity.Groups) > 0:
+		return served, true // it has no word yet; a passing status check is not enough (S14)
+	case c.Instance == "ok":
+		sig.Answer, sig.Detail, sig.Since = fleet.Yes, "its instance status check passes", guest
+	default:
 		return fleet.Signal{}, false
 	}
-	works := record
-	works.Question, works.Since = fleet.Works, p.sinceOf(id+"/instance", c.Instance, record.At)
-	works.Answer, works.Detail = fleet.Yes, "its instance status check passes"
-	if c.Instance == "impaired" {
-		works.Answer, works.Detail = fleet.No, "its instance status check fails: the guest does not answer"
-		if !c.Since.IsZero() && c.Since.Before(works.Since) {
-			works.Since = c.Since
-		}
-		if c.Disk == "impaired" {
-			works.Answer = fleet.CannotTell
-			works.Detail += ", and neither do its volumes, which may be the cause"
-		}
-	}
-	return works, true
+	return sig, true
 }
 
 // beats are the guest agent's.
@@ -105,27 +142,37 @@ func (p *Provider) beats(server string, in fleet.Instance) []fleet.Signal {
 	}}
 }
 
-// health is what a load balancer sees of the application.
-func (p *Provider) health(s *swept, group, id string, in fleet.Instance) []fleet.Signal {
-	for _, t := range s.targets[group] {
-		if t.ID != id {
-			continue
-		}
-		sig := fleet.Signal{
-			Source:   fleet.Source{Channel: fleet.ChannelApp, Vantage: "the load balancer"},
-			Question: fleet.Works, Epoch: in.Epoch, At: s.at, Since: p.sinceOf(id+"/"+group, t.Health, s.at),
-			Detail: fmt.Sprintf("its target group says %s", t.Health),
-		}
-		switch t.Health {
-		case "healthy":
-			sig.Answer = fleet.Yes
-		case "unhealthy":
-			sig.Answer = fleet.No
-		default: // initial, draining, unused, unavailable: no word on the application
-		}
-		return []fleet.Signal{sig}
+// health is what load balancers see of the application: one that finds it unhealthy
+// counts more than one that does not.
+func (p *Provider) health(s *swept, server fleet.Server, id string, since func(what, said string) time.Time) fleet.Signal {
+	out := fleet.Signal{
+		Source:   fleet.Source{Channel: fleet.ChannelApp, Vantage: p.opt.Region},
+		Question: fleet.Works, At: s.at, Since: s.at, Detail: "it is in no target group yet",
 	}
-	return nil
+	for _, m := range s.machines[server.Name] {
+		if m.ID == id {
+			out.Epoch = epochOf(m)
+		}
+	}
+	for _, g := range server.Spec.Identity.Groups {
+		for _, t := range s.targets[g.ID] {
+			if t.ID != id {
+				continue
+			}
+			at := since(g.ID, t.Health)
+			detail := fmt.Sprintf("its target group says %s", t.Health)
+			switch {
+			case t.Health == "unhealthy":
+				out.Answer, out.Since, out.Detail = fleet.No, at, detail
+				return out
+			case t.Health == "healthy":
+				out.Answer, out.Since, out.Detail = fleet.Yes, at, detail
+			case out.Answer == fleet.CannotTell: // initial, draining, unused, unavailable
+				out.Since, out.Detail = at, detail
+			}
+		}
+	}
+	return out
 }
 
 // Uses lists the API whose bucket a step's main call takes from; for
