@@ -174,7 +174,18 @@ func volumeOf(s fleet.Server, name string) fleet.Volume {
 // arrayWay has the volume's array shut the epoch out: the provider does that itself,
 // through no host.
 func arrayWay(v View, epoch fleet.Epoch, host string, vol fleet.Volume) *source {
-	return newSource(v, newStep(v, fleet.StepSeal, epoch, host, fleet.Object{Volume: vol.Name}, shutWhy(vol, epoch)), "")
+	s := newSource(v, newStep(v, fleet.StepSeal, epoch, host, fleet.Object{Volume: vol.Name}, shutWhy(vol, epoch)), "")
+	if s.last.State == fleet.StepFailed && answersSince(v, vol.Name, s.last.At) {
+		// What was in the way has gone: an array that was away for an hour must not keep
+		// its servers down for as long again.
+		s.due = s.last.At.Add(fencePause)
+	}
+	return s
+}
+
+// answersSince reports that the volume's array could be asked again after the time.
+func answersSince(v View, volume string, since time.Time) bool {
+	return slices.ContainsFunc(v.Observed.Volumes, func(o fleet.VolumeState) bool { return o.Volume == volume && o.At.After(since) })
 }
 
 func shutWhy(vol fleet.Volume, epoch fleet.Epoch) string {

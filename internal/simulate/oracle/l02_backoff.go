@@ -68,6 +68,9 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 	if w == nil || w.failed == 0 || w.recovery != recoveryOf(s) || o.disturbed.After(w.at) || s.asked {
 		return
 	}
+	if step.Kind == fleet.StepSeal && step.Via == "" && o.arrays.After(w.at) {
+		return // the array that could not be asked can be asked again: that is news
+	}
 	if wait := now.Sub(w.at); wait < backedOff(s.spec.Spec.Ladder, w.failed) {
 		o.Violate("L2", s.name, "%s is asked again %s after it failed %d times in a row", source(step), wait, w.failed)
 	}

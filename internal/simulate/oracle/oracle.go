@@ -90,6 +90,8 @@ type Oracle struct {
 	// ended last that concerns controllers, their store or their calls.
 	troubled  map[string]int
 	disturbed time.Time
+	// arrays is when an array last came or went.
+	arrays time.Time
 	// goesOn is when a person last let a storm go on.
 	goesOn   time.Time
 	staleEnd time.Time
@@ -261,6 +263,9 @@ func (o *Oracle) saw(e world.Event) {
 	if e.Server != "" {
 		o.soil(e.Server)
 		return
+	}
+	if e.What == "array" {
+		o.arrays = e.At
 	}
 	if len(e.What) > 4 && e.What[:4] == "host" {
 		o.moved = true
