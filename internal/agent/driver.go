@@ -43,9 +43,8 @@ type Instance struct {
 	// Volumes are the directories and Addresses the addresses that it holds.
 	Volumes   []string
 	Addresses []string
-	// Progress rises while the instance does I/O that its host can see, on disks or
-	// the network; 0 if the host cannot see any. One that rises is no sign that the
-	// application works, but one that is silent and works is not dead.
-	Progress uint64
-	Detail   string
+	// Unheard is set while a machine's guest says nothing at all, not even that it
+	// fails, and still completes I/O: it is silent, and not dead.
+	Unheard bool
+	Detail  string
 }

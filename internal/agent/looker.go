@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"relight/internal/beat/app"
@@ -198,10 +199,21 @@ func (a *Agent) listen(ctx context.Context, s subject, c fleet.Check) {
 		case progress := <-beats:
 			a.board.put(a.board.checks, s, sight{works: fleet.Yes, progress: progress})
 		case <-silence.C:
-			a.board.put(a.board.checks, s, sight{works: fleet.No, detail: fmt.Sprintf("no heartbeat for %s", timeout(c))})
+			saw := sight{works: fleet.No, detail: fmt.Sprintf("no heartbeat for %s", timeout(c))}
+			if a.unheard(s) {
+				saw = sight{detail: saw.detail + ", but it does I/O"}
+			}
+			a.board.put(a.board.checks, s, saw)
 		}
 		silence.Reset(timeout(c))
 	}
+}
+
+// unheard reports whether the instance is silent and works all the same.
+func (a *Agent) unheard(s subject) bool {
+	return slices.ContainsFunc(a.opt.Driver.Instances(), func(i Instance) bool {
+		return i.Server == s.server && i.Epoch == s.epoch && i.Unheard
+	})
 }
 
 // beatSocket is where an instance's heartbeats come in. Its name is short, because

@@ -277,7 +277,6 @@ func TestMachineLives(t *testing.T) {
 	if in.State != fleet.InstanceRunning || in.Alive != fleet.Yes {
 		t.Fatalf("%+v", in)
 	}
-	r.await("progress of I/O", 1, func(i Instance) bool { return i.Progress > in.Progress })
 	argv, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.m.process(mkey{"db-1", 1}).PID))
 	must(t, err)
 	if strings.Contains(string(argv), disks[0].Secret) {
@@ -386,6 +385,21 @@ func eventuallyFor(t *testing.T, d time.Duration, what string, f func() error) {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
+}
+
+// A guest that falls silent and goes on writing is not dead; one that is held is.
+func TestMachineIsUnheard(t *testing.T) {
+	r := newRig(t)
+	r.launch(1, r.template(), r.let(1))
+	if r.instance(1).Unheard {
+		t.Error("it is heard")
+	}
+	must(t, r.m.Order("db-1", 1, guest.Order{Kind: guest.Mute}))
+	r.await("silent, and at work", 1, func(i Instance) bool { return i.Unheard })
+	must(t, r.m.monitorOf(mkey{"db-1", 1}).Pause(t.Context()))
+	r.await("silent, and held", 1, func(i Instance) bool { return !i.Unheard && i.Alive == fleet.Yes })
+	must(t, r.m.End(t.Context(), "db-1", 1))
+	r.shut(1)
 }
 
 // A machine that dies by itself is reaped, and the next epoch goes on from its LUN.

@@ -22,13 +22,19 @@ const (
 	machinePace = 500 * time.Millisecond
 	// guestDeafAfter is how long a guest may be silent and still be asked to end.
 	guestDeafAfter = 2 * time.Second
+	// quietAfter is how long a guest must be silent to count as unheard, busyFor how
+	// long after its last I/O it still counts as busy.
+	quietAfter = 500 * time.Millisecond
+	busyFor    = 3 * machinePace
 )
 
 // machineSight is what was seen of a machine.
 type machineSight struct {
-	state    qemu.State // empty while its monitor does not answer
+	state qemu.State // empty while its monitor does not answer
+	// counters are what it did, ioAt is when they last rose.
 	counters qemu.Counters
-	traffic  qemu.Traffic
+	sent     uint64
+	ioAt     time.Time
 	beat     guest.Beat
 	beatAt   time.Time
 	// moved is the last progress that was handed on.
@@ -62,10 +68,11 @@ func (m *Machines) describe(i *Instance, body mkey) {
 	m.mu.Lock()
 	s, rec := x.sight, x.rec
 	m.mu.Unlock()
-	i.Progress = s.counters.Reads + s.counters.Writes + s.counters.Flushes + s.traffic.In + s.traffic.Out
 	if i.State != fleet.InstanceRunning {
 		return
 	}
+	now := time.Now()
+	i.Unheard = rec.VM.GuestBeat && s.state == qemu.Running && now.Sub(s.beatAt) > quietAfter && now.Sub(s.ioAt) < busyFor
 	var words []string
 	switch {
 	case s.state == "":
@@ -187,14 +194,18 @@ func (m *Machines) count(x *machine, c qemu.Counters) {
 	m.mu.Lock()
 	tap := x.rec.Tap
 	m.mu.Unlock()
-	var t qemu.Traffic
+	sent := uint64(0) // not what it was sent: that comes to dead machines, too
 	if tap != "" {
 		all, _ := qemu.TapTraffic()
-		t = all[tap]
+		sent = all[tap].Out
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	x.sight.counters, x.sight.traffic = c, t
+	s := &x.sight
+	if s.counters != c || s.sent != sent {
+		s.ioAt = time.Now()
+	}
+	s.counters, s.sent = c, sent
 }
 
 // listenTo reads a guest's beats until ctx ends.

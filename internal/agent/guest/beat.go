@@ -104,7 +104,7 @@ type Order struct {
 // OrderKind says what the guest is to do.
 type OrderKind string
 
-// The orders. Panic, Hang and Exit are faults for tests and drills; a guest obeys
+// The orders. Panic, Hang, Exit and Mute are faults for tests and drills; a guest obeys
 // them only if its command line allows it.
 const (
 	// Become tells a guest on standby who it is; its LUNs have been plugged in.
@@ -112,7 +112,8 @@ const (
 	PowerOff OrderKind = "poweroff"
 	Panic    OrderKind = "panic"
 	Hang     OrderKind = "hang"
-	Exit     OrderKind = "exit"
+	Exit     OrderKind = "exit" // the application ends, the guest beats on
+	Mute     OrderKind = "mute" // the beats end, the application goes on
 )
 
 // Line is the order on the wire.
@@ -128,7 +129,7 @@ func ParseOrder(line string) (Order, error) {
 	f := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 	o := Order{Kind: OrderKind(f[0])}
 	switch o.Kind {
-	case PowerOff, Panic, Hang, Exit:
+	case PowerOff, Panic, Hang, Exit, Mute:
 		if len(f) == 1 {
 			return o, nil
 		}

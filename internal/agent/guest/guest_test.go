@@ -46,7 +46,7 @@ func FuzzBeat(f *testing.F) {
 }
 
 func TestOrders(t *testing.T) {
-	for _, o := range []Order{{Kind: Become, Server: "db-1", Epoch: 7}, {Kind: PowerOff}, {Kind: Panic}, {Kind: Hang}, {Kind: Exit}} {
+	for _, o := range []Order{{Kind: Become, Server: "db-1", Epoch: 7}, {Kind: PowerOff}, {Kind: Panic}, {Kind: Hang}, {Kind: Exit}, {Kind: Mute}} {
 		if got, err := ParseOrder(o.Line()); err != nil || got != o {
 			t.Errorf("%q gave %+v, %v", o.Line(), got, err)
 		}

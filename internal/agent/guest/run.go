@@ -29,6 +29,7 @@ type inside struct {
 	progress atomic.Uint64
 	hung     atomic.Bool
 	exited   atomic.Bool
+	muted    atomic.Bool
 
 	mu     sync.Mutex
 	server string
@@ -189,7 +190,9 @@ func (g *inside) beats(p *port) {
 	armed := err == nil && g.init
 	for seq := uint64(1); ; seq++ {
 		if !g.hung.Load() {
-			p.send(g.beat(seq).Line())
+			if !g.muted.Load() {
+				p.send(g.beat(seq).Line())
+			}
 			if armed {
 				_, _ = unix.Write(watchdog, []byte{0})
 			}
@@ -227,7 +230,7 @@ func (g *inside) obey(o Order) {
 	case PowerOff:
 		g.powerOff()
 		return
-	case Panic, Hang, Exit:
+	case Panic, Hang, Exit, Mute:
 	}
 	if !g.cfg.Faults {
 		return
@@ -240,6 +243,8 @@ func (g *inside) obey(o Order) {
 		g.hung.Store(true)
 	case Exit:
 		g.exited.Store(true)
+	case Mute:
+		g.muted.Store(true)
 	case Become, PowerOff:
 	}
 }
