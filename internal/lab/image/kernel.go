@@ -125,10 +125,12 @@ func findGuest(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", to, "relight/cmd/relight-guest")
+	part := fmt.Sprintf("%s.%d", to, os.Getpid()) // another build may be reading the old one
+	defer func() { _ = os.Remove(part) }()
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", part, "relight/cmd/relight-guest")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: it is not beside this program, and building it failed: %w: %s", ErrGuest, err, bytes.TrimSpace(out[:min(len(out), 400)]))
 	}
-	return to, nil
+	return to, os.Rename(part, to)
 }
