@@ -122,15 +122,23 @@ func (e *engine) play() (Result, error) {
 const pauseFor = time.Minute
 
 func (e *engine) pause() {
-	for until := e.clock.Now().Add(pauseFor); e.ok() && e.calling() && e.clock.Now().Before(until); {
+	for until := e.clock.Now().Add(pauseFor); e.ok() && e.trying() && e.clock.Now().Before(until); {
 		e.turn(e.clock.Now().Add(tickEvery))
 	}
 }
 
-// calling reports that a call of the reigning controller is under way.
-func (e *engine) calling() bool {
+// trying reports that a call of the reigning controller is under way or due.
+func (e *engine) trying() bool {
 	b := e.reigning()
-	return b != nil && len(b.busy) > 0
+	if b == nil {
+		return false
+	}
+	for _, s := range b.solo.State.Servers() {
+		if st := b.solo.State.Status(s.Name); b.busy[s.Name] || st.Recovery != nil && b.solo.Look(s.Name).Gate == "" {
+			return true
+		}
+	}
+	return false
 }
 
 func newEngine(sc Scenario) (*engine, error) {

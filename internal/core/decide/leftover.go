@@ -64,8 +64,25 @@ type waitingLeftover struct {
 // writes before the present one started, no server depends on it, and the stop
 // only makes two copies one. People's stops (freeze, pause, window, observe) hold.
 func leftover(v View, now time.Time) (*Decision, *waitingLeftover) {
+	return dueLeftover(v, now, slices.Concat(oldInstances(v, now), oldMaps(v, now), lostMaps(v, now)))
+}
+
+// inTheWay finds an instance of a replaced epoch that lives after all, while the new
+// one is refused what it should be given: a person was wrong who stated that it is
+// dead, or its host has come back. All tries of the ladder would wait for it in vain.
+func inTheWay(v View, now time.Time) *Decision {
+	r := v.Status.Recovery
+	refused := r.Last != nil && r.Last.State == fleet.StepFailed && r.Last.Class == classConflict && r.Last.Step.Kind == fleet.StepAttach
+	if r.To == 0 || !refused {
+		return nil
+	}
+	d, _ := dueLeftover(v, now, oldInstances(v, now))
+	return d
+}
+
+func dueLeftover(v View, now time.Time, found []Decision) (*Decision, *waitingLeftover) {
 	var wait *waitingLeftover
-	for _, d := range slices.Concat(oldInstances(v, now), oldMaps(v, now), lostMaps(v, now)) {
+	for _, d := range found {
 		step := d.Step
 		last := leftoverRecord(v.Status.Leftovers, *step)
 		if step.Token = last.Step.Token; step.Token == "" || last.State == fleet.StepDone {
@@ -170,6 +187,10 @@ func lostMap(v View, volume string, now time.Time) bool {
 	}
 	return asked
 }
+
+// ofLeftover reports that a step within a recovery is none of its rung: it stops an
+// instance of a replaced epoch.
+func ofLeftover(step fleet.Step) bool { return step.Kind == fleet.StepStop && step.Rung == "" }
 
 func toldTo(step fleet.Step) string {
 	switch step.Kind {

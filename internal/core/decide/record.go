@@ -53,7 +53,7 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	default: // all others act on the world
 	}
 	r := s.Recovery
-	if r == nil {
+	if r == nil || ofLeftover(step) {
 		s.Leftovers = noteLeftover(s.Leftovers, fleet.StepRecord{Step: step, State: fleet.StepIntended, Begun: now})
 		return s
 	}

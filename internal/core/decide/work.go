@@ -36,6 +36,9 @@ func work(v View, now time.Time) Decision {
 		}
 		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
 	}
+	if stop := inTheWay(v, now); stop != nil {
+		return *stop
+	}
 	if now.Before(r.NotBefore) && r.Lack != nil {
 		return waitsForRoom(v, now, r.NotBefore)
 	}

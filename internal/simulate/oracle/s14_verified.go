@@ -10,7 +10,8 @@ import (
 // S14, verified means verified. When a controller tells that a server is healed at
 // an epoch, the world must hold an instance of that epoch that works, or did within
 // the last suspectAfter + slack (news takes its time); and it must have worked after
-// the last destructive call about that epoch was done. One without a check must have
+// the last destructive call about that epoch was done; where reads were stale lately,
+// what was so before may have been told as new. One without a check must have
 // run. Every volume and every address of its spec must be in that instance's hands, or
 // have been when it last worked.
 func (o *Oracle) toldHealed(s *server, ev event.Event) {
@@ -38,7 +39,7 @@ func (o *Oracle) toldHealed(s *server, ev event.Event) {
 		o.Violate("S14", s.name, "it was told to be healed at epoch %d, which has not worked since %s", ev.Epoch, clock(worked))
 	}
 	for _, a := range s.acts {
-		if a.done && a.epoch == ev.Epoch && a.at.After(worked) {
+		if a.done && a.epoch == ev.Epoch && a.at.After(worked) && !o.stale() {
 			o.Violate("S14", s.name, "it was told to be healed at epoch %d, which has not worked since its last %s", ev.Epoch, a.kind)
 			return
 		}
