@@ -65,7 +65,7 @@ func SpareOf(hosts []fleet.Host, tenants []Tenant, reach func(server fleet.Serve
 	for _, t := range tenants {
 		c.on[t.Host] = append(c.on[t.Host], t)
 	}
-	for _, list := range c.on { // each on its own: the order is all one
+	for _, list := range c.on { // order: each list is sorted on its own
 		slices.SortFunc(list, inTurnOfRescue)
 	}
 	var out Spare
