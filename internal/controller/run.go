@@ -40,7 +40,10 @@ type Loops struct {
 	Providers map[string]provider.Provider
 	Clock     Clock
 	Pace      Pace
-	Log       *slog.Logger
+	// Sweeps is how often the servers of a provider are observed, by its name, where
+	// that differs from Pace.Sweep.
+	Sweeps map[string]time.Duration
+	Log    *slog.Logger
 	// Scanned is told of each scan, for metrics; may be nil.
 	Scanned func(due int)
 	// Renewed is told of each renewal of the lease; may be nil.
@@ -125,7 +128,11 @@ func (l *Loops) renew(ctx context.Context, lost context.CancelCauseFunc) {
 
 // sweep observes all servers of one provider in a batch, again and again.
 func (l *Loops) sweep(ctx context.Context, name string, p provider.Provider) {
-	tick := time.NewTicker(l.Pace.Sweep)
+	every := l.Pace.Sweep
+	if d := l.Sweeps[name]; d > 0 {
+		every = d
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var mine []fleet.Server
 	for {

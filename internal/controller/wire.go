@@ -52,10 +52,21 @@ type Options struct {
 	Pace  Pace
 	// Webhook and WebhookSecret configure the notifier; empty means none.
 	Webhook, WebhookSecret string
+	// Platforms are providers besides the host agents.
+	Platforms []Platform
 	Build                  client.Version
 	Log                    *slog.Logger
 	// Ready is told the addresses once the controller serves; may be nil.
 	Ready func(Addresses)
+}
+
+// Platform is a provider whose owner limits how fast it may be called.
+type Platform struct {
+	Name     string
+	Provider provider.Provider
+	Limits   provider.Limits
+	// Sweep is how often all its servers are observed in one batch.
+	Sweep time.Duration
 }
 
 // Addresses are where a controller serves.
@@ -265,16 +276,22 @@ func (c *Controller) wire(ctx context.Context) error {
 	providers := map[string]provider.Provider{
 		onprem.Name: provider.WithAuthority(counted{c.hub, c.metrics.ProviderRequest}, c.reign.Allowed),
 	}
+	turns, sweeps := map[string]Turner{}, map[string]time.Duration{}
+	for _, p := range c.opt.Platforms {
+		paced := provider.WithPacing(counted{p.Provider, c.metrics.ProviderRequest}, p.Limits, provider.WallClock{})
+		providers[p.Name] = provider.WithAuthority(paced, c.reign.Allowed)
+		turns[p.Name], sweeps[p.Name] = paced, p.Sweep
+	}
 	traits := map[string]fleet.Traits{}
 	for name, p := range providers {
 		traits[name] = p.Traits()
 	}
 	c.collector = NewCollector(c.clock.Now(), c.opt.Contact)
 	viewer := &Viewer{State: c.state, Collector: c.collector, Traits: traits, Authority: c.reign.Authority, Trouble: c.trouble}
-	healer := &Healer{Journal: c.journal, Viewer: viewer, Collector: c.collector, Providers: providers, Clock: c.clock, Log: c.log}
+	healer := &Healer{Journal: c.journal, Viewer: viewer, Collector: c.collector, Providers: providers, Turns: turns, Clock: c.clock, Log: c.log}
 	c.loops = &Loops{
 		Healer: healer, Collector: c.collector, State: c.state, Reigning: c.reign, Deadlines: NewDeadlines(),
-		Providers: providers, Clock: c.clock, Pace: c.opt.Pace, Log: c.log, Renewed: c.grant,
+		Providers: providers, Clock: c.clock, Pace: c.opt.Pace, Sweeps: sweeps, Log: c.log, Renewed: c.grant,
 	}
 	c.spare = &SpareWatch{Viewer: viewer, Journal: c.journal, Clock: c.clock, Log: c.log}
 	c.backend = &Backend{
