@@ -221,10 +221,10 @@ func (h *Hub) SetSites(list []fleet.Site) {
 	for _, s := range list {
 		sites[s.Name] = s
 	}
+	sans := h.openArrays(list)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sites = sites
-	h.openArrays()
+	h.sites, h.sans = sites, sans
 	h.planChanged()
 }
 

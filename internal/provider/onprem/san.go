@@ -32,6 +32,7 @@ type san struct {
 	arr, bare array.Array
 	err       error
 
+	// mu may be taken while Hub.mu is held, and never the other way about.
 	mu sync.Mutex
 	// seen is what the look that began at `at` showed, by server; failed is why the
 	// last look showed nothing.
@@ -45,21 +46,24 @@ type san struct {
 	effects map[string]time.Time
 }
 
-// openArrays takes over the arrays of the sites; mu is held. One that has not changed
-// stays as it is, because its driver keeps two calls apart.
-func (h *Hub) openArrays() {
+// openArrays opens the arrays of the sites. One that has not changed stays as it is,
+// because its driver keeps two calls apart. Hub.mu is not held: a driver may have to
+// ask for a password first.
+func (h *Hub) openArrays(sites []fleet.Site) map[string]*san {
+	h.mu.Lock()
+	have := h.sans
+	h.mu.Unlock()
 	sans := map[string]*san{}
-	for _, name := range sortedNames(h.sites) {
-		for _, decl := range h.sites[name].Spec.Arrays {
-			if old := h.sans[decl.Name]; old != nil && reflect.DeepEqual(old.decl, decl) {
-				old.site = name
+	for _, site := range sites {
+		for _, decl := range site.Spec.Arrays {
+			if old := have[decl.Name]; old != nil && old.err == nil && old.site == site.Name && reflect.DeepEqual(old.decl, decl) {
 				sans[decl.Name] = old
 				continue
 			}
-			sans[decl.Name] = h.openArray(name, decl)
+			sans[decl.Name] = h.openArray(site.Name, decl)
 		}
 	}
-	h.sans = sans
+	return sans
 }
 
 func (h *Hub) openArray(site string, decl fleet.Array) *san {
@@ -165,22 +169,31 @@ func (h *Hub) arraysOf(servers []fleet.Server) []*san {
 // lookAtArray begins a look if one is due. It returns when the look will have ended if
 // what is known is not the present.
 func (h *Hub) lookAtArray(ctx context.Context, n *san) <-chan struct{} {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	now := h.opt.Now()
-	if n.running == nil && n.due(now) {
-		n.running = make(chan struct{})
+	running, begins := n.begin(now)
+	if begins {
 		asked := h.serversOn(n.decl.Name)
 		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), sanWithin)
 		go func() {
 			defer cancel()
-			h.finishLook(n, now, asked, look)
+			h.finishLook(look, n, now, asked)
 		}()
 	}
-	if n.running == nil || now.Sub(n.at) <= sanFresh && !n.overtaken() {
-		return nil
+	return running
+}
+
+// begin takes a look up if one is due. It also returns when the look that is under way
+// will have ended, or nil if what is known is the present.
+func (n *san) begin(now time.Time) (running <-chan struct{}, begins bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if begins = n.running == nil && n.due(now); begins {
+		n.running = make(chan struct{})
 	}
-	return n.running
+	if n.running == nil || now.Sub(n.at) <= sanFresh && !n.overtaken() {
+		return nil, begins
+	}
+	return n.running, begins
 }
 
 // due says whether a look should begin; mu is held. Looks take a tenth of the time at
@@ -212,7 +225,7 @@ func (h *Hub) serversOn(name string) []string {
 }
 
 // finishLook asks the array and notes what it said.
-func (h *Hub) finishLook(n *san, began time.Time, servers []string, ctx context.Context) { //nolint:revive // the look's own time
+func (h *Hub) finishLook(ctx context.Context, n *san, began time.Time, servers []string) {
 	seen, err := mapsOn(ctx, n.bare, servers)
 	n.mu.Lock()
 	defer n.mu.Unlock()
