@@ -253,7 +253,7 @@ func rewrite(t *testing.T, s stored, shard, i int) stored {
 	return s
 }
 
-func TestEveryTamperingIsFound(t *testing.T) {
+func TestOP_AUDIT_EveryTamperingIsFound(t *testing.T) {
 	const want = 10_000
 	whole, kept := journal(t)
 	if err := whole.verify(kept); err != nil {

@@ -248,9 +248,9 @@ func (b *bench) fallsThrough(boot Boot) {
 	}
 }
 
-// An epoch boots from its LUN with its own name and secret; once it is fenced the
-// same machine falls through, and the next epoch boots from the same LUN.
-func TestRealBootAndFence(t *testing.T) {
+// TestOP_IPXE: an epoch boots from its LUN with its own name and secret; once it is
+// fenced the same machine falls through, and the next epoch boots from the same LUN.
+func TestOP_IPXE(t *testing.T) {
 	b := newBench(t, prefixShort)
 	one := b.let(1)
 	b.boots(one, "one")() // the machine is ended: it holds no session
@@ -283,7 +283,16 @@ func TestRealMultipathAndData(t *testing.T) {
 	boot.Root = []Unit{dead, boot.Root[0]}
 	boot.Data = []Unit{{target, 2}, {target, 10}, {target, 16}}
 	b.boots(boot, "one")
-	boot.Data = []Unit{{target, 3}} // no such unit
+}
+
+// TestOP_DATA: a machine that lacks a data LUN is not started, and says so: one that
+// runs without its data looks healthy to whoever asks only whether it runs.
+func TestOP_DATA(t *testing.T) {
+	b := newBench(t, prefixShort)
+	boot := b.let(1)
+	boot.Data = []Unit{{boot.Root[0].Target, 2}}
+	b.boots(boot, "one")()
+	boot.Data = []Unit{{boot.Root[0].Target, 3}} // no such unit
 	b.fallsThrough(boot)
 }
 

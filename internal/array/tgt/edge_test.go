@@ -11,6 +11,7 @@ import (
 
 	"relight/internal/array"
 	"relight/internal/array/iscsi"
+	"relight/internal/core/fleet"
 )
 
 // TestForeignFileSystem: another's file system on a LUN that is used for the first
@@ -98,5 +99,68 @@ func TestFullArray(t *testing.T) {
 	for block := uint64(0); block < blocks; block += 64 {
 		_, err := iscsi.Do(l.ctx, s, "write", iscsi.Write16(10, block, bytes.Repeat([]byte{1}, 64*iscsi.Block)))
 		l.must("write on a full array", err)
+	}
+}
+
+// TestOP_IQN: each epoch is an initiator of its own. The array tells the two apart:
+// the old one is shut out while the new one works, and neither name nor secret of the
+// old one opens what the new one has.
+func TestOP_IQN(t *testing.T) {
+	l := newLab(t)
+	old := l.start(1)
+	if _, err := l.a.Map(l.ctx, l.mapOf(2), l.proof(2)); !errors.Is(err, array.ErrHeld) {
+		t.Fatalf("epoch 2 beside epoch 1: %v, want ErrHeld", err)
+	}
+	if _, err := l.fence(l.a, 1, old); err != nil {
+		t.Fatal(err)
+	}
+	next := l.start(2)
+	if old.Initiator == next.Initiator || old.Secret == next.Secret || old.User == next.User {
+		t.Fatalf("epochs share a name: %s, %s", old.Initiator, next.Initiator)
+	}
+	s, err := iscsi.Dial(l.ctx, next)
+	l.must("login of epoch 2", err)
+	defer func() { _ = s.Close() }()
+	for what, cfg := range map[string]iscsi.Config{
+		"epoch 1 at its own target":    old,
+		"epoch 1 at epoch 2's target":  {Portal: next.Portal, Target: next.Target, Initiator: old.Initiator, User: old.User, Secret: old.Secret},
+		"epoch 1 under epoch 2's name": {Portal: next.Portal, Target: next.Target, Initiator: next.Initiator, User: old.User, Secret: old.Secret},
+	} {
+		if x, err := iscsi.Dial(l.ctx, cfg); !iscsi.IsRefused(err) {
+			t.Errorf("%s: %v, want a refusal", what, err)
+			if err == nil {
+				_ = x.Close()
+			}
+		}
+	}
+	_, err = iscsi.Do(l.ctx, s, "write", iscsi.Write16(10, 0, make([]byte, iscsi.Block)))
+	l.must("write as epoch 2", err)
+}
+
+// TestOP_CLEAN: what an epoch had on the array is gone when it has been shut out:
+// target, initiator, account, sessions. What it wrote stays.
+func TestOP_CLEAN(t *testing.T) {
+	l := newLab(t)
+	for e := fleet.Epoch(1); e <= 3; e++ {
+		cfg := l.start(e)
+		s, err := iscsi.Dial(l.ctx, cfg)
+		l.must("login", err)
+		_, err = iscsi.Do(l.ctx, s, "write", iscsi.Write16(10, uint64(e), record(e, uint64(e))))
+		l.must("write", err)
+		if _, err := l.fence(l.a, e, cfg); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close()
+		maps, err := l.a.Maps(l.ctx, "db")
+		users, err2 := l.a.users(l.ctx)
+		targets, err3 := l.a.look(l.ctx)
+		if err := errors.Join(err, err2, err3); err != nil || len(maps)+len(users)+len(targets) > 0 {
+			t.Errorf("epoch %d left maps %v, accounts %v, targets %v, %v", e, maps, users, targets, err)
+		}
+	}
+	for n := uint64(1); n <= 3; n++ {
+		if e, whole := l.onDisk(n); !whole || uint64(e) != n {
+			t.Errorf("record %d is of epoch %d (whole %v)", n, e, whole)
+		}
 	}
 }
