@@ -22,8 +22,8 @@ import (
 //     announced only if as many different people as the spec wants have approved for
 //     the epoch that the status had just then, the requester not among them, and
 //     nobody's last word is a denial; one who asked for it needs no approval by others
-//     if one would be enough. Words on another plan than the one that was approved last
-//     are neither.
+//     if one would be enough. Each plan that was spoken of is counted by itself, and
+//     one that is approved is enough.
 //
 // That an approval is for this very plan is seen by the epoch and by the order only:
 // the plan's hash is the product's own.
@@ -211,39 +211,52 @@ func (o *Oracle) approved(s *server, e entry, step fleet.Step) {
 	if requester != "" && need == 1 {
 		return
 	}
-	by, denied := map[string]bool{}, map[string]bool{}
-	plan := o.approvedLast(s)
-	for _, a := range o.people.approvals {
-		switch {
-		case a.Server != s.name || a.Epoch != s.was.Epoch || a.Plan != plan:
-		case a.Verb == "denies":
-			denied[a.By] = true
-			delete(by, a.By)
-		default:
-			delete(denied, a.By)
-			by[a.By] = a.By != requester
+	most := word{}
+	for _, plan := range o.plans(s) {
+		w := o.words(s, plan, requester)
+		if w.given >= need && w.denied == 0 {
+			return
+		}
+		if w.given >= most.given {
+			most = w
 		}
 	}
-	given := 0
-	for _, counts := range by { // a sum: the order is all one
-		if counts {
-			given++
-		}
-	}
-	if given < need || len(denied) > 0 {
-		o.Violate("S11", s.name, "%s of epoch %d is announced in mode ask with %d of %d approvals for epoch %d, and %d deny it", step.Kind, step.Epoch, given, need, s.was.Epoch, len(denied))
-	}
+	o.Violate("S11", s.name, "%s of epoch %d is announced in mode ask with %d of %d approvals for epoch %d, and %d deny it", step.Kind, step.Epoch, most.given, need, s.was.Epoch, most.denied)
 }
 
-// approvedLast is the plan that was approved last for the server's epoch.
-func (o *Oracle) approvedLast(s *server) string {
-	plan := ""
+// word is how many people approve of a plan, the requester not among them, and how
+// many deny it.
+type word struct{ given, denied int }
+
+// words counts what people have said last of a plan for the server's epoch.
+func (o *Oracle) words(s *server, plan, requester string) word {
+	last := map[string]string{}
 	for _, a := range o.people.approvals {
-		if a.Server == s.name && a.Epoch == s.was.Epoch && a.Verb == "approves" {
-			plan = a.Plan
+		if a.Server == s.name && a.Epoch == s.was.Epoch && a.Plan == plan {
+			last[a.By] = a.Verb
 		}
 	}
-	return plan
+	var w word
+	for by, verb := range last { // sums: the order is all one
+		switch {
+		case verb == "denies":
+			w.denied++
+		case by != requester:
+			w.given++
+		}
+	}
+	return w
+}
+
+// plans are those of which anybody has spoken for the server's epoch.
+func (o *Oracle) plans(s *server) []string {
+	var plans []string
+	for _, a := range o.people.approvals {
+		if a.Server == s.name && a.Epoch == s.was.Epoch && !slices.Contains(plans, a.Plan) {
+			plans = append(plans, a.Plan)
+		}
+	}
+	return plans
 }
 
 // firstOfTry reports that the entry announces the first step since the recovery
