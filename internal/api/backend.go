@@ -63,6 +63,12 @@ type Backend interface {
 	// Power reads the state of a host's power devices. It switches nothing.
 	Power(ctx context.Context, host string) (client.PowerReport, error)
 
+	// BeginDrill records that a person is about to break something, or refuses it;
+	// EndDrill records what came of it.
+	BeginDrill(ctx context.Context, by string, req client.DrillRequest) (fleet.Drill, error)
+	EndDrill(ctx context.Context, by, id string, result fleet.DrillResult) (fleet.Drill, error)
+	Drills(ctx context.Context) (client.List[fleet.Drill], error)
+
 	Incidents(ctx context.Context, q client.ListQuery) (client.List[client.IncidentRow], error)
 	Incident(ctx context.Context, id string) (client.IncidentView, error)
 

@@ -97,6 +97,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.guards(a)
 	s.hosts(a)
 	s.power(a)
+	s.drills(a)
 	s.incidents(a)
 	s.events(a)
 	s.engine(a)

@@ -34,6 +34,7 @@ const (
 	kindCursor   = "cursor"
 	kindTerm     = "term"
 	kindLease    = "lease"
+	kindDrill    = "drill"
 )
 
 // Budget is what a domain's recoveries have used, in the store.
@@ -93,7 +94,7 @@ func decoders() map[string]func([]byte) (any, error) {
 		kindStorm: decode[fleet.StormRecord], kindFreeze: decode[fleet.Freeze], kindPause: decode[fleet.Pause], kindWindow: decode[fleet.Maintenance], kindApproval: decode[fleet.Approval],
 		kindIncident: decode[Incident], kindHost: decode[enrol.Host], kindVault: decode[[]byte],
 		kindCursor: decode[uint64], kindTerm: decode[Reign], kindLease: decode[Lease],
-		kindHead: decode[audit.Head],
+		kindHead: decode[audit.Head], kindDrill: decode[fleet.Drill],
 	}
 }
 

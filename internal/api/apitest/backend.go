@@ -33,6 +33,7 @@ type Backend struct {
 	Plans       map[string]client.Plan
 	HealTo      client.HealAnswer
 	HostRows    []client.HostRow
+	DrillRows   []fleet.Drill
 	SpareTo     client.SpareView
 	Asked       []client.ApprovalRow
 	IncidentOf  map[string]client.IncidentView

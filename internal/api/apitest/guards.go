@@ -108,6 +108,28 @@ func (b *Backend) Spare(context.Context) (client.SpareView, error) {
 	return b.SpareTo, b.enter("spare")
 }
 
+// BeginDrill implements api.Backend.
+func (b *Backend) BeginDrill(_ context.Context, by string, req client.DrillRequest) (fleet.Drill, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := b.document(client.KindServer, req.Server); err != nil {
+		return fleet.Drill{}, err
+	}
+	return fleet.Drill{ID: "D-1", Name: req.Name, Server: req.Server, By: by, Begun: b.Now(), Expected: req.Name.Expectation()}, b.change(by, "drill", req.Name, req.Server)
+}
+
+// EndDrill implements api.Backend.
+func (b *Backend) EndDrill(_ context.Context, by, id string, result fleet.DrillResult) (fleet.Drill, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return fleet.Drill{ID: id, By: by, Ended: b.Now(), Result: result}, b.change(by, "drill-ended", id, result.Passed)
+}
+
+// Drills implements api.Backend.
+func (b *Backend) Drills(context.Context) (client.List[fleet.Drill], error) {
+	return client.List[fleet.Drill]{Items: append([]fleet.Drill{}, b.DrillRows...)}, b.enter("drills")
+}
+
 // CreateJoinToken implements api.Backend.
 func (b *Backend) CreateJoinToken(_ context.Context, by string, req client.JoinTokenRequest) (client.JoinToken, error) {
 	b.mu.Lock()

@@ -206,6 +206,21 @@ func (c *Client) Freeze(ctx context.Context) (FreezeView, error) {
 // ClearFreeze ends the fleet-wide stop.
 func (c *Client) ClearFreeze(ctx context.Context) error { return c.delete(ctx, "freeze") }
 
+// BeginDrill records that something is about to be broken on purpose, or is refused.
+func (c *Client) BeginDrill(ctx context.Context, req DrillRequest) (fleet.Drill, error) {
+	return post[fleet.Drill](ctx, c, req, "drills")
+}
+
+// EndDrill records what came of a drill.
+func (c *Client) EndDrill(ctx context.Context, id string, result fleet.DrillResult) (fleet.Drill, error) {
+	return post[fleet.Drill](ctx, c, result, "drills", id, "end")
+}
+
+// Drills lists the drills, the newest first.
+func (c *Client) Drills(ctx context.Context) (List[fleet.Drill], error) {
+	return get[List[fleet.Drill]](ctx, c, nil, "drills")
+}
+
 // Spare says whether the servers of each single host could be placed on the others.
 func (c *Client) Spare(ctx context.Context) (SpareView, error) {
 	return get[SpareView](ctx, c, nil, "spare")

@@ -277,6 +277,16 @@ func (s *story) doNeeds(a args) error {
 	return nil
 }
 
+// doDrill prints whether the server may be drilled now.
+func (s *story) doDrill(args) error {
+	why := decide.NoDrill(s.v, s.now)
+	if why == "" {
+		why = "may be drilled"
+	}
+	s.printf("%s", why)
+	return nil
+}
+
 // doDecide makes a decision, prints it, and journals its step as the heal loop does.
 func (s *story) doDecide(args) error { return s.decide() }
 

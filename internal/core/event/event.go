@@ -37,6 +37,8 @@ const (
 	HostJoined      Kind = "host_joined"      // an agent was enrolled
 	HostSilent      Kind = "host_silent"      // a host's agent fell silent
 	HostReturned    Kind = "host_returned"    // a silent host's agent is back
+	DrillBegun      Kind = "drill_begun"      // a person breaks something on purpose
+	DrillEnded      Kind = "drill_ended"      // what came of it
 	SpareLost       Kind = "spare_lost"       // the loss of one more host would leave servers without a place
 	SpareRegained   Kind = "spare_regained"   // any one host may be lost again
 	ControllerTerm  Kind = "controller_term"  // a controller took a new term
@@ -48,7 +50,7 @@ func Kinds() []Kind {
 		ServerDeclared, ServerDeleted, VerdictChanged, IncidentOpened, IncidentClosed,
 		RecoveryBegun, StepIntended, StepEnded, EpochProved, RecoveryHealed,
 		RecoveryClimbed, RecoveryGaveUp, MoveCalledOff, Held, GuardSet, GuardCleared, FenceAttested,
-		HostJoined, HostSilent, HostReturned, SpareLost, SpareRegained, ControllerTerm,
+		HostJoined, HostSilent, HostReturned, DrillBegun, DrillEnded, SpareLost, SpareRegained, ControllerTerm,
 	}
 }
 
