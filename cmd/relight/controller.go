@@ -19,6 +19,7 @@ import (
 func controllerCommand(build client.Version) *cobra.Command {
 	opt := controller.Options{Pace: controller.DefaultPace(), Build: build}
 	var readyFile, secretFile, logLevel string
+	var ec2 awsFlags
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Run a controller: it watches, decides and heals",
@@ -29,7 +30,8 @@ on --listen, and takes beats over UDP on --beat-listen.
 A fresh controller makes its own certificate authority (DIR/ca.pem is public) and
 an administrator's token (DIR/people/admin.token is secret).`,
 		Example: `  relight controller --dir /var/lib/relight --listen :7443 --beat-listen :7443
-  relight controller --dir ./data --listen 127.0.0.1:0 --beat-listen 127.0.0.1:0`,
+  relight controller --dir ./data --listen 127.0.0.1:0 --beat-listen 127.0.0.1:0
+  relight controller --dir /var/lib/relight --aws-region eu-west-1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logger(cmd.ErrOrStderr(), logLevel)
@@ -45,6 +47,9 @@ an administrator's token (DIR/people/admin.token is secret).`,
 				opt.Name, _ = os.Hostname()
 			}
 			if opt.WebhookSecret, err = secretOf(secretFile); err != nil {
+				return err
+			}
+			if opt.Platforms, err = ec2.platform(cmd.Context()); err != nil {
 				return err
 			}
 			opt.Ready = func(a controller.Addresses) { announce(cmd.OutOrStdout(), log, readyFile, a) }
@@ -66,6 +71,7 @@ an administrator's token (DIR/people/admin.token is secret).`,
 	f.StringVar(&secretFile, "webhook-secret-file", "", "file with the secret that signs them")
 	f.StringVar(&readyFile, "ready-file", "", "file to write with the addresses, as client configuration, once the controller serves")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
+	ec2.add(cmd)
 	cmd.AddCommand(personCommand())
 	return cmd
 }

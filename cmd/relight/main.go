@@ -41,7 +41,7 @@ func run() int {
 
 // parts are the commands that run parts of the engine in this process.
 func parts() []*cobra.Command {
-	return append([]*cobra.Command{controllerCommand(build()), restoreCommand(), agentCommand(), importCommand(), keeperCommand(), beatCommand(), devCommand(), demoCommand(), labCommand(), simCommand(), benchCommand()}, helperCommands()...)
+	return append([]*cobra.Command{controllerCommand(build()), fakeAWSCommand(), restoreCommand(), agentCommand(), importCommand(), keeperCommand(), beatCommand(), devCommand(), demoCommand(), labCommand(), simCommand(), benchCommand()}, helperCommands()...)
 }
 
 func build() client.Version {

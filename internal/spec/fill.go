@@ -235,8 +235,11 @@ func fillServer(name string, s *fleet.ServerSpec) {
 	if t := s.Template.VM; t != nil {
 		fillVM(name, t)
 	}
-	if t := s.Template.EC2; t != nil && t.AutoRecovery == "" {
-		t.AutoRecovery = fleet.AutoRecoveryOurs
+	if t := s.Template.EC2; t != nil {
+		if t.AutoRecovery == "" {
+			t.AutoRecovery = fleet.AutoRecoveryOurs
+		}
+		slowly(&s.Rules)
 	}
 	for i := range s.Identity.Names {
 		if n := &s.Identity.Names[i]; n.TTL == 0 {
@@ -258,6 +261,19 @@ func fillServer(name string, s *fleet.ServerSpec) {
 			v.Reach = fleet.ReachHost
 		}
 	}
+}
+
+// slowly raises the times of a server on EC2 to what EC2 can tell at all: its instances
+// are read every few seconds, its status checks are made once a minute and told some
+// seconds later, and an instance takes minutes to start. Shorter ones would call each
+// reading old and each start a failure.
+func slowly(r *fleet.Rules) {
+	atLeast := func(d *fleet.Duration, least time.Duration) { *d = max(*d, fleet.Duration(least)) }
+	atLeast(&r.Health.SuspectAfter, 20*time.Second)
+	atLeast(&r.Health.DownAfter, 30*time.Second)
+	atLeast(&r.Health.ImpairedAfter, time.Minute)
+	atLeast(&r.Health.StartupGrace, 3*time.Minute)
+	atLeast(&r.Ladder.VerifyWithin, 5*time.Minute)
 }
 
 func fillVM(name string, t *fleet.VMTemplate) {

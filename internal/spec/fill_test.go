@@ -205,3 +205,23 @@ func BenchmarkEffective(b *testing.B) {
 		}
 	}
 }
+
+// TestEC2TellsNoSooner keeps times that no reading of EC2 could meet from a server there.
+func TestEC2TellsNoSooner(t *testing.T) {
+	docs, err := Parse(File{"ec2.yaml", []byte(`{apiVersion: relight/v1alpha1, kind: Server, metadata: {name: a}, spec: {health: {suspectAfter: 1s, downAfter: 2m}, template: {ec2: {launchTemplate: lt-1, version: 1}}}}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := NewPolicies(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := p.Effective(docs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.Spec.Health
+	if h.SuspectAfter.Std() != 20*time.Second || h.DownAfter.Std() != 2*time.Minute || s.Spec.Ladder.VerifyWithin.Std() < 5*time.Minute {
+		t.Errorf("health %+v, verifyWithin %s", h, s.Spec.Ladder.VerifyWithin)
+	}
+}

@@ -7,7 +7,7 @@ import (
 )
 
 func ec2Shape() *shape {
-	return &shape{form: object, name: "EC2Template", doc: "An instance of EC2.", fields: []field{
+	return &shape{form: object, name: "EC2Template", doc: "An instance of EC2. Whatever its rules say, suspectAfter is at least 20s, downAfter 30s, impairedAfter 1m, startupGrace 3m and verifyWithin 5m: EC2 tells no sooner.", fields: []field{
 		{name: "launchTemplate", doc: "The id of the launch template.", required: true, example: "lt-0a1b2c", shape: &shape{form: text, format: plain(64)}},
 		{name: "version", doc: "Its version, a number: one that moves would make another server in the middle of a recovery.", required: true, example: "3", shape: number(1, 1_000_000)},
 		{name: "subnet", doc: "The subnet that it lives in, unless its primary interface or the template says so.", example: "subnet-0a1b2c", shape: &shape{form: text, format: plain(64)}},

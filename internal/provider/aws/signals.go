@@ -174,38 +174,3 @@ func (p *Provider) health(s *swept, server fleet.Server, id string, since func(w
 	}
 	return out
 }
-
-// Uses lists the API whose bucket a step's main call takes from; for
-// provider.Limits.
-func Uses(kind fleet.StepKind, object fleet.Object, rung fleet.Rung) []string {
-	switch kind {
-	case fleet.StepLaunch:
-		return []string{"RunInstances"}
-	case fleet.StepRecover:
-		return []string{"StartInstances"}
-	case fleet.StepReboot:
-		return []string{"RebootInstances"}
-	case fleet.StepStop:
-		if rung == fleet.Recover {
-			return []string{"StopInstances"}
-		}
-		return []string{"TerminateInstances"}
-	case fleet.StepAttach:
-		switch {
-		case object.Volume != "":
-			return []string{"AttachVolume"}
-		case object.Interface != "":
-			return []string{"AttachNetworkInterface"}
-		case object.Address != "":
-			return []string{"AssociateAddress"}
-		}
-	case fleet.StepDetach:
-		switch {
-		case object.Volume != "":
-			return []string{"DetachVolume"}
-		case object.Interface != "":
-			return []string{"DetachNetworkInterface"}
-		}
-	}
-	return nil
-}

@@ -93,7 +93,7 @@ func (r *rig) declare(text ...string) {
 	if err := r.solo.Begin(context.Background()); err != nil {
 		r.t.Fatal(err)
 	}
-	all := `{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence, health: {suspectAfter: 15s, downAfter: 30s, impairedAfter: 1m, startupGrace: 2m}, ladder: {verifyWithin: 5m}}}
+	all := `{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence}}
 `
 	for _, s := range text {
 		all += "---\n" + s

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"relight/internal/controller"
+	"relight/internal/provider/aws"
+	"relight/internal/provider/aws/sdk"
+	"relight/internal/provider/aws/stage"
+)
+
+// awsFlags are what a controller needs to know of an account.
+type awsFlags struct {
+	region string
+	sweep  time.Duration
+	share  float64
+}
+
+func (f *awsFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.region, "aws-region", "", "keep servers on EC2 alive in this region, with the credentials that the aws command line would use")
+	cmd.Flags().DurationVar(&f.sweep, "aws-sweep", 5*time.Second, "how often the instances of the account are read")
+	cmd.Flags().Float64Var(&f.share, "aws-share", 0.8, "part of the account's API quotas that is ours, 0 to 1")
+}
+
+// platform is EC2, or nothing without a region.
+func (f *awsFlags) platform(ctx context.Context) ([]controller.Platform, error) {
+	switch {
+	case f.region == "":
+		return nil, nil
+	case f.share <= 0 || f.share > 1:
+		return nil, fmt.Errorf("--aws-share %g is not above 0 and at most 1; try: --aws-share 0.8", f.share)
+	case f.sweep < time.Second || f.sweep > 8*time.Second:
+		// What was seen 10 s ago is too old to act upon; see staleAfter in core/decide.
+		return nil, fmt.Errorf("--aws-sweep %s is not between 1s and 8s; try: --aws-sweep 5s", f.sweep)
+	}
+	cloud, err := sdk.Load(ctx, f.region)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := cloud.Account(ctx); err != nil {
+		return nil, fmt.Errorf("AWS does not take the credentials: %w; try: aws sts get-caller-identity", err)
+	}
+	p := aws.New(aws.Options{Cloud: cloud, Region: f.region, Now: time.Now})
+	return []controller.Platform{{Name: aws.Name, Provider: p, Limits: aws.Limits(f.share), Sweep: f.sweep}}, nil
+}
+
+// fakeAWSCommand serves the fake endpoint.
+func fakeAWSCommand() *cobra.Command {
+	var (
+		listen  string
+		factor  float64
+		servers int
+		seed    uint64
+	)
+	cmd := &cobra.Command{
+		Use:   "fake-aws",
+		Short: "Serve a fake AWS account on this machine, for trying things out",
+		Long: `Serve a fake AWS account that speaks EC2, ELB, Route 53, SQS, Auto Scaling, STS and
+Service Quotas on the wire, with EC2's states, delays, refusals and quotas. It prints the
+environment that points the aws command line or a controller at it. It is a model: what
+works here must be tried on a real account before it is trusted.`,
+		Example: `  relight fake-aws --listen 127.0.0.1:4566 --servers 3
+  AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake aws ec2 describe-volumes`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if factor <= 0 {
+				return fmt.Errorf("--factor %g is not above 0; try: --factor 1", factor)
+			}
+			st := stage.New(factor, seed)
+			out := cmd.OutOrStdout()
+			var specs string
+			for range servers {
+				_, spec := st.AddServer()
+				specs += "---\n" + spec
+			}
+			var lc net.ListenConfig
+			l, err := lc.Listen(cmd.Context(), "tcp", listen)
+			if err != nil {
+				return fmt.Errorf("listen on %s: %w; try: --listen 127.0.0.1:0", listen, err)
+			}
+			fmt.Fprintf(out, "export AWS_ENDPOINT_URL=http://%s AWS_REGION=%s AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake\n", l.Addr(), stage.Region)
+			fmt.Fprint(out, specs)
+			server := &http.Server{Handler: st.Endpoint, ReadHeaderTimeout: 5 * time.Second}
+			go func() {
+				<-cmd.Context().Done()
+				_ = server.Close() // nothing of a fake is worth a wait
+			}()
+			if err := server.Serve(l); cmd.Context().Err() == nil {
+				return err
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:4566", "address to serve on")
+	cmd.Flags().Float64Var(&factor, "factor", 1, "how much faster than the wall clock its time passes")
+	cmd.Flags().IntVar(&servers, "servers", 3, "how many servers to make resources for; their specs are printed")
+	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of its delays")
+	return cmd
+}
