@@ -22,12 +22,16 @@ func main() {
 	runs := flag.Int("n", 3, "runs of each")
 	exe := flag.String("exe", "bin/relight", "the program under test")
 	only := flag.String("only", "", "one of relight, pacemaker, keepalived, floor")
+	file := flag.String("out", "", "file for the results as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	t := &table{}
 	err := bench(ctx, *exe, *runs, *only, t)
 	t.print(os.Stdout)
+	if *file != "" {
+		err = errors.Join(err, t.write(*file))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

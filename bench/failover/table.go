@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +38,34 @@ func (t *table) split(what string, s lab.Split) {
 		t.splits = map[string][]lab.Split{}
 	}
 	t.splits[what] = append(t.splits[what], s)
+}
+
+// write keeps every single measurement, in seconds.
+func (t *table) write(path string) error {
+	type entry struct {
+		Who  string    `json:"who"`
+		What string    `json:"what"`
+		Took []float64 `json:"took_s"`
+	}
+	var out struct {
+		At   string  `json:"at"`
+		Rows []entry `json:"rows"`
+		// Splits are Relight's own, in nanoseconds.
+		Splits map[string][]lab.Split `json:"splits"`
+	}
+	out.At, out.Splits = time.Now().UTC().Format(time.RFC3339), t.splits
+	for _, r := range t.rows {
+		e := entry{Who: r.who, What: r.what}
+		for _, d := range r.took {
+			e.Took = append(e.Took, d.Seconds())
+		}
+		out.Rows = append(out.Rows, e)
+	}
+	data, err := json.MarshalIndent(out, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(data, '\n'), 0o644) //nolint:gosec // measurements are no secret
 }
 
 // print writes medians, ranges and how they compare with Relight's.

@@ -36,11 +36,13 @@ func faults() []fault {
 		{"hang", "stop the virtual CPUs of a host's machines (and restart its agent, which holds their monitors)", Hosts(), (*Lab).HangVMs, nil},
 		{"freeze", "stop the processes of a host's virtual machines: they live and do nothing", Hosts(), (*Lab).FreezeVMs, (*Lab).ThawVMs},
 		{
-			"restart", "restart the SAN, which forgets all that it was told; or kill the controller and start it again", []string{nodeSAN, nodeController},
+			"restart", "restart the SAN, which forgets all that it was told; or kill the controller and start it again",
+			[]string{nodeSAN, nodeController},
 			(*Lab).restart, nil,
 		},
 		{
-			"kill", "kill the SAN's target daemon, or the controller", []string{nodeSAN, nodeController},
+			"kill", "kill the SAN's target daemon, or the controller",
+			[]string{nodeSAN, nodeController},
 			func(l *Lab, ctx context.Context, n string) error { return killAll(ctx, l.namespace(n)) },
 			(*Lab).startNode,
 		},

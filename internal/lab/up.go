@@ -80,7 +80,6 @@ func reserve(o Options) (*Lab, error) {
 			return nil, err
 		}
 	}
-	//nolint:gosec // no secret: it only keeps labs apart
 	if l.Part, err = freePart(mathrand.IntN); err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func Open(path string, now func() time.Time) (*Watcher, error) {
 // aligned makes a buffer that begins on a page, as reads past the cache want it.
 func aligned(n int) []byte {
 	b := make([]byte, n+4096)
-	skip := 4096 - int(uintptr(unsafe.Pointer(&b[0]))%4096) //nolint:gosec // an address is all that is wanted
+	skip := 4096 - int(uintptr(unsafe.Pointer(&b[0]))%4096)
 	return b[skip : skip+n]
 }
 
