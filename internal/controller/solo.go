@@ -161,6 +161,7 @@ func (s *Solo) Due() []string {
 	now := s.opt.Clock.Now()
 	s.Collector.Tick(now)
 	s.loops.regain(now)
+	s.loops.wakeDue(now)
 	return s.loops.byPriority(s.Deadlines.Take(now))
 }
 

@@ -37,6 +37,11 @@ type FleetOptions struct {
 	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, or 1, 5
 	// and 4 for more than 200,000 servers, and less than zero none.
 	Steady, For, After time.Duration
+	// Quotas puts the default quotas of one EC2 account and Region before all calls
+	// that change something, gives the controller the pacing that is made for them, and
+	// lets each effect take the same time and one call in a hundred fail; see
+	// [QuotaFloor].
+	Quotas bool
 	// Progress gets a line as each phase ends; nil means nobody reads.
 	Progress io.Writer
 }
@@ -172,7 +177,12 @@ func (r *fleetRun) play(f fleetFault) error {
 
 // boot starts the controller on what the store holds.
 func (r *fleetRun) boot() error {
-	prov := sim.New(r.world, sim.Options{Faults: r.faults()})
+	var prov provider.Provider = sim.New(r.world, sim.Options{Faults: r.faults()})
+	turns := map[string]controller.Turner{}
+	if r.opt.Quotas {
+		paced := r.paced(prov)
+		prov, turns["sim"] = paced, paced
+	}
 	solo, err := controller.NewSolo(context.Background(), controller.SoloOptions{
 		Store: &unchronicled{Store: r.store, entries: audit.Prefix(0)[:len(audit.Prefix(0))-len("00000/")]}, Clock: r.clock, Providers: map[string]provider.Provider{"sim": prov},
 		Owner: "c1", Lease: leaseFor, Contact: contactFor, Log: slog.New(slog.DiscardHandler),
@@ -180,7 +190,7 @@ func (r *fleetRun) boot() error {
 	if err != nil {
 		return err
 	}
-	r.solo = solo
+	r.solo, solo.Healer.Turns = solo, turns
 	solo.Journal.Listen(r.told)
 	return solo.Begin(context.Background())
 }
@@ -198,9 +208,13 @@ func (s *unchronicled) Commit(ctx context.Context, txn store.Txn) (store.Revisio
 	return s.Store.Commit(ctx, txn)
 }
 
-// faults throttles calls during a brownout. Without one it is nil, so that the
+// faults throttles calls during a brownout, and errs now and then where there are
+// quotas. Without either it is nil, so that the
 // provider keeps no past for stale reads.
 func (r *fleetRun) faults() sim.Faults {
+	if r.opt.Quotas {
+		return r.errs
+	}
 	if r.opt.Fault != "api-brownout" {
 		return nil
 	}
@@ -217,9 +231,12 @@ func (r *fleetRun) told(batch []controller.Recorded) {
 		r.count.Commits++
 		switch one.Event.Kind {
 		case event.RecoveryBegun:
-			r.count.Begun++
+			if r.count.Begun++; r.report.FirstBegun.IsZero() {
+				r.report.FirstBegun = one.Event.At
+			}
 		case event.RecoveryHealed:
 			r.count.Healed++
+			r.report.LastHealed = one.Event.At
 		case event.RecoveryGaveUp:
 			r.count.GaveUp++
 		default: // others are counted as commits only
@@ -249,7 +266,11 @@ func (r *fleetRun) tick() {
 
 // sweepPart is how many servers are observed at each tick.
 func (r *fleetRun) sweepPart() int {
-	return (r.opt.Servers*int(fleetTick) + int(fleetSweep) - 1) / int(fleetSweep)
+	every := fleetSweep
+	if r.opt.Quotas {
+		every = quotaSweep
+	}
+	return (r.opt.Servers*int(fleetTick) + int(every) - 1) / int(every)
 }
 
 func (r *fleetRun) renew() {
@@ -276,9 +297,12 @@ func (r *fleetRun) advance(name string) {
 	})
 }
 
+// longestWay is the longest of a request to the platform or back.
+const longestWay = 100 * time.Millisecond
+
 // latency is a request's way to the platform or back.
 func (r *fleetRun) latency() time.Duration {
-	return 5*time.Millisecond + time.Duration(r.rng.Int64N(int64(95*time.Millisecond)))
+	return 5*time.Millisecond + time.Duration(r.rng.Int64N(int64(longestWay-5*time.Millisecond)))
 }
 
 func (r *fleetRun) fail(err error) {

@@ -109,12 +109,16 @@ func (r *fleetRun) build() error {
 // buildWorld makes the hosts and starts every server on its own.
 func (r *fleetRun) buildWorld() error {
 	span := func(from, to time.Duration) world.Span { return world.Span{Min: from, Max: to} }
+	delays := world.Delays{
+		Start: span(5*time.Second, 20*time.Second), App: span(5*time.Second, 20*time.Second), Stop: span(time.Second, 10*time.Second),
+		Terminate: span(time.Second, 10*time.Second), Attach: span(time.Second, 5*time.Second),
+	}
+	if r.opt.Quotas {
+		delays = quotaDelays()
+	}
 	r.world = world.New(world.Config{
 		Clock: r.clock, Rand: rand.New(rand.NewPCG(r.opt.Seed, 1)), WriteEvery: fleetWrite, WriteLatency: 10 * time.Millisecond, Forget: time.Hour, //nolint:gosec // a seed that repeats
-		Delays: world.Delays{
-			Start: span(5*time.Second, 20*time.Second), App: span(5*time.Second, 20*time.Second), Stop: span(time.Second, 10*time.Second),
-			Terminate: span(time.Second, 10*time.Second), Attach: span(time.Second, 5*time.Second),
-		},
+		Delays: delays,
 	})
 	w := r.world
 	w.AddSite(world.Site{Name: "region-1", Kind: fleet.SiteRegion})
@@ -169,6 +173,9 @@ func bound(n int) bool { return n%2 == 0 }
 func (r *fleetRun) buildStore() error {
 	r.store = mem.New(mem.Options{Now: r.clock.Now})
 	text := fmt.Sprintf(fleetRules, r.opt.Budget)
+	if r.opt.Quotas {
+		text = strings.Replace(text, "ladder: {", "ladder: {rungs: [{rung: relaunch, tries: 3}], ", 1)
+	}
 	for z := range fleetZones {
 		text += fmt.Sprintf(fleetZone, zoneName(z))
 	}

@@ -35,6 +35,11 @@ type FleetReport struct {
 	// every server once; both are wall time.
 	Scan  time.Duration `json:"scan"`
 	Sweep time.Duration `json:"sweep"`
+	// FirstBegun and LastHealed are when the first recovery began and the last one was
+	// healed; Throttled is the share of the calls that the platform's quotas refused.
+	FirstBegun time.Time `json:"firstBegun"`
+	LastHealed time.Time `json:"lastHealed"`
+	Throttled  float64   `json:"throttled"`
 	// Verdicts counts the servers at the end, by their recorded verdict.
 	Verdicts map[fleet.Verdict]int `json:"verdicts"`
 	// Held counts those that are not healthy and verified at the end by the gate that
@@ -159,6 +164,7 @@ func (r *fleetRun) measure() {
 // finish counts how the servers ended.
 func (r *fleetRun) finish() error {
 	rep := &r.report
+	rep.Throttled = r.throttledShare()
 	rep.Violations = r.world.Check()
 	sum := fnv.New64a()
 	for _, name := range r.solo.State.ServerNames() {

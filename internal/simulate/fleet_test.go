@@ -64,3 +64,25 @@ func TestFleetRefusesWhatItCannotRun(t *testing.T) {
 		}
 	}
 }
+
+// The real healer brings a few hundred servers back under the quotas of a cloud, near
+// the time that the quotas alone take.
+func TestFleetHealsUnderQuotas(t *testing.T) {
+	opt := FleetOptions{Servers: 320, Fault: "half", Seed: 3, Quotas: true, Steady: 30 * time.Second, For: 8 * time.Minute, After: -1}
+	rep, err := Fleet(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	healed := 0
+	for _, p := range rep.Phases {
+		healed += p.Healed
+	}
+	took, floor := rep.LastHealed.Sub(rep.FirstBegun), QuotaFloor(opt.Servers/2)
+	t.Logf("%d healed in %s, floor %s, throttled %.4f\n%s", healed, took, floor, rep.Throttled, rep.Print())
+	if healed != opt.Servers/2 || len(rep.Violations) > 0 || rep.Stuck > 0 {
+		t.Errorf("%d of %d healed, violations %v, %d stuck", healed, opt.Servers/2, rep.Violations, rep.Stuck)
+	}
+	if took > floor*105/100 || rep.Throttled > 0.01 {
+		t.Errorf("it took %s with a floor of %s, and %.1f %% of the calls were throttled", took, floor, 100*rep.Throttled)
+	}
+}

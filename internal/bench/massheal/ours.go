@@ -13,8 +13,11 @@ import (
 const inProgress = 800
 
 const (
-	// sweepEvery is how often what is under way is described, in full batches.
-	sweepEvery = time.Second / 2
+	// sweepEvery is how often the most important of what is under way is described, one
+	// full batch, and restEvery after how many of these all the rest is: what is seen
+	// late is launched late. Both together stay within the quota of describes.
+	sweepEvery = 150 * time.Millisecond
+	restEvery  = 7
 	// pause is the wait after an error that is no refusal for want of tokens.
 	pause = 200 * time.Millisecond
 )
@@ -56,6 +59,8 @@ type healer struct {
 	left    [][]bool // what is still to be given to each server
 	res     Result
 	names   map[string]int
+	inOrder []int // the fleet in the order of the plan
+	sweeps  int
 	tune    tuning
 }
 
@@ -102,6 +107,9 @@ func run(s Scenario, tune tuning) (Result, error) {
 	for i, srv := range fleet {
 		h.names[srv.name] = i
 		h.left = append(h.left, make([]bool, volumes+1))
+	}
+	for _, placed := range plan.Order {
+		h.inOrder = append(h.inOrder, h.names[placed.Server])
 	}
 	p.ready = h.ready
 	for i := range fleet {
@@ -230,12 +238,20 @@ func (h *healer) answered(api string, servers []int, object int, a answer) {
 	}
 }
 
-// sweep describes all that is under way, in full batches.
+// sweep describes what is under way, in full batches, the most important first.
 func (h *healer) sweep() {
 	var all []int
-	for i := range h.fleet {
+	most := batch
+	if h.sweeps%restEvery == 0 {
+		most = len(h.fleet)
+	}
+	h.sweeps++
+	for _, i := range h.inOrder {
 		if h.pending[i] != "" {
 			all = append(all, i)
+		}
+		if len(all) == most {
+			break
 		}
 	}
 	for len(all) > 0 {

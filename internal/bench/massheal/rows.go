@@ -74,7 +74,7 @@ func rowsOf(s Scenario, ours, naive []Result) []Row {
 		against(name+"10,000 servers", "s", "<= 1.05 x floor", "floor of the quotas", median(ours, total), floor),
 		against(name+"10,000 servers, worst seed", "s", "<= 1.05 x floor", "floor of the quotas", worst(ours, total), floor),
 		against(name+"the 100 most important", "s", "<= 1.05 x floor", "their own floor", median(ours, first), top),
-		against(name+"the 100 most important, worst seed", "s", "", "their own floor", worst(ours, first), top),
+		against(name+"the 100 most important, worst seed", "s", "<= 1.05 x floor", "their own floor", worst(ours, first), top),
 		against(name+"refused for want of tokens", "% of calls", "<= 1", workers, median(ours, refused), median(naive, refused)),
 		against(name+"10,000 servers, against naive", "s", "", workers, median(ours, total), median(naive, total)),
 		against(name+"the 100 most important, against naive", "s", "", workers, median(ours, first), median(naive, first)),
