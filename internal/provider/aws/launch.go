@@ -3,7 +3,9 @@ package aws
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
@@ -12,7 +14,8 @@ import (
 // launch makes the instance of a new epoch, once for its token: EC2 itself refuses
 // a second one under the same client token, also while its describe calls still lag.
 func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	if done, out, err := p.admitLaunch(ctx, call); done || err != nil {
+	all, done, out, err := p.admitLaunch(ctx, call)
+	if done || err != nil {
 		return out, err
 	}
 	t := call.Server.Spec.Template.EC2
@@ -33,7 +36,7 @@ func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Out
 		}
 	}
 	var full error
-	for _, kind := range append([]string{""}, t.Types...) {
+	for _, kind := range inStock(t.Types, all, p.opt.Now()) {
 		l.Type = kind
 		id, err := p.opt.Cloud.Launch(ctx, l)
 		switch {
@@ -72,27 +75,56 @@ func (p *Provider) launchedBefore(ctx context.Context, call provider.Call, misma
 }
 
 // admitLaunch looks at what EC2 tells of the server before anything is made.
-func (p *Provider) admitLaunch(ctx context.Context, call provider.Call) (bool, provider.Outcome, error) {
-	all, err := p.machines(ctx, call.Step.Server)
-	if err != nil {
-		return false, provider.Outcome{}, err
+func (p *Provider) admitLaunch(ctx context.Context, call provider.Call) (all []Machine, done bool, out provider.Outcome, err error) {
+	if all, err = p.machines(ctx, call.Step.Server); err != nil {
+		return nil, false, out, err
 	}
 	if n := len(all); n > 0 && epochOf(all[n-1]) > call.Step.Epoch { // they are in order
-		return false, provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, epochOf(all[n-1]), all[n-1].ID)
+		return nil, false, out, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, epochOf(all[n-1]), all[n-1].ID)
 	}
 	for _, m := range all {
 		switch e := epochOf(m); {
 		case e == call.Step.Epoch && m.state() == fleet.InstanceTerminated:
-			return false, provider.Outcome{}, provider.Errorf(provider.Conflict, call, "epoch %d was made and has ended (%s: %s)", e, m.ID, m.Reason)
+			return nil, false, out, provider.Errorf(provider.Conflict, call, "epoch %d was made and has ended (%s: %s)", e, m.ID, m.Reason)
 		case e == call.Step.Epoch && m.Tags[TagToken] == call.Step.Token:
-			return true, provider.Outcome{Detail: "launched " + m.ID}, nil
+			return nil, true, provider.Outcome{Detail: "launched " + m.ID}, nil
 		case e == call.Step.Epoch:
-			return false, provider.Outcome{}, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, m.ID)
+			return nil, false, out, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, m.ID)
 		case e > call.Proof.Epoch() && m.state() != fleet.InstanceTerminated:
-			return false, provider.Outcome{}, provider.Errorf(provider.Refused, call, "the proof speaks of epoch %d, and epoch %d exists (%s is %s)", call.Proof.Epoch(), e, m.ID, m.State)
+			return nil, false, out, provider.Errorf(provider.Refused, call, "the proof speaks of epoch %d, and epoch %d exists (%s is %s)", call.Proof.Epoch(), e, m.ID, m.State)
 		}
 	}
-	return false, provider.Outcome{}, nil
+	return all, false, out, nil
+}
+
+// soldOutFor is how long a machine type counts as sold out that EC2 took back.
+const soldOutFor = 15 * time.Minute
+
+// inStock orders the machine types to try, "" for the template's own: those last of
+// which EC2 has just taken an instance back for want of capacity, which it tells only
+// after it had accepted the launch.
+func inStock(types []string, all []Machine, now time.Time) []string {
+	out := append([]string{""}, types...)
+	soldOut := func(kind string) bool {
+		for _, m := range all {
+			is := m.Type == kind || kind == "" && !slices.Contains(types, m.Type)
+			if is && m.Reason == "Server.InsufficientInstanceCapacity" && now.Sub(m.Launched) < soldOutFor {
+				return true
+			}
+		}
+		return false
+	}
+	slices.SortStableFunc(out, func(a, b string) int {
+		switch sa, sb := soldOut(a), soldOut(b); {
+		case sa && !sb:
+			return 1
+		case sb && !sa:
+			return -1
+		default:
+			return 0
+		}
+	})
+	return out
 }
 
 // recover starts a stopped instance on other hardware, as the next epoch. The tag is

@@ -59,8 +59,8 @@ func New(factor float64, seed uint64) *Stage {
 	for n, z := range []string{"a", "b", "c"} {
 		zone := Region + z
 		w.AddSite(world.Site{Name: zone, Kind: fleet.SiteZone, Parent: Region})
-		for h := range 4 {
-			w.AddHost(world.Host{Name: fmt.Sprintf("%s-rack-%d", zone, h), Parent: zone, Units: 100})
+		for h := range 40 { // one machine on each, so that one piece of hardware is one server's
+			w.AddHost(world.Host{Name: fmt.Sprintf("%s-hw-%02d", zone, h), Parent: zone, Units: 1})
 		}
 		st.Endpoint.AddSubnet(fakeaws.Subnet{ID: "subnet-" + z, VPC: "vpc-1", Zone: zone, CIDR: fmt.Sprintf("10.0.%d.0/24", n+1)})
 	}
@@ -75,15 +75,15 @@ func New(factor float64, seed uint64) *Stage {
 	return st
 }
 
-// AddServer makes the resources of one more server and returns its name and its
-// spec, as a person would write it.
-func (s *Stage) AddServer() (name, spec string) {
+// AddServer makes the resources of one more server in a zone (a, b or c) and returns
+// its name and its spec, as a person would write it.
+func (s *Stage) AddServer(zone string) (name, spec string) {
 	s.servers++
 	n := s.servers
 	name = fmt.Sprintf("lic-%02d", n)
 	vol, eni, eip, ip := fmt.Sprintf("vol-data-%02d", n), fmt.Sprintf("eni-%02d", n), fmt.Sprintf("eipalloc-%02d", n), fmt.Sprintf("198.51.100.%d", n)
-	s.Endpoint.AddVolume(fakeaws.VolumeSpec{ID: vol, Server: name, Zone: Region + "a", GiB: 20})
-	s.Endpoint.AddInterface(eni, name, "subnet-a", fmt.Sprintf("0a:fe:00:00:00:%02x", n), fmt.Sprintf("10.0.1.%d", 200+n))
+	s.Endpoint.AddVolume(fakeaws.VolumeSpec{ID: vol, Server: name, Zone: Region + zone, GiB: 20})
+	s.Endpoint.AddInterface(eni, name, "subnet-"+zone, fmt.Sprintf("0a:fe:00:00:00:%02x", n), fmt.Sprintf("10.0.%d.%d", zone[0]-'a'+1, 200+n))
 	s.Endpoint.AddAddress(eip, ip, name)
 	return name, strings.TrimSpace(fmt.Sprintf(`
 apiVersion: relight/v1alpha1
@@ -97,8 +97,8 @@ spec:
     groups: [{id: "%s"}]
     names: [{name: %s.example.com, zone: %s, ttl: 30s}]
   template:
-    ec2: {launchTemplate: %s, version: 1, subnet: subnet-a, types: [m6i.large]}
-`, name, vol, eni, ip, eip, s.Group, name, s.Zone, s.Template)) + "\n"
+    ec2: {launchTemplate: %s, version: 1, subnet: subnet-%s, types: [m6i.large]}
+`, name, vol, eni, ip, eip, s.Group, name, s.Zone, s.Template, zone)) + "\n"
 }
 
 // Do changes the world under its lock, after all that is due.

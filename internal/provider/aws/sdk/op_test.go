@@ -1,0 +1,319 @@
+package sdk_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	awsprovider "relight/internal/provider/aws"
+	"relight/internal/provider/aws/fakeaws"
+	"relight/internal/world"
+)
+
+// changing are the calls that change anything.
+var changing = []string{
+	"RunInstances", "StartInstances", "StopInstances", "TerminateInstances", "RebootInstances", "AttachVolume", "DetachVolume",
+	"AttachNetworkInterface", "DetachNetworkInterface", "AssociateAddress", "DisassociateAddress", "RegisterTargets", "DeregisterTargets", "CreateTags",
+}
+
+// Applying the same spec again does nothing to the account.
+func TestAH_NET_Idempotent(t *testing.T) {
+	r := newRig(t, slowly)
+	name, text := r.licence()
+	r.declare(text)
+	r.until(5*time.Minute, "it works", r.healthy(name, 1))
+	before := r.count(changing...)
+	if err := r.solo.Apply(context.Background(), "eve", "spec.yaml", text); err != nil {
+		t.Fatal(err)
+	}
+	r.during(time.Minute, "nothing is called", func() bool { return r.count(changing...) == before })
+}
+
+// A volume of another zone is refused by EC2, and no other zone is guessed.
+func TestAH_VOL_ZoneMismatch(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	s.Spec.Template.EC2.Subnet = "subnet-b"
+	do := a.steps(s).at(1)
+	if err := do(fleet.StepLaunch, fleet.Object{}); err != nil {
+		t.Fatal(err)
+	}
+	err := do(fleet.StepAttach, fleet.Object{Volume: "data"})
+	if class, _ := provider.ClassOf(err); class != provider.Permanent || !strings.Contains(fmt.Sprint(err), "ZoneMismatch") {
+		t.Errorf("class %s: %v", class, err)
+	}
+}
+
+// Replies are lost, calls dropped and doubled: everything is attached once, to one
+// instance, and nothing is launched twice.
+func TestAH_ATTACH_LostReplies(t *testing.T) {
+	r := newRig(t, func(c *world.Config) {
+		slowly(c)
+		c.Replies = world.Replies{Dropped: 0.05, Lost: 0.1, Doubled: 0.05}
+	})
+	name := r.born()
+	r.locked(func() { _ = r.w.Kill(r.machine(name)) })
+	r.until(20*time.Minute, "it works again", func() bool {
+		s := r.status(name)
+		return s.Epoch >= 2 && s.Verdict == fleet.Healthy && s.Recovery == nil
+	})
+	if got := r.w.Running(name); len(got) != 1 {
+		t.Errorf("running %v", got)
+	}
+}
+
+// The first claim of an address does not take it from anybody; what a stranger's
+// instance has is left to it.
+func TestAH_EIP(t *testing.T) {
+	a := newAccount(t, nil)
+	s, other := a.server(), a.server()
+	other.Spec.Identity.Addresses = s.Spec.Identity.Addresses
+	a.up(s, 1, a.steps(s).at(1))
+	for _, e := range a.fake.Ledger() {
+		if e.Action == "AssociateAddress" && e.Form.Get("AllowReassociation") != "false" {
+			t.Errorf("the first claim would take it from anybody: %v", e.Form)
+		}
+	}
+	do := a.steps(other).at(1)
+	if err := do(fleet.StepLaunch, fleet.Object{}); err != nil {
+		t.Fatal(err)
+	}
+	err := do(fleet.StepAttach, fleet.Object{Address: s.Spec.Identity.Addresses[0].IP})
+	if class, _ := provider.ClassOf(err); class != provider.Conflict {
+		t.Errorf("a stranger's address was taken: %v", err)
+	}
+	a.locked(func() {
+		if sight, _ := a.w.SeeAddress(s.Spec.Identity.Addresses[0].IP); sight.Holder != a.w.Find(s.Name, 1).ID {
+			t.Errorf("the address leads to %s", sight.Holder)
+		}
+	})
+}
+
+// An application that fails is healed once, and not replaced in a loop.
+func TestAH_ELB(t *testing.T) {
+	r := newRig(t, slowly)
+	name := r.born()
+	r.until(2*time.Minute, "the load balancer finds it healthy", func() bool { return r.solo.Look(name).Verdict == fleet.Healthy })
+	r.locked(func() { r.w.SetApp(r.machine(name), world.AppFails) })
+	r.until(10*time.Minute, "it works again", func() bool { return r.machine(name).App == world.AppOK && r.healthy(name, 1)() })
+	before := r.count(changing...)
+	r.during(10*time.Minute, "it is left alone", func() bool { return r.count(changing...) == before })
+}
+
+// A server that is no longer declared keeps its disks: nothing of it is deleted.
+func TestAH_DEL_KeepsData(t *testing.T) {
+	r := newRig(t, slowly)
+	name := r.born()
+	if err := r.solo.Backend.Delete(context.Background(), "eve", "Server", name, 0); err != nil {
+		t.Fatal(err)
+	}
+	before := r.count(changing...)
+	r.during(5*time.Minute, "nothing of it is touched", func() bool { return r.count(changing...) == before && r.w.Volume("vol-01") != nil })
+}
+
+// Without an approval nothing is done in mode ask, and in mode observe never.
+func TestOP_GUARD(t *testing.T) {
+	for _, mode := range []string{"ask", "observe"} {
+		r := newRig(t, slowly)
+		name, text := r.licence()
+		r.declare(text)
+		r.until(5*time.Minute, "it works", r.healthy(name, 1))
+		if err := r.solo.Apply(context.Background(), "eve", "mode.yaml", strings.Replace(text, "spec:\n", "spec:\n  mode: "+mode+"\n", 1)); err != nil {
+			t.Fatal(err)
+		}
+		r.locked(func() { _ = r.w.Kill(r.machine(name)) })
+		before := r.count(changing...)
+		r.during(5*time.Minute, "nothing is called in mode "+mode, func() bool { return r.count(changing...) == before })
+		if look := r.solo.Look(name); look.Verdict != fleet.Down || look.Gate == "" {
+			t.Errorf("mode %s: verdict %s, gate %q", mode, look.Verdict, look.Gate)
+		}
+	}
+}
+
+// Every target group is moved, and the old instance leaves before the new one comes.
+func TestOP_NETID(t *testing.T) {
+	r := newRig(t, slowly)
+	second := r.fake.AddGroup(world.Group{Name: "second", Every: time.Second}, 443)
+	name, text := r.licence()
+	text = strings.Replace(text, "groups: [", `groups: [{id: "`+second+`"}, `, 1)
+	r.declare(text)
+	r.until(5*time.Minute, "it works", r.healthy(name, 1))
+	old := r.machine(name).ID
+	r.locked(func() { r.w.HangGuest(r.machine(name)); r.w.Crash(r.machine(name)) })
+	_ = old
+	r.locked(func() { _ = r.w.Kill(r.machine(name)) })
+	r.until(15*time.Minute, "it works again", r.healthy(name, 2))
+	for _, g := range []string{"lic", "second"} {
+		members, _ := r.w.Members(g)
+		for _, m := range members {
+			if m.Instance == old && m.State != world.MemberDraining {
+				t.Errorf("%s still serves the old instance (%s)", g, m.State)
+			}
+		}
+		if len(members) == 0 {
+			t.Errorf("%s serves nobody", g)
+		}
+	}
+}
+
+// An instance that EC2 calls running and that never works is not healed: the try
+// fails and the ladder goes on.
+func TestOP_POST(t *testing.T) {
+	r := newRig(t, slowly)
+	name := r.born()
+	r.locked(func() { _ = r.w.Kill(r.machine(name)) })
+	r.until(5*time.Minute, "the next one runs", func() bool { i := r.w.Find(name, 2); return i != nil && i.Executes })
+	bad := r.w.Find(name, 2)
+	r.locked(func() { r.w.Crash(bad) })
+	r.during(2*time.Minute, "running is not healed", func() bool {
+		return r.status(name).VerifiedAt.IsZero() || r.status(name).Epoch != 2 || r.status(name).Recovery != nil
+	})
+	r.until(30*time.Minute, "a later try heals it", func() bool {
+		s := r.status(name)
+		return s.Verdict == fleet.Healthy && s.Recovery == nil && r.w.Able(r.machine(name))
+	})
+}
+
+// The sample tools skip the second failure; here each of three is healed.
+func TestSample_SecondFailure(t *testing.T) {
+	r := newRig(t, slowly)
+	name := r.born()
+	for epoch := fleet.Epoch(2); epoch <= 4; epoch++ {
+		r.locked(func() { _ = r.w.Kill(r.machine(name)) })
+		r.until(15*time.Minute, fmt.Sprintf("failure %d is healed", epoch-1), r.healthy(name, epoch))
+	}
+}
+
+// The sample tools launch again when a retry comes after a lost reply.
+func TestSample_DoubleLaunch(t *testing.T) {
+	a := newAccount(t, func(c *world.Config) { c.Replies = world.Replies{Lost: 1} })
+	s := a.server()
+	launch := a.steps(s).call(fleet.StepLaunch, 1, fleet.Object{})
+	for range 3 {
+		if _, err := a.p.Do(context.Background(), launch); err != nil {
+			if _, may := provider.ClassOf(err); !may {
+				t.Errorf("a lost reply is told as no effect: %v", err)
+			}
+		}
+	}
+	a.locked(func() {
+		if n := len(a.w.Of(s.Name)); n > 1 {
+			t.Errorf("%d instances", n)
+		}
+	})
+}
+
+// The sample tools never fence: here a launch is refused as long as the old instance
+// lives, whoever asks.
+func TestSample_NoFence(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	x := a.steps(s)
+	a.up(s, 1, x.at(1))
+	if err := x.at(2)(fleet.StepLaunch, fleet.Object{}); err == nil {
+		t.Errorf("epoch 2 was launched beside a living epoch 1")
+	}
+}
+
+// The sample tools relaunch without the profile; here the template's goes along.
+func TestSample_LostProfile(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	a.up(s, 1, a.steps(s).at(1))
+	for _, e := range a.fake.Ledger() {
+		if e.Action == "RunInstances" && (e.Form.Get("LaunchTemplate.Version") != "1" || e.Form.Get("LaunchTemplate.LaunchTemplateId") != a.lt) {
+			t.Errorf("launched from %v: a version that moves, or another template", e.Form)
+		}
+	}
+}
+
+// The machine type is sold out: the next one of the spec is taken, under the same
+// token; and a launch that EC2 takes back later is no success.
+func TestCapacity(t *testing.T) {
+	for _, async := range []bool{false, true} {
+		r := newRig(t, slowly)
+		name := r.born()
+		r.locked(func() {
+			_ = r.w.Kill(r.machine(name))
+			r.w.SetCapacity(zoneA, "m7i.large", 0, async)
+		})
+		r.until(30*time.Minute, "it works again", func() bool {
+			s := r.status(name)
+			return s.Epoch >= 2 && s.Verdict == fleet.Healthy && s.Recovery == nil
+		})
+		if got := r.machine(name).Type; got != "m6i.large" {
+			t.Errorf("it runs on %s", got)
+		}
+	}
+}
+
+// 200 servers lose their hardware at once, under EC2's default quotas: the starts
+// follow each other as fast as the tokens flow, and hardly a call is refused.
+func TestMassRecovery(t *testing.T) {
+	const n = 200
+	r := newRig(t, func(c *world.Config) { slowly(c); c.Lag = 0; c.WriteEvery = 0 })
+	r.locked(func() { r.w.AddSite(world.Site{Name: "row", Kind: fleet.SiteRack, Parent: zoneA}) })
+	for i := range 3 {
+		r.locked(func() { r.w.AddHost(world.Host{Name: fmt.Sprintf("row-%d", i), Parent: "row", Units: 200}) })
+	}
+	var specs []string
+	for i := range n {
+		name := fmt.Sprintf("m-%03d", i)
+		vol := "vol-" + name
+		r.fake.AddVolume(fakeaws.VolumeSpec{ID: vol, Server: name, Zone: zoneA})
+		specs = append(specs, fmt.Sprintf("{apiVersion: relight/v1alpha1, kind: Server, metadata: {name: %s}, spec: {identity: {volumes: [{name: data, id: %s}]}, template: {ec2: {launchTemplate: %s, version: 1, subnet: subnet-a}}}}\n", name, vol, r.lt))
+	}
+	r.declare(specs...)
+	all := func(epoch fleet.Epoch) func() bool {
+		return func() bool {
+			for i := range n {
+				if !r.healthy(fmt.Sprintf("m-%03d", i), epoch)() {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	r.until(10*time.Minute, "all work", all(1))
+	paced := provider.WithPacing(r.p, awsprovider.Limits(1), providerClock{r.clock})
+	r.solo.Healer.Providers[awsprovider.Name] = provider.WithAuthority(paced, r.solo.Reign.Allowed)
+	r.solo.Healer.Turns = map[string]controllerTurner{awsprovider.Name: paced}
+	r.locked(func() {
+		r.w.SetQuotas(world.EC2Quotas()...)
+		for _, h := range r.w.HostsOf(zoneA) {
+			if len(r.w.OnHost(h)) > 0 {
+				_ = r.w.KillHost(h)
+			}
+		}
+	})
+	r.until(time.Hour, "all work on other hardware", all(2))
+	var first, last time.Time
+	starts, calls, refused := 0, 0, 0
+	for _, e := range r.fake.Ledger() {
+		if e.Action == "StartInstances" && e.Code == "" {
+			starts++
+			if first.IsZero() {
+				first = e.At
+			}
+			last = e.At
+		}
+		if e.At.After(first) && !first.IsZero() {
+			calls++
+			if e.Code == "RequestLimitExceeded" {
+				refused++
+			}
+		}
+	}
+	floor := time.Duration(float64(n-5) / 2 * float64(time.Second))
+	t.Logf("%d starts in %s, the quota's floor is %s (%.3f x); %d of %d calls refused", starts, last.Sub(first), floor, float64(last.Sub(first))/float64(floor), refused, calls)
+	if took := last.Sub(first); float64(took) > 1.05*float64(floor)+2*float64(time.Second) { // the rig looks once a second
+		t.Errorf("the starts took %s, the floor is %s", took, floor)
+	}
+	if refused*100 > calls {
+		t.Errorf("%d of %d calls were refused", refused, calls)
+	}
+}
