@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relight/internal/core/fleet"
+	"relight/internal/spec"
 )
 
 // patience bounds every wait; only a bug reaches it.
@@ -179,5 +180,39 @@ func TestRealLibvirt(t *testing.T) {
 	}
 	if _, err := c.Domain(ctx, "00000000-0000-4000-8000-000000000000"); err == nil || !strings.Contains(err.Error(), ErrNotFound.Error()) {
 		t.Errorf("a domain that is not there: %v", err)
+	}
+}
+
+// What libvirt itself prints of a machine on a SAN becomes a document.
+func TestRealImport(t *testing.T) {
+	c := startLibvirt(t)
+	path := filepath.Join(t.TempDir(), "domain.xml")
+	text := strings.NewReplacer("type='kvm'", "type='qemu'", " id='3'", "", "<interface type='network'><mac address='52:54:00:12:34:57'/><source network='default'/></interface>", "").Replace(sample)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.call(t.Context(), "define", path); err != nil {
+		t.Fatal(err)
+	}
+	all, err := c.Domains(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	d := all[0]
+	units := map[string]int{}
+	for _, disk := range d.Disks { // libvirt puts them into an order of its own
+		if disk.LUN != nil {
+			units[disk.Target] = disk.LUN.Unit
+		}
+	}
+	if d.Server != "db-1" || d.Epoch != 7 || len(d.Disks) != 3 || len(units) != 2 || units["vda"] != 1 || units["vdb"] != 12 {
+		t.Errorf("%+v", d)
+	}
+	raw, _, lacks, err := d.Document("san-1")
+	if err != nil || len(lacks) > 0 {
+		t.Fatal(lacks, err)
+	}
+	if _, err := spec.Parse(spec.File{Name: "db-1", Data: raw}); err != nil {
+		t.Error(err)
 	}
 }
