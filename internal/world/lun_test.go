@@ -98,7 +98,7 @@ func TestAnArrayForgets(t *testing.T) {
 // A session that is stuck stays listed; the kernel of a host that lives ends those of
 // its dead processes, one that is gone does not.
 func TestSessionsOutliveTheirHost(t *testing.T) {
-	w, a, l, i := sanWorld(t)
+	w, a, l, _ := sanWorld(t)
 	w.SetArray(a, false, false, true)
 	if w.Shut(l, 1) {
 		t.Error("a stuck session counts as gone")
@@ -114,7 +114,7 @@ func TestSessionsOutliveTheirHost(t *testing.T) {
 	}
 	w.Shut(l, 1)
 	w.LetIn(l, 2)
-	i = launchOn(t, w, l, 2, "host-2")
+	i := launchOn(t, w, l, 2, "host-2")
 	if err := w.Kill(i); err != nil {
 		t.Fatal(err)
 	}
