@@ -212,7 +212,7 @@ func (m *Machines) get(k mkey) *machine {
 }
 
 // put changes a machine's record, on disk first.
-func (m *Machines) put(k mkey, change func(*record)) (record, error) {
+func (m *Machines) put(k mkey, change func(*record)) error {
 	x := m.get(k)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -220,11 +220,11 @@ func (m *Machines) put(k mkey, change func(*record)) (record, error) {
 	rec.Addresses = slices.Clone(rec.Addresses)
 	change(&rec)
 	if err := keeper.WriteFile(filepath.Join(m.dir(k), recordFile), rec, false); err != nil {
-		return record{}, fmt.Errorf("remember machine %s: %w", k, err)
+		return fmt.Errorf("remember machine %s: %w", k, err)
 	}
 	x.rec = rec
 	m.known[k] = x
-	return rec, nil
+	return nil
 }
 
 func (m *Machines) record(k mkey) record {
@@ -330,7 +330,7 @@ func (m *Machines) attach(ctx context.Context, k mkey, cmd link.Command) error {
 	if _, err := m.opt.Driver.Attach(ctx, process.Order{Ref: m.ref(k, cmd.Term)}); err != nil {
 		return err
 	}
-	_, err := m.put(k, func(r *record) {
+	err := m.put(k, func(r *record) {
 		if ip := cmd.Step.Object.Address; ip != "" && !slices.Contains(r.Addresses, ip) {
 			r.Addresses = append(r.Addresses, ip)
 		}

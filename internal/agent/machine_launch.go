@@ -114,7 +114,7 @@ func (m *Machines) prepare(ctx context.Context, k mkey, cmd link.Command) (keepe
 	if err != nil {
 		return keeper.Launch{}, err
 	}
-	if _, err := m.put(k, func(r *record) {
+	if err := m.put(k, func(r *record) {
 		r.VM, r.Tap, r.Accel, r.Launched = *cmd.VM, rec.Tap, rec.Accel, true
 	}); err != nil {
 		return keeper.Launch{}, err

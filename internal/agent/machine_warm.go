@@ -149,7 +149,7 @@ func (m *Machines) launchWarm(ctx context.Context, k mkey, cmd link.Command) (Ef
 		if err != nil {
 			return Effect{}, fmt.Errorf("launch: %w", err)
 		}
-		if _, err := m.put(k, func(r *record) { r.VM, r.Standby = *cmd.VM, free.epoch }); err != nil {
+		if err := m.put(k, func(r *record) { r.VM, r.Standby = *cmd.VM, free.epoch }); err != nil {
 			return Effect{}, err
 		}
 	}
@@ -157,7 +157,7 @@ func (m *Machines) launchWarm(ctx context.Context, k mkey, cmd link.Command) (Ef
 	if rec := m.record(body); rec.Taken != 0 && rec.Taken != k.epoch {
 		return Effect{}, fmt.Errorf("launch: %w: it is epoch %d", errNoWarm, rec.Taken)
 	}
-	if _, err := m.put(body, func(r *record) { r.Taken = k.epoch }); err != nil {
+	if err := m.put(body, func(r *record) { r.Taken = k.epoch }); err != nil {
 		return Effect{}, err
 	}
 	disks := ordered(cmd.Disks)

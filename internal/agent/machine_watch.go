@@ -244,7 +244,7 @@ func (m *Machines) hear(ctx context.Context, x *machine, b guest.Beat) {
 	m.mu.Lock()
 	k, known := who(x.key, x.rec)
 	right := known && b.Server == k.server && b.Epoch == uint64(k.epoch) || x.key.standby() && b.State == guest.Standby
-	news := false
+	var news bool
 	if !right {
 		stranger := fmt.Sprintf("its guest says that it is %s.%d", b.Server, b.Epoch)
 		news, x.sight.stranger = x.sight.stranger != stranger, stranger

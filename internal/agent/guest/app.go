@@ -41,7 +41,7 @@ func (g *inside) work() error {
 // open waits for the disk: it may be plugged in long after the boot.
 func (g *inside) open() (*disk, error) {
 	var d *disk
-	err := wait(5*time.Second, func() error {
+	err := wait(func() error {
 		path, err := findDisk(g.sys, g.cfg.Disk)
 		if err == nil {
 			d, err = openDisk(path, g.cfg.App == "writer")

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +19,7 @@ const ModuleList = "/modules/order"
 func boot() error {
 	var errs []error
 	for _, m := range [][2]string{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}} {
-		errs = append(errs, os.MkdirAll(m[1], 0o755))
+		errs = append(errs, os.MkdirAll(m[1], 0o755)) //nolint:gosec // G301: mount points
 		if err := unix.Mount(m[0], m[1], m[0], 0, ""); err != nil && err != unix.EBUSY {
 			errs = append(errs, fmt.Errorf("mount %s: %w", m[1], err))
 		}
@@ -52,7 +51,7 @@ func loadModule(path string) error {
 // powerButton waits for the machine's power button, and obeys it.
 func (g *inside) powerButton() {
 	var paths []string
-	_ = wait(5*time.Second, func() error {
+	_ = wait(func() error {
 		if paths, _ = filepath.Glob(filepath.Join(g.dev, "input/event*")); len(paths) == 0 {
 			return os.ErrNotExist
 		}

@@ -79,7 +79,7 @@ func TestConfig(t *testing.T) {
 }
 
 // lun is a volume with the records 1 to n of one epoch.
-func lun(blocks, n uint64, epoch uint64) []byte {
+func lun(blocks, n, epoch uint64) []byte {
 	b := make([]byte, blocks*RecordSize)
 	for seq := uint64(1); seq <= n; seq++ {
 		Record{Seq: seq, Epoch: epoch, Server: HashServer("db-1")}.Put(b[seq%blocks*RecordSize:])

@@ -165,19 +165,20 @@ func (g *inside) fail(err error) {
 // openPort waits a while for the port: its driver finds it after it was loaded.
 func (g *inside) openPort() (*port, error) {
 	var p *port
-	err := wait(5*time.Second, func() (err error) {
+	err := wait(func() (err error) {
 		p, err = openPort(g.sys, g.dev)
 		return err
 	})
 	return p, err
 }
 
-// wait tries f again and again until it succeeds or the time is over.
-func wait(limit time.Duration, f func() error) error {
-	const pace = 10 * time.Millisecond
-	for ; ; limit -= pace {
+// wait tries f again and again until it succeeds, for some seconds: drivers find
+// their devices after they were loaded.
+func wait(f func() error) error {
+	const pace, tries = 10 * time.Millisecond, 500
+	for i := 0; ; i++ {
 		err := f()
-		if err == nil || limit <= 0 {
+		if err == nil || i == tries {
 			return err
 		}
 		time.Sleep(pace)
@@ -276,7 +277,7 @@ func (g *inside) network() error {
 		}
 	}
 	var device string
-	if err := wait(5*time.Second, func() (err error) { device, err = firstInterface(g.sys); return err }); err != nil {
+	if err := wait(func() (err error) { device, err = firstInterface(g.sys); return err }); err != nil {
 		return err
 	}
 	if g.init {

@@ -80,9 +80,12 @@ func initrd(path, guest, root string, names []string, extra []file) error {
 		return err
 	}
 	files := []file{
-		{name: "dev", mode: modeDir | 0o755}, {name: "proc", mode: modeDir | 0o755}, {name: "sys", mode: modeDir | 0o755},
+		{name: "dev", mode: modeDir | 0o755},
+		{name: "proc", mode: modeDir | 0o755},
+		{name: "sys", mode: modeDir | 0o755},
 		{name: "dev/console", mode: modeChar | 0o600, major: 5, minor: 1},
-		{name: "init", mode: modeFile | 0o755, from: guest}, {name: "modules", mode: modeDir | 0o755},
+		{name: "init", mode: modeFile | 0o755, from: guest},
+		{name: "modules", mode: modeDir | 0o755},
 	}
 	list := ""
 	for _, p := range paths {
@@ -101,7 +104,7 @@ func replace(path string, write func(*os.File) error) error {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	err = errors.Join(write(f), f.Chmod(0o644), f.Close()) //nolint:gosec // G302: no secret
+	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
 	if err != nil {
 		return err
 	}

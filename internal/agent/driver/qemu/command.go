@@ -88,8 +88,15 @@ func (m Machine) check() error {
 		return bad("boot lun needs a volume with unit %d", bootUnit)
 	case vm.Boot == fleet.BootSAN && (len(m.Script) == 0 || m.Tap == ""):
 		return bad("boot sanboot needs a bridge and a script for iPXE")
-	case vm.MAC != "" && !macAddress.MatchString(vm.MAC):
-		return bad("MAC address %q", vm.MAC)
+	}
+	return m.checkParts(bad)
+}
+
+// checkParts refuses what would be read as something else on the command line.
+func (m Machine) checkParts(bad func(string, ...any) error) error {
+	switch {
+	case m.VM.MAC != "" && !macAddress.MatchString(m.VM.MAC):
+		return bad("MAC address %q", m.VM.MAC)
 	case m.Tap != "" && !plainName.MatchString(m.Tap):
 		return bad("interface %q", m.Tap)
 	}

@@ -138,9 +138,10 @@ func TestPlugGoesOnWhereItStopped(t *testing.T) {
 			result = list(map[string]map[string]bool{"/objects": objects, "/machine/peripheral": devices}[a["path"].(string)], "name")
 		case "object-add", "blockdev-add", "device_add":
 			into, name := nodes, a["node-name"]
-			if command == "object-add" {
+			switch command {
+			case "object-add":
 				into, name = objects, a["id"]
-			} else if command == "device_add" {
+			case "device_add":
 				into, name = devices, a["id"]
 			}
 			if calls++; calls == fail || into[name.(string)] {
