@@ -13,6 +13,7 @@ const witnesses = 2
 // agentSignals are a host agent's words on its own child: directly, by its beats,
 // and from the application's own check.
 func (l look) agentSignals(s *fleet.Server, i *world.Instance, h *world.Host, seen fleet.Instance) {
+	seen, beaten := l.beaten(i, h, seen)
 	alive := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelAgent, Vantage: h.Name}, Question: fleet.Alive,
 		Epoch: i.Epoch, At: seen.At, Since: seen.Since, Detail: seen.Detail,
@@ -30,19 +31,34 @@ func (l look) agentSignals(s *fleet.Server, i *world.Instance, h *world.Host, se
 	}
 	l.signals = append(l.signals, alive, beat)
 	if seen.State == fleet.InstanceRunning && !s.Spec.Health.Check.IsZero() {
-		works := l.check(i, h)
-		if l.p.opts.Hearing != nil {
+		works := l.check(i, h, l.seenAt(h))
+		switch {
+		case l.p.opts.Hearing == nil:
+		case beaten:
+			works = l.p.heard.check(i.ID, l.check(i, h, seen.At), true)
+		default:
 			works = l.p.heard.check(i.ID, works, l.p.contact(h))
 		}
 		l.signals = append(l.signals, works)
 	}
 }
 
-// check is the application's own check as its host makes it.
-func (l look) check(i *world.Instance, h *world.Host) fleet.Signal {
+// beaten is what the beats of a host say of an instance, if they still come though the
+// host hears nobody. It reports whether they tell more than what was seen.
+func (l look) beaten(i *world.Instance, h *world.Host, seen fleet.Instance) (fleet.Instance, bool) {
+	at := l.beatAt(h)
+	if !at.After(seen.At) || i.Since.After(at) {
+		return seen, false
+	}
+	seen.State, seen.Since, seen.Detail, seen.At = i.State, i.Since, i.Detail, at
+	return seen, true
+}
+
+// check is the application's own check as its host made it at that time.
+func (l look) check(i *world.Instance, h *world.Host, at time.Time) fleet.Signal {
 	works := fleet.Signal{
 		Source: fleet.Source{Channel: fleet.ChannelApp, Vantage: h.Name}, Question: fleet.Works, Epoch: i.Epoch,
-		Answer: fleet.No, At: l.seenAt(h), Since: i.WorksSince, Detail: appWords(i.App),
+		Answer: fleet.No, At: at, Since: i.WorksSince, Detail: appWords(i.App),
 	}
 	if i.App == world.AppOK || i.AppSince.After(works.At) {
 		works.Answer, works.Detail = fleet.Yes, ""
@@ -93,7 +109,7 @@ func (l look) platformSignals(s *fleet.Server, i *world.Instance, h *world.Host)
 	}
 	l.signals = append(l.signals, record, beat)
 	if i.Executes && !s.Spec.Health.Check.IsZero() {
-		works := l.check(i, h)
+		works := l.check(i, h, l.seenAt(h))
 		if l.p.opts.Hearing != nil {
 			works = l.p.heard.check(i.ID, works, l.p.contact(h))
 		}
