@@ -78,7 +78,7 @@ func powerCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// Half a switch is worse than none: it is bounded by its own time.
-			if code := dev.Power(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), cmd.ErrOrStderr()); code != 0 {
+			if code := dev.Power(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), cmd.OutOrStdout()); code != 0 {
 				return powerStatus(code)
 			}
 			return nil

@@ -212,7 +212,7 @@ func labPowerCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// Half a switch is worse than none: it is bounded by its own time.
-			if code := lab.Power(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), cmd.ErrOrStderr()); code != 0 {
+			if code := lab.Power(context.WithoutCancel(cmd.Context()), cmd.InOrStdin(), cmd.OutOrStdout()); code != 0 {
 				return powerStatus(code)
 			}
 			return nil

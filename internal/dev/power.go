@@ -29,10 +29,15 @@ const powerWithin = 5 * time.Second
 func Power(ctx context.Context, in io.Reader, out io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, powerWithin)
 	defer cancel()
-	code, err := power(ctx, readOptions(in), out)
+	opt := readOptions(in)
+	code, err := power(ctx, opt, out)
 	if err != nil {
 		fmt.Fprintln(out, err)
 		return powerFailed
+	}
+	if opt["action"] == "status" {
+		// An exit code alone is not believed: many programs end with 2 by mistake.
+		fmt.Fprintln(out, map[int]string{powerOn: "Status: ON", powerOff: "Status: OFF"}[code])
 	}
 	return code
 }

@@ -42,6 +42,10 @@ func Power(ctx context.Context, in io.Reader, out io.Writer) int {
 		fmt.Fprintln(out, err)
 		return powerFailed
 	}
+	if opt["action"] == "status" {
+		// An exit code alone is not believed: many programs end with 2 by mistake.
+		fmt.Fprintln(out, map[int]string{powerOn: "Status: ON", powerOff: "Status: OFF"}[code])
+	}
 	return code
 }
 
