@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"relight/internal/api/client"
+	"relight/internal/demo"
 	"relight/internal/demo/app"
 	"relight/internal/dev"
 )
@@ -35,8 +37,36 @@ be used again. Nothing outside of it is touched; no root, no network.`,
 // helperCommands are what the fleets of dev and demo consist of besides the
 // product itself.
 func helperCommands() []*cobra.Command {
-	return []*cobra.Command{appCommand(), powerCommand(), wardenCommand()}
+	return []*cobra.Command{appCommand(), powerCommand(), wardenCommand(), drillCommand()}
 }
+
+// drillCommand is what relight drill calls to break a fleet of relight dev.
+func drillCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "demo-drill",
+		Short:   "What relight drill calls to break a fleet of relight dev",
+		Long:    "Break, mend, write and check, as relight drill run asks for. Exit code 3 means that it cannot.",
+		Example: "  relight drill run --all --with \"relight demo-drill --dir ./try\" --yes",
+		Hidden:  true,
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := demo.Drill(cmd.Context(), dir, args, cmd.InOrStdin(), cmd.OutOrStdout())
+			if errors.Is(err, demo.ErrNoDrill) {
+				return cannotDrill{err}
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "the fleet's directory")
+	_ = cmd.MarkFlagRequired("dir")
+	return cmd
+}
+
+// cannotDrill ends the program with the exit code by which it says that it cannot.
+type cannotDrill struct{ error }
+
+func (cannotDrill) Exit() client.Exit { return 3 }
 
 func appCommand() *cobra.Command {
 	var opt app.Options

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"relight/internal/api/client"
 )
 
 // ErrRunning means that a host that is to be started has living processes.
@@ -142,3 +144,12 @@ func (c *child) running() bool {
 
 // pid is the process's id.
 func (c *child) pid() int { return c.cmd.Process.Pid }
+
+// FleetOf returns the mark of the fleet that a host's directory belongs to, for Pids.
+func FleetOf(dir, name string) (string, error) {
+	h, err := readHost(dir, name)
+	return h.Fleet, err
+}
+
+// Connect makes a client of the fleet in a directory, which somebody else has started.
+func Connect(dir string) (*client.Client, error) { return connect((&Fleet{Dir: dir}).ClientConfig()) }

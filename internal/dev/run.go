@@ -64,6 +64,7 @@ Then break something, and watch with relight events --watch:
   kill -9 $(curl -s http://%[4]s/whoami)
   curl -X POST http://%[4]s/fail
   printf 'action=off\nplug=host-1\ndir=%[1]s\n' | relight demo-power
+  relight drill run --all --with "relight demo-drill --dir %[1]s" --report drills.html --yes
 
 `, f.Dir, f.ClientConfig(), f.Servers[0].Name, f.Servers[0].Addr)
 	_, err := io.WriteString(out, b.String())
