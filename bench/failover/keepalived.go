@@ -79,6 +79,9 @@ func startVRRP(l *lab.Lab, host, address, global, advert string) error {
 		return err
 	}
 	pid := filepath.Join(l.Dir(), host)
+	for _, left := range []string{".pid", ".vrrp", ".check"} {
+		_ = os.Remove(pid + left) // of one that was killed
+	}
 	_, err := l.Start(host, "keepalived", "-n", "-l", "-f", path, "-p", pid+".pid", "-r", pid+".vrrp", "-c", pid+".check")
 	return err
 }

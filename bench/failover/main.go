@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 func main() {
 	runs := flag.Int("n", 3, "runs of each")
 	exe := flag.String("exe", "bin/relight", "the program under test")
-	only := flag.String("only", "", "one of relight, pacemaker, keepalived, floor")
+	only := flag.String("only", "", "parts whose names begin so: floor, relight, pacemaker, keepalived")
 	file := flag.String("out", "", "file for the results as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -58,14 +59,20 @@ func poll(ctx context.Context, within time.Duration, done func() (bool, error)) 
 }
 
 func bench(ctx context.Context, exe string, runs int, only string, t *table) error {
-	var errs []error
-	for _, part := range []struct {
+	type part struct {
 		name string
 		do   func(context.Context, string, int, *table) error
-	}{{"floor", floor}, {"relight", relight}, {"pacemaker", pacemaker}, {"keepalived", keepalived}} {
-		if only == "" || only == part.name {
-			if err := part.do(ctx, exe, runs, t); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", part.name, err))
+	}
+	parts := []part{{"floor", floor}, {"relight", relight}}
+	for _, tm := range pacemakers() {
+		parts = append(parts, part{"pacemaker, " + tm.name, pacemaker(tm)})
+	}
+	parts = append(parts, part{"keepalived", keepalived})
+	var errs []error
+	for _, p := range parts {
+		if strings.HasPrefix(p.name, only) && ctx.Err() == nil {
+			if err := p.do(ctx, exe, runs, t); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
 			}
 		}
 	}
@@ -105,7 +112,7 @@ func floor(ctx context.Context, exe string, runs int, t *table) error {
 			if err != nil {
 				return err
 			}
-			t.add("by hand, no detection", "host killed", b.First(uint64(epoch+1)).Sub(at))
+			t.add("by hand, no detection", "host killed: write", b.First(uint64(epoch+1)).Sub(at))
 		}
 		return nil
 	})
@@ -134,7 +141,8 @@ func relight(ctx context.Context, exe string, runs int, t *table) error {
 				return err
 			}
 			fmt.Fprintln(os.Stderr, r)
-			t.add("relight", c.what, r.Write)
+			t.add("relight", c.what+": start", r.Detect+r.Fence+r.Launch)
+			t.add("relight", c.what+": write", r.Write)
 			t.split(c.what, r.Split)
 		}
 	}
@@ -151,33 +159,34 @@ func pacemakers() []timers {
 	}
 }
 
-func pacemaker(ctx context.Context, exe string, runs int, t *table) error {
-	return onLab(ctx, exe, func(l *lab.Lab, b *lab.Bare) error {
-		if err := b.AllowAll(ctx); err != nil {
-			return err
-		}
-		for _, tm := range pacemakers() {
-			c, err := startCluster(ctx, l, b, tm)
-			if err != nil {
-				return fmt.Errorf("%s: %w", tm.name, err)
-			}
-			for range runs {
-				d, err := c.measure(ctx, func(h string) error { return l.PowerOff(ctx, h) })
-				if err != nil {
-					return fmt.Errorf("%s: %w", tm.name, err)
-				}
-				t.add("pacemaker, "+tm.name, "host killed", d)
-				if d, err = c.measure(ctx, func(h string) error { return l.KillVMs(ctx, h) }); err != nil {
-					return fmt.Errorf("%s: %w", tm.name, err)
-				}
-				t.add("pacemaker, "+tm.name, "machine killed", d)
-			}
-			if err := c.close(ctx); err != nil {
+// pacemaker measures one set of timers, on a lab of its own.
+func pacemaker(tm timers) func(context.Context, string, int, *table) error {
+	return func(ctx context.Context, exe string, runs int, t *table) error {
+		return onLab(ctx, exe, func(l *lab.Lab, b *lab.Bare) error {
+			if err := b.AllowAll(ctx); err != nil {
 				return err
 			}
-		}
-		return nil
-	})
+			c, err := startCluster(ctx, l, b, tm)
+			if err != nil {
+				return err
+			}
+			for range runs {
+				for _, f := range []struct {
+					what string
+					kill func(context.Context, string) error
+				}{{"host killed", l.PowerOff}, {"machine killed", l.KillVMs}} {
+					started, wrote, err := c.measure(ctx, func(h string) error { return f.kill(ctx, h) })
+					if err != nil {
+						return fmt.Errorf("%s: %w", f.what, err)
+					}
+					fmt.Fprintf(os.Stderr, "pacemaker, %s, %s: started after %.2fs, wrote after %.2fs\n", tm.name, f.what, started.Seconds(), wrote.Seconds())
+					t.add("pacemaker, "+tm.name, f.what+": start", started)
+					t.add("pacemaker, "+tm.name, f.what+": write", wrote)
+				}
+			}
+			return c.close(ctx)
+		})
+	}
 }
 
 func median(d []time.Duration) time.Duration {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ type cluster struct {
 }
 
 func startCluster(ctx context.Context, l *lab.Lab, b *lab.Bare, t timers) (*cluster, error) {
-	c := &cluster{lab: l, bare: b, dir: filepath.Join(l.Dir(), "pcmk-"+t.name)}
+	c := &cluster{lab: l, bare: b, dir: filepath.Join(l.Dir(), "pcmk")}
 	quoted := []string{}
 	for _, a := range b.Argv("pcmk", "@EPOCH@") {
 		quoted = append(quoted, "'"+strings.ReplaceAll(a, "@EPOCH@", "'$epoch'")+"'")
@@ -180,34 +181,51 @@ func (c *cluster) host() (string, error) {
 	return "", errors.New("no host runs the machine")
 }
 
-// measure kills something and returns how long it took until the next epoch wrote.
-func (c *cluster) measure(ctx context.Context, kill func(host string) error) (time.Duration, error) {
+// measure kills something and returns how long it took until the next machine was
+// started, and until it wrote.
+func (c *cluster) measure(ctx context.Context, kill func(host string) error) (started, wrote time.Duration, err error) {
 	if err := c.steady(ctx); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	host, err := c.host()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
+	}
+	old, err := c.lab.VMs(host)
+	if err != nil {
+		return 0, 0, err
 	}
 	_, epoch := c.bare.Last()
 	at := time.Now()
 	if err := kill(host); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	var first time.Time
-	err = poll(ctx, 2*time.Minute, func() (bool, error) {
-		first = c.bare.First(epoch + 1)
+	err = poll(ctx, 5*time.Minute, func() (bool, error) {
+		if started == 0 && c.another(old) {
+			started = time.Since(at)
+		}
+		first := c.bare.First(epoch + 1)
+		wrote = first.Sub(at)
 		return !first.IsZero(), fmt.Errorf("epoch %d has not written", epoch+1)
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if on, err := c.lab.IsOn(host); err == nil && !on {
-		if err := c.startNode(host); err != nil {
-			return 0, err
+		return started, wrote, c.startNode(host)
+	}
+	return started, wrote, nil
+}
+
+// another reports whether a machine runs that is none of the old ones.
+func (c *cluster) another(old []int) bool {
+	for _, h := range lab.Hosts() {
+		found, err := c.lab.VMs(h)
+		if err == nil && slices.ContainsFunc(found, func(pid int) bool { return !slices.Contains(old, pid) }) {
+			return true
 		}
 	}
-	return first.Sub(at), nil
+	return false
 }
 
 // close ends all nodes.

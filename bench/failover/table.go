@@ -48,11 +48,14 @@ func (t *table) write(path string) error {
 		Took []float64 `json:"took_s"`
 	}
 	var out struct {
-		At   string  `json:"at"`
+		At string `json:"at"`
+		// Load is the machine's load average at the end.
+		Load string  `json:"load"`
 		Rows []entry `json:"rows"`
 		// Splits are Relight's own, in nanoseconds.
 		Splits map[string][]lab.Split `json:"splits"`
 	}
+	out.Load = load()
 	out.At, out.Splits = time.Now().UTC().Format(time.RFC3339), t.splits
 	for _, r := range t.rows {
 		e := entry{Who: r.who, What: r.what}
@@ -68,9 +71,19 @@ func (t *table) write(path string) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644) //nolint:gosec // measurements are no secret
 }
 
+// load is the machine's load average over the last minutes: emulated machines on a
+// busy computer boot slowly, and then the boot is all that is seen.
+func load() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	return strings.Join(strings.Fields(string(data))[:3], " ")
+}
+
 // print writes medians, ranges and how they compare with Relight's.
 func (t *table) print(out io.Writer) {
-	fmt.Fprintf(out, "%-28s %-16s %3s %8s   %-15s %s\n", "from the kill to", "", "n", "median", "range", "ratio")
+	fmt.Fprintf(out, "load %s\n%-28s %-22s %3s %8s   %-15s %s\n", load(), "from the kill to", "", "n", "median", "range", "ratio")
 	for _, r := range t.rows {
 		s := slices.Sorted(slices.Values(r.took))
 		ratio := ""
@@ -79,7 +92,7 @@ func (t *table) print(out io.Writer) {
 				ratio = fmt.Sprintf("%.1f", median(r.took).Seconds()/median(o.took).Seconds())
 			}
 		}
-		fmt.Fprintf(out, "%-28s %-16s %3d %7.2fs   %5.2f - %5.2f s %5s\n", r.who, r.what, len(s), median(s).Seconds(), s[0].Seconds(), s[len(s)-1].Seconds(), ratio)
+		fmt.Fprintf(out, "%-28s %-22s %3d %7.2fs   %5.2f - %5.2f s %5s\n", r.who, r.what, len(s), median(s).Seconds(), s[0].Seconds(), s[len(s)-1].Seconds(), ratio)
 	}
 	for what, list := range t.splits {
 		part := func(of func(lab.Split) time.Duration) float64 {

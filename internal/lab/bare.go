@@ -84,7 +84,8 @@ func (b *Bare) AllowAll(ctx context.Context) error {
 // in its place.
 func (b *Bare) Argv(host, epoch string) []string {
 	return []string{
-		"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg", "-m", "192",
+		"qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "192",
+		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci", "-chardev", "null,id=g", "-device", "virtserialport,chardev=g,name=org.relight.guest",
 		"-kernel", b.img.Kernel, "-initrd", b.img.Initrd,
 		"-append", "console=ttyS0 " + quick + " relight.server=bare relight.epoch=" + epoch + " relight.app=writer relight.disk=data",
 		"-chardev", "file,id=c,path=" + b.lab.path(host+"-bare.log"), "-serial", "chardev:c",
