@@ -180,3 +180,15 @@ func TestWardenEndsWhatWasLeft(t *testing.T) {
 		t.Fatalf("something is left: %v", err)
 	}
 }
+
+// Whoever reads the state believes off only of a device that also says so.
+func TestPowerSaysItsState(t *testing.T) {
+	dir, _ := bench(t, "sleep 1000")
+	if _, said := ask(t, dir, "status"); said != "Status: OFF\n" {
+		t.Errorf("off: %q", said)
+	}
+	want(t, dir, "on", powerOn)
+	if _, said := ask(t, dir, "status"); said != "Status: ON\n" {
+		t.Errorf("on: %q", said)
+	}
+}
