@@ -238,6 +238,12 @@ func (l *Loops) scan(ctx context.Context, wg *sync.WaitGroup) {
 			l.Scanned(len(due))
 		}
 		for _, name := range due {
+			if t := l.Clock.Now(); t.Sub(now) > l.Pace.Scan {
+				// Thousands may be due at once, as when a storm has passed: who is busy with
+				// them is not frozen, and must not doubt what it sees.
+				l.Collector.Tick(t)
+				now = t
+			}
 			if !l.claim(name) {
 				// Its pass runs; that one sets the next deadline. Ask again soon.
 				l.Deadlines.Wake(name, now.Add(l.Pace.Scan))
