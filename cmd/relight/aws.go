@@ -76,7 +76,7 @@ works here must be tried on a real account before it is trusted.`,
 			out := cmd.OutOrStdout()
 			var specs string
 			for range servers {
-				_, spec := st.AddServer()
+				_, spec := st.AddServer("a")
 				specs += "---\n" + spec
 			}
 			var lc net.ListenConfig

@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -251,10 +252,18 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
+// massServers is 200 where time was asked for, and else enough to use the burst up.
+func massServers() int {
+	if testing.Short() || os.Getenv("RELIGHT_LONG") == "" {
+		return 30
+	}
+	return 200
+}
+
 // 200 servers lose their hardware at once, under EC2's default quotas: the starts
 // follow each other as fast as the tokens flow, and hardly a call is refused.
 func TestMassRecovery(t *testing.T) {
-	const n = 200
+	n := massServers()
 	r := newRig(t, func(c *world.Config) { slowly(c); c.Lag = 0; c.WriteEvery = 0 })
 	r.locked(func() { r.w.AddSite(world.Site{Name: "row", Kind: fleet.SiteRack, Parent: zoneA}) })
 	for i := range 3 {
@@ -310,7 +319,8 @@ func TestMassRecovery(t *testing.T) {
 	}
 	floor := time.Duration(float64(n-5) / 2 * float64(time.Second))
 	t.Logf("%d starts in %s, the quota's floor is %s (%.3f x); %d of %d calls refused", starts, last.Sub(first), floor, float64(last.Sub(first))/float64(floor), refused, calls)
-	if took := last.Sub(first); float64(took) > 1.05*float64(floor)+2*float64(time.Second) { // the rig looks once a second
+	// With few of them the minute over which status checks are spread is longer than the floor.
+	if took := last.Sub(first); n >= 200 && float64(took) > 1.05*float64(floor)+2*float64(time.Second) { // the rig looks once a second
 		t.Errorf("the starts took %s, the floor is %s", took, floor)
 	}
 	if refused*100 > calls {

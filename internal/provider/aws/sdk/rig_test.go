@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -94,7 +95,7 @@ func (r *rig) declare(text ...string) {
 	if err := r.solo.Begin(context.Background()); err != nil {
 		r.t.Fatal(err)
 	}
-	all := `{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence}}
+	all := `{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence, budget: {steps: 10000, window: 10m}, storm: {hosts: 1000}}}
 `
 	for _, s := range text {
 		all += "---\n" + s
@@ -136,6 +137,11 @@ func (r *rig) second(n int) {
 		_ = r.solo.Sweep(ctx) // a sweep that fails has seen nothing, which tests ask for
 	}
 	r.solo.AskStore(ctx)
+	for _, name := range sortedKeys(r.solo.Healer.Turns) {
+		for _, server := range r.solo.Healer.Turns[name].Due() {
+			r.solo.Deadlines.Wake(server, r.now())
+		}
+	}
 	for _, name := range r.solo.Due() {
 		w, _, err := r.solo.Advance(ctx, name)
 		if err != nil {
@@ -246,3 +252,5 @@ func (c providerClock) Pause(context.Context, time.Duration, <-chan struct{}) er
 }
 
 var errNoWait = errors.New("the rig never waits")
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,344 @@
+// Package ec2 breaks servers on a fake AWS account and shows how a real controller
+// brings them back through the wire. The account is a model (package fakeaws), which is
+// also what checks the end: by its own truth, not by the controller's records.
+package ec2
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"relight/internal/api/client"
+	"relight/internal/core/event"
+	"relight/internal/core/fleet"
+	"relight/internal/dev"
+	"relight/internal/provider/aws/stage"
+	"relight/internal/spec"
+	"relight/internal/world"
+)
+
+// Options say how a demo is run.
+type Options struct {
+	// Exe is this program; its own if empty.
+	Exe string
+	// Out gets the story for people; Err what went wrong.
+	Out, Err io.Writer
+}
+
+// ErrNotHealed means that the report is not as it must be.
+var ErrNotHealed = errors.New("not everything is as it must be")
+
+// Report is what a demo found; its JSON form is a public format.
+type Report struct {
+	Healed bool     `json:"healed"`
+	Faults []Result `json:"faults"`
+	// Acked counts the writes that clients were told to be durable, AckedLost those
+	// that the volumes do not hold, TwoWriters the moments with two at work.
+	Acked      int `json:"acked"`
+	AckedLost  int `json:"acked_lost"`
+	TwoWriters int `json:"two_writers"`
+	// Throttled is how many of Calls the account refused for want of tokens, apart
+	// from those of the fault that takes the tokens away.
+	Calls     int `json:"calls"`
+	Throttled int `json:"throttled"`
+}
+
+// Result is the outcome of one fault. Times count from the fault, in seconds.
+type Result struct {
+	Name   string `json:"name"`
+	Server string `json:"server"`
+	Healed bool   `json:"healed"`
+	// Steps are those that had their effect, in order; of several alike in a row, one.
+	Steps []string `json:"steps"`
+	// Detect is until the recovery began, Heal until the server was verified.
+	Detect float64 `json:"detect_s"`
+	Heal   float64 `json:"heal_s"`
+	// Before and After are the epochs.
+	Before fleet.Epoch `json:"epoch_before"`
+	After  fleet.Epoch `json:"epoch_after"`
+}
+
+// factor is how much faster than the wall clock the account's time passes: a demo
+// need not wait a whole minute for each status check.
+const factor = 4
+
+// most bounds the demo.
+const most = 10 * time.Minute
+
+// demo is one run.
+type demo struct {
+	o       Options
+	st      *stage.Stage
+	api     *client.Client
+	dir     string
+	cmd     *exec.Cmd
+	clients map[string]*world.Client
+	names   map[string]string // case to server
+}
+
+// Run plays all faults at once and returns what became of each.
+func Run(ctx context.Context, o Options) (Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	d := &demo{o: o, st: stage.New(factor, 1), clients: map[string]*world.Client{}, names: map[string]string{}}
+	var err error
+	if d.dir, err = os.MkdirTemp("", "relight-ec2-"); err != nil {
+		return Report{}, err
+	}
+	defer func() { _ = os.RemoveAll(d.dir) }()
+	fmt.Fprintf(o.Out, "a fake account in %s (its time passes %d times as fast), a real controller, %d servers ...\n", stage.Region, factor, len(faults()))
+	stop, err := d.start(ctx)
+	defer stop()
+	if err != nil {
+		return Report{}, err
+	}
+	report, err := d.play(ctx)
+	if err == nil && (!report.Healed || report.AckedLost+report.TwoWriters > 0) {
+		err = ErrNotHealed
+	}
+	return report, err
+}
+
+// start serves the account, starts the controller and waits until all servers work.
+func (d *demo) start(ctx context.Context) (stop func(), err error) {
+	stop = func() {}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return stop, err
+	}
+	server := &http.Server{Handler: d.st.Endpoint, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(l) }() // ends with Close
+	if d.o.Exe == "" {
+		if d.o.Exe, err = os.Executable(); err != nil {
+			return stop, err
+		}
+	}
+	ready := filepath.Join(d.dir, "client.json")
+	d.cmd = exec.CommandContext(ctx, d.o.Exe, "controller", "--dir", filepath.Join(d.dir, "controller"), "--name", "demo",
+		"--listen", "127.0.0.1:0", "--beat-listen", "127.0.0.1:0", "--aws-region", stage.Region, "--aws-sweep", "2s", "--ready-file", ready)
+	d.cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL=http://"+l.Addr().String(), "AWS_ACCESS_KEY_ID=fake", "AWS_SECRET_ACCESS_KEY=fake", "AWS_EC2_METADATA_DISABLED=true")
+	log, err := os.Create(filepath.Join(d.dir, "controller.log"))
+	if err != nil {
+		return stop, err
+	}
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	d.cmd.Cancel = func() error { return d.cmd.Process.Signal(os.Interrupt) }
+	d.cmd.WaitDelay = 5 * time.Second
+	if err := d.cmd.Start(); err != nil {
+		return stop, err
+	}
+	stop = func() {
+		_ = d.cmd.Process.Signal(os.Interrupt)
+		_ = d.cmd.Wait() // it was told to end
+		_ = server.Close()
+		_ = log.Close()
+	}
+	if err := dev.Poll(ctx, func() (bool, error) { _, err := os.Stat(ready); return err == nil, err }); err != nil {
+		return stop, err
+	}
+	file, err := client.ReadFile(ready)
+	if err != nil {
+		return stop, err
+	}
+	cfg, err := file.Contexts[file.Current].Config()
+	if err != nil {
+		return stop, err
+	}
+	if d.api, err = client.New(cfg); err != nil {
+		return stop, err
+	}
+	return stop, d.declare(ctx)
+}
+
+// declare applies a policy in mode auto and one server for each fault.
+func (d *demo) declare(ctx context.Context) error {
+	text := "{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence, storm: {hosts: 20}}}\n"
+	for _, f := range faults() {
+		name, one := d.st.AddServer(f.zone)
+		d.names[f.name] = name
+		d.clients[name] = world.NewClient("client of "+name, name+".example.com", false)
+		text += "---\n" + one
+	}
+	docs, err := spec.Parse(spec.File{Name: "demo.yaml", Data: []byte(text)})
+	if err != nil {
+		return err
+	}
+	var req client.ApplyRequest
+	for _, doc := range docs {
+		var sent client.Document
+		if err := json.Unmarshal(doc.Raw, &sent); err != nil {
+			return err
+		}
+		req.Documents = append(req.Documents, sent)
+	}
+	if _, err := d.api.Apply(ctx, req); err != nil {
+		return err
+	}
+	return d.settled(ctx)
+}
+
+// settled waits until all servers work.
+func (d *demo) settled(ctx context.Context) error {
+	return dev.Poll(ctx, func() (bool, error) {
+		list, err := d.api.Servers(ctx, client.ListQuery{})
+		if err != nil {
+			return false, err
+		}
+		for _, row := range list.Items {
+			if row.Phase != fleet.PhaseRunning || row.Verdict != fleet.Healthy {
+				return false, fmt.Errorf("%s is %s, %s", row.Name, row.Verdict, row.Message)
+			}
+		}
+		return true, nil
+	})
+}
+
+// play breaks all servers at once, in the middle of it takes the account's tokens
+// away for a while, and follows each server until it is healed.
+func (d *demo) play(ctx context.Context) (Report, error) {
+	writing, stop := context.WithCancel(ctx)
+	defer stop()
+	var load sync.WaitGroup
+	load.Go(func() { d.write(writing) })
+	before := map[string]fleet.Status{}
+	for _, f := range faults() {
+		view, err := d.api.Server(ctx, d.names[f.name])
+		if err != nil {
+			return Report{}, err
+		}
+		before[f.name] = view.Status
+	}
+	begun := time.Now()
+	for _, f := range faults() {
+		fmt.Fprintf(d.o.Out, "%-20s %s: %s\n", f.name, d.names[f.name], f.title)
+		d.st.Do(func(w *world.World) { f.strike(w, w.Find(d.names[f.name], before[f.name].Epoch)) })
+	}
+	time.AfterFunc(throttleAfter, d.throttle)
+	for _, f := range faults() {
+		if f.mend != nil {
+			time.AfterFunc(mendAfter, func() { d.st.Do(f.mend) })
+		}
+	}
+	report := Report{Healed: true}
+	for _, f := range faults() {
+		r := Result{Name: f.name, Server: d.names[f.name], Before: before[f.name].Epoch}
+		err := d.follow(ctx, begun, &r)
+		report.Healed = report.Healed && r.Healed
+		report.Faults = append(report.Faults, r)
+		if err != nil {
+			why, whyErr := d.api.Why(context.WithoutCancel(ctx), r.Server)
+			if whyErr == nil {
+				fmt.Fprintf(d.o.Err, "%s: %s\n  %s\n", r.Server, why.Headline(time.Now()), why.Now())
+			}
+			continue
+		}
+		fmt.Fprintf(d.o.Out, "%-20s %s healed after %.0f s (found after %.0f s) by %s, epoch %d → %d\n", r.Name, r.Server, r.Heal, r.Detect, strings.Join(r.Steps, ", "), r.Before, r.After)
+	}
+	stop()
+	load.Wait()
+	d.check(&report)
+	fmt.Fprintf(d.o.Out, "%d writes were acknowledged, %d of them lost; %d moments with two writers; %d calls, %d of them throttled; %.0f s in all\n",
+		report.Acked, report.AckedLost, report.TwoWriters, report.Calls, report.Throttled, time.Since(begun).Seconds())
+	return report, ctx.Err()
+}
+
+// write lets every client write again and again, as long as the demo lasts.
+func (d *demo) write(ctx context.Context) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		d.st.Do(func(w *world.World) {
+			for _, c := range d.clients { // order: each writes to its own server
+				_ = w.ClientWrite(c) // a server that is down refuses, which is counted
+			}
+		})
+	}
+}
+
+// follow waits until a server is verified after the fault, and works by the world's
+// own truth.
+func (d *demo) follow(ctx context.Context, fault time.Time, r *Result) error {
+	return dev.Poll(ctx, func() (bool, error) {
+		view, err := d.api.Server(ctx, r.Server)
+		if err != nil {
+			return false, err
+		}
+		s := view.Status
+		list, err := d.api.Events(ctx, client.EventQuery{Server: r.Server, Since: fault})
+		if err != nil {
+			return false, err
+		}
+		r.Steps = r.Steps[:0]
+		for _, e := range list.Items {
+			switch e.Event.Kind {
+			case event.RecoveryBegun:
+				if r.Detect == 0 {
+					r.Detect = e.Event.At.Sub(fault).Seconds()
+				}
+			case event.StepEnded:
+				if st := e.Event.Step; st != nil && st.State == fleet.StepDone && (len(r.Steps) == 0 || r.Steps[len(r.Steps)-1] != string(st.Step.Kind)) {
+					r.Steps = append(r.Steps, string(st.Step.Kind))
+				}
+			case event.RecoveryHealed:
+				r.Heal, r.After = e.Event.At.Sub(fault).Seconds(), s.Epoch
+			default:
+			}
+		}
+		works := false
+		d.st.Do(func(w *world.World) {
+			i := w.Find(r.Server, s.Epoch)
+			works = i != nil && w.Able(i) && i.App == world.AppOK
+		})
+		r.Healed = s.Phase == fleet.PhaseRunning && s.Verdict == fleet.Healthy && r.Heal > 0 && works
+		return r.Healed, fmt.Errorf("%s is %s, %s", r.Server, s.Verdict, s.Message)
+	})
+}
+
+// check asks the world for the truth.
+func (d *demo) check(report *Report) {
+	d.st.Do(func(w *world.World) {
+		for _, v := range w.Check() {
+			fmt.Fprintf(d.o.Err, "%s\n", v)
+			if strings.Contains(v.Detail, "acknowledged writes") {
+				report.AckedLost++
+				continue
+			}
+			report.TwoWriters++
+		}
+		for _, c := range d.clients { // order: a sum
+			for _, n := range c.Acked { // order: a sum
+				report.Acked += int(n)
+			}
+		}
+	})
+	for _, e := range d.st.Endpoint.Ledger() {
+		report.Calls++
+		if e.Code == "RequestLimitExceeded" {
+			report.Throttled++
+		}
+	}
+}
+
+// WriteJSON writes the report as one line.
+func (r Report) WriteJSON(out io.Writer) error {
+	if r.Faults == nil {
+		r.Faults = []Result{}
+	}
+	return json.NewEncoder(out).Encode(r)
+}
