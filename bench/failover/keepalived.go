@@ -58,13 +58,18 @@ func keepalived(ctx context.Context, exe string, runs int, t *table) error {
 			}
 			t.add(c.name, "address moved", time.Since(at))
 			for _, h := range hosts {
-				if err := errors.Join(l.PowerOff(ctx, h), exec.CommandContext(ctx, "ip", "-n", l.Namespace(h), "addr", "flush", "to", address, "dev", lab.Bridge).Run()); err != nil {
+				if err := errors.Join(l.PowerOff(ctx, h), flush(ctx, l, h, address)); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// flush takes an address off a host, as the loss of its power would.
+func flush(ctx context.Context, l *lab.Lab, host, address string) error {
+	return exec.CommandContext(ctx, "ip", "-n", l.Namespace(host), "addr", "flush", "to", address, "dev", lab.Bridge).Run()
 }
 
 func startVRRP(l *lab.Lab, host, address, global, advert string) error {

@@ -63,7 +63,7 @@ func bench(ctx context.Context, exe string, runs int, only string, t *table) err
 		name string
 		do   func(context.Context, string, int, *table) error
 	}
-	parts := []part{{"floor", floor}, {"relight", relight}}
+	parts := []part{{"floor", floor}, {"relight", relight}, {"relight, address", address}}
 	for _, tm := range pacemakers() {
 		parts = append(parts, part{"pacemaker, " + tm.name, pacemaker(tm)})
 	}

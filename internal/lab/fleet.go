@@ -50,10 +50,9 @@ func (l *Lab) cmdline() string {
 	}, " ")
 }
 
-// Document is what the lab's controller is told: a policy that may act, the sites
-// with the array and the hosts' power devices, and the server.
-// check is how the server's health is told.
-func (l *Lab) Document(img image.Image, check string) string {
+// Sites is a policy that may act, which tells health as check says, and the sites with
+// the array and the hosts' power devices.
+func (l *Lab) Sites(check string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `apiVersion: relight/v1alpha1
 kind: Policy
@@ -102,7 +101,12 @@ spec:
     timeout: %[4]s
 `, h, l.Exe, l.Name, 2*powerWithin)
 	}
-	fmt.Fprintf(&b, `---
+	return b.String()
+}
+
+// server is the virtual machine on its LUN.
+func (l *Lab) server(img image.Image) string {
+	return fmt.Sprintf(`---
 apiVersion: relight/v1alpha1
 kind: Server
 metadata: {name: %[1]s}
@@ -123,7 +127,6 @@ spec:
       stopGrace: 5s
   placement: {sites: [room]}
 `, Server, volume, array, img.Kernel, img.Initrd, l.cmdline(), Bridge)
-	return b.String()
 }
 
 // cache keeps the guest's image for all labs of this machine.
@@ -171,7 +174,11 @@ func (l *Lab) byNetwork() string {
 
 // declare tells the controller what there is.
 func (l *Lab) declare(ctx context.Context, c *client.Client, img image.Image, check string) error {
-	text := l.Document(img, check)
+	return l.Declare(ctx, c, l.Sites(check)+l.server(img))
+}
+
+// Declare tells the controller documents; they lie in fleet.yaml for people.
+func (l *Lab) Declare(ctx context.Context, c *client.Client, text string) error {
 	if err := os.WriteFile(l.path("fleet.yaml"), []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/lab"
+)
+
+// address has Relight move the address of a plain process, with the proof that it
+// demands: the host's power device.
+func address(ctx context.Context, exe string, runs int, t *table) error {
+	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Down(context.WithoutCancel(ctx)) }()
+	c, err := l.Client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ip := strings.TrimSuffix(l.Address("ha"), ".11") + ".200"
+	err = l.Declare(ctx, c, l.Sites("beat: false")+fmt.Sprintf(`---
+apiVersion: relight/v1alpha1
+kind: Server
+metadata: {name: web}
+spec:
+  identity:
+    addresses: [{ip: %s}]
+  template:
+    process: {command: [/bin/sleep, "1000000"], stopGrace: 1s}
+  placement: {sites: [room]}
+  fence: power
+`, ip))
+	if err != nil {
+		return err
+	}
+	for range runs {
+		var host string
+		err := poll(ctx, time.Minute, func() (bool, error) {
+			view, err := c.Server(ctx, "web")
+			host = view.Status.Host
+			return err == nil && view.Status.Phase == fleet.PhaseRunning && view.Status.Verdict == fleet.Healthy && slices.Contains(holders(ctx, l, lab.Hosts(), ip), host),
+				errors.Join(err, fmt.Errorf("web is %s, %s: %s", view.Status.Phase, view.Status.Verdict, view.Status.Message))
+		})
+		if err != nil {
+			return err
+		}
+		at := time.Now()
+		if err := l.PowerOff(ctx, host); err != nil {
+			return err
+		}
+		err = poll(ctx, time.Minute, func() (bool, error) {
+			for _, h := range holders(ctx, l, lab.Hosts(), ip) {
+				if h != host {
+					return true, nil
+				}
+			}
+			why, err := c.Why(ctx, "web")
+			return false, errors.Join(err, fmt.Errorf("nobody took the address: %s; %s", why.Headline(time.Now()), why.Now()))
+		})
+		if err != nil {
+			return err
+		}
+		took := time.Since(at)
+		fmt.Fprintf(os.Stderr, "relight, address: %.2fs\n", took.Seconds())
+		t.add("relight", "address moved", took)
+		// A host that lost its power has lost its addresses as well.
+		if err := errors.Join(flush(ctx, l, host, ip), l.PowerOn(ctx, host), lab.AwaitHost(ctx, c, host)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
