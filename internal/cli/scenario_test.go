@@ -30,6 +30,9 @@ func scenario(b *apitest.Backend) {
 	}
 	b.Whys["lic-01"] = licWhy()
 	b.Whys["db-07"] = dbWhy()
+	db := b.Whys["db-07"]
+	db.Watching = []decide.Watched{{Epoch: 5, Host: "host-8", Fenced: "volume data sealed and read back by the agent of host-9", Seen: "running on host-8"}}
+	b.Whys["db-07"] = db
 	b.Whys["web-01"] = client.Why{
 		Server: "web-01", At: at,
 		Finding:  fleet.Finding{Verdict: fleet.Healthy, Since: at.Add(-26 * time.Hour), Reason: "its check passes"},

@@ -60,6 +60,9 @@ func (a *app) why(out io.Writer, w client.Why) error {
 	if err := a.candidates(out, w.Decision.Candidates); err != nil {
 		return err
 	}
+	for _, old := range w.Watching {
+		fmt.Fprintln(out, clean(old.String()))
+	}
 	if line := w.ProofLine(); line != "" {
 		fmt.Fprintf(out, "\n%s\n", clean(line))
 	}

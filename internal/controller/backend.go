@@ -134,6 +134,7 @@ func (b *Backend) Why(_ context.Context, name string) (client.Why, error) {
 		return client.Why{}, noServer(name)
 	}
 	why := client.Why{Server: name, At: now, Finding: v.Finding, Status: v.Status, Decision: decide.Next(v.View, now), Guards: v.Guards}
+	why.Watching = decide.Watching(v.View)
 	for _, r := range b.Chronicle.Latest(10, func(e event.Event) bool { return e.Server == name }) {
 		why.Events = append(why.Events, client.EventRecord{ID: r.ID(), Event: r.Event})
 	}

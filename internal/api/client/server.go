@@ -53,6 +53,8 @@ type Why struct {
 	Guards   fleet.Guards    `json:"guards"`
 	// Events are the server's latest, oldest first.
 	Events []EventRecord `json:"events,omitempty"`
+	// Watching lists replaced epochs that were fenced and that nobody has seen end.
+	Watching []decide.Watched `json:"watching,omitempty"`
 	// Next lists commands to type next; the API fills it if the engine does not.
 	Next []string `json:"next,omitempty"`
 }

@@ -277,6 +277,18 @@ func (s *story) doNeeds(a args) error {
 	return nil
 }
 
+// doWatching prints the replaced epochs that are looked for.
+func (s *story) doWatching(args) error {
+	list := decide.Watching(s.v)
+	for _, w := range list {
+		s.printf("%s", w)
+	}
+	if len(list) == 0 {
+		s.printf("watching for none")
+	}
+	return nil
+}
+
 // doDrill prints whether the server may be drilled now.
 func (s *story) doDrill(args) error {
 	why := decide.NoDrill(s.v, s.now)

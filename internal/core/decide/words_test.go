@@ -25,7 +25,7 @@ func (s *story) do(line string) error {
 		"evidence": s.doEvidence, "finding": s.doFinding, "observed": s.doObserved, "instance": s.doInstance,
 		"volume": s.doVolume, "address": s.doAddress, "mode": s.doMode, "freeze": s.doFreeze, "pause": s.doPause,
 		"window": s.doWindow, "approve": s.doApprove, "deny": s.doApprove, "clear": s.doClear, "lease": s.doLease,
-		"store": s.doStore, "around": s.doAround, "storm": s.doStorm, "request": s.doRequest, "needs": s.doNeeds, "drill": s.doDrill,
+		"store": s.doStore, "around": s.doAround, "storm": s.doStorm, "request": s.doRequest, "needs": s.doNeeds, "drill": s.doDrill, "watching": s.doWatching,
 		"decide": s.doDecide, "why": s.doWhy, "show": s.doShow, "plan": s.doPlan, "survey": s.doSurvey,
 		"done": s.doDone, "failed": s.doFailed, "unknown": s.doFailed, "after": s.doAfter,
 	}
