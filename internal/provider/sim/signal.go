@@ -34,7 +34,7 @@ func (l look) agentSignals(s *fleet.Server, i *world.Instance, h *world.Host, se
 		works := l.check(i, h, l.seenAt(h))
 		switch {
 		case l.p.opts.Hearing == nil:
-		case beaten:
+		case beaten && !i.AppSince.After(seen.At): // of what has changed since nobody knows what it was
 			works = l.p.heard.check(i.ID, l.check(i, h, seen.At), true)
 		default:
 			works = l.p.heard.check(i.ID, works, l.p.contact(h))
