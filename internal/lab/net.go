@@ -31,7 +31,7 @@ func Networks() []Network { return []Network{Management, Storage} }
 func port(node string, n Network) string { return node + "-" + string(n[0]) }
 
 // run runs a command; its complaint becomes the error.
-func run(ctx context.Context, in string, name string, args ...string) error {
+func run(ctx context.Context, in, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(in)
 	if out, err := cmd.CombinedOutput(); err != nil {
