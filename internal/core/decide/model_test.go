@@ -243,7 +243,8 @@ func (m *model) asked(t *rapid.T, s fleet.Step) string {
 	if r := m.v.Status.Recovery; r != nil {
 		recovery = r.ID
 	}
-	source := fmt.Sprint(recovery, s.Kind, s.Epoch, s.Host, s.Object, s.Via)
+	// The stop of a leftover, which is of no rung, has a back-off of its own.
+	source := fmt.Sprint(recovery, s.Kind, s.Epoch, s.Host, s.Object, s.Via, s.Rung == "")
 	if s.Kind != fleet.StepStop && s.Kind != fleet.StepSeal && s.Kind != fleet.StepPowerOff {
 		return source
 	}
