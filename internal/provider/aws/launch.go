@@ -84,6 +84,9 @@ func (p *Provider) admitLaunch(ctx context.Context, call provider.Call) (all []M
 	}
 	for _, m := range all {
 		switch e := epochOf(m); {
+		case e == 0 && m.state() != fleet.InstanceTerminated:
+			// Whoever tagged it by hand may run the server on it: nothing proves it dead.
+			return nil, false, out, provider.Errorf(provider.Refused, call, "%s carries %s and no %s; give it its epoch, or take the tag away", m.ID, TagServer, TagEpoch)
 		case e == call.Step.Epoch && m.state() == fleet.InstanceTerminated:
 			return nil, false, out, provider.Errorf(provider.Conflict, call, "epoch %d was made and has ended (%s: %s)", e, m.ID, m.Reason)
 		case e == call.Step.Epoch && m.Tags[TagToken] == call.Step.Token:

@@ -327,3 +327,20 @@ func TestMassRecovery(t *testing.T) {
 		t.Errorf("%d of %d calls were refused", refused, calls)
 	}
 }
+
+// An instance that somebody tagged as the server, without an epoch, may be the server:
+// nothing is launched beside it.
+func TestUnnumberedInstance(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	_, err := a.cloud.Launch(context.Background(), awsprovider.Launch{
+		Token: "by-hand", Template: a.lt, Version: 1, Subnet: "subnet-a", Tags: map[string]string{awsprovider.TagServer: s.Name},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.steps(s).at(1)(fleet.StepLaunch, fleet.Object{})
+	if class, _ := provider.ClassOf(err); class != provider.Refused {
+		t.Errorf("class %s: %v", class, err)
+	}
+}
