@@ -174,7 +174,7 @@ func drawObserved(t *rapid.T, s fleet.Server, epoch fleet.Epoch, now time.Time) 
 	return fleet.Observed{
 		Server: s.Name, At: now, Complete: chance(t, "complete", 70),
 		Instances: some(t, "instance", 2, func(t *rapid.T, l string) fleet.Instance {
-			return fleet.Instance{Server: s.Name, Epoch: near(t, l+"epoch"), Host: pick(t, l+"host", hostNames...), State: pick(t, l+"state", states...), At: ageOf(t, l+"at")}
+			return fleet.Instance{Server: s.Name, Epoch: max(near(t, l+"epoch"), 1), Host: pick(t, l+"host", hostNames...), State: pick(t, l+"state", states...), At: ageOf(t, l+"at")}
 		}),
 		Volumes: some(t, "volume", 2, func(t *rapid.T, l string) fleet.VolumeState {
 			return fleet.VolumeState{
