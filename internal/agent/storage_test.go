@@ -57,7 +57,7 @@ func TestStorageBeatsOnDisk(t *testing.T) {
 
 // A write that hangs must not pass for the last one that did not.
 func TestOwnBeatThatHangs(t *testing.T) {
-	now := int64(second)
+	now := second
 	news := 0
 	b := newBoard(func() int64 { return now }, func() { news++ })
 	says := func(want fleet.Answer) {

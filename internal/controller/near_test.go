@@ -91,7 +91,7 @@ func TestSomeHostsSuffice(t *testing.T) {
 	const hosts = 400
 	placed, refused, late := 0, 0, 0
 	for seed := range uint64(40) {
-		rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a seed that repeats
+		rng := rand.New(rand.NewPCG(seed, 1))
 		c := newCrowd(t, rng, hosts)
 		c.lost(t, rng, hosts)
 		near := c.own("db", c.now, &Known{})
@@ -123,7 +123,7 @@ func TestSomeHostsSuffice(t *testing.T) {
 // Where hosts come back, those who wait for a place are woken, as many as may find
 // one; without that, the crowd of them is looked at seldom.
 func TestRoomWakesTheHomeless(t *testing.T) {
-	c := newCrowd(t, rand.New(rand.NewPCG(1, 1)), 20) //nolint:gosec // a seed that repeats
+	c := newCrowd(t, rand.New(rand.NewPCG(1, 1)), 20)
 	h := &Healer{}
 	l := &Loops{Healer: h, Collector: c.Collector, State: c.State, Deadlines: NewDeadlines()}
 	woken := func(after time.Duration) int {

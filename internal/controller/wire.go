@@ -54,8 +54,8 @@ type Options struct {
 	Webhook, WebhookSecret string
 	// Platforms are providers besides the host agents.
 	Platforms []Platform
-	Build                  client.Version
-	Log                    *slog.Logger
+	Build     client.Version
+	Log       *slog.Logger
 	// Ready is told the addresses once the controller serves; may be nil.
 	Ready func(Addresses)
 }

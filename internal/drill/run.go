@@ -69,7 +69,7 @@ func (r *Runner) Run(ctx context.Context, name fleet.DrillName, server, reason s
 
 // play breaks, waits, mends and checks.
 func (r *Runner) play(ctx context.Context, d fleet.Drill) fleet.DrillResult {
-	w := begin(ctx, r.Breaker, d.Server, uint64(d.Begun.UnixMilli())<<16) //nolint:gosec // after 1970
+	w := begin(ctx, r.Breaker, d.Server, uint64(d.Begun.UnixMilli())<<16)
 	var out fleet.DrillResult
 	err := r.strike(ctx, d, w, &out)
 	var acked []uint64

@@ -18,6 +18,7 @@ const (
 	// that does not let it in: a minute covers a map that is about to be made, or an
 	// array that restarts.
 	DefaultTries = 12
+	// DefaultPause is the wait between two of them.
 	DefaultPause = 5 * time.Second
 
 	// firstDrive is the BIOS number of the first disk.

@@ -47,7 +47,7 @@ func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outco
 		return provider.Outcome{}, err
 	}
 	if m, err = p.seeAgain(ctx, call, m.ID); err != nil {
-		return provider.Outcome{Detail: "told to end"}, nil // it was; the next look tells more
+		return provider.Outcome{Detail: "told to end"}, nil //nolint:nilerr // it was; the next look tells more
 	}
 	out, _ := p.ended(call, m, again)
 	return out, nil

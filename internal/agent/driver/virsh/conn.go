@@ -201,8 +201,10 @@ func (c *Conn) NoAutostart(ctx context.Context, id string) error {
 // Mark writes into the domain's own description which epoch of which server it is;
 // it outlives the agent, and moves with the domain.
 func (c *Conn) Mark(ctx context.Context, d Domain, server string, epoch fleet.Epoch) error {
-	args := []string{"metadata", d.UUID, "--uri", markSpace, "--key", "relight", "--set",
-		"<instance server='" + server + "' epoch='" + strconv.FormatUint(uint64(epoch), 10) + "'/>"}
+	args := []string{
+		"metadata", d.UUID, "--uri", markSpace, "--key", "relight", "--set",
+		"<instance server='" + server + "' epoch='" + strconv.FormatUint(uint64(epoch), 10) + "'/>",
+	}
 	if !ValidName(server) {
 		return fmt.Errorf("server %q: %w", server, ErrOutput)
 	}

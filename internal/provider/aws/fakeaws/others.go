@@ -95,17 +95,18 @@ func (e *Endpoint) Queued(path string) int {
 
 func (e *Endpoint) sqs(req request) (answer, error) {
 	var in struct {
-		QueueUrl, ReceiptHandle string //nolint:revive // the wire's names
-		MaxNumberOfMessages     int
+		QueueURL            string `json:"QueueUrl"`
+		ReceiptHandle       string
+		MaxNumberOfMessages int
 	}
 	if err := json.Unmarshal(req.body, &in); err != nil {
 		return answer{}, refuse("SerializationException", "%v", err)
 	}
-	i := strings.Index(in.QueueUrl, "/"+e.opt.Account+"/")
-	if i < 0 || e.cat.queues[in.QueueUrl[i:]] == nil {
+	i := strings.Index(in.QueueURL, "/"+e.opt.Account+"/")
+	if i < 0 || e.cat.queues[in.QueueURL[i:]] == nil {
 		return answer{}, refuse("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
 	}
-	q := e.cat.queues[in.QueueUrl[i:]]
+	q := e.cat.queues[in.QueueURL[i:]]
 	switch req.action {
 	case "ReceiveMessage":
 		var out []map[string]any

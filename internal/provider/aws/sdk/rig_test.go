@@ -28,8 +28,6 @@ type rig struct {
 	heard map[string]time.Time
 	// noBeats: no guest agent runs anywhere.
 	noBeats bool
-	renewed time.Time
-	begun   bool
 }
 
 type rigClock struct{ a *account }
