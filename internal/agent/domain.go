@@ -1,14 +1,12 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -156,10 +154,7 @@ func (d *Domains) Instances() []Instance {
 		}
 		out = append(out, in)
 	}
-	slices.SortFunc(out, func(a, b Instance) int {
-		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Epoch, b.Epoch))
-	})
-	return out
+	return inOrder(out)
 }
 
 // Do implements Driver.
@@ -169,20 +164,16 @@ func (d *Domains) Do(ctx context.Context, cmd link.Command) (Effect, error) {
 		d.look(ctx)
 		return effect, nil
 	}
-	for _, c := range []struct {
-		is    error
-		class provider.Class
-	}{
+	class, unknown := provider.Classify(err, []provider.ClassRow{
 		{errNoDomain, provider.Capacity},
 		{errLibvirt, provider.Capacity},
 		{errEnded, provider.Refused},
 		{errOtherRuns, provider.Conflict},
-	} {
-		if errors.Is(err, c.is) {
-			return Effect{}, provider.Errorf(c.class, provider.Call{Step: cmd.Step}, "%w", err)
-		}
+	})
+	if unknown {
+		return Effect{}, classed(cmd, err)
 	}
-	return Effect{}, classed(cmd, err)
+	return Effect{}, provider.Errorf(class, provider.Call{Step: cmd.Step}, "%w", err)
 }
 
 func (d *Domains) do(ctx context.Context, cmd link.Command) (Effect, error) {

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -47,4 +49,12 @@ type Instance struct {
 	// fails, and still completes I/O: it is silent, and not dead.
 	Unheard bool
 	Detail  string
+}
+
+// inOrder sorts instances by server and epoch.
+func inOrder(list []Instance) []Instance {
+	slices.SortFunc(list, func(a, b Instance) int {
+		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Epoch, b.Epoch))
+	})
+	return list
 }

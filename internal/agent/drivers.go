@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -73,10 +72,7 @@ func (d *drivers) Instances() []Instance {
 	for _, one := range d.all() {
 		out = append(out, one.Instances()...)
 	}
-	slices.SortFunc(out, func(a, b Instance) int {
-		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Epoch, b.Epoch))
-	})
-	return out
+	return inOrder(out)
 }
 
 // Changes implements Driver; it receives while forward runs.

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -286,10 +285,7 @@ func (m *Machines) Instances() []Instance {
 		m.describe(&i, m.body(k))
 		out = append(out, i)
 	}
-	slices.SortFunc(out, func(a, b Instance) int {
-		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Epoch, b.Epoch))
-	})
-	return out
+	return inOrder(out)
 }
 
 // Do implements Driver.
@@ -348,7 +344,7 @@ func (m *Machines) Tidy(ctx context.Context) error {
 		switch {
 		case in.State == process.Exited:
 			errs = append(errs, m.cleanUp(k))
-			if in.Reaped && in.LocksFree && !in.Retired {
+			if in.Ended() && !in.Retired {
 				_, err := m.opt.Driver.Retire(ctx, m.ref(k, m.Term()))
 				errs = append(errs, err)
 			}

@@ -36,20 +36,17 @@ func (m *Machines) stop(ctx context.Context, k mkey, cmd link.Command) (Effect, 
 		m.powerDown(ctx, m.body(k), grace.Std())
 	}
 	in, err := m.kill(ctx, k, cmd.Term)
-	switch {
-	case err != nil:
+	if err != nil {
 		return Effect{}, err
-	case in.State == process.Absent:
-		return Effect{}, fmt.Errorf("stop: %w", errNoneHere)
-	case in.State != process.Exited || !in.Reaped || !in.LocksFree:
-		return Effect{}, fmt.Errorf("stop: %w: %s", errNotEnded, detail(in))
+	}
+	effect, err := reaped(in, k.server, k.epoch)
+	if err != nil {
+		return Effect{}, err
 	}
 	if err := m.cleanUp(k); err != nil {
 		m.opt.Log.Warn("clear up", "machine", k.String(), "error", err)
 	}
-	return Effect{Detail: detail(in), Evidence: []fleet.Evidence{{
-		Method: fleet.Reaped, Server: k.server, Epoch: k.epoch, Detail: detail(in),
-	}}}, nil
+	return effect, nil
 }
 
 // kill cuts the machine off the network and kills it. Not QMP's quit: that waits

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,10 +44,7 @@ func (p *Processes) Instances() []Instance {
 			out = append(out, told(in))
 		}
 	}
-	slices.SortFunc(out, func(a, b Instance) int {
-		return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Epoch, b.Epoch))
-	})
-	return out
+	return inOrder(out)
 }
 
 // empty reports whether all that there is of an instance is its keeper: what a
@@ -73,9 +69,7 @@ func told(in process.Instance) Instance {
 		out.State, out.Alive = fleet.InstanceRunning, fleet.Yes
 	case process.Exited:
 		out.State, out.Alive = fleet.InstanceLost, fleet.No
-		// Only both together are final: a lock that is still held has a holder
-		// whom the keeper did not wait for.
-		if in.Reaped && in.LocksFree {
+		if in.Ended() {
 			out.State = fleet.InstanceReaped
 		}
 	default:
@@ -232,17 +226,10 @@ func (p *Processes) stop(ctx context.Context, ref process.Ref, cmd link.Command)
 		grace = cmd.Process.StopGrace
 	}
 	in, err := p.Driver.Stop(ctx, ref, grace.Std())
-	switch {
-	case err != nil:
+	if err != nil {
 		return Effect{}, err
-	case in.State == process.Absent:
-		return Effect{}, fmt.Errorf("stop: %w", errNoneHere)
-	case in.State != process.Exited || !in.Reaped || !in.LocksFree:
-		return Effect{}, fmt.Errorf("stop: %w: %s", errNotEnded, detail(in))
 	}
-	return Effect{Detail: detail(in), Evidence: []fleet.Evidence{{
-		Method: fleet.Reaped, Server: ref.Server, Epoch: ref.Epoch, Detail: detail(in),
-	}}}, nil
+	return reaped(in, ref.Server, ref.Epoch)
 }
 
 func (p *Processes) seal(ctx context.Context, ref process.Ref, cmd link.Command) (Effect, error) {
@@ -264,6 +251,20 @@ func (p *Processes) seal(ctx context.Context, ref process.Ref, cmd link.Command)
 	}}}, nil
 }
 
+// reaped gives the evidence that an instance has ended after it was stopped, or says
+// why there is none.
+func reaped(in process.Instance, server string, epoch fleet.Epoch) (Effect, error) {
+	switch {
+	case in.State == process.Absent:
+		return Effect{}, fmt.Errorf("stop: %w", errNoneHere)
+	case !in.Ended():
+		return Effect{}, fmt.Errorf("stop: %w: %s", errNotEnded, detail(in))
+	}
+	return Effect{Detail: detail(in), Evidence: []fleet.Evidence{{
+		Method: fleet.Reaped, Server: server, Epoch: epoch, Detail: detail(in),
+	}}}, nil
+}
+
 // End implements Driver.
 func (p *Processes) End(ctx context.Context, server string, epoch fleet.Epoch) error {
 	_, err := p.Driver.Stop(ctx, process.Ref{Server: server, Epoch: epoch, Term: p.Term()}, 0)
@@ -272,12 +273,7 @@ func (p *Processes) End(ctx context.Context, server string, epoch fleet.Epoch) e
 
 // classed classes a driver's error once, at this edge.
 func classed(cmd link.Command, err error) error {
-	call := provider.Call{Step: cmd.Step}
-	class, may := provider.Retry, true
-	for _, c := range []struct {
-		is    error
-		class provider.Class
-	}{
+	class, may := provider.Classify(err, []provider.ClassRow{
 		{process.ErrOldTerm, provider.Refused},
 		{process.ErrOldEpoch, provider.Refused},
 		{process.ErrFenced, provider.Refused},
@@ -316,13 +312,8 @@ func classed(cmd link.Command, err error) error {
 		{errNotUp, provider.Conflict},
 		{errNotLive, provider.Conflict},
 		{process.ErrName, provider.Permanent},
-	} {
-		if errors.Is(err, c.is) {
-			class, may = c.class, false
-			break
-		}
-	}
-	e := provider.Errorf(class, call, "%w", err)
+	})
+	e := provider.Errorf(class, provider.Call{Step: cmd.Step}, "%w", err)
 	e.MayHaveHappened = may
 	return e
 }
@@ -338,7 +329,7 @@ func (p *Processes) Tidy(ctx context.Context) error {
 	for _, in := range p.Driver.Instances() {
 		ref := process.Ref{Server: in.Server, Epoch: in.Epoch, Term: p.Term()}
 		switch {
-		case in.State == process.Exited && in.Reaped && in.LocksFree && !in.Retired:
+		case in.Ended() && !in.Retired:
 			_, err := p.Driver.Retire(ctx, ref)
 			errs = append(errs, err)
 		case empty(in) && time.Since(in.Since) > emptyFor:

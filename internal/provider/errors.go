@@ -29,6 +29,23 @@ const (
 // a call for want of tokens: WithPacing learns from it.
 var ErrThrottled = errors.New("too many requests")
 
+// ClassRow says of which class an adapter's own error is.
+type ClassRow struct {
+	Is    error
+	Class Class
+}
+
+// Classify returns the class of the first row that the error is of. One that no row
+// names is classed as ClassOf does: to be retried, and it may have happened.
+func Classify(err error, rows []ClassRow) (class Class, mayHaveHappened bool) {
+	for _, r := range rows {
+		if errors.Is(err, r.Is) {
+			return r.Class, false
+		}
+	}
+	return Retry, true
+}
+
 // Error is a classed error of one call.
 type Error struct {
 	Class Class

@@ -190,11 +190,7 @@ func (h *Hub) mapFor(ctx context.Context, call provider.Call, n *san) (entry, er
 
 // classedMap classes an array's error once, at this edge.
 func classedMap(call provider.Call, n *san, err error) error {
-	class, may := provider.Retry, true
-	for _, c := range []struct {
-		is    error
-		class provider.Class
-	}{
+	class, may := provider.Classify(err, []provider.ClassRow{
 		{array.ErrNoProof, provider.Refused},
 		{array.ErrFenced, provider.Refused},
 		{array.ErrHeld, provider.Conflict},
@@ -205,12 +201,7 @@ func classedMap(call provider.Call, n *san, err error) error {
 		{array.ErrNotFound, provider.Permanent},
 		{array.ErrInvalid, provider.Permanent},
 		{array.ErrFull, provider.Capacity},
-	} {
-		if errors.Is(err, c.is) {
-			class, may = c.class, false
-			break
-		}
-	}
+	})
 	e := provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
 	e.MayHaveHappened = may
 	return e

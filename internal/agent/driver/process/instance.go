@@ -91,6 +91,11 @@ type Instance struct {
 	Addresses []address.Address `json:"addresses,omitempty"`
 }
 
+// Ended reports that the instance has ended for certain, which is final evidence. Only
+// both together are: a lock that is still held has a holder whom the keeper did not
+// wait for.
+func (i Instance) Ended() bool { return i.State == Exited && i.Reaped && i.LocksFree }
+
 func instanceOf(st keeper.Status) Instance {
 	return Instance{
 		Server: st.Server, Epoch: st.Epoch, State: State(st.Phase), Since: st.Since,
