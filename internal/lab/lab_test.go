@@ -150,6 +150,8 @@ func TestCables(t *testing.T) {
 	fail(l.Break(ctx, "ha", "management"))
 	check("ha", false, false)
 	fail(l.MendFault(ctx, "ha", "storage"))
+	// The kernel tells of a port that came up with up to a second's delay.
+	await(t, "ha reaches the SAN again", func() bool { return reaches(t, l, "ha", l.Portal()) })
 	check("ha", true, false)
 	if cut, err := l.IsCut(ctx, "ha", lab.Management); err != nil || !cut {
 		t.Errorf("cut: %v, %v", cut, err)

@@ -49,15 +49,18 @@ func (l *Lab) Start(node string, command ...string) (*exec.Cmd, error) {
 	}
 	go func() { _ = cmd.Wait() }()
 	// Until it has entered the namespace, nobody who looks there would find it: a host
-	// that was switched off now would come to life afterwards.
+	// that was switched off now would come to life afterwards. Until ip has become the
+	// command, whoever looks for the command would say that it has ended.
 	ctx, cancel := context.WithTimeout(context.Background(), enterWithin)
 	defer cancel()
 	return cmd, poll(ctx, func() (bool, error) {
-		if _, lives := look(cmd.Process.Pid); !lives {
+		p, lives := look(cmd.Process.Pid)
+		if !lives {
 			return true, nil // what waits for it to serve will say so
 		}
-		in, err := isIn(cmd.Process.Pid, l.namespace(node))
-		return in, errors.Join(err, fmt.Errorf("process %d has not entered %s", cmd.Process.Pid, l.namespace(node)))
+		in, err := isIn(p.pid, l.namespace(node))
+		begun := in && p.args[0] != "" && p.args[0] != cmd.Args[0]
+		return begun, errors.Join(err, fmt.Errorf("process %d has not become %s in %s", p.pid, command[0], l.namespace(node)))
 	})
 }
 
