@@ -165,10 +165,10 @@ func (d *Domains) Do(ctx context.Context, cmd link.Command) (Effect, error) {
 		return effect, nil
 	}
 	class, unknown := provider.Classify(err, []provider.ClassRow{
-		{errNoDomain, provider.Capacity},
-		{errLibvirt, provider.Capacity},
-		{errEnded, provider.Refused},
-		{errOtherRuns, provider.Conflict},
+		{Is: errNoDomain, Class: provider.Capacity},
+		{Is: errLibvirt, Class: provider.Capacity},
+		{Is: errEnded, Class: provider.Refused},
+		{Is: errOtherRuns, Class: provider.Conflict},
 	})
 	if unknown {
 		return Effect{}, classed(cmd, err)

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -207,8 +206,8 @@ func (s *Solo) Apply(ctx context.Context, by, file, text string) error {
 	}
 	var req client.ApplyRequest
 	for _, d := range docs {
-		var sent client.Document
-		if err := json.Unmarshal(d.Raw, &sent); err != nil {
+		sent, err := client.ParseDocument(d.Raw)
+		if err != nil {
 			return fmt.Errorf("%s: %w", d, err)
 		}
 		req.Documents = append(req.Documents, sent)

@@ -11,6 +11,7 @@ import (
 	api "relight/internal/api/client"
 	"relight/internal/core/fleet"
 	"relight/internal/dev"
+	"relight/internal/rack"
 )
 
 // fault is one thing that the demo breaks.
@@ -166,7 +167,7 @@ const longestPause = time.Second
 func (s *stage) await(ctx context.Context, b fleet.Status, at time.Time, want func(fleet.Status) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, healWithin)
 	defer cancel()
-	return dev.Poll(ctx, func() (bool, error) {
+	return rack.Poll(ctx, func() (bool, error) {
 		s.show.news(ctx, s.api(), b.Server, at)
 		st, err := s.status(ctx, b.Server)
 		if err != nil {

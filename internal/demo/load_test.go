@@ -12,6 +12,7 @@ import (
 
 	"relight/internal/demo/app"
 	"relight/internal/dev"
+	"relight/internal/rack"
 )
 
 // flaky answers the first write with 500, keeps the second one waiting, and takes
@@ -105,7 +106,7 @@ func TestCheckerSeesTwoApplications(t *testing.T) {
 		enough := len(l.Acked(name)) + more
 		bounded, stop := context.WithTimeout(ctx, 10*time.Second)
 		defer stop()
-		if err := dev.Poll(bounded, func() (bool, error) { return len(l.Acked(name)) >= enough, nil }); err != nil {
+		if err := rack.Poll(bounded, func() (bool, error) { return len(l.Acked(name)) >= enough, nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

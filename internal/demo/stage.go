@@ -14,6 +14,7 @@ import (
 	"relight/internal/core/fleet"
 	"relight/internal/demo/relay"
 	"relight/internal/dev"
+	"relight/internal/rack"
 )
 
 // stage is the fleet with its clients and cables, on which faults are played.
@@ -44,7 +45,7 @@ func (s *stage) settled(ctx context.Context) error {
 			return err
 		}
 	}
-	return dev.Poll(ctx, func() (bool, error) {
+	return rack.Poll(ctx, func() (bool, error) {
 		list, err := s.api().Servers(ctx, api.ListQuery{})
 		if err != nil {
 			return false, err
@@ -109,7 +110,7 @@ func (s *stage) healed(ctx context.Context, before fleet.Status, fault time.Time
 	ctx, cancel := context.WithTimeout(ctx, healWithin)
 	defer cancel()
 	h := healing{server: before.Server, before: before, fault: fault}
-	err := dev.Poll(ctx, func() (bool, error) {
+	err := rack.Poll(ctx, func() (bool, error) {
 		s.show.news(ctx, s.api(), before.Server, fault)
 		var err error
 		if h.after, err = s.status(ctx, before.Server); err != nil {
@@ -126,7 +127,7 @@ func (s *stage) healed(ctx context.Context, before fleet.Status, fault time.Time
 		return s.recovery(ctx, &h)
 	})
 	if err == nil {
-		err = dev.Poll(ctx, func() (bool, error) {
+		err = rack.Poll(ctx, func() (bool, error) {
 			h.acked = s.load.FirstAfter(before.Server, h.effect())
 			return !h.acked.IsZero(), fmt.Errorf("no write to %s was acknowledged after its launch", before.Server)
 		})

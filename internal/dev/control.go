@@ -11,6 +11,7 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
+	"relight/internal/rack"
 )
 
 // errEnded means that a process ended that was to serve.
@@ -32,7 +33,7 @@ func (f *Fleet) StartController(ctx context.Context) error {
 	f.mu.Lock()
 	f.controller = c
 	f.mu.Unlock()
-	err = Poll(ctx, func() (bool, error) {
+	err = rack.Poll(ctx, func() (bool, error) {
 		if !c.running() {
 			return true, nil
 		}
@@ -45,21 +46,8 @@ func (f *Fleet) StartController(ctx context.Context) error {
 	if err != nil || f.client != nil {
 		return err
 	}
-	f.client, err = connect(f.ClientConfig())
+	f.client, err = rack.Connect(f.ClientConfig(), 0)
 	return err
-}
-
-// connect makes a client out of a client.json.
-func connect(path string) (*client.Client, error) {
-	file, err := client.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := file.Contexts[file.Current].Config()
-	if err != nil {
-		return nil, err
-	}
-	return client.New(cfg)
 }
 
 // KillController kills the controller and returns once it is gone.
@@ -179,7 +167,7 @@ func (f *Fleet) KillHost(ctx context.Context, name string) error {
 
 // AwaitHost waits until the controller is in contact with the host.
 func (f *Fleet) AwaitHost(ctx context.Context, name string) error {
-	return Poll(ctx, func() (bool, error) {
+	return rack.Poll(ctx, func() (bool, error) {
 		list, err := f.client.Hosts(ctx)
 		if err != nil {
 			return false, err

@@ -6,9 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"relight/internal/api/client"
 	"relight/internal/core/fleet"
-	"relight/internal/spec"
 )
 
 // The timings of the fleet's policy. They are as short as one busy machine allows;
@@ -135,21 +133,4 @@ func onIsolation(server string) fleet.OnIsolation {
 		return fleet.IsolationStop
 	}
 	return fleet.IsolationRun
-}
-
-// parse turns the documents into what the API takes.
-func parse(text string) ([]client.Document, error) {
-	docs, err := spec.Parse(spec.File{Name: fleetFile, Data: []byte(text)})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]client.Document, 0, len(docs))
-	for _, d := range docs {
-		doc, err := client.ParseDocument(d.Raw)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, doc)
-	}
-	return out, nil
 }

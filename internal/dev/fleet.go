@@ -16,6 +16,7 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
+	"relight/internal/rack"
 )
 
 // Options say how a fleet is started.
@@ -39,7 +40,7 @@ type Fleet struct {
 	opt       Options
 	temporary bool
 	lock      *os.File
-	warden    *warden
+	warden    *rack.Warden
 	api, beat string
 	client    *client.Client
 
@@ -232,7 +233,7 @@ func (f *Fleet) declare(ctx context.Context) error {
 	defer cancel()
 	for _, s := range f.Servers {
 		// Best effort: a person may have changed the documents.
-		_ = Poll(bounded, func() (bool, error) { return f.placed(bounded, s.Name) })
+		_ = rack.Poll(bounded, func() (bool, error) { return f.placed(bounded, s.Name) })
 	}
 	return f.client.ClearFreeze(ctx)
 }
@@ -271,25 +272,12 @@ func (f *Fleet) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	docs, err := parse(string(text))
-	if err != nil {
-		return err
-	}
-	answer, err := f.client.Apply(ctx, client.ApplyRequest{Documents: docs})
-	if err != nil {
-		return err
-	}
-	for _, d := range answer.Documents {
-		if d.Problem != nil {
-			return fmt.Errorf("%s: %w", d.ID(), d.Problem)
-		}
-	}
-	return nil
+	return rack.Apply(ctx, f.client, fleetFile, string(text))
 }
 
 // settle waits until all servers run verified.
 func (f *Fleet) settle(ctx context.Context) error {
-	return Poll(ctx, func() (bool, error) {
+	return rack.Poll(ctx, func() (bool, error) {
 		list, err := f.client.Servers(ctx, client.ListQuery{})
 		if err != nil {
 			return false, err
@@ -305,24 +293,6 @@ func (f *Fleet) settle(ctx context.Context) error {
 		}
 		return true, nil
 	})
-}
-
-// Poll asks again and again until done is true. When ctx ends it returns what
-// done said last.
-func Poll(ctx context.Context, done func() (bool, error)) error {
-	every := time.NewTicker(20 * time.Millisecond)
-	defer every.Stop()
-	for {
-		ok, err := done()
-		if ok {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-every.C:
-		}
-	}
 }
 
 // Client returns the client with which the fleet was declared.
@@ -363,7 +333,7 @@ func (f *Fleet) Close() error {
 		errs = append(errs, f.lock.Close())
 	}
 	if f.warden != nil {
-		errs = append(errs, f.warden.dismiss(errors.Join(errs...) == nil))
+		errs = append(errs, f.warden.Dismiss(errors.Join(errs...) == nil))
 	}
 	return errors.Join(errs...)
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"relight/internal/api/client"
+	"relight/internal/rack"
 )
 
 // ErrRunning means that a host that is to be started has living processes.
@@ -106,8 +107,8 @@ func startChild(command []string, log string, env []string) (*child, error) {
 		return nil, err
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // the power device leaves it running
-	cmd.Env = append(plain(os.Environ()), env...)
+	cmd := exec.Command(command[0], command[1:]...)    //nolint:noctx // the power device leaves it running
+	cmd.Env = append(rack.Plain(os.Environ()), env...) // without marks of another fleet
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -119,18 +120,6 @@ func startChild(command []string, log string, env []string) (*child, error) {
 		close(c.ended)
 	}()
 	return c, nil
-}
-
-// plain leaves out what belongs to this program: a person's RELIGHT_CONFIG names
-// another engine, and marks name another fleet.
-func plain(env []string) []string {
-	var out []string
-	for _, kv := range env {
-		if !strings.HasPrefix(kv, "RELIGHT_") {
-			out = append(out, kv)
-		}
-	}
-	return out
 }
 
 func (c *child) running() bool {
@@ -152,4 +141,6 @@ func FleetOf(dir, name string) (string, error) {
 }
 
 // Connect makes a client of the fleet in a directory, which somebody else has started.
-func Connect(dir string) (*client.Client, error) { return connect((&Fleet{Dir: dir}).ClientConfig()) }
+func Connect(dir string) (*client.Client, error) {
+	return rack.Connect((&Fleet{Dir: dir}).ClientConfig(), 0)
+}

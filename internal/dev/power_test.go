@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"relight/internal/rack"
 )
 
 // bench is a fleet's directory with one host whose command is the shell.
@@ -55,7 +57,7 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := Poll(ctx, func() (bool, error) { return done(), nil }); err != nil {
+	if err := rack.Poll(ctx, func() (bool, error) { return done(), nil }); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
 }
@@ -79,44 +81,44 @@ func TestPowerOffLeavesNothing(t *testing.T) {
 		sh -c 'kill -STOP $$; sleep 1000' &
 		(trap '' TERM INT HUP; sleep 1000) &
 		wait`)
-	want(t, dir, "status", powerOff)
-	want(t, dir, "on", powerOn)
+	want(t, dir, "status", rack.PowerOff)
+	want(t, dir, "on", rack.PowerOn)
 	await(t, "the host's processes", func() bool { return count(t, h) >= 5 })
-	want(t, dir, "status", powerOn)
-	want(t, dir, "monitor", powerOn)
+	want(t, dir, "status", rack.PowerOn)
+	want(t, dir, "monitor", rack.PowerOn)
 	before := count(t, h)
-	want(t, dir, "on", powerOn) // it is
+	want(t, dir, "on", rack.PowerOn) // it is
 	if got := count(t, h); got != before {
 		t.Fatalf("a second switch made %d processes of %d", got, before)
 	}
-	want(t, dir, "off", powerOn)
-	want(t, dir, "status", powerOff)
+	want(t, dir, "off", rack.PowerOn)
+	want(t, dir, "status", rack.PowerOff)
 	if got := count(t, h); got != 0 {
 		t.Fatalf("%d processes are left", got)
 	}
-	want(t, dir, "off", powerOn)
-	want(t, dir, "reboot", powerOn)
-	want(t, dir, "status", powerOn)
+	want(t, dir, "off", rack.PowerOn)
+	want(t, dir, "reboot", rack.PowerOn)
+	want(t, dir, "status", rack.PowerOn)
 }
 
 func TestPowerOffOutrunsForks(t *testing.T) {
 	dir, h := bench(t, `breed() { while :; do sleep 0.01 & sh -c 'sleep 0.02' & wait; done; }; breed & breed & breed & wait`)
-	want(t, dir, "on", powerOn)
+	want(t, dir, "on", rack.PowerOn)
 	await(t, "the host's processes", func() bool { return count(t, h) > 4 })
-	want(t, dir, "off", powerOn)
-	want(t, dir, "status", powerOff)
+	want(t, dir, "off", rack.PowerOn)
+	want(t, dir, "status", rack.PowerOff)
 }
 
 func TestPowerRefusesWhatItDoesNotKnow(t *testing.T) {
 	dir, _ := bench(t, "sleep 1000")
-	want(t, dir, "explode", powerFailed)
-	want(t, "", "off", powerFailed)
-	want(t, dir+"/elsewhere", "status", powerFailed)
+	want(t, dir, "explode", rack.PowerFailed)
+	want(t, "", "off", rack.PowerFailed)
+	want(t, dir+"/elsewhere", "status", rack.PowerFailed)
 	var out strings.Builder
-	if code := Power(t.Context(), strings.NewReader("action=off\nplug=../host-1\ndir="+dir), &out); code != powerFailed {
+	if code := Power(t.Context(), strings.NewReader("action=off\nplug=../host-1\ndir="+dir), &out); code != rack.PowerFailed {
 		t.Fatalf("a plug that leads elsewhere ended with %d", code)
 	}
-	if code, said := ask(t, dir, "metadata"); code != powerOn || !strings.Contains(said, "<resource-agent") {
+	if code, said := ask(t, dir, "metadata"); code != rack.PowerOn || !strings.Contains(said, "<resource-agent") {
 		t.Fatalf("metadata ended with %d: %s", code, said)
 	}
 }
@@ -162,7 +164,7 @@ func TestWardenEndsWhatWasLeft(t *testing.T) {
 		}
 	}
 	start()
-	if err := Watch(strings.NewReader(dismissed), h.Fleet, dir); err != nil {
+	if err := Watch(strings.NewReader("done"), h.Fleet, dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir); err != nil || count(t, h) == 0 {
@@ -187,7 +189,7 @@ func TestPowerSaysItsState(t *testing.T) {
 	if _, said := ask(t, dir, "status"); said != "Status: OFF\n" {
 		t.Errorf("off: %q", said)
 	}
-	want(t, dir, "on", powerOn)
+	want(t, dir, "on", rack.PowerOn)
 	if _, said := ask(t, dir, "status"); said != "Status: ON\n" {
 		t.Errorf("on: %q", said)
 	}

@@ -104,7 +104,7 @@ func (b *Bare) Launch(ctx context.Context, host string, epoch int) error {
 	defer cancel()
 	return poll(ctx, func() (bool, error) {
 		at, _ := b.watch.First(uint64(epoch))
-		if _, err := b.lab.lives(host, process.isVM); err != nil {
+		if _, err := b.lab.lives(host, isVM); err != nil {
 			return true, fmt.Errorf("machine: %w%s", err, b.lab.complaint(host))
 		}
 		return !at.IsZero(), fmt.Errorf("epoch %d has not written", epoch)

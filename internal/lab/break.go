@@ -107,8 +107,8 @@ func (l *Lab) VMs(host string) ([]int, error) {
 	found, err := processes(l.namespace(host))
 	var out []int
 	for _, p := range found {
-		if p.isVM() {
-			out = append(out, p.pid)
+		if isVM(p) {
+			out = append(out, p.PID)
 		}
 	}
 	return out, err
@@ -116,7 +116,7 @@ func (l *Lab) VMs(host string) ([]int, error) {
 
 // KillVMs kills the processes of a host's virtual machines. None is an error.
 func (l *Lab) KillVMs(ctx context.Context, host string) error {
-	n, err := killSome(ctx, l.namespace(host), process.isVM)
+	n, err := killSome(ctx, l.namespace(host), isVM)
 	if err == nil && n == 0 {
 		err = fmt.Errorf("%s runs no virtual machine", host)
 	}
@@ -136,9 +136,9 @@ func (l *Lab) signalVMs(host string, sig unix.Signal) error {
 	}
 	n := 0
 	for _, p := range found {
-		if p.isVM() {
+		if isVM(p) {
 			n++
-			if err := p.signal(sig); err != nil {
+			if err := p.Signal(sig); err != nil {
 				return err
 			}
 		}
@@ -164,9 +164,9 @@ func (l *Lab) Describe(ctx context.Context, out io.Writer) error {
 		for _, p := range found {
 			switch {
 			case isController(p), isAgent(p), isTarget(p):
-				what = append(what, fmt.Sprintf("%s (pid %d)", map[bool]string{isController(p): "controller", isAgent(p): "agent", isTarget(p): "iSCSI target"}[true], p.pid))
-			case p.isVM():
-				what = append(what, fmt.Sprintf("virtual machine (pid %d)", p.pid))
+				what = append(what, fmt.Sprintf("%s (pid %d)", map[bool]string{isController(p): "controller", isAgent(p): "agent", isTarget(p): "iSCSI target"}[true], p.PID))
+			case isVM(p):
+				what = append(what, fmt.Sprintf("virtual machine (pid %d)", p.PID))
 			}
 		}
 		if len(found) == 0 && n != nodeClient {

@@ -12,7 +12,7 @@ import (
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
 	"relight/internal/lab/image"
-	"relight/internal/spec"
+	"relight/internal/rack"
 )
 
 // The timings of the lab's policy.
@@ -182,7 +182,7 @@ func (l *Lab) Declare(ctx context.Context, c *client.Client, text string) error 
 	if err := os.WriteFile(l.path("fleet.yaml"), []byte(text), 0o600); err != nil {
 		return err
 	}
-	if err := apply(ctx, c, l.path("fleet.yaml"), text); err != nil {
+	if err := rack.Apply(ctx, c, l.path("fleet.yaml"), text); err != nil {
 		return fmt.Errorf("declare the fleet: %w", err)
 	}
 	return nil
@@ -194,30 +194,4 @@ func (l *Lab) makeLUN(name string) error {
 		return err
 	}
 	return errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, lunSize), f.Sync(), f.Close())
-}
-
-// apply tells the controller documents.
-func apply(ctx context.Context, c *client.Client, name, text string) error {
-	docs, err := spec.Parse(spec.File{Name: name, Data: []byte(text)})
-	if err != nil {
-		return err
-	}
-	var list []client.Document
-	for _, d := range docs {
-		doc, err := client.ParseDocument(d.Raw)
-		if err != nil {
-			return err
-		}
-		list = append(list, doc)
-	}
-	answer, err := c.Apply(ctx, client.ApplyRequest{Documents: list})
-	if err != nil {
-		return err
-	}
-	for _, d := range answer.Documents {
-		if d.Problem != nil {
-			return fmt.Errorf("%s: %w", d.ID(), d.Problem)
-		}
-	}
-	return nil
 }

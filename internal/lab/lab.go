@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"relight/internal/rack"
 )
 
 // The nodes of a lab, each a network namespace. Hosts run servers.
@@ -53,7 +55,7 @@ type Lab struct {
 	// taken down.
 	Owner int `json:"owner,omitempty"`
 
-	warden *warden
+	warden *rack.Warden
 }
 
 // Open finds a lab by its name. Errors: ErrNone.

@@ -1,86 +1,38 @@
 package lab
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
-)
 
-// The exit codes of fence agents.
-const (
-	powerOn     = 0
-	powerFailed = 1
-	powerOff    = 2
+	"relight/internal/rack"
 )
 
 // powerWithin bounds one call of the device.
 const powerWithin = 10 * time.Second
 
-// Power is the power device of the labs' hosts. It speaks the fence agents'
-// protocol: name=value lines on standard input, the answer in the exit code, which
-// it returns. Options: lab; plug, the host; action, one of off, on, reboot, status,
-// monitor and metadata.
-//
-// Off is success only once no process is left in the host's namespace, and status
-// looks afresh: it says off (2) only if it finds none.
+// Power is the power device of the labs' hosts, in the fence agents' protocol. Its
+// option lab is the lab's name. It returns the exit code.
 func Power(ctx context.Context, in io.Reader, out io.Writer) int {
-	ctx, cancel := context.WithTimeout(ctx, powerWithin)
-	defer cancel()
-	opt := map[string]string{}
-	for lines := bufio.NewScanner(in); lines.Scan(); {
-		name, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
-		if ok && !strings.HasPrefix(name, "#") {
-			opt[name] = value
-		}
-	}
-	code, err := power(ctx, opt, out)
-	if err != nil {
-		fmt.Fprintln(out, err)
-		return powerFailed
-	}
-	if opt["action"] == "status" {
-		// An exit code alone is not believed: many programs end with 2 by mistake.
-		fmt.Fprintln(out, map[int]string{powerOn: "Status: ON", powerOff: "Status: OFF"}[code])
-	}
-	return code
+	return rack.PowerDevice{
+		Name: "relight-lab-power", Of: "relight lab", Within: powerWithin,
+		Option: "lab", Means: "the lab", Plug: outlet,
+	}.Serve(ctx, in, out)
 }
 
-func power(ctx context.Context, opt map[string]string, out io.Writer) (int, error) {
-	if opt["action"] == "metadata" {
-		_, err := io.WriteString(out, metadata)
-		return powerOn, err
-	}
-	host := opt["plug"]
+func outlet(name, host string) (rack.Outlet, error) {
 	if !slices.Contains(Hosts(), host) {
-		return powerFailed, fmt.Errorf("plug %q is none of %s", host, strings.Join(Hosts(), ", "))
+		return rack.Outlet{}, fmt.Errorf("plug %q is none of %s", host, strings.Join(Hosts(), ", "))
 	}
-	l, err := Open(opt["lab"])
-	if err != nil {
-		return powerFailed, err
-	}
-	switch opt["action"] {
-	case "off":
-		return powerOn, l.PowerOff(ctx, host)
-	case "on":
-		return powerOn, l.PowerOn(ctx, host)
-	case "reboot":
-		if err := l.PowerOff(ctx, host); err != nil {
-			return powerFailed, err
-		}
-		return powerOn, l.PowerOn(ctx, host)
-	case "status", "monitor":
-		on, err := l.IsOn(host)
-		if err == nil && !on {
-			return powerOff, nil
-		}
-		return powerOn, err
-	default:
-		return powerFailed, fmt.Errorf("action %q is none of off, on, reboot, status, monitor, metadata", opt["action"])
-	}
+	l, err := Open(name)
+	return rack.Outlet{
+		Off:  func(ctx context.Context) error { return l.PowerOff(ctx, host) },
+		On:   func(ctx context.Context) error { return l.PowerOn(ctx, host) },
+		IsOn: func() (bool, error) { return l.IsOn(host) },
+	}, err
 }
 
 // PowerOff ends every process of a host.
@@ -112,14 +64,3 @@ func (l *Lab) IsOn(host string) (bool, error) {
 	found, err := processes(l.namespace(host))
 	return len(found) > 0, err
 }
-
-const metadata = `<?xml version="1.0" ?>
-<resource-agent name="relight-lab-power" shortdesc="Power of the hosts of relight lab">
-<parameters>
-<parameter name="action"><content type="string" default="off"/><shortdesc>off, on, reboot, status, monitor or metadata</shortdesc></parameter>
-<parameter name="plug"><content type="string"/><shortdesc>the host</shortdesc></parameter>
-<parameter name="lab"><content type="string"/><shortdesc>the lab</shortdesc></parameter>
-</parameters>
-<actions><action name="off"/><action name="on"/><action name="reboot"/><action name="status"/><action name="monitor"/><action name="metadata"/></actions>
-</resource-agent>
-`

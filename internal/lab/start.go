@@ -7,14 +7,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
+	"relight/internal/rack"
 )
 
 // The timings of the lab, as a site would set them that wants to be quick.
@@ -41,7 +40,7 @@ func (l *Lab) Start(node string, command ...string) (*exec.Cmd, error) {
 	}
 	defer func() { _ = out.Close() }()
 	cmd := exec.Command("ip", append([]string{"netns", "exec", l.namespace(node)}, command...)...) //nolint:noctx // it outlives us: that is what hosts do
-	cmd.Env = plain(os.Environ())
+	cmd.Env = rack.Plain(os.Environ())
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -54,30 +53,18 @@ func (l *Lab) Start(node string, command ...string) (*exec.Cmd, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), enterWithin)
 	defer cancel()
 	return cmd, poll(ctx, func() (bool, error) {
-		p, lives := look(cmd.Process.Pid)
+		p, lives := rack.Look(cmd.Process.Pid)
 		if !lives {
 			return true, nil // what waits for it to serve will say so
 		}
-		in, err := isIn(p.pid, l.namespace(node))
-		begun := in && p.args[0] != "" && p.args[0] != cmd.Args[0]
-		return begun, errors.Join(err, fmt.Errorf("process %d has not become %s in %s", p.pid, command[0], l.namespace(node)))
+		in, err := isIn(p.PID, l.namespace(node))
+		begun := in && p.Args[0] != "" && p.Args[0] != cmd.Args[0]
+		return begun, errors.Join(err, fmt.Errorf("process %d has not become %s in %s", p.PID, command[0], l.namespace(node)))
 	})
 }
 
 // enterWithin bounds the start of a process.
 const enterWithin = 10 * time.Second
-
-// plain leaves out what belongs to this program: a person's RELIGHT_CONFIG names
-// another engine.
-func plain(env []string) []string {
-	var out []string
-	for _, kv := range env {
-		if !strings.HasPrefix(kv, "RELIGHT_") {
-			out = append(out, kv)
-		}
-	}
-	return out
-}
 
 // complaint is the end of a node's log, for an error: the lab may be gone when a
 // person looks.
@@ -104,11 +91,9 @@ func (l *Lab) lives(node string, fits func(process) bool) (process, error) {
 	return process{}, fmt.Errorf("%s: %w", node, errEnded)
 }
 
-func isController(p process) bool { return p.is("controller", "--dir") }
-func isAgent(p process) bool      { return p.is("agent", "host") }
-func isTarget(p process) bool {
-	return len(p.args) > 0 && filepath.Base(p.args[0]) == "tgtd"
-}
+func isController(p process) bool { return p.Is("controller", "--dir") }
+func isAgent(p process) bool      { return p.Is("agent", "host") }
+func isTarget(p process) bool     { return p.Program() == "tgtd" }
 
 // StartSAN starts the target daemon, which has forgotten all targets, and returns
 // once it answers.
@@ -187,16 +172,7 @@ func (l *Lab) KillController(ctx context.Context) error {
 
 // Client returns a client of the lab's controller.
 func (l *Lab) Client() (*client.Client, error) {
-	file, err := client.ReadFile(l.ClientConfig())
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := file.Contexts[file.Current].Config()
-	if err != nil {
-		return nil, err
-	}
-	cfg.Timeout = 5 * time.Second // the controller is on this machine
-	return client.New(cfg)
+	return rack.Connect(l.ClientConfig(), 5*time.Second)
 }
 
 // join makes the token with which a host's agent joins.
@@ -268,7 +244,7 @@ func (l *Lab) hideBeats(ctx context.Context, host string) error {
 	if err != nil {
 		return nil //nolint:nilerr // no agent, no heartbeat; a later one is started without the directory
 	}
-	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.pid), "-m", "sh", "-c", `mountpoint -q "$0" || `+hide, l.beats())
+	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.PID), "-m", "sh", "-c", `mountpoint -q "$0" || `+hide, l.beats())
 }
 
 func (l *Lab) showBeats(ctx context.Context, host string) error {
@@ -276,5 +252,5 @@ func (l *Lab) showBeats(ctx context.Context, host string) error {
 	if err != nil {
 		return nil //nolint:nilerr // as above
 	}
-	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.pid), "-m", "sh", "-c", `while mountpoint -q "$0"; do umount "$0"; done`, l.beats())
+	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.PID), "-m", "sh", "-c", `while mountpoint -q "$0"; do umount "$0"; done`, l.beats())
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"relight/internal/rack"
 )
 
 // Options say how a lab is built.
@@ -134,7 +136,7 @@ func (l *Lab) startHosts(ctx context.Context) error {
 func (l *Lab) Down(ctx context.Context) error {
 	err := Down(ctx, l.Name)
 	if err == nil && l.warden != nil {
-		err = l.warden.dismiss()
+		err = l.warden.Dismiss(true)
 	}
 	return err
 }
@@ -183,7 +185,7 @@ func Sweep(ctx context.Context) ([]string, error) {
 		if err != nil || l.Owner == 0 || l.Owner == os.Getpid() {
 			continue
 		}
-		if _, lives := look(l.Owner); lives {
+		if _, lives := rack.Look(l.Owner); lives {
 			continue
 		}
 		if err := Down(ctx, name); err != nil {

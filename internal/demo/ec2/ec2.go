@@ -21,9 +21,8 @@ import (
 	"relight/internal/api/client"
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
-	"relight/internal/dev"
 	"relight/internal/provider/aws/stage"
-	"relight/internal/spec"
+	"relight/internal/rack"
 	"relight/internal/world"
 )
 
@@ -144,18 +143,10 @@ func (d *demo) start(ctx context.Context) (stop func(), err error) {
 		_ = server.Close()
 		_ = log.Close()
 	}
-	if err := dev.Poll(ctx, func() (bool, error) { _, err := os.Stat(ready); return err == nil, err }); err != nil {
+	if err := rack.Poll(ctx, func() (bool, error) { _, err := os.Stat(ready); return err == nil, err }); err != nil {
 		return stop, err
 	}
-	file, err := client.ReadFile(ready)
-	if err != nil {
-		return stop, err
-	}
-	cfg, err := file.Contexts[file.Current].Config()
-	if err != nil {
-		return stop, err
-	}
-	if d.api, err = client.New(cfg); err != nil {
+	if d.api, err = rack.Connect(ready, 0); err != nil {
 		return stop, err
 	}
 	return stop, d.declare(ctx)
@@ -170,19 +161,7 @@ func (d *demo) declare(ctx context.Context) error {
 		d.clients[name] = world.NewClient("client of "+name, name+".example.com", false)
 		text += "---\n" + one
 	}
-	docs, err := spec.Parse(spec.File{Name: "demo.yaml", Data: []byte(text)})
-	if err != nil {
-		return err
-	}
-	var req client.ApplyRequest
-	for _, doc := range docs {
-		var sent client.Document
-		if err := json.Unmarshal(doc.Raw, &sent); err != nil {
-			return err
-		}
-		req.Documents = append(req.Documents, sent)
-	}
-	if _, err := d.api.Apply(ctx, req); err != nil {
+	if err := rack.Apply(ctx, d.api, "demo.yaml", text); err != nil {
 		return err
 	}
 	return d.settled(ctx)
@@ -190,7 +169,7 @@ func (d *demo) declare(ctx context.Context) error {
 
 // settled waits until all servers work.
 func (d *demo) settled(ctx context.Context) error {
-	return dev.Poll(ctx, func() (bool, error) {
+	return rack.Poll(ctx, func() (bool, error) {
 		list, err := d.api.Servers(ctx, client.ListQuery{})
 		if err != nil {
 			return false, err
@@ -274,7 +253,7 @@ func (d *demo) write(ctx context.Context) {
 // follow waits until a server is verified after the fault, and works by the world's
 // own truth.
 func (d *demo) follow(ctx context.Context, fault time.Time, r *Result) error {
-	return dev.Poll(ctx, func() (bool, error) {
+	return rack.Poll(ctx, func() (bool, error) {
 		view, err := d.api.Server(ctx, r.Server)
 		if err != nil {
 			return false, err

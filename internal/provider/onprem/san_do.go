@@ -191,16 +191,16 @@ func (h *Hub) mapFor(ctx context.Context, call provider.Call, n *san) (entry, er
 // classedMap classes an array's error once, at this edge.
 func classedMap(call provider.Call, n *san, err error) error {
 	class, may := provider.Classify(err, []provider.ClassRow{
-		{array.ErrNoProof, provider.Refused},
-		{array.ErrFenced, provider.Refused},
-		{array.ErrHeld, provider.Conflict},
-		{array.ErrBusy, provider.Conflict},
-		{array.ErrDuplicate, provider.Permanent},
-		{array.ErrShared, provider.Permanent},
-		{array.ErrConflict, provider.Permanent},
-		{array.ErrNotFound, provider.Permanent},
-		{array.ErrInvalid, provider.Permanent},
-		{array.ErrFull, provider.Capacity},
+		{Is: array.ErrNoProof, Class: provider.Refused},
+		{Is: array.ErrFenced, Class: provider.Refused},
+		{Is: array.ErrHeld, Class: provider.Conflict},
+		{Is: array.ErrBusy, Class: provider.Conflict},
+		{Is: array.ErrDuplicate, Class: provider.Permanent},
+		{Is: array.ErrShared, Class: provider.Permanent},
+		{Is: array.ErrConflict, Class: provider.Permanent},
+		{Is: array.ErrNotFound, Class: provider.Permanent},
+		{Is: array.ErrInvalid, Class: provider.Permanent},
+		{Is: array.ErrFull, Class: provider.Capacity},
 	})
 	e := provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
 	e.MayHaveHappened = may
