@@ -58,22 +58,20 @@ func dead(v decide.View, epoch fleet.Epoch, now time.Time) bool {
 		return true
 	}
 	fresh := func(at time.Time) bool { return now.Sub(at).Abs() <= fence.PerishableFor }
-	sealed, shut := map[string]bool{}, map[string]bool{}
+	ended, sealed, shut := false, map[string]bool{}, map[string]bool{}
 	for _, e := range v.Status.Evidence {
 		if e.Server != v.Server.Name || e.Epoch != epoch {
 			continue
 		}
 		switch e.Method {
-		case fleet.Reaped, fleet.Terminated, fleet.NeverStarted, fleet.Attested:
+		case fleet.NeverStarted, fleet.Attested:
 			return true
+		case fleet.Reaped, fleet.Terminated:
+			ended = true
 		case fleet.Stopped:
-			if fresh(e.At) {
-				return true
-			}
+			ended = ended || fresh(e.At)
 		case fleet.PoweredOff:
-			if fresh(e.At) && slices.Contains(ranOn(v, epoch), e.Host) {
-				return true
-			}
+			ended = ended || fresh(e.At) && slices.Contains(ranOn(v, epoch), e.Host)
 		case fleet.Sealed:
 			sealed[e.Volume] = true
 		case fleet.InitiatorRemoved:
@@ -82,13 +80,20 @@ func dead(v decide.View, epoch fleet.Epoch, now time.Time) bool {
 	}
 	for _, i := range v.Observed.Instances {
 		if i.Epoch == epoch && (i.State.Gone() || i.State == fleet.InstanceStopped && fresh(i.At)) {
-			return true
+			ended = true
 		}
 	}
 	for _, vol := range v.Observed.Volumes {
 		sealed[vol.Volume] = sealed[vol.Volume] || vol.Sealed >= epoch
 	}
+	both := v.Server.Spec.Fence == fleet.FenceBoth
+	if ended != both {
+		return ended
+	}
 	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if both && (vol.Reach == fleet.ReachShared || vol.Reach == fleet.ReachZone) {
+			continue // it cannot refuse
+		}
 		refuses := sealed[vol.Name]
 		if vol.Reach == fleet.ReachArray {
 			refuses = shut[vol.Name]
@@ -97,7 +102,7 @@ func dead(v decide.View, epoch fleet.Epoch, now time.Time) bool {
 			return false
 		}
 	}
-	return len(v.Server.Spec.Identity.Volumes) > 0 && v.Server.Spec.Fence != fleet.FencePower
+	return both || len(v.Server.Spec.Identity.Volumes) > 0 && v.Server.Spec.Fence != fleet.FencePower
 }
 
 // ranOn lists the hosts on which an epoch is known to have run.

@@ -121,11 +121,21 @@ type way func(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*so
 func ways() []way { return []way{stopWay, sealWay, powerWay} }
 
 // stopWay ends the instance through whoever runs it.
-func stopWay(v View, epoch fleet.Epoch, host string, _ []fence.Need) (*source, string) {
+func stopWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*source, string) {
+	if onlyVolumes(v, missing) {
+		return nil, "the instance has ended"
+	}
 	if contactWith(v, host) != fleet.Yes {
 		return nil, fmt.Sprintf("the agent of %s cannot be asked to stop it", orUnknown(host))
 	}
 	return newSource(v, stopStep(v, epoch, host), ""), ""
+}
+
+// onlyVolumes reports that of a proof that demands both, the end of the instance is there
+// and only volumes are missing: to end it again would bring nothing.
+func onlyVolumes(v View, missing []fence.Need) bool {
+	instance := func(n fence.Need) bool { return n.Volume == "" }
+	return v.Server.Spec.Fence == fleet.FenceBoth && !slices.ContainsFunc(missing, instance)
 }
 
 func stopStep(v View, epoch fleet.Epoch, host string) fleet.Step {
@@ -255,9 +265,11 @@ func sealers(v View, volume, host string) []string {
 // powerWay switches the host off. Never one that is in contact, and never one on
 // which another server may still live that nobody has given up: it would die with
 // the host (S5).
-func powerWay(v View, epoch fleet.Epoch, host string, _ []fence.Need) (*source, string) {
+func powerWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*source, string) {
 	h := hostByName(v.Hosts, host)
 	switch {
+	case onlyVolumes(v, missing):
+		return nil, "the instance has ended"
 	case h == nil || !h.Power:
 		return nil, fmt.Sprintf("no power device is declared for %s", orUnknown(host))
 	case h.InContact == fleet.Yes:

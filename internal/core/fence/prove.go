@@ -30,7 +30,9 @@ type Need struct {
 //     epoch, each by its own kind (a LUN has no epoch file, a directory no initiator),
 //     the server has at least one, and neither the demand (fence: power) nor a volume's reach asks
 //     for more, because the lock of a volume on a network file system can be
-//     lost while its writer lives.
+//     lost while its writer lives;
+//   - fence: both demands an end of the instance and the refusal of every volume that
+//     can refuse; a person's word is enough alone here too.
 func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evidence, now time.Time) (Proof, []Need) {
 	if epoch == 0 {
 		return Proof{server: s.Name, ok: true}, nil
@@ -46,18 +48,41 @@ func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evid
 			return Proof{server: s.Name, epoch: epoch, evidence: append([]fleet.Evidence{e}, p.evidence...), ok: true}, nil
 		}
 	}
-	for _, e := range own {
-		if endsInstance(e, host, now) {
-			return Proof{server: s.Name, epoch: epoch, evidence: []fleet.Evidence{e}, ok: true}, nil
-		}
+	if e, ended := endOf(own, host, now); ended && (s.Spec.Fence != fleet.FenceBoth || e.Method == fleet.Attested) {
+		return Proof{server: s.Name, epoch: epoch, evidence: []fleet.Evidence{e}, ok: true}, nil
 	}
 	if never {
 		return Proof{}, missing
 	}
+	if s.Spec.Fence == fleet.FenceBoth {
+		return proveBoth(s, epoch, host, own, now)
+	}
 	if reason := volumesAreNotEnough(s); reason != "" {
 		return Proof{}, []Need{{Reason: reason}}
 	}
-	return proveByVolumes(s, epoch, own)
+	return proveByVolumes(s, epoch, s.Spec.Identity.Volumes, own)
+}
+
+// proveBoth wants the end of the instance and the refusal of every volume that can
+// refuse: one that is attached to one instance at a time by its platform cannot, and
+// the lock of one on a network file system is worth nothing.
+func proveBoth(s fleet.Server, epoch fleet.Epoch, host string, own []fleet.Evidence, now time.Time) (Proof, []Need) {
+	var can []fleet.Volume
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.Reach != fleet.ReachShared && v.Reach != fleet.ReachZone {
+			can = append(can, v)
+		}
+	}
+	p, missing := proveByVolumes(s, epoch, can, own)
+	e, ended := endOf(own, host, now)
+	if !ended {
+		missing = append(missing, Need{Reason: "the spec demands fence: both, so the instance must be read back as stopped or its host as powered off, too"})
+	}
+	if len(missing) > 0 {
+		return Proof{}, missing
+	}
+	p.evidence = append(p.evidence, e)
+	return p, nil
 }
 
 // Last returns the last epoch, up to the given one, of which there may be an
@@ -93,6 +118,18 @@ func about(server string, epoch fleet.Epoch, evidence []fleet.Evidence) []fleet.
 		}
 	}
 	return own
+}
+
+// endOf finds the evidence that alone shows that the instance ended, a person's word
+// first: it stands for all the rest.
+func endOf(own []fleet.Evidence, host string, now time.Time) (fleet.Evidence, bool) {
+	var found fleet.Evidence
+	for _, e := range own {
+		if endsInstance(e, host, now) && (found.Method == "" || e.Method == fleet.Attested) {
+			found = e
+		}
+	}
+	return found, found.Method != ""
 }
 
 // endsInstance reports whether the evidence alone shows that the instance ended.
@@ -136,12 +173,12 @@ func volumesAreNotEnough(s fleet.Server) string {
 	return ""
 }
 
-func proveByVolumes(s fleet.Server, epoch fleet.Epoch, own []fleet.Evidence) (Proof, []Need) {
+func proveByVolumes(s fleet.Server, epoch fleet.Epoch, volumes []fleet.Volume, own []fleet.Evidence) (Proof, []Need) {
 	var (
 		used    []fleet.Evidence
 		missing []Need
 	)
-	for _, v := range s.Spec.Identity.Volumes {
+	for _, v := range volumes {
 		if e, ok := refusalOf(v, own); ok {
 			used = append(used, e)
 			continue

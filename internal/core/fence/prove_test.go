@@ -66,6 +66,9 @@ func TestProve(t *testing.T) {
 		local     = "storage data:machine"
 		two       = "storage data:machine log:host"
 		power     = "power data:machine"
+		both      = "both data:machine log:host"
+		bothNFS   = "both data:machine nfs:shared"
+		bothNone  = "both"
 		shared    = "storage data:shared"
 		zone      = "storage data:zone"
 		stateless = "storage"
@@ -113,6 +116,21 @@ func TestProve(t *testing.T) {
 		{power, "reaped 3", ""},
 		{power, "terminated 3", ""},
 		{power, "attested 3", ""},
+		// One source may lie, or be wrong about which host it switched off.
+		{both, "", "volume data is not sealed against epoch 3"},
+		{both, "poweredOff 3 host=host-1", "volume data is not sealed"},
+		{both, "reaped 3", "volume data is not sealed"},
+		{both, "reaped 3; sealed 3 volume=data", "volume log is not sealed"},
+		{both, "sealed 3 volume=data; sealed 3 volume=log", "the spec demands fence: both"},
+		{both, "sealed 3 volume=data; sealed 3 volume=log; poweredOff 3 1h host=host-1", "the spec demands fence: both"},
+		{both, "sealed 3 volume=data; sealed 3 volume=log; poweredOff 3 host=host-2", "the spec demands fence: both"},
+		{both, "sealed 3 volume=data; sealed 3 volume=log; poweredOff 3 host=host-1", ""},
+		{both, "sealed 3 1h volume=data; sealed 3 1h volume=log; reaped 3 1h", ""},
+		{both, "reaped 3; attested 3", ""},
+		{bothNFS, "reaped 3", "volume data is not sealed"},
+		{bothNFS, "reaped 3; sealed 3 volume=data", ""},
+		{bothNone, "", "the spec demands fence: both"},
+		{bothNone, "stopped 3", ""},
 		{shared, "sealed 3 volume=data", "lies on a network file system"},
 		{shared, "poweredOff 3 host=host-1", ""},
 		{zone, "sealed 3 volume=data", "cannot be sealed"},

@@ -329,6 +329,9 @@ const (
 	FenceStorage FenceDemand = "storage"
 	// FencePower demands that the old instance is known to have stopped.
 	FencePower FenceDemand = "power"
+	// FenceBoth demands both: the old instance is known to have stopped, and every
+	// volume that can refuse its epoch does.
+	FenceBoth FenceDemand = "both"
 )
 
 // OnIsolation says what an agent without its lease does with a server.

@@ -14,6 +14,7 @@ import (
 //   - each instance of an older epoch is gone for ever, or stands stopped, or its
 //     host is without power, or every volume of the server refuses its epoch and it
 //     holds none of them (of a LUN: its array neither lets it in nor lists a session), or a person has stated that this epoch is dead;
+//     where the spec demands both, the end and the refusal;
 //   - each piece of evidence in the call is true of the world (see acceptedEvidence);
 //   - no epoch starts to execute once a later one has (startedInOrder): neither then
 //     nor later may an older call that is still under way come to life.
@@ -47,19 +48,28 @@ func (o *Oracle) acceptedProof(c Call, s *server) {
 func (o *Oracle) couldWrite(s *server, t *instance) string {
 	i := t.i
 	h := o.w.Host(i.Host)
-	switch {
-	case i.State.Gone(), h != nil && h.Dead, i.State == fleet.InstanceStopped && !i.Executes:
-		return ""
-	}
+	demand := s.spec.Spec.Fence
+	ended := i.State.Gone() || h != nil && h.Dead || i.State == fleet.InstanceStopped && !i.Executes
 	volumes := s.spec.Spec.Identity.Volumes
-	if len(volumes) == 0 || s.spec.Spec.Fence == fleet.FencePower {
+	switch {
+	case ended && demand != fleet.FenceBoth:
+		return ""
+	case !ended && (len(volumes) == 0 || demand != fleet.FenceStorage):
 		return "is " + string(i.State) + " and may go on"
 	}
-	for _, v := range volumes {
+	return o.notRefused(s, t)
+}
+
+// notRefused says which volume would still take the instance's writes, or is empty.
+func (o *Oracle) notRefused(s *server, t *instance) string {
+	i := t.i
+	for _, v := range s.spec.Spec.Identity.Volumes {
 		id := s.name + "/" + v.Name
 		vol := o.w.Volume(id)
 		switch {
 		case vol == nil:
+		case s.spec.Spec.Fence == fleet.FenceBoth && (v.Reach == fleet.ReachShared || v.Reach == fleet.ReachZone):
+			// It cannot refuse; the end of the instance is all that there is.
 		case vol.LUN() != nil:
 			if !vol.LUN().Drained(world.EpochIQN(s.name, i.Epoch)) {
 				return "is not shut out of volume " + v.Name + " by its array"
