@@ -223,7 +223,7 @@ func (s *Solo) Look(name string) Sight {
 	now := s.opt.Clock.Now()
 	v := s.Viewer.View(name, now)
 	d := decide.Next(v.View, now)
-	sight := Sight{Verdict: v.Finding.Verdict, Finding: v.Finding.Reason, Reason: d.Reason}
+	sight := Sight{Verdict: v.Finding.Verdict, Finding: v.Finding.Reason, Reason: d.Reason, Due: d.Step != nil}
 	if d.Hold != nil {
 		sight.Gate, sight.NeedsPerson = d.Hold.Gate, d.Hold.NeedsPerson
 	}
@@ -238,4 +238,6 @@ type Sight struct {
 	// Gate is what holds, NeedsPerson whether only a person can lift it.
 	Gate        string
 	NeedsPerson bool
+	// Due is true if a step would be done now.
+	Due bool
 }

@@ -314,6 +314,15 @@ func previous(r fleet.Rung) fleet.Rung {
 	return ""
 }
 
+// roundEnds reports that a climb ends the round over the places, so that those which
+// refused are asked again. A later rung that is taken up at once is of the same round,
+// or a fleet without room would be asked host by host once for each rung (L2).
+func roundEnds(r *fleet.Recovery, climb fleet.Step) bool {
+	order := fleet.Rungs()
+	hadRoom := r.To != 0 && !slices.Contains(r.Refused, r.Host)
+	return climb.Pause > 0 || slices.Index(order, climb.Rung) < slices.Index(order, r.Rung) || r.Rung != climb.Rung && hadRoom
+}
+
 func join(list []string) string {
 	if len(list) == 0 {
 		return "the spec lists none"

@@ -300,7 +300,7 @@ func (g *gatekeeper) waitsAlone(d Decision) string {
 func begin(v View, rung fleet.Rung, now time.Time) *fleet.Recovery {
 	r := &fleet.Recovery{
 		ID:   fmt.Sprintf("%s.%d.%d", v.Server.Name, v.Status.Epoch, now.UnixMilli()),
-		Rung: rung, From: v.Status.Epoch, FromHost: v.Status.Host,
+		Rung: rung, From: v.Status.Epoch, FromHost: v.Status.Host, Ran: origin(v),
 		Cause: v.Finding.Reason, Verdict: v.Finding.Verdict, Begun: now, DownSince: v.Finding.Since, RungBegun: now,
 		Incident: v.Status.Incident,
 	}

@@ -109,6 +109,9 @@ func siteRefusal(v View, h fleet.Host) string {
 // there, and a relaunch must not stay in the site of a place that had no room. It is
 // empty if nobody knows, or if it never ran at all.
 func origin(v View) string {
+	if r := v.Status.Recovery; r != nil && r.Ran != "" {
+		return r.Ran
+	}
 	_, ran := fence.Last(v.Server.Name, v.Status.Epoch, v.Status.Host, v.Status.Evidence)
 	return ran
 }

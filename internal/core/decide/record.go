@@ -172,7 +172,12 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 	if res.State != fleet.StepFailed {
 		acts(r, step.Kind, now)
 	}
-	r.MayLive = r.MayLive || mayLive(step.Kind, res.State, res.Class)
+	if mayLive(step.Kind, res.State, res.Class) {
+		r.MayLive = true
+		if step.Kind != fleet.StepAttach {
+			r.Ran = step.Host
+		}
+	}
 	noteFence(r, step, res, now)
 	s.Phase = phaseOfRecovery(s)
 	r.Last.State, r.Last.Class, r.Last.Error, r.Last.Ended = res.State, res.Class, res.Error, now
@@ -306,7 +311,7 @@ func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 	}
 	ran, _ := fence.Last(s.Server, r.From, "", s.Evidence)
 	r.Fences = slices.DeleteFunc(r.Fences, func(t fleet.FenceTry) bool { return t.Epoch < ran })
-	if r.Rung != step.Rung || step.Pause > 0 {
+	if roundEnds(r, step) {
 		r.Refused = nil // room may have come back by then
 	}
 	r.Planned = replanned(r.Planned, step)

@@ -13,6 +13,12 @@ const (
 	// way of: it outlasts the lease of a file server's lock, and what a platform takes
 	// for a detach.
 	attachWithin = 2 * time.Minute
+	// placesAtOnce is how many hosts may refuse a server with no wait between. After
+	// that it is hardly a matter of the host, and a large fleet that has no room must
+	// not be gone through as fast as it can answer (L2).
+	placesAtOnce = 4
+	// placePause is the wait before each of the others is asked.
+	placePause = 5 * time.Second
 	// attachPause is the longest wait between two of these calls.
 	attachPause = 5 * time.Second
 )
@@ -29,6 +35,9 @@ func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
 	last := lastCall(r, step.Token)
 	if last == nil || last.State == fleet.StepIntended {
 		return Decision{Step: &step, Reason: step.Why}, true
+	}
+	if due := nextPlaceDue(r, last); now.Before(due) {
+		return pending(fmt.Sprintf("%d hosts refused one after the other, at last: %s; it goes on at %s", len(r.Refused), last.Error, clockTime(due)), due), true
 	}
 	if lacksRoom(last) {
 		return noRoom(v, now, step, last), true
@@ -73,6 +82,14 @@ func passes(v View, last *fleet.StepRecord) bool {
 // lacksRoom reports that a call was refused for want of room.
 func lacksRoom(last *fleet.StepRecord) bool {
 	return last != nil && last.State == fleet.StepFailed && last.Class == classCapacity && last.Step.Kind.NeedsProof()
+}
+
+// nextPlaceDue is when a refusal may be followed by the next host, zero for at once.
+func nextPlaceDue(r *fleet.Recovery, last *fleet.StepRecord) time.Time {
+	if last.State != fleet.StepFailed || len(r.Refused) < placesAtOnce || r.Refused[len(r.Refused)-1] != last.Step.Host {
+		return time.Time{}
+	}
+	return last.Ended.Add(placePause)
 }
 
 // noRoom decides what becomes of a step for which there was no room. It is no fault of

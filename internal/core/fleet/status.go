@@ -67,6 +67,9 @@ type Recovery struct {
 	// FromHost is where the failed epoch ran; Host where the new one goes.
 	FromHost string `json:"fromHost,omitempty"`
 	Host     string `json:"host,omitempty"`
+	// Ran is where the server last ran: a place that refused to start it is none, also
+	// if it was given the volumes already. Empty if nobody knows.
+	Ran string `json:"ran,omitempty"`
 	// ToSite limits the new place to one site, if a person asked for that.
 	ToSite string `json:"toSite,omitempty"`
 	// Cause is the finding's sentence that opened it.
@@ -96,7 +99,8 @@ type Recovery struct {
 	// MayLive is true once a call that carries To had its effect, or may have. As
 	// long as it is false nothing was ever started or attached for that epoch.
 	MayLive bool `json:"mayLive,omitempty"`
-	// Refused lists hosts that refused or lacked capacity in this recovery.
+	// Refused lists the hosts that refused or lacked capacity in this round over all
+	// places. A round ends with a pause, or with a try for which there was room.
 	Refused []string `json:"refused,omitempty"`
 	// Lack tells that there was no room for the new epoch; nil if there was.
 	Lack *Lack `json:"lack,omitempty"`
