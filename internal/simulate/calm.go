@@ -88,8 +88,11 @@ func (e *engine) allHealthy() bool {
 	return true
 }
 
-// pauseFor bounds how long the end of a run waits for calls under way: who asks again
-// and again for room that nobody has is at rest between two tries, not within one.
+// pauseFor bounds how long the end of a run waits for what has begun a moment ago: who
+// asks again and again for room that nobody has is at rest between two tries, not
+// within one; nor is one at rest whose recovery begins now that people's late consent
+// fits, or whose beats were lost in the last seconds. What goes on for longer is held
+// against L1.
 const pauseFor = time.Minute
 
 func (e *engine) pause() {
@@ -98,18 +101,27 @@ func (e *engine) pause() {
 	}
 }
 
-// trying reports that a call of the reigning controller is under way or due.
+// trying reports that the reigning controller has something under way or due, or doubts
+// something, that was not so a while ago.
 func (e *engine) trying() bool {
 	b := e.reigning()
-	if b == nil {
-		return false
-	}
-	for _, s := range b.solo.State.Servers() {
-		if st := b.solo.State.Status(s.Name); b.busy[s.Name] || st.Recovery != nil && b.solo.Look(s.Name).Gate == "" {
+	return b != nil && slices.ContainsFunc(b.solo.State.Servers(), func(s fleet.Server) bool {
+		st, sight := b.solo.State.Status(s.Name), b.solo.Look(s.Name)
+		lately := func(t time.Time) bool { return b.Now().Sub(t) < pauseFor }
+		switch {
+		case b.busy[s.Name], sight.Due:
 			return true
+		case st.Recovery != nil:
+			return !sight.NeedsPerson && lately(st.Recovery.Begun)
+		default:
+			return doubts(sight.Verdict) && (sight.Verdict != st.Verdict || lately(st.VerdictSince))
 		}
-	}
-	return false
+	})
+}
+
+// doubts reports a verdict that comes and goes where beats get lost.
+func doubts(v fleet.Verdict) bool {
+	return v == fleet.Suspect || v == fleet.Unknown || v == fleet.Isolated
 }
 
 // rest holds the end against the promises of what comes to rest.

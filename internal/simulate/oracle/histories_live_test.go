@@ -61,6 +61,8 @@ func TestBackOffHistories(t *testing.T) {
 				b.pass(time.Second)
 			}
 		}, invariant: "L2", detail: "is asked again"},
+		"L2 a failure that the store took":  {history: func(b *bench) { failsAndAgain(b, true) }, invariant: "L2", detail: "is asked again"},
+		"L2 a failure that it did not take": {history: func(b *bench) { failsAndAgain(b, false) }},
 		"L2 a hot loop": {history: func(b *bench) {
 			down(b)
 			for n := range hotCalls + 1 {
@@ -68,6 +70,26 @@ func TestBackOffHistories(t *testing.T) {
 			}
 		}, invariant: "L2", detail: "destructive calls within"},
 	})
+}
+
+// failsAndAgain has a stop fail, then a seal be asked for, and the stop again at once.
+func failsAndAgain(b *bench, taken bool) {
+	down(b)
+	stop := step(fleet.StepStop, "a", 1, "h1")
+	c := b.send(stop)
+	c.Err = provider.Errorf(provider.Retry, c.Call, "no")
+	b.o.Called(c)
+	if taken {
+		st := b.o.servers["a"].status
+		r := *st.Recovery
+		r.Last = &fleet.StepRecord{Step: stop, State: fleet.StepFailed}
+		st.Recovery = &r
+		b.put(statusKeys+"a", st)
+	}
+	b.pass(time.Second)
+	b.send(step(fleet.StepSeal, "a", 1, "h1"))
+	b.pass(time.Second)
+	b.send(stop)
 }
 
 // What fails is noticed, in turn, and again.

@@ -18,7 +18,7 @@ import (
 //   - the same source of proof (kind, epoch, host, volume) that has failed k times in
 //     a row within one recovery is asked again only after nine tenths of the declared
 //     back-off for k failures, at least 0.9 s; a failure that the store did not take is
-//     none, for the same call is then made again;
+//     none: the product cannot know of it, and makes the same call or another one next;
 //   - whatever happens, no server gets more than 40 destructive calls in 10 seconds.
 //
 // Counts begin anew when a controller starts, as replays of what was under way are
@@ -35,8 +35,10 @@ type sending struct {
 	failed   int
 	at       time.Time // of the last answer
 	recovery string
-	// unread is true while nobody knows whether the product could note the last failure.
+	// unread is true while nobody knows whether the product could note the last failure,
+	// before is when the answer came that it knows of if it could not.
 	unread bool
+	before time.Time
 }
 
 const (
@@ -60,9 +62,6 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 	s.countStart(step, now)
 	w := o.sent[source(step)]
 	if r := s.was.Recovery; r != nil && r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
-		if w != nil && w.unread && w.failed > 0 {
-			w.failed, w.unread = w.failed-1, false
-		}
 		return // its answer was never recorded: this is the same call once more
 	}
 	if w == nil || w.failed == 0 || w.recovery != recoveryOf(s) || o.disturbed.After(w.at) || s.asked {
@@ -109,6 +108,26 @@ func source(step fleet.Step) string {
 	}
 }
 
+// noted looks at a change of what is stored about a server, for the answer of the step
+// that was in hand: as long as the store does not take it, nobody is to wait for it.
+func (o *Oracle) noted(was, is *fleet.Recovery) {
+	if was == nil || was.Last == nil || was.Last.State != fleet.StepIntended {
+		return
+	}
+	w := o.sent[source(was.Last.Step)]
+	if w == nil || !w.unread || w.failed == 0 {
+		return
+	}
+	same := is != nil && is.Last != nil && is.Last.Step.Token == was.Last.Step.Token
+	switch {
+	case same && is.Last.State != fleet.StepIntended:
+		w.unread = false
+	case same && is.Last.Begun.Equal(was.Last.Begun): // it was written for something else
+	default:
+		w.unread, w.failed, w.at = false, w.failed-1, w.before
+	}
+}
+
 // answered counts failures in a row.
 func (o *Oracle) answered(c Call) {
 	o.noRoomFor(c)
@@ -122,7 +141,7 @@ func (o *Oracle) answered(c Call) {
 		w = &sending{recovery: recoveryOf(s)}
 		o.sent[key] = w
 	}
-	w.at = o.w.Now()
+	w.before, w.at = w.at, o.w.Now()
 	w.failed, w.unread = w.failed+1, true
 	if c.Err == nil {
 		w.failed, w.unread = 0, false

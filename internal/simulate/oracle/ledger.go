@@ -110,6 +110,7 @@ func (o *Oracle) commitStatus(name string, op store.Op) {
 		}
 	}
 	o.statusChanged(s, s.status, next)
+	o.noted(s.status.Recovery, next.Recovery)
 	s.was, s.status = s.status, next
 }
 
