@@ -12,7 +12,7 @@ import (
 // attach gives a part of the identity to the instance of its epoch. What an older
 // epoch of the same server still has is taken from it, what anybody else has is not.
 func (p *Provider) attach(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	m, err := p.find(ctx, call)
+	m, all, err := p.find(ctx, call)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
@@ -29,11 +29,11 @@ func (p *Provider) attach(ctx context.Context, call provider.Call) (provider.Out
 	case o.Interface != "":
 		return p.attachInterface(ctx, call, m)
 	case o.Address != "":
-		return p.associate(ctx, call, m)
+		return p.associate(ctx, call, m, all)
 	case o.Group != "":
-		return p.register(ctx, call, m)
+		return p.register(ctx, call, m, all)
 	case o.Name != "":
-		return p.setRecord(ctx, call, m)
+		return p.setRecord(ctx, call)
 	default:
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "nothing is named to attach")
 	}
@@ -57,21 +57,21 @@ func (p *Provider) attachVolume(ctx context.Context, call provider.Call, m Machi
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	seen, err := p.opt.Cloud.Volumes(ctx, []string{v.ID})
+	seen, err := p.reads.volumes.one(ctx, v.ID)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
 	done := provider.Outcome{Detail: v.ID + " attached to " + m.ID}
-	if len(seen) == 1 && seen[0].Holder == m.ID && (seen[0].Attachment == "attached" || seen[0].Attachment == "attaching") {
+	switch {
+	case seen == nil: // EC2's own answer to the attach tells
+	case seen.Holder == m.ID && (seen.Attachment == "attached" || seen.Attachment == "attaching"):
 		return done, nil
-	}
-	if len(seen) == 1 && seen[0].Epoch > call.Step.Epoch {
-		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "the volume was given to epoch %d", seen[0].Epoch)
-	}
-	// The tag comes first: it is the floor for the next epoch when our own records are
-	// lost, and must never be lower than what had the volume (S3).
-	tag := map[string]string{TagServer: call.Step.Server, TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10)}
-	if len(seen) == 1 && seen[0].Epoch < call.Step.Epoch && seen[0].Holder == "" {
+	case seen.Epoch > call.Step.Epoch:
+		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "the volume was given to epoch %d", seen.Epoch)
+	case seen.Epoch < call.Step.Epoch && seen.Holder == "":
+		// The tag comes first: it is the floor for the next epoch when our own records are
+		// lost, and must never be lower than what had the volume (S3).
+		tag := map[string]string{TagServer: call.Step.Server, TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10)}
 		if err := p.opt.Cloud.Tag(ctx, v.ID, tag); err != nil {
 			return provider.Outcome{}, err
 		}
@@ -79,7 +79,7 @@ func (p *Provider) attachVolume(ctx context.Context, call provider.Call, m Machi
 	err = p.opt.Cloud.AttachVolume(ctx, v.ID, m.ID, device(n))
 	if isCode(err, "VolumeInUse") {
 		// It may be ours already, and only the look before lagged.
-		if again, lookErr := p.opt.Cloud.Volumes(ctx, []string{v.ID}); lookErr == nil && len(again) == 1 && again[0].Holder == m.ID {
+		if again, lookErr := p.reads.volumes.one(ctx, v.ID); lookErr == nil && again != nil && again.Holder == m.ID {
 			return done, nil
 		}
 	}
@@ -100,12 +100,12 @@ func (p *Provider) attachInterface(ctx context.Context, call provider.Call, m Ma
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	seen, err := p.opt.Cloud.Interfaces(ctx, []string{n.ID})
+	seen, err := p.reads.interfaces.one(ctx, n.ID)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
 	done := provider.Outcome{Detail: n.ID + " attached to " + m.ID}
-	if len(seen) == 1 && seen[0].Holder == m.ID {
+	if seen != nil && seen.Holder == m.ID {
 		return done, nil
 	}
 	return done, p.opt.Cloud.AttachInterface(ctx, n.ID, m.ID, n.Index)
@@ -123,7 +123,7 @@ func addressOf(call provider.Call) (fleet.Address, error) {
 // associate leads an elastic address to the instance's primary interface. EC2 would
 // take it from whoever has it; so that is asked for only if an older epoch of this
 // server is the one.
-func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine, all []Machine) (provider.Outcome, error) {
 	a, err := addressOf(call)
 	if err != nil {
 		return provider.Outcome{}, err
@@ -131,17 +131,17 @@ func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine)
 	if len(m.Interfaces) == 0 {
 		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s shows no interface yet", m.ID)
 	}
-	seen, err := p.opt.Cloud.Addresses(ctx, []string{a.Allocation})
+	seen, err := p.reads.addresses.one(ctx, a.Allocation)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
 	done := provider.Outcome{Detail: a.IP + " leads to " + m.ID}
 	again := false
-	if len(seen) == 1 && seen[0].Holder != "" {
-		if seen[0].Holder == m.ID {
+	if seen != nil && seen.Holder != "" {
+		if seen.Holder == m.ID {
 			return done, nil
 		}
-		if err := p.fromOlder(ctx, call, seen[0].Holder); err != nil {
+		if err := fromOlder(call, all, seen.Holder); err != nil {
 			return provider.Outcome{}, err
 		}
 		again = true
@@ -151,11 +151,7 @@ func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine)
 
 // fromOlder allows to take something from an instance only if that is an older
 // epoch of the same server.
-func (p *Provider) fromOlder(ctx context.Context, call provider.Call, holder string) error {
-	all, err := p.machines(ctx, call.Step.Server)
-	if err != nil {
-		return err
-	}
+func fromOlder(call provider.Call, all []Machine, holder string) error {
 	for _, m := range all {
 		if m.ID != holder {
 			continue
@@ -170,13 +166,9 @@ func (p *Provider) fromOlder(ctx context.Context, call provider.Call, holder str
 
 // register takes the server's older instances out of the target group before the
 // new one serves, so that clients never reach two.
-func (p *Provider) register(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+func (p *Provider) register(ctx context.Context, call provider.Call, m Machine, all []Machine) (provider.Outcome, error) {
 	group := call.Step.Object.Group
 	targets, err := p.opt.Cloud.Targets(ctx, group)
-	if err != nil {
-		return provider.Outcome{}, err
-	}
-	all, err := p.machines(ctx, call.Step.Server)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
@@ -199,7 +191,7 @@ func (p *Provider) register(ctx context.Context, call provider.Call, m Machine) 
 }
 
 // setRecord points a name to the first address.
-func (p *Provider) setRecord(ctx context.Context, call provider.Call, _ Machine) (provider.Outcome, error) {
+func (p *Provider) setRecord(ctx context.Context, call provider.Call) (provider.Outcome, error) {
 	id := call.Server.Spec.Identity
 	for _, n := range id.Names {
 		if n.Name != call.Step.Object.Name {
@@ -209,8 +201,8 @@ func (p *Provider) setRecord(ctx context.Context, call provider.Call, _ Machine)
 			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "the server has no address for the name")
 		}
 		done := provider.Outcome{Detail: n.Name + " leads to " + id.Addresses[0].IP}
-		now, err := p.opt.Cloud.Record(ctx, n.Zone, n.Name)
-		if err != nil || now == id.Addresses[0].IP {
+		now, err := p.opt.Cloud.Records(ctx, n.Zone, []string{n.Name})
+		if err != nil || now[undotted(n.Name)] == id.Addresses[0].IP {
 			return done, err
 		}
 		return done, p.opt.Cloud.SetRecord(ctx, n.Zone, n.Name, id.Addresses[0].IP, n.TTL.Std())
@@ -221,7 +213,7 @@ func (p *Provider) setRecord(ctx context.Context, call provider.Call, _ Machine)
 // detach takes a part of the identity from the instance of its epoch, and from no
 // other. A volume that a guest still has mounted hangs busy; nothing is forced here.
 func (p *Provider) detach(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	m, err := p.find(ctx, call)
+	m, _, err := p.find(ctx, call)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
@@ -255,12 +247,12 @@ func (p *Provider) detachInterface(ctx context.Context, call provider.Call, m Ma
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	seen, err := p.opt.Cloud.Interfaces(ctx, []string{n.ID})
+	seen, err := p.reads.interfaces.one(ctx, n.ID)
 	done := provider.Outcome{Detail: n.ID + " is taken from " + m.ID}
-	if err != nil || len(seen) != 1 || seen[0].Holder != m.ID {
+	if err != nil || seen == nil || seen.Holder != m.ID {
 		return done, err
 	}
-	return done, p.opt.Cloud.DetachInterface(ctx, seen[0].Attachment)
+	return done, p.opt.Cloud.DetachInterface(ctx, seen.Attachment)
 }
 
 func (p *Provider) disassociate(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
@@ -268,10 +260,10 @@ func (p *Provider) disassociate(ctx context.Context, call provider.Call, m Machi
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	seen, err := p.opt.Cloud.Addresses(ctx, []string{a.Allocation})
+	seen, err := p.reads.addresses.one(ctx, a.Allocation)
 	done := provider.Outcome{Detail: a.IP + " is taken from " + m.ID}
-	if err != nil || len(seen) != 1 || seen[0].Holder != m.ID {
+	if err != nil || seen == nil || seen.Holder != m.ID {
 		return done, err
 	}
-	return done, p.opt.Cloud.Disassociate(ctx, seen[0].Association)
+	return done, p.opt.Cloud.Disassociate(ctx, seen.Association)
 }

@@ -17,14 +17,16 @@ type Cloud interface {
 	Instances(ctx context.Context, servers []string) ([]Machine, error)
 	// ByToken returns the instance that was launched with a client token, or nil.
 	ByToken(ctx context.Context, token string) (*Machine, error)
-	// Checks returns the status checks of all instances of a zone; "" means all zones.
-	Checks(ctx context.Context, zone string) ([]Check, error)
+	// Checks returns the status checks of all running instances of a zone; with ids
+	// given, of those alone, or an error if one of them is not known any more.
+	Checks(ctx context.Context, zone string, ids []string) ([]Check, error)
 	Volumes(ctx context.Context, ids []string) ([]Volume, error)
 	Interfaces(ctx context.Context, ids []string) ([]Interface, error)
 	Addresses(ctx context.Context, allocations []string) ([]Address, error)
 	Targets(ctx context.Context, group string) ([]Target, error)
-	// Record returns the value of an A record, "" if there is none.
-	Record(ctx context.Context, zone, name string) (string, error)
+	// Records returns the values of the A records of a zone that have these names,
+	// without a dot at the end.
+	Records(ctx context.Context, zone string, names []string) (map[string]string, error)
 
 	Launch(ctx context.Context, l Launch) (string, error)
 	Start(ctx context.Context, id string) error
@@ -64,19 +66,20 @@ func (e *APIError) Error() string {
 
 // Machine is an instance as EC2 tells of it.
 type Machine struct {
-	ID, State, Type, Zone, Subnet string
+	ID, State, Type, Zone string
 	// Reason is why it is in its state, such as Server.InsufficientInstanceCapacity.
 	Reason   string
 	Launched time.Time
 	Tags     map[string]string
-	Token    string
-	Image    string
-	// Devices are its volumes by device name, Keep tells which outlive it.
+	// Devices are its volumes.
 	Devices []Device
-	// Interfaces are those that it has, the primary one first.
-	Interfaces []string
+	// Interfaces are those that it has, the primary one first; Public are the elastic
+	// addresses that lead to them.
+	Interfaces, Public []string
 	// AutoRecovery is default or disabled.
 	AutoRecovery string
+	// seen is when the read that tells of it began.
+	seen time.Time
 }
 
 // Device is a volume of a machine.
@@ -109,23 +112,18 @@ type Check struct {
 
 // Volume is an EBS volume.
 type Volume struct {
-	ID, State, Zone string
+	ID, Zone string
 	// Holder is the instance that it is attached to, Attachment how far that has come.
 	Holder, Attachment string
 	// Epoch is the highest that was given the volume, by its tag.
 	Epoch fleet.Epoch
 }
 
-// Interface is a network interface.
-type Interface struct {
-	ID, Status, Holder, Attachment, AttachmentState string
-	Index                                           int
-}
+// Interface is a network interface, with the instance that has it and by which attachment.
+type Interface struct{ ID, Holder, Attachment string }
 
-// Address is an elastic address.
-type Address struct {
-	Allocation, IP, Association, Holder, Interface string
-}
+// Address is an elastic address, with the instance that it leads to and by which association.
+type Address struct{ Allocation, IP, Association, Holder string }
 
 // Target is an instance in a target group, with its health.
 type Target struct{ ID, Health string }

@@ -14,9 +14,9 @@ import (
 // gives evidence only once a describe call reads the state back: that the request
 // was accepted proves nothing.
 func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	m, err := p.find(ctx, call)
+	m, all, err := p.find(ctx, call)
 	if errors.Is(err, errNone) {
-		m, err = p.renamed(ctx, call, err)
+		m, err = renamed(call, all, err)
 		if err == nil && m.state() != fleet.InstanceStopped && m.state() != fleet.InstanceTerminated {
 			return p.replaced(call, m)
 		}
@@ -28,22 +28,7 @@ func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outco
 	if out, over := p.ended(call, m, again); over {
 		return out, nil
 	}
-	how := Ending{Force: m.state() == fleet.InstanceStopping} // asked before, and it hangs
-	if t := call.Server.Spec.Template.EC2; t != nil {
-		how.SkipOS = t.SkipOSShutdown
-	}
-	if m.AutoRecovery != "disabled" {
-		// Two healers of one instance would undo each other's work (DET-SYS).
-		if err := p.opt.Cloud.DisableAutoRecovery(ctx, m.ID); err != nil {
-			return provider.Outcome{}, err
-		}
-	}
-	if again {
-		err = p.opt.Cloud.Stop(ctx, m.ID, how)
-	} else {
-		err = p.terminate(ctx, call, m, how)
-	}
-	if err != nil {
+	if err := p.tellToEnd(ctx, call, m, again); err != nil {
 		return provider.Outcome{}, err
 	}
 	if m, err = p.seeAgain(ctx, call, m.ID); err != nil {
@@ -53,13 +38,27 @@ func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outco
 	return out, nil
 }
 
+// tellToEnd asks for the end of an instance, after EC2's own recovery was taken from
+// it: two healers of one instance would undo each other's work (DET-SYS).
+func (p *Provider) tellToEnd(ctx context.Context, call provider.Call, m Machine, again bool) error {
+	how := Ending{Force: m.state() == fleet.InstanceStopping} // asked before, and it hangs
+	if t := call.Server.Spec.Template.EC2; t != nil {
+		how.SkipOS = t.SkipOSShutdown
+	}
+	if m.AutoRecovery != "disabled" {
+		if err := p.opt.Cloud.DisableAutoRecovery(ctx, m.ID); err != nil {
+			return err
+		}
+	}
+	if again {
+		return p.opt.Cloud.Stop(ctx, m.ID, how)
+	}
+	return p.terminate(ctx, call, m, how)
+}
+
 // renamed finds the instance that had the epoch before it was to be started as a later
 // one; none is the error if there is no such instance.
-func (p *Provider) renamed(ctx context.Context, call provider.Call, none error) (Machine, error) {
-	all, err := p.machines(ctx, call.Step.Server)
-	if err != nil {
-		return Machine{}, err
-	}
+func renamed(call provider.Call, all []Machine, none error) (Machine, error) {
 	for _, m := range all {
 		if ParseEpoch(m.Tags[TagFrom]) == call.Step.Epoch && epochOf(m) > call.Step.Epoch {
 			return m, nil
@@ -75,7 +74,7 @@ func (p *Provider) replaced(call provider.Call, m Machine) (provider.Outcome, er
 		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s, as epoch %d", described(m), epochOf(m))
 	}
 	out := provider.Outcome{Detail: fmt.Sprintf("%s was stopped and runs as epoch %d", m.ID, epochOf(m))}
-	out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, out.Detail)}
+	out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, m, out.Detail)}
 	return out, nil
 }
 
@@ -85,10 +84,10 @@ func (p *Provider) ended(call provider.Call, m Machine, again bool) (provider.Ou
 	out := provider.Outcome{Detail: described(m)}
 	switch m.state() {
 	case fleet.InstanceTerminated:
-		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, out.Detail)}
+		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, m, out.Detail)}
 		return out, true
 	case fleet.InstanceStopped:
-		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Stopped, out.Detail)}
+		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Stopped, m, out.Detail)}
 		return out, again
 	default:
 		return out, false
@@ -127,7 +126,7 @@ func moves(s fleet.Server, volume string) bool {
 // reboot resets an instance in place, once for its token: the tag tells a replay
 // that it was done.
 func (p *Provider) reboot(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	m, err := p.find(ctx, call)
+	m, _, err := p.find(ctx, call)
 	switch {
 	case err != nil:
 		return provider.Outcome{}, err
@@ -145,7 +144,8 @@ func (p *Provider) reboot(ctx context.Context, call provider.Call) (provider.Out
 	return provider.Outcome{Detail: "rebooted " + m.ID}, nil
 }
 
-// seeAgain looks at an instance after it was told to end.
+// seeAgain looks at an instance after it was told to end. The read begins after that
+// call was answered: see batch.
 func (p *Provider) seeAgain(ctx context.Context, call provider.Call, id string) (Machine, error) {
 	all, err := p.machines(ctx, call.Step.Server)
 	if err != nil {

@@ -31,25 +31,28 @@ type Options struct {
 
 // Provider implements provider.Provider on EC2.
 type Provider struct {
-	opt Options
+	opt   Options
+	reads reads
 
 	mu    sync.Mutex
 	term  fleet.Term
 	since map[string]sighting
+	// size is how many instances the last sweep of all of them saw.
+	size int
 }
 
 // sighting is since when a source has given its answer about an instance: EC2 tells
 // what is, seldom since when.
 type sighting struct {
-	said string
-	at   time.Time
+	server, said string
+	at           time.Time
 }
 
 var _ provider.Provider = (*Provider)(nil)
 
 // New returns a provider.
 func New(o Options) *Provider {
-	return &Provider{opt: o, since: map[string]sighting{}}
+	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}}
 }
 
 // Traits implements provider.Provider.
@@ -125,9 +128,12 @@ func ParseEpoch(tag string) fleet.Epoch {
 
 // machines are the instances of one server, the newest epoch last.
 func (p *Provider) machines(ctx context.Context, server string) ([]Machine, error) {
-	all, err := p.opt.Cloud.Instances(ctx, []string{server})
+	all, at, err := p.reads.machines.read(ctx, server)
 	if err != nil {
 		return nil, err
+	}
+	for n := range all {
+		all[n].seen = at
 	}
 	slices.SortStableFunc(all, func(a, b Machine) int {
 		return cmp.Or(cmp.Compare(epochOf(a), epochOf(b)), a.Launched.Compare(b.Launched))
@@ -138,31 +144,33 @@ func (p *Provider) machines(ctx context.Context, server string) ([]Machine, erro
 // errNone: EC2 tells of no such instance, which may be because it is fresh.
 var errNone = errors.New("EC2 tells of no instance of that epoch")
 
-// find returns the instance of the call's epoch, and refuses to act for an epoch
-// that a later one has replaced.
-func (p *Provider) find(ctx context.Context, call provider.Call) (Machine, error) {
+// find returns the instance of the call's epoch, with all those of its server, and
+// refuses to act for an epoch that a later one has replaced. If EC2 tells of none of
+// that epoch, the error is errNone and all are returned none the less.
+func (p *Provider) find(ctx context.Context, call provider.Call) (Machine, []Machine, error) {
 	all, err := p.machines(ctx, call.Step.Server)
 	if err != nil {
-		return Machine{}, err
+		return Machine{}, nil, err
 	}
 	var found *Machine
 	for n := range all {
 		e := epochOf(all[n])
 		if e > call.Step.Epoch && call.Step.Kind.NeedsProof() {
-			return Machine{}, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, e, all[n].ID)
+			return Machine{}, all, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, e, all[n].ID)
 		}
 		if e == call.Step.Epoch {
 			found = &all[n]
 		}
 	}
 	if found == nil {
-		return Machine{}, provider.Errorf(provider.NotFound, call, "%w", errNone)
+		return Machine{}, all, provider.Errorf(provider.NotFound, call, "%w", errNone)
 	}
-	return *found, nil
+	return *found, all, nil
 }
 
-func (p *Provider) evidence(call provider.Call, m fleet.Method, detail string) fleet.Evidence {
-	return fleet.Evidence{Method: m, Server: call.Step.Server, Epoch: call.Step.Epoch, By: "EC2 in " + p.opt.Region, At: p.opt.Now(), Detail: detail}
+// evidence is what an instance's state shows, as old as the read that told it.
+func (p *Provider) evidence(call provider.Call, how fleet.Method, m Machine, detail string) fleet.Evidence {
+	return fleet.Evidence{Method: how, Server: call.Step.Server, Epoch: call.Step.Epoch, By: "EC2 in " + p.opt.Region, At: m.seen, Detail: detail}
 }
 
 func described(m Machine) string { return fmt.Sprintf("%s is %s", m.ID, m.State) }

@@ -52,7 +52,6 @@ func aside(s fleet.Server, m Machine) bool {
 // system joins the record and the system check. Data that is missing is no answer:
 // a host that vanishes may leave none, and so does a link that is cut.
 func (p *Provider) system(record fleet.Signal, m Machine, c Check, known, aside bool) fleet.Signal {
-	id := m.ID
 	record.Answer = fleet.Yes
 	switch {
 	case !known, c.System == "insufficient-data":
@@ -60,7 +59,7 @@ func (p *Provider) system(record fleet.Signal, m Machine, c Check, known, aside 
 		record.Detail = "EC2 says running, and has no data of its status checks"
 	case c.System == "impaired":
 		record.Answer = fleet.No
-		record.Since = p.sinceOf(id+"/system", c.System, record.At)
+		record.Since = p.sinceOf(m, "system", c.System, record.At)
 		if !c.Since.IsZero() && c.Since.Before(record.Since) {
 			record.Since = c.Since
 		}
@@ -71,7 +70,7 @@ func (p *Provider) system(record fleet.Signal, m Machine, c Check, known, aside 
 		}
 	}
 	if c.System != "impaired" {
-		p.sinceOf(id+"/system", c.System, record.At)
+		p.sinceOf(m, "system", c.System, record.At)
 	}
 	if len(c.Planned) > 0 {
 		record.Detail += "; scheduled: " + strings.Join(c.Planned, ", ")
@@ -89,7 +88,7 @@ func (p *Provider) works(s *swept, server fleet.Server, m Machine, in fleet.Inst
 		Question: fleet.Works, Epoch: in.Epoch, At: s.at, Answer: fleet.No,
 	}
 	since := func(what, said string) time.Time {
-		at := p.sinceOf(m.ID+"/"+what, said, s.at)
+		at := p.sinceOf(m, what, said, s.at)
 		if at.Before(in.Since) {
 			return in.Since // what it was before it was started again is another matter
 		}

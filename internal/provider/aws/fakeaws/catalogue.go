@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -144,7 +145,7 @@ func (e *Endpoint) AddType(t InstanceType) { e.locked(func() { e.cat.types[t.Nam
 func (e *Endpoint) AddVolume(v VolumeSpec) {
 	e.locked(func() {
 		e.w.AddVolume(world.Volume{ID: v.ID, Server: v.Server, Reach: fleet.ReachZone, Place: v.Zone})
-		e.cat.volumes[v.ID] = &volume{Type: otherwise(v.Type, "gp3"), KMSKey: v.KMSKey, Encrypted: v.KMSKey != "", GiB: max(v.GiB, 1), Multi: v.Multi, Zone: v.Zone, Created: e.w.Now(), Tags: maps.Clone(v.Tags)}
+		e.cat.volumes[v.ID] = &volume{Type: cmp.Or(v.Type, "gp3"), KMSKey: v.KMSKey, Encrypted: v.KMSKey != "", GiB: max(v.GiB, 1), Multi: v.Multi, Zone: v.Zone, Created: e.w.Now(), Tags: maps.Clone(v.Tags)}
 	})
 }
 
@@ -241,13 +242,6 @@ func (e *Endpoint) freeIP(s *Subnet) string {
 		a, b, c = 10, 0, 0
 	}
 	return fmt.Sprintf("%d.%d.%d.%d", a, b, c+n/250, n%250+1)
-}
-
-func otherwise(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,5 +1,10 @@
 package fakeaws
 
+import (
+	"cmp"
+	"strconv"
+)
+
 // ec2 dispatches the calls of EC2.
 func (e *Endpoint) ec2(req request) (answer, error) {
 	act, known := map[string]func(form) (any, error){
@@ -153,20 +158,13 @@ func (e *Endpoint) describeTypes(f form) (any, error) {
 		}
 		x := typeXML{Name: name, AutoRecovery: t.AutoRecovery}
 		x.CPU.Default, x.Memory.MiB = t.CPUs, t.MiB
-		if keep(filters, "instance-type", name) && keep(filters, "auto-recovery-supported", word(t.AutoRecovery)) {
+		if keep(filters, "instance-type", name) && keep(filters, "auto-recovery-supported", strconv.FormatBool(t.AutoRecovery)) {
 			out.Items = append(out.Items, x)
 		}
 	}
 	var err error
 	out.Items, out.Next, err = page(f, out.Items, 100)
 	return out, err
-}
-
-func word(b bool) string {
-	if b {
-		return "true"
-	}
-	return "false"
 }
 
 type offeringXML struct {
@@ -181,7 +179,7 @@ func (e *Endpoint) describeOfferings(f form) (any, error) {
 	if err := known(filters, "instance-type", "location"); err != nil {
 		return nil, err
 	}
-	kind := otherwise(f.get("LocationType"), "availability-zone")
+	kind := cmp.Or(f.get("LocationType"), "availability-zone")
 	var out struct {
 		Items []offeringXML `xml:"instanceTypeOfferingSet>item"`
 		Next  string        `xml:"nextToken,omitempty"`

@@ -1,9 +1,11 @@
 package fakeaws
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -22,11 +24,11 @@ func (e *Endpoint) instance(id string, sight world.InstanceSight) instanceXML {
 	s := e.cat.subnets[m.Subnet]
 	x := instanceXML{
 		ID: id, Image: m.Image, State: stateXML{stateCodes[sight.State], sight.State}, Key: m.Key, Type: m.Type,
-		Launched: m.Launched, Placement: placementXML{Zone: s.Zone, Tenancy: otherwise(m.Tenancy, "default")},
+		Launched: m.Launched, Placement: placementXML{Zone: s.Zone, Tenancy: cmp.Or(m.Tenancy, "default")},
 		Monitoring: monitoringXML{"disabled"}, RootType: "ebs", RootDevice: e.cat.images[m.Image].RootDevice,
 		Token: m.Token, Tags: tagSet(m.Tags), EBSOptimized: m.EBSOptimized, Outpost: s.OutpostARN,
-		Metadata:    &metadataXML{"applied", otherwise(m.Metadata.Tokens, "optional"), max(m.Metadata.HopLimit, 1), otherwise(m.Metadata.Endpoint, "enabled")},
-		Maintenance: &maintenanceXML{otherwise(m.AutoRecovery, "default")},
+		Metadata:    &metadataXML{"applied", cmp.Or(m.Metadata.Tokens, "optional"), max(m.Metadata.HopLimit, 1), cmp.Or(m.Metadata.Endpoint, "enabled")},
+		Maintenance: &maintenanceXML{cmp.Or(m.AutoRecovery, "default")},
 	}
 	if m.Monitoring {
 		x.Monitoring.State = "enabled"
@@ -120,10 +122,8 @@ func (e *Endpoint) choose(f form, ids []string, filters map[string][]string, mos
 			out = append(out, sight)
 		}
 	}
-	return pageOf(f, out, most)
+	return page(f, out, most)
 }
-
-func pageOf[T any](f form, all []T, most int) ([]T, string, error) { return page(f, all, most) }
 
 func (e *Endpoint) describeInstanceStatus(f form) (any, error) {
 	ids, filters := f.list("InstanceId"), f.filters()
@@ -142,8 +142,7 @@ func (e *Endpoint) describeInstanceStatus(f form) (any, error) {
 	if z, asked := filters["availability-zone"]; asked {
 		byZone["availability-zone"] = z
 	}
-	f2 := f
-	all, _, err := e.choose(form{values: nil, read: map[string]bool{}}, ids, byZone, 1<<30)
+	all, _, err := e.choose(form{}, ids, byZone, 1<<30)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +155,7 @@ func (e *Endpoint) describeInstanceStatus(f form) (any, error) {
 			out.Items = append(out.Items, x)
 		}
 	}
-	out.Items, out.Next, err = page(f2, out.Items, 1000)
+	out.Items, out.Next, err = page(f, out.Items, 1000)
 	return out, err
 }
 
@@ -205,7 +204,7 @@ func (e *Endpoint) describeInstanceAttribute(f form) (any, error) {
 		return struct {
 			ID string `xml:"instanceId"`
 			V  value  `xml:"disableApiTermination"`
-		}{id, value{word(m.Protected)}}, nil
+		}{id, value{strconv.FormatBool(m.Protected)}}, nil
 	default:
 		return nil, refuse("InvalidParameterValue", "attribute %q", a)
 	}
@@ -217,7 +216,6 @@ func (e *Endpoint) getConsoleOutput(f form) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.bool("Latest")
 	return struct {
 		ID     string    `xml:"instanceId"`
 		At     time.Time `xml:"timestamp"`

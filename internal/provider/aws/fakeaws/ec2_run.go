@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -126,7 +127,6 @@ func (e *Endpoint) overlay(o *order, f form) error {
 	}
 	maps.Copy(o.Tags, specTags(f, "instance"))
 	for _, n := range f.subs("NetworkInterface") {
-		n.get("DeviceIndex")
 		if id := n.get("NetworkInterfaceId"); id != "" {
 			o.interfaces = append(o.interfaces, id)
 			continue
@@ -140,17 +140,12 @@ func (e *Endpoint) overlay(o *order, f form) error {
 		if g := n.list("SecurityGroupId"); len(g) > 0 {
 			o.Groups = g
 		}
-		n.get("DeleteOnTermination")
 	}
 	if f.get("SubnetId") != "" && len(o.interfaces) > 0 {
 		return refuse("InvalidParameterCombination", "Network interfaces and an instance-level subnet ID may not be specified on the same request")
 	}
 	for _, b := range f.subs("BlockDeviceMapping") {
 		name := b.get("DeviceName")
-		b.get("Ebs.VolumeSize")
-		b.get("Ebs.VolumeType")
-		b.get("Ebs.Encrypted")
-		b.get("Ebs.KmsKeyId")
 		if o.Devices == nil {
 			o.Devices = map[string]device{}
 		}
@@ -166,7 +161,7 @@ func (e *Endpoint) launch(o order) (string, error) {
 	primary := ""
 	if len(o.interfaces) == 0 {
 		primary = fmt.Sprintf("eni-auto-%05d", e.next())
-		ip := otherwise(o.privateIP, e.freeIP(s))
+		ip := cmp.Or(o.privateIP, e.freeIP(s))
 		if taken := e.holderOfIP(o.Subnet, ip); taken != "" {
 			return "", refuse("InvalidIPAddress.InUse", "Address %s is in use by %s.", ip, taken)
 		}

@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -115,7 +116,6 @@ func (e *Endpoint) attachVolume(f form) (any, error) {
 
 func (e *Endpoint) detachVolume(f form) (any, error) {
 	id, force := f.get("VolumeId"), f.bool("Force")
-	f.get("Device")
 	if _, err := e.findVolume(id); err != nil {
 		return nil, err
 	}
@@ -141,8 +141,7 @@ func (e *Endpoint) detachVolume(f form) (any, error) {
 // recovery needs one for.
 func (e *Endpoint) createVolume(f form) (any, error) {
 	snap, zone, token := f.get("SnapshotId"), f.get("AvailabilityZone"), f.get("ClientToken")
-	kind := otherwise(f.get("VolumeType"), "gp3")
-	f.bool("Encrypted")
+	kind := cmp.Or(f.get("VolumeType"), "gp3")
 	key := f.get("KmsKeyId")
 	tags := specTags(f, "volume")
 	if snap == "" {
@@ -160,7 +159,7 @@ func (e *Endpoint) createVolume(f form) (any, error) {
 		}
 		n := &volume{Type: kind, KMSKey: key, Encrypted: key != "", Snapshot: snap, Zone: zone, Created: e.w.Now(), Tags: maps.Clone(tags), GiB: 1}
 		if source != nil {
-			n.GiB, n.Encrypted, n.KMSKey = source.GiB, source.Encrypted, otherwise(key, source.KMSKey)
+			n.GiB, n.Encrypted, n.KMSKey = source.GiB, source.Encrypted, cmp.Or(key, source.KMSKey)
 		}
 		e.cat.volumes[id] = n
 		return id, nil
@@ -169,7 +168,7 @@ func (e *Endpoint) createVolume(f form) (any, error) {
 		return nil, err
 	}
 	x, _ := e.volume(id)
-	x.Status = otherwise(x.Status, "creating")
+	x.Status = cmp.Or(x.Status, "creating")
 	return x, nil
 }
 
@@ -198,7 +197,6 @@ func (e *Endpoint) snapshot(s *world.Snapshot) snapshotXML {
 
 func (e *Endpoint) createSnapshot(f form) (any, error) {
 	id := f.get("VolumeId")
-	f.get("Description")
 	tags := specTags(f, "snapshot")
 	if _, err := e.findVolume(id); err != nil {
 		return nil, err
@@ -213,7 +211,6 @@ func (e *Endpoint) createSnapshot(f form) (any, error) {
 
 func (e *Endpoint) describeSnapshots(f form) (any, error) {
 	ids, filters := f.list("SnapshotId"), f.filters()
-	f.list("Owner")
 	if err := known(filters, "volume-id", "status", "snapshot-id", "tag:*", "tag-key"); err != nil {
 		return nil, err
 	}

@@ -91,19 +91,9 @@ func (e *Endpoint) createTemplate(f form) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = e.readData(f)
 	return struct {
 		T templateXML `xml:"launchTemplate"`
 	}{e.cat.templates[id].xml()}, nil
-}
-
-// readData marks the template's data as read when a replay did not.
-func (e *Endpoint) readData(f form) error {
-	data, _ := f.sub("LaunchTemplateData")
-	f.get("VersionDescription")
-	specTags(data, "instance")
-	var o order
-	return e.overlay(&o, data)
 }
 
 func (e *Endpoint) createTemplateVersion(f form) (any, error) {
@@ -120,7 +110,6 @@ func (e *Endpoint) createTemplateVersion(f form) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = e.readData(f)
 	n, _ := strconv.Atoi(number)
 	return struct {
 		V templateVersionXML `xml:"launchTemplateVersion"`

@@ -135,7 +135,6 @@ func (e *Endpoint) targets(f form, do func(string, *world.Instance) error) (any,
 	}
 	for _, t := range f.subs("Targets.member") {
 		id := t.get("Id")
-		t.get("Port")
 		i := e.w.Instance(id)
 		if i == nil {
 			return nil, refuse("InvalidTarget", "The following targets are not valid: '%s'", id)

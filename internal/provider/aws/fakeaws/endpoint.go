@@ -184,7 +184,7 @@ func parse(r *http.Request) (request, error) {
 	for k, v := range r.URL.Query() {
 		values[k] = v
 	}
-	req.form = newForm(values)
+	req.form = form{values: values}
 	req.action = values.Get("Action")
 	if req.action == "" {
 		return req, &Fault{Code: "MissingAction", Message: "the request names no action"}
@@ -208,6 +208,9 @@ func (e *Endpoint) serve(req request) (answer, time.Duration, error) {
 	if !known {
 		return answer{}, 0, &Fault{Code: "UnknownService", Message: "this endpoint has no service " + req.service}
 	}
+	if err := req.form.unknown(req.action); err != nil {
+		return answer{}, 0, err
+	}
 	e.w.Lock()
 	defer e.w.Unlock()
 	e.w.RunUntil(e.w.Now()) // behind a wall clock, what is due happens first
@@ -221,11 +224,6 @@ func (e *Endpoint) serve(req request) (answer, time.Duration, error) {
 		out, err = act(req)
 		return err
 	})
-	if reply.Err == nil {
-		if err := req.form.unread(); err != nil {
-			return answer{}, 0, err
-		}
-	}
 	return out, reply.After, reply.Err
 }
 

@@ -8,21 +8,13 @@ import (
 	"strings"
 )
 
-// form reads the parameters of a query request and remembers which were read:
-// one that nobody read is one that this endpoint does not know.
+// form reads the parameters of a query request.
 type form struct {
 	values url.Values
-	read   map[string]bool
 	prefix string
 }
 
-func newForm(v url.Values) form { return form{values: v, read: map[string]bool{}} }
-
-func (f form) get(key string) string {
-	key = f.prefix + key
-	f.read[key] = true
-	return f.values.Get(key)
-}
+func (f form) get(key string) string { return f.values.Get(f.prefix + key) }
 
 func (f form) has(key string) bool {
 	return f.values.Has(f.prefix + key)
@@ -62,7 +54,7 @@ func (f form) subs(key string) []form {
 		if !found {
 			return out
 		}
-		out = append(out, form{values: f.values, read: f.read, prefix: p})
+		out = append(out, form{values: f.values, prefix: p})
 	}
 }
 
@@ -71,10 +63,10 @@ func (f form) sub(key string) (form, bool) {
 	p := f.prefix + key + "."
 	for k := range f.values {
 		if strings.HasPrefix(k, p) {
-			return form{values: f.values, read: f.read, prefix: p}, true
+			return form{values: f.values, prefix: p}, true
 		}
 	}
-	return form{values: f.values, read: f.read, prefix: p}, false
+	return form{values: f.values, prefix: p}, false
 }
 
 // peekList and peekInt look without reading.
@@ -95,21 +87,6 @@ func (f form) peekInt(key string, otherwise int) int {
 		return otherwise
 	}
 	return n
-}
-
-// unread refuses parameters that no action looked at.
-func (f form) unread() error {
-	var left []string
-	for k := range f.values {
-		if !f.read[k] && k != "Action" && k != "Version" {
-			left = append(left, k)
-		}
-	}
-	if len(left) == 0 {
-		return nil
-	}
-	slices.Sort(left)
-	return &Fault{Code: "UnknownParameter", Message: "this endpoint does not know the parameters " + strings.Join(left, ", ")}
 }
 
 // filters are the describe filters by name.

@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"bytes"
 	"crypto/md5" //nolint:gosec // the service's own checksum, which the SDK compares
 	"encoding/hex"
 	"encoding/json"
@@ -40,7 +41,6 @@ func (e *Endpoint) autoscaling(req request) (answer, error) {
 			out.Items = append(out.Items, scalingXML{Instance: id, Group: g, State: "InService", Health: "HEALTHY", Zone: e.zoneOf(e.w.Instance(id).Host)})
 		}
 	}
-	req.form.get("MaxRecords")
 	return queryReply("http://autoscaling.amazonaws.com/doc/2011-01-01/", req.action, out)
 }
 
@@ -51,8 +51,8 @@ func (e *Endpoint) SetQuota(code string, value float64) {
 
 func (e *Endpoint) servicequotas(req request) (answer, error) {
 	var in struct{ ServiceCode, QuotaCode string }
-	if err := json.Unmarshal(req.body, &in); err != nil {
-		return answer{}, refuse("SerializationException", "%v", err)
+	if err := strictly(req.body, &in); err != nil {
+		return answer{}, err
 	}
 	if req.action != "GetServiceQuota" {
 		return answer{}, refuse("UnknownOperationException", "this endpoint has no %s", req.action)
@@ -62,6 +62,16 @@ func (e *Endpoint) servicequotas(req request) (answer, error) {
 		return answer{}, refuse("NoSuchResourceException", "no quota %s", in.QuotaCode)
 	}
 	return jsonReply(map[string]any{"Quota": map[string]any{"ServiceCode": in.ServiceCode, "QuotaCode": in.QuotaCode, "Value": v}})
+}
+
+// strictly reads a JSON request and refuses fields that its action does not know.
+func strictly(body []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return refuse("SerializationException", "%v", err)
+	}
+	return nil
 }
 
 // queue is a standard SQS queue: messages come at least once, in any order.
@@ -99,8 +109,8 @@ func (e *Endpoint) sqs(req request) (answer, error) {
 		ReceiptHandle       string
 		MaxNumberOfMessages int
 	}
-	if err := json.Unmarshal(req.body, &in); err != nil {
-		return answer{}, refuse("SerializationException", "%v", err)
+	if err := strictly(req.body, &in); err != nil {
+		return answer{}, err
 	}
 	i := strings.Index(in.QueueURL, "/"+e.opt.Account+"/")
 	if i < 0 || e.cat.queues[in.QueueURL[i:]] == nil {

@@ -1,9 +1,13 @@
 package fakeaws
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -111,22 +115,54 @@ func (e *Endpoint) changeRecords(zone string, body []byte) (answer, error) {
 
 func dotted(name string) string { return strings.TrimSuffix(name, ".") + "." }
 
+// listRecords lists a zone's records in Route 53's order, from a name and type on.
 func (e *Endpoint) listRecords(zone string, req request) (answer, error) {
+	q := req.http.URL.Query()
+	for k := range q {
+		if k != "name" && k != "type" && k != "maxitems" {
+			return answer{}, refuse("InvalidInput", "this endpoint does not know the parameter %s", k)
+		}
+	}
 	z := e.cat.zones[zone]
 	if z == nil {
 		return answer{}, &Fault{Code: "NoSuchHostedZone", Message: "No hosted zone found with ID: " + zone, Status: http.StatusNotFound}
 	}
-	from := req.http.URL.Query().Get("name")
+	most := mostRecords
+	if n, err := strconv.Atoi(q.Get("maxitems")); err == nil {
+		most = min(n, most)
+	}
 	var out struct {
 		Sets      []recordSet `xml:"ResourceRecordSets>ResourceRecordSet"`
 		Truncated bool        `xml:"IsTruncated"`
+		NextName  string      `xml:"NextRecordName,omitempty"`
+		NextType  string      `xml:"NextRecordType,omitempty"`
 		Most      int         `xml:"MaxItems"`
 	}
-	out.Most = 300
-	for _, k := range sorted(z.Records) {
-		if from == "" || z.Records[k].Name >= dotted(from) {
-			out.Sets = append(out.Sets, z.Records[k])
+	out.Most = most
+	all := slices.SortedFunc(maps.Values(z.Records), byName)
+	from := recordSet{Name: dotted(q.Get("name")), Type: q.Get("type")}
+	for _, r := range all {
+		if q.Get("name") != "" && byName(r, from) < 0 {
+			continue
 		}
+		if len(out.Sets) == most {
+			out.Truncated, out.NextName, out.NextType = true, r.Name, r.Type
+			break
+		}
+		out.Sets = append(out.Sets, r)
 	}
 	return route53Reply("ListResourceRecordSetsResponse", out)
+}
+
+// mostRecords is how many one call lists.
+const mostRecords = 300
+
+// byName orders records by their labels, the last one first, as Route 53 lists them.
+func byName(a, b recordSet) int {
+	labels := func(name string) []string {
+		out := strings.Split(strings.TrimSuffix(name, "."), ".")
+		slices.Reverse(out)
+		return out
+	}
+	return cmp.Or(slices.Compare(labels(a.Name), labels(b.Name)), cmp.Compare(a.Type, b.Type))
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -39,7 +38,7 @@ func (c *Client) Volumes(ctx context.Context, ids []string) ([]provider.Volume, 
 			return nil, failed("DescribeVolumes", err)
 		}
 		for _, v := range p.Volumes {
-			x := provider.Volume{ID: aws.ToString(v.VolumeId), State: string(v.State), Zone: aws.ToString(v.AvailabilityZone)}
+			x := provider.Volume{ID: aws.ToString(v.VolumeId), Zone: aws.ToString(v.AvailabilityZone)}
 			for _, a := range v.Attachments {
 				x.Holder, x.Attachment = aws.ToString(a.InstanceId), string(a.State)
 			}
@@ -64,9 +63,9 @@ func (c *Client) Interfaces(ctx context.Context, ids []string) ([]provider.Inter
 			return nil, failed("DescribeNetworkInterfaces", err)
 		}
 		for _, n := range p.NetworkInterfaces {
-			x := provider.Interface{ID: aws.ToString(n.NetworkInterfaceId), Status: string(n.Status)}
+			x := provider.Interface{ID: aws.ToString(n.NetworkInterfaceId)}
 			if a := n.Attachment; a != nil {
-				x.Holder, x.Attachment, x.AttachmentState, x.Index = aws.ToString(a.InstanceId), aws.ToString(a.AttachmentId), string(a.Status), int(aws.ToInt32(a.DeviceIndex))
+				x.Holder, x.Attachment = aws.ToString(a.InstanceId), aws.ToString(a.AttachmentId)
 			}
 			out = append(out, x)
 		}
@@ -84,7 +83,7 @@ func (c *Client) Addresses(ctx context.Context, allocations []string) ([]provide
 	for _, a := range reply.Addresses {
 		out = append(out, provider.Address{
 			Allocation: aws.ToString(a.AllocationId), IP: aws.ToString(a.PublicIp), Association: aws.ToString(a.AssociationId),
-			Holder: aws.ToString(a.InstanceId), Interface: aws.ToString(a.NetworkInterfaceId),
+			Holder: aws.ToString(a.InstanceId),
 		})
 	}
 	return out, nil
@@ -153,22 +152,6 @@ func (c *Client) Register(ctx context.Context, group, id string) error {
 func (c *Client) Deregister(ctx context.Context, group, id string) error {
 	_, err := c.elb.DeregisterTargets(ctx, &elasticloadbalancingv2.DeregisterTargetsInput{TargetGroupArn: aws.String(group), Targets: target(id)})
 	return failed("DeregisterTargets", err)
-}
-
-// Record implements provider.Cloud.
-func (c *Client) Record(ctx context.Context, zone, name string) (string, error) {
-	reply, err := c.route53.ListResourceRecordSets(ctx, &route53.ListResourceRecordSetsInput{
-		HostedZoneId: aws.String(zone), StartRecordName: aws.String(name), StartRecordType: r53types.RRTypeA, MaxItems: aws.Int32(1),
-	})
-	if err != nil {
-		return "", failed("ListResourceRecordSets", err)
-	}
-	for _, r := range reply.ResourceRecordSets {
-		if strings.TrimSuffix(aws.ToString(r.Name), ".") == strings.TrimSuffix(name, ".") && r.Type == r53types.RRTypeA && len(r.ResourceRecords) == 1 {
-			return aws.ToString(r.ResourceRecords[0].Value), nil
-		}
-	}
-	return "", nil
 }
 
 // SetRecord implements provider.Cloud.

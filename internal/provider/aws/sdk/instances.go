@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -51,8 +52,7 @@ func (c *Client) describe(ctx context.Context, filters ...types.Filter) ([]provi
 
 func machine(i *types.Instance) provider.Machine {
 	m := provider.Machine{
-		ID: aws.ToString(i.InstanceId), Type: string(i.InstanceType), Subnet: aws.ToString(i.SubnetId), Launched: aws.ToTime(i.LaunchTime),
-		Token: aws.ToString(i.ClientToken), Image: aws.ToString(i.ImageId), Tags: map[string]string{},
+		ID: aws.ToString(i.InstanceId), Type: string(i.InstanceType), Launched: aws.ToTime(i.LaunchTime), Tags: map[string]string{},
 	}
 	if i.State != nil {
 		m.State = string(i.State.Name)
@@ -76,6 +76,9 @@ func machine(i *types.Instance) provider.Machine {
 	}
 	for _, n := range i.NetworkInterfaces {
 		id := aws.ToString(n.NetworkInterfaceId)
+		if n.Association != nil {
+			m.Public = append(m.Public, aws.ToString(n.Association.PublicIp))
+		}
 		if n.Attachment != nil && aws.ToInt32(n.Attachment.DeviceIndex) == 0 {
 			m.Interfaces = append([]string{id}, m.Interfaces...)
 			continue
@@ -85,12 +88,28 @@ func machine(i *types.Instance) provider.Machine {
 	return m
 }
 
+// fewChecks is how many ids DescribeInstanceStatus takes.
+const fewChecks = 100
+
 // Checks implements provider.Cloud.
-func (c *Client) Checks(ctx context.Context, zone string) ([]provider.Check, error) {
-	in := &ec2.DescribeInstanceStatusInput{MaxResults: aws.Int32(perPage)}
-	if zone != "" {
-		in.Filters = []types.Filter{{Name: aws.String("availability-zone"), Values: []string{zone}}}
+func (c *Client) Checks(ctx context.Context, zone string, ids []string) ([]provider.Check, error) {
+	if len(ids) == 0 {
+		return c.checks(ctx, &ec2.DescribeInstanceStatusInput{
+			MaxResults: aws.Int32(perPage), Filters: []types.Filter{{Name: aws.String("availability-zone"), Values: []string{zone}}},
+		})
 	}
+	var out []provider.Check
+	for part := range slices.Chunk(ids, fewChecks) {
+		list, err := c.checks(ctx, &ec2.DescribeInstanceStatusInput{InstanceIds: part})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+func (c *Client) checks(ctx context.Context, in *ec2.DescribeInstanceStatusInput) ([]provider.Check, error) {
 	var out []provider.Check
 	pages := ec2.NewDescribeInstanceStatusPaginator(c.ec2, in)
 	for pages.HasMorePages() {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -253,5 +254,61 @@ func TestThrottled(t *testing.T) {
 	class, may := provider.ClassOf(err)
 	if class != provider.Retry || may {
 		t.Errorf("class %s, may have happened %v: %v", class, may, err)
+	}
+}
+
+// A look at one server must not forget since when others are as they are: their
+// failures would never be old enough to act upon.
+func TestSinceSurvivesLooksAtOthers(t *testing.T) {
+	a := newAccount(t, nil)
+	one, two := a.server(), a.server()
+	a.up(one, 1, a.steps(one).at(1))
+	a.up(two, 1, a.steps(two).at(1))
+	since := func(s fleet.Server) time.Time {
+		sweep, err := a.p.Observe(context.Background(), []fleet.Server{s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sweep.Servers[0].Observed.Instances[0].Since
+	}
+	before := since(one)
+	a.locked(func() { a.w.Advance(time.Minute) })
+	since(two)
+	if now := since(one); !now.Equal(before) {
+		t.Errorf("it runs since %s, and since %s after a look at another server", before, now)
+	}
+}
+
+// The names of a zone cost one call, and one name no more.
+func TestRecordsOfAZone(t *testing.T) {
+	a := newAccount(t, nil)
+	var names []string
+	for n := range 250 {
+		name := fmt.Sprintf("n%03d.deep.example.com", n)
+		names = append(names, name+".")
+		if err := a.cloud.SetRecord(context.Background(), "Z1", name, fmt.Sprintf("192.0.2.%d", n), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 600 { // what lies after the last name is not listed
+		if err := a.cloud.SetRecord(context.Background(), "Z1", fmt.Sprintf("x%03d.example.com", n), "192.0.2.1", time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lists := func() (n int) {
+		for _, e := range a.fake.Ledger() {
+			if e.Service == "route53" && strings.HasPrefix(e.Action, "GET") {
+				n++
+			}
+		}
+		return n
+	}
+	got, err := a.cloud.Records(context.Background(), "Z1", names)
+	if err != nil || len(got) != 250 || got["n249.deep.example.com"] != "192.0.2.249" || lists() != 1 {
+		t.Errorf("%d records in %d calls, %v: %s", len(got), lists(), err, got["n249.deep.example.com"])
+	}
+	got, err = a.cloud.Records(context.Background(), "Z1", []string{"x599.example.com", "n000.deep.example.com", "none.example.com"})
+	if err != nil || len(got) != 2 || lists() > 5 {
+		t.Errorf("%v in %d calls: %v", got, lists(), err)
 	}
 }

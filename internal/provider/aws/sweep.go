@@ -1,0 +1,231 @@
+package aws
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// swept is what one sweep read of the account, by what it is asked for with.
+type swept struct {
+	// at is when the sweep began: nothing that it tells is older.
+	at        time.Time
+	machines  map[string][]Machine // by server
+	ids       map[string]string    // instance to server
+	epochs    map[string]fleet.Epoch
+	checks    map[string]Check
+	volumes   map[string]Volume
+	ifaces    map[string]Interface
+	addresses map[string]Address
+	targets   map[string][]Target
+	records   map[string]string
+	// blind are the parts that could not be read, in words; a sight that needs one
+	// of them is incomplete.
+	blind map[string]string
+	// few is true if some servers were asked for by name.
+	few bool
+}
+
+// Observe implements provider.Provider. One sweep costs a call per thousand
+// instances, and as many for their checks, however many servers there are. If the
+// instances cannot be read, nothing was seen; what else fails makes sights incomplete.
+func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provider.Sweep, error) {
+	s := &swept{
+		at: p.opt.Now(), machines: map[string][]Machine{}, ids: map[string]string{}, epochs: map[string]fleet.Epoch{},
+		checks: map[string]Check{}, volumes: map[string]Volume{}, ifaces: map[string]Interface{}, addresses: map[string]Address{},
+		targets: map[string][]Target{}, records: map[string]string{}, blind: map[string]string{}, few: p.few(len(servers)),
+	}
+	all, err := p.readMachines(ctx, s, servers)
+	if err != nil {
+		return provider.Sweep{}, fmt.Errorf("sweep of EC2 in %s: %w", p.opt.Region, err)
+	}
+	p.readChecks(ctx, s, all)
+	p.readIdentity(ctx, s, servers)
+	out := provider.Sweep{At: s.at, Servers: make([]provider.ServerSight, 0, len(servers))}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, server := range servers {
+		out.Servers = append(out.Servers, p.sight(s, server))
+	}
+	if !s.few {
+		p.size = len(all)
+	}
+	p.forget(s, servers)
+	return out, nil
+}
+
+// few reports whether it takes fewer calls to ask for so many servers by name than to
+// read all: one call names 200 of them, and lists a thousand.
+func (p *Provider) few(servers int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return servers <= atOnce || servers*5 < p.size
+}
+
+func (p *Provider) readMachines(ctx context.Context, s *swept, servers []fleet.Server) ([]Machine, error) {
+	var all []Machine
+	if s.few {
+		names := make([]string, 0, len(servers))
+		for _, server := range servers {
+			names = append(names, server.Name)
+		}
+		for part := range slices.Chunk(names, atOnce) {
+			list, err := p.opt.Cloud.Instances(ctx, part)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, list...)
+		}
+	} else {
+		var err error
+		if all, err = p.opt.Cloud.Instances(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range all {
+		name := m.Tags[TagServer]
+		s.machines[name] = append(s.machines[name], m)
+		s.ids[m.ID], s.epochs[m.ID] = name, epochOf(m)
+	}
+	return all, nil
+}
+
+// readChecks reads the status checks zone by zone, so that a zone whose API fails
+// hides no other.
+func (p *Provider) readChecks(ctx context.Context, s *swept, all []Machine) {
+	running := map[string][]string{}
+	for _, m := range all {
+		if m.state() == fleet.InstanceRunning {
+			running[m.Zone] = append(running[m.Zone], m.ID)
+		}
+	}
+	for _, zone := range slices.Sorted(maps.Keys(running)) {
+		ids := running[zone]
+		if !s.few {
+			ids = nil
+		}
+		list, err := p.opt.Cloud.Checks(ctx, zone, ids)
+		if isCode(err, "InvalidInstanceID.NotFound") {
+			// One of them has ended meanwhile, which fails the whole call.
+			list, err = p.opt.Cloud.Checks(ctx, zone, nil)
+		}
+		if err != nil {
+			s.blind["checks in "+zone] = err.Error()
+			continue
+		}
+		for _, c := range list {
+			s.checks[c.ID] = c
+		}
+	}
+}
+
+// asked are the parts of identities that a sweep must read.
+type asked struct {
+	volumes, ifaces, addresses, groups []string
+	names                              map[string][]string // by zone
+}
+
+// readIdentity reads what the servers' identities are made of, many at once. In a
+// sweep of everything, what an instance has is known from itself, so that only what
+// none has is asked for: a fleet in order costs no call here.
+func (p *Provider) readIdentity(ctx context.Context, s *swept, servers []fleet.Server) {
+	ask := asked{names: map[string][]string{}}
+	public := map[string]string{}
+	if !s.few {
+		public = s.held()
+	}
+	for _, server := range servers {
+		ask.add(s, server.Spec.Identity, public)
+	}
+	read(s, "volumes", ask.volumes, s.volumes, func(v Volume) string { return v.ID }, func(ids []string) ([]Volume, error) { return p.opt.Cloud.Volumes(ctx, ids) })
+	read(s, "interfaces", ask.ifaces, s.ifaces, func(n Interface) string { return n.ID }, func(ids []string) ([]Interface, error) { return p.opt.Cloud.Interfaces(ctx, ids) })
+	read(s, "addresses", ask.addresses, s.addresses, func(a Address) string { return a.Allocation }, func(ids []string) ([]Address, error) { return p.opt.Cloud.Addresses(ctx, ids) })
+	slices.Sort(ask.groups)
+	for _, g := range slices.Compact(ask.groups) {
+		targets, err := p.opt.Cloud.Targets(ctx, g)
+		if err != nil {
+			s.blind["target group "+g] = err.Error()
+			continue
+		}
+		s.targets[g] = targets
+	}
+	for _, zone := range slices.Sorted(maps.Keys(ask.names)) {
+		records, err := p.opt.Cloud.Records(ctx, zone, ask.names[zone])
+		if err != nil {
+			s.blind["names in "+zone] = err.Error()
+			continue
+		}
+		maps.Copy(s.records, records)
+	}
+}
+
+// held notes what the instances say that they have, and returns who has which
+// elastic address.
+func (s *swept) held() map[string]string {
+	public := map[string]string{}
+	for _, machines := range s.machines { // order: each object is with one of them
+		for _, m := range machines {
+			for _, d := range m.Devices {
+				s.volumes[d.Volume] = Volume{ID: d.Volume, Zone: m.Zone, Holder: m.ID}
+			}
+			for _, n := range m.Interfaces {
+				s.ifaces[n] = Interface{ID: n, Holder: m.ID}
+			}
+			for _, ip := range m.Public {
+				public[ip] = m.ID
+			}
+		}
+	}
+	return public
+}
+
+func (a *asked) add(s *swept, id fleet.Identity, public map[string]string) {
+	for _, v := range id.Volumes {
+		if _, known := s.volumes[v.ID]; !known {
+			a.volumes = append(a.volumes, v.ID)
+		}
+	}
+	for _, n := range id.Interfaces {
+		if _, known := s.ifaces[n.ID]; !known {
+			a.ifaces = append(a.ifaces, n.ID)
+		}
+	}
+	for _, e := range id.Addresses {
+		if holder, known := public[e.IP]; known {
+			s.addresses[e.Allocation] = Address{Allocation: e.Allocation, IP: e.IP, Holder: holder}
+			continue
+		}
+		a.addresses = append(a.addresses, e.Allocation)
+	}
+	for _, g := range id.Groups {
+		a.groups = append(a.groups, g.ID)
+	}
+	for _, n := range id.Names {
+		a.names[n.Zone] = append(a.names[n.Zone], n.Name)
+	}
+}
+
+// read asks for many objects, some at a time.
+func read[T any](s *swept, what string, ids []string, into map[string]T, key func(T) string, ask func([]string) ([]T, error)) {
+	slices.Sort(ids)
+	ids = slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
+	for part := range slices.Chunk(ids, atOnce) {
+		list, err := ask(part)
+		if err != nil {
+			s.blind[what] = err.Error()
+			continue
+		}
+		for _, o := range list {
+			into[key(o)] = o
+		}
+	}
+}
+
+// undotted is a DNS name as records are kept by.
+func undotted(name string) string { return strings.TrimSuffix(name, ".") }
