@@ -1,35 +1,92 @@
 package aws
 
 import (
+	"maps"
+	"slices"
+
 	"relight/internal/core/fleet"
 	"relight/internal/core/pace"
 	"relight/internal/provider"
 )
 
-// Limits are EC2's default token buckets of the calls that steps make, for one
-// account and region (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html).
-// share is the part of them that is ours, 0 to 1: others call in the same account.
-// A bucket that proves smaller is learnt; see package pace.
-func Limits(share float64) provider.Limits {
-	bucket := func(burst, perSecond float64) pace.Bucket {
-		return pace.Bucket{Burst: max(burst*share, 1), PerSecond: perSecond * share}
+// Quotas are the token buckets of an account in a region, by API. Those of ELB and
+// Route 53 are as one: their limits are for all calls together.
+type Quotas map[string]Quota
+
+// Quota is what AWS grants of one API: requests, and the instances that they are about.
+type Quota struct{ Requests, Resources pace.Bucket }
+
+// DefaultQuotas are the documented ones of the calls that we make
+// (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html, Route 53's
+// DNSLimitations: five requests a second of an account).
+func DefaultQuotas() Quotas {
+	q := Quotas{}
+	add := func(burst, perSecond float64, apis ...string) {
+		for _, api := range apis {
+			q[api] = Quota{Requests: pace.Bucket{Burst: burst, PerSecond: perSecond}}
+		}
+	}
+	add(100, 20, reading...)
+	add(5, 2, "RunInstances", "StartInstances")
+	add(100, 5, "TerminateInstances")
+	add(100, 10, "CreateTags")
+	add(50, 5, "StopInstances", "RebootInstances", "AttachVolume", "DetachVolume", "AttachNetworkInterface", "DetachNetworkInterface", "AssociateAddress", "DisassociateAddress")
+	add(5, 5, route53)
+	for api, perSecond := range map[string]float64{"RunInstances": 2, "StartInstances": 2, "StopInstances": 20, "TerminateInstances": 20} {
+		q[api] = Quota{Requests: q[api].Requests, Resources: pace.Bucket{Burst: 1000, PerSecond: perSecond}}
+	}
+	return q
+}
+
+// reading are the reads that have buckets, and route53 is the name of Route 53's only
+// one. Half of that is for reads, which wait elsewhere than steps do.
+var reading = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces", "DescribeAddresses"}
+
+const (
+	route53     = "Route53"
+	listRecords = "ListResourceRecordSets"
+)
+
+// apis are the named ones of the quotas, of which share is ours, 0 to 1: others call
+// in the same account.
+func (q Quotas) apis(share float64, names ...string) []pace.API {
+	ours := func(b pace.Bucket) pace.Bucket {
+		if b.IsZero() {
+			return b
+		}
+		return pace.Bucket{Burst: max(b.Burst*share, 1), PerSecond: b.PerSecond * share}
+	}
+	out := make([]pace.API, 0, len(names))
+	for _, name := range names {
+		out = append(out, pace.API{Name: name, Requests: ours(q[name].Requests), Resources: ours(q[name].Resources)})
+	}
+	return out
+}
+
+// Limits are the buckets of the calls that steps make. One that proves smaller is
+// learnt; see package pace.
+func (q Quotas) Limits(share float64) provider.Limits {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		if !slices.Contains(reading, name) && name != route53 {
+			names = append(names, name)
+		}
 	}
 	return provider.Limits{
-		APIs: []pace.API{
-			{Name: "RunInstances", Requests: bucket(5, 2), Resources: bucket(1000, 2)},
-			{Name: "StartInstances", Requests: bucket(5, 2), Resources: bucket(1000, 2)},
-			{Name: "StopInstances", Requests: bucket(50, 5), Resources: bucket(1000, 20)},
-			{Name: "TerminateInstances", Requests: bucket(100, 5), Resources: bucket(1000, 20)},
-			{Name: "RebootInstances", Requests: bucket(50, 5)},
-			{Name: "AttachVolume", Requests: bucket(50, 5)},
-			{Name: "DetachVolume", Requests: bucket(50, 5)},
-			{Name: "AttachNetworkInterface", Requests: bucket(50, 5)},
-			{Name: "DetachNetworkInterface", Requests: bucket(50, 5)},
-			{Name: "AssociateAddress", Requests: bucket(50, 5)},
-		},
+		APIs: append(q.apis(share, names...), q.apis(share/2, route53)...),
 		Uses: func(c provider.Call) []string { return Uses(c.Step.Kind, c.Step.Object, c.Step.Rung) },
 	}
 }
+
+// Reads are the buckets of the calls that sweeps and looks make, for a Gate.
+func (q Quotas) Reads(share float64) []pace.API {
+	names := q.apis(share/2, route53)
+	names[0].Name = listRecords
+	return append(q.apis(share, reading...), names...)
+}
+
+// Limits are those of the documented quotas.
+func Limits(share float64) provider.Limits { return DefaultQuotas().Limits(share) }
 
 // Uses lists the APIs whose buckets a step takes from, in the order of its calls.
 func Uses(kind fleet.StepKind, object fleet.Object, rung fleet.Rung) []string {
@@ -37,7 +94,7 @@ func Uses(kind fleet.StepKind, object fleet.Object, rung fleet.Rung) []string {
 	case fleet.StepLaunch:
 		return []string{"RunInstances"}
 	case fleet.StepRecover:
-		return []string{"StartInstances"}
+		return []string{"CreateTags", "StartInstances"}
 	case fleet.StepReboot:
 		return []string{"RebootInstances"}
 	case fleet.StepStop:
@@ -56,7 +113,7 @@ func usesOf(kind fleet.StepKind, object fleet.Object) []string {
 	attach := kind == fleet.StepAttach
 	switch {
 	case object.Volume != "" && attach:
-		return []string{"AttachVolume"}
+		return []string{"CreateTags", "AttachVolume"}
 	case object.Volume != "":
 		return []string{"DetachVolume"}
 	case object.Interface != "" && attach:
@@ -65,6 +122,10 @@ func usesOf(kind fleet.StepKind, object fleet.Object) []string {
 		return []string{"DetachNetworkInterface"}
 	case object.Address != "" && attach:
 		return []string{"AssociateAddress"}
+	case object.Address != "":
+		return []string{"DisassociateAddress"}
+	case object.Name != "" && attach:
+		return []string{route53}
 	default:
 		return nil
 	}

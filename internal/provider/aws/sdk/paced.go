@@ -1,0 +1,47 @@
+package sdk
+
+import (
+	"context"
+	"strings"
+
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/smithy-go/middleware"
+
+	provider "relight/internal/provider/aws"
+)
+
+// readTries is how often a read is sent that is refused for want of tokens. A sweep is
+// many pages, and must not be lost for one that somebody else's calls crowded out.
+const readTries = 5
+
+// Paced returns a client whose reads wait for the gate. Calls that change anything
+// do not: they were paced before they were journaled.
+func (c *Client) Paced(g *provider.Gate) *Client {
+	cfg := c.cfg.Copy()
+	cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("relight.Gate", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			return pass(ctx, g, in, next)
+		}), middleware.After)
+	})
+	return New(cfg)
+}
+
+func pass(ctx context.Context, g *provider.Gate, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+	op := awsmiddleware.GetOperationName(ctx)
+	if !strings.HasPrefix(op, "Describe") && !strings.HasPrefix(op, "List") {
+		return next.HandleInitialize(ctx, in)
+	}
+	for try := 1; ; try++ {
+		if err := g.Pass(ctx, op); err != nil {
+			return middleware.InitializeOutput{}, middleware.Metadata{}, err
+		}
+		out, meta, err := next.HandleInitialize(ctx, in)
+		if !provider.Limited(failed(op, err)) {
+			return out, meta, err
+		}
+		g.Refused(op)
+		if try == readTries {
+			return out, meta, err
+		}
+	}
+}
