@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relight/internal/controller"
+	"relight/internal/provider"
 	"relight/internal/provider/aws"
 	"relight/internal/provider/aws/sdk"
 	"relight/internal/provider/aws/stage"
@@ -46,8 +47,10 @@ func (f *awsFlags) platform(ctx context.Context) ([]controller.Platform, error) 
 	if _, err := cloud.Account(ctx); err != nil {
 		return nil, fmt.Errorf("AWS does not take the credentials: %w; try: aws sts get-caller-identity", err)
 	}
-	p := aws.New(aws.Options{Cloud: cloud, Region: f.region, Now: time.Now})
-	return []controller.Platform{{Name: aws.Name, Provider: p, Limits: aws.Limits(f.share), Sweep: f.sweep}}, nil
+	quotas := aws.DefaultQuotas()
+	gate := aws.NewGate(quotas.Reads(f.share), provider.WallClock{})
+	p := aws.New(aws.Options{Cloud: cloud.Paced(gate), Region: f.region, Now: time.Now})
+	return []controller.Platform{{Name: aws.Name, Provider: p, Limits: quotas.Limits(f.share), Sweep: f.sweep}}, nil
 }
 
 // fakeAWSCommand serves the fake endpoint.

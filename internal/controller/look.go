@@ -13,7 +13,7 @@ import (
 // under way the others wait and then share the next, so that a thousand recoveries
 // at once cost a provider few calls. Each look begins after it was wished for.
 type looks struct {
-	turn  sync.Mutex
+	turn  chan struct{} // holds one while a look is under way
 	mu    sync.Mutex
 	queue []*wish
 }
@@ -36,8 +36,12 @@ func (h *Healer) look(ctx context.Context, server fleet.Server) error {
 	l.queue = append(l.queue, w)
 	l.mu.Unlock()
 
-	l.turn.Lock()
-	defer l.turn.Unlock()
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("observe %s: %w", server.Name, ctx.Err())
+	}
 	if !w.done {
 		l.mu.Lock()
 		batch := l.queue
@@ -74,7 +78,7 @@ func (h *Healer) looksOf(provider string) *looks {
 		if h.looks == nil {
 			h.looks = map[string]*looks{}
 		}
-		l = &looks{}
+		l = &looks{turn: make(chan struct{}, 1)}
 		h.looks[provider] = l
 	}
 	return l

@@ -3,7 +3,6 @@ package sdk_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	awsprovider "relight/internal/provider/aws"
-	"relight/internal/provider/aws/fakeaws"
 	"relight/internal/world"
 )
 
@@ -249,82 +247,6 @@ func TestCapacity(t *testing.T) {
 		if got := r.machine(name).Type; got != "m6i.large" {
 			t.Errorf("it runs on %s", got)
 		}
-	}
-}
-
-// massServers is 200 where time was asked for, and else enough to use the burst up.
-func massServers() int {
-	if testing.Short() || os.Getenv("RELIGHT_LONG") == "" {
-		return 30
-	}
-	return 200
-}
-
-// 200 servers lose their hardware at once, under EC2's default quotas: the starts
-// follow each other as fast as the tokens flow, and hardly a call is refused.
-func TestMassRecovery(t *testing.T) {
-	n := massServers()
-	r := newRig(t, func(c *world.Config) { slowly(c); c.Lag = 0; c.WriteEvery = 0 })
-	r.locked(func() { r.w.AddSite(world.Site{Name: "row", Kind: fleet.SiteRack, Parent: zoneA}) })
-	for i := range 3 {
-		r.locked(func() { r.w.AddHost(world.Host{Name: fmt.Sprintf("row-%d", i), Parent: "row", Units: 200}) })
-	}
-	var specs []string
-	for i := range n {
-		name := fmt.Sprintf("m-%03d", i)
-		vol := "vol-" + name
-		r.fake.AddVolume(fakeaws.VolumeSpec{ID: vol, Server: name, Zone: zoneA})
-		specs = append(specs, fmt.Sprintf("{apiVersion: relight/v1alpha1, kind: Server, metadata: {name: %s}, spec: {identity: {volumes: [{name: data, id: %s}]}, template: {ec2: {launchTemplate: %s, version: 1, subnet: subnet-a}}}}\n", name, vol, r.lt))
-	}
-	r.declare(specs...)
-	all := func(epoch fleet.Epoch) func() bool {
-		return func() bool {
-			for i := range n {
-				if !r.healthy(fmt.Sprintf("m-%03d", i), epoch)() {
-					return false
-				}
-			}
-			return true
-		}
-	}
-	r.until(10*time.Minute, "all work", all(1))
-	paced := provider.WithPacing(r.p, awsprovider.Limits(1), providerClock{r.clock})
-	r.solo.Healer.Providers[awsprovider.Name] = provider.WithAuthority(paced, r.solo.Reign.Allowed)
-	r.solo.Healer.Turns = map[string]controllerTurner{awsprovider.Name: paced}
-	r.locked(func() {
-		r.w.SetQuotas(world.EC2Quotas()...)
-		for _, h := range r.w.HostsOf(zoneA) {
-			if len(r.w.OnHost(h)) > 0 {
-				_ = r.w.KillHost(h)
-			}
-		}
-	})
-	r.until(time.Hour, "all work on other hardware", all(2))
-	var first, last time.Time
-	starts, calls, refused := 0, 0, 0
-	for _, e := range r.fake.Ledger() {
-		if e.Action == "StartInstances" && e.Code == "" {
-			starts++
-			if first.IsZero() {
-				first = e.At
-			}
-			last = e.At
-		}
-		if e.At.After(first) && !first.IsZero() {
-			calls++
-			if e.Code == "RequestLimitExceeded" {
-				refused++
-			}
-		}
-	}
-	floor := time.Duration(float64(n-5) / 2 * float64(time.Second))
-	t.Logf("%d starts in %s, the quota's floor is %s (%.3f x); %d of %d calls refused", starts, last.Sub(first), floor, float64(last.Sub(first))/float64(floor), refused, calls)
-	// With few of them the minute over which status checks are spread is longer than the floor.
-	if took := last.Sub(first); n >= 200 && float64(took) > 1.05*float64(floor)+2*float64(time.Second) { // the rig looks once a second
-		t.Errorf("the starts took %s, the floor is %s", took, floor)
-	}
-	if refused*100 > calls {
-		t.Errorf("%d of %d calls were refused", refused, calls)
 	}
 }
 

@@ -2,7 +2,6 @@ package sdk_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -238,17 +237,5 @@ func TestFirstLife(t *testing.T) {
 	}
 	r.until(time.Minute, "its name leads to it", func() bool { v, _, _ := r.w.Resolve(name + ".example.com"); return v != "" })
 }
-
-type controllerTurner = controller.Turner
-
-// providerClock is the rig's time for wrappers; nobody waits on it.
-type providerClock struct{ rigClock }
-
-// Pause implements provider.Clock.
-func (c providerClock) Pause(context.Context, time.Duration, <-chan struct{}) error {
-	return errNoWait
-}
-
-var errNoWait = errors.New("the rig never waits")
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -42,7 +43,26 @@ const zoneA, zoneB = "eu-west-1a", "eu-west-1b"
 // launch template. change may alter the world's configuration first.
 func newAccount(t *testing.T, change func(*world.Config)) *account {
 	t.Helper()
-	cfg := world.Config{Clock: world.NewVirtual(start), Rand: rand.New(rand.NewPCG(1, 2))}
+	a := offlineAccount(t, world.NewVirtual(start), change)
+	srv := httptest.NewServer(a.fake)
+	t.Cleanup(srv.Close)
+	a.connect(srv.URL, srv.Client())
+	return a
+}
+
+// connect points the SDK at the endpoint.
+func (a *account) connect(url string, client *http.Client) {
+	a.cloud = sdk.New(aws.Config{
+		Region: "eu-west-1", BaseEndpoint: aws.String(url), HTTPClient: client,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
+	})
+	a.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.now})
+}
+
+// offlineAccount is one that nothing is connected to yet.
+func offlineAccount(t *testing.T, clock world.Clock, change func(*world.Config)) *account {
+	t.Helper()
+	cfg := world.Config{Clock: clock, Rand: rand.New(rand.NewPCG(1, 2))}
 	if change != nil {
 		change(&cfg)
 	}
@@ -63,13 +83,6 @@ func newAccount(t *testing.T, change func(*world.Config)) *account {
 	a.lt = a.fake.AddTemplate("lic", fakeaws.Template{Image: "ami-1", Type: "m7i.large", Subnet: "subnet-a", Profile: "arn:aws:iam::123456789012:instance-profile/lic"})
 	a.group = a.fake.AddGroup(world.Group{Name: "lic", Every: time.Second}, 27000)
 	a.fake.AddZone("Z1", "example.com.")
-	srv := httptest.NewServer(a.fake)
-	t.Cleanup(srv.Close)
-	a.cloud = sdk.New(aws.Config{
-		Region: "eu-west-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: srv.Client(),
-		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
-	})
-	a.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.w.Now})
 	t.Cleanup(func() {
 		if v := a.w.Check(); len(v) > 0 {
 			t.Errorf("violations: %v", v)
