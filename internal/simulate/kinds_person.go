@@ -37,7 +37,7 @@ func acts(about func(f Fault) oracle.Act, do func(ctx context.Context, b *brain,
 			}
 		}
 		act.At, act.By, act.Verb, act.Accepted = e.clock.Now(), f.Object, f.Verb, err == nil
-		if errors.Is(err, store.ErrUnavailable) {
+		if errors.Is(err, store.ErrUnavailable) || errors.Is(err, errCrash) {
 			// Nobody can tell whether it was taken: what allows may allow, and what
 			// forbids may forbid nothing.
 			act.Maybe = true

@@ -80,6 +80,20 @@ func inTheWay(v View, now time.Time) *Decision {
 	return d
 }
 
+// neverToRun finds an instance of a replaced epoch that was prepared and never started,
+// while the recovery is held: a call that came late, or one that a dead host slept over.
+// It would keep its place and its volumes for as long as the recovery waits for a person
+// (S8). One that runs is left to the end of the recovery, or until it is in the way: it
+// may be all that still serves.
+func neverToRun(v View, now time.Time) *Decision {
+	waits := v
+	waits.Observed.Instances = slices.DeleteFunc(slices.Clone(v.Observed.Instances), func(i fleet.Instance) bool {
+		return i.State != fleet.InstancePending
+	})
+	d, _ := dueLeftover(v, now, oldInstances(waits, now))
+	return d
+}
+
 func dueLeftover(v View, now time.Time, found []Decision) (*Decision, *waitingLeftover) {
 	var wait *waitingLeftover
 	for _, d := range found {
@@ -114,7 +128,11 @@ func oldInstances(v View, now time.Time) []Decision {
 		if now.Sub(i.At) > staleAfter || contactWith(v, i.Host) != fleet.Yes {
 			continue
 		}
-		why := fmt.Sprintf("epoch %d was replaced by %d but still runs on %s", i.Epoch, v.Status.Epoch, orUnknown(i.Host))
+		life := "still runs"
+		if i.State == fleet.InstancePending {
+			life = "still waits for its start"
+		}
+		why := fmt.Sprintf("epoch %d was replaced by %d but %s on %s", i.Epoch, v.Status.Epoch, life, orUnknown(i.Host))
 		out = append(out, Decision{Reason: why, Step: &fleet.Step{
 			Kind: fleet.StepStop, Server: v.Server.Name, Epoch: i.Epoch, Host: i.Host, Within: stopWithin(v.Server), Why: why,
 		}})

@@ -226,7 +226,14 @@ func resume(v View, now time.Time) Decision {
 	if d, ok := adopt(v, now); ok {
 		return guarded(v, now, d)
 	}
-	return guarded(v, now, work(v, now))
+	d := work(v, now)
+	if stop := neverToRun(v, now); stop != nil && d.Step == nil && d.Hold != nil {
+		// What holds the cleanup must not hide what holds the recovery.
+		if cleanup := guarded(v, now, *stop); cleanup.Step != nil {
+			return cleanup
+		}
+	}
+	return guarded(v, now, d)
 }
 
 // guarded puts the gates that also hold a recovery under way before a decision

@@ -302,7 +302,7 @@ func gaveUp(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 	s = abandon(s, now)
 	r := s.Recovery
-	if !forRoom(r) && (r.Planned == nil || step.Host == "") {
+	if !forRoom(r) && !placeless(r, step) && (r.Planned == nil || step.Host == "") {
 		s.Attempts = attempted(s.Attempts, fleet.Attempt{Rung: r.Rung, At: now})
 	}
 	if r.To != 0 {
@@ -323,6 +323,20 @@ func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 	r.Last = &fleet.StepRecord{Step: step, State: fleet.StepDone, Begun: now, Ended: now, Tries: 1}
 	s.Message = step.Why
 	return s
+}
+
+// placeless reports that the try is given up for a later rung and nothing of it was ever
+// made: it found no place, or had nothing to work on. It uses up none of the ladder's
+// tries, or the loss of a rack would cost the server one of those that could have healed
+// its next failure (L5). A climb back to an earlier rung counts all the same: two rungs
+// that have no place by turns would call each other for ever.
+func placeless(r *fleet.Recovery, step fleet.Step) bool {
+	made := func(rec fleet.StepRecord) bool {
+		return rec.Step.Kind == fleet.StepRestartApp || rec.Step.Kind == fleet.StepReboot
+	}
+	order := fleet.Rungs()
+	later := slices.Index(order, step.Rung) > slices.Index(order, r.Rung)
+	return r.To == 0 && later && !(r.Last != nil && made(*r.Last)) && !slices.ContainsFunc(r.Failed, made)
 }
 
 func attempted(list []fleet.Attempt, a fleet.Attempt) []fleet.Attempt {

@@ -71,6 +71,43 @@ func TestBudgetHistories(t *testing.T) {
 			b.event(event.Event{Kind: event.VerdictChanged, Server: "a", Verdict: fleet.Isolated})
 			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
 		}, invariant: "S5", detail: "2 must be kept alive"},
+		"S5 the other one declares no check": {change: func(in *Intent) {
+			in.Fleet.Spec.Budget.KeepAlive = 1
+			in.Servers[1].Spec.Health.Check = fleet.Check{}
+		}, history: func(b *bench) {
+			b.w.SetApp(b.w.Find("b", 1), world.AppDead)
+			b.pass(time.Minute)
+			b.event(event.Event{Kind: event.VerdictChanged, Server: "a", Verdict: fleet.Isolated})
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+		}},
+		"S5 the other one declares no check and is gone": {change: func(in *Intent) {
+			in.Fleet.Spec.Budget.KeepAlive = 1
+			in.Servers[1].Spec.Health.Check = fleet.Check{}
+		}, history: func(b *bench) {
+			_ = b.w.Reap(b.w.Find("b", 1), "it crashed")
+			b.pass(time.Minute)
+			b.event(event.Event{Kind: event.VerdictChanged, Server: "a", Verdict: fleet.Isolated})
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+		}, invariant: "S5", detail: "1 must be kept alive"},
+		"S5 a try was sent to another host": {change: budgetOfHost("h1"), history: func(b *bench) {
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+			b.send(step(fleet.StepAttach, "a", 2, "h3"))
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+		}},
+		"S5 two tries were sent to another host": {change: budgetOfHost("h3"), history: func(b *bench) {
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+			b.send(step(fleet.StepAttach, "a", 2, "h3"))
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+		}, invariant: "S5", detail: "the budget is 1"},
+		"S5 a platform shows no hosts": {change: func(in *Intent) {
+			in.Fleet.Spec.Storm = fleet.Storm{Hosts: 1, Window: fleet.Duration(time.Minute)}
+		}, history: func(b *bench) {
+			b.o.around.Cloud = true
+			_, _ = b.w.FreezeHost("h1"), b.w.FreezeHost("h2")
+			b.pass(time.Minute)
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+		}},
 		"S5 in a storm": {change: func(in *Intent) {
 			in.Fleet.Spec.Storm = fleet.Storm{Hosts: 1, Window: fleet.Duration(time.Minute)}
 		}, history: func(b *bench) {
@@ -88,6 +125,20 @@ func TestBudgetHistories(t *testing.T) {
 		}, history: func(b *bench) { b.relaunch("a", 2, "h2") }, invariant: "S15", detail: "kept apart from b"},
 	})
 }
+
+// budgetOfHost lets one recovery begin on that host within a minute.
+func budgetOfHost(name string) func(*Intent) {
+	return func(in *Intent) {
+		for n := range in.Sites {
+			if in.Sites[n].Name == name {
+				in.Sites[n].Spec.Budget = fleet.Budget{Steps: 1, Window: fleet.Duration(time.Minute)}
+			}
+		}
+	}
+}
+
+// askTwo has a ask two people.
+func askTwo(in *Intent) { in.Servers[0].Spec.Mode, in.Servers[0].Spec.Approvals = fleet.Ask, 2 }
 
 // What people forbid or must approve.
 func TestConsentHistories(t *testing.T) {
@@ -127,6 +178,18 @@ func TestConsentHistories(t *testing.T) {
 			down(b)
 			b.guard(Act{Verb: "approves", Server: "a"})
 			b.guard(Act{Verb: "approves", Server: "a"})
+			b.send(step(fleet.StepStop, "a", 1, "h1"))
+		}, invariant: "S11", detail: "1 of 2 approvals"},
+		"S11 the second answer got lost": {change: askTwo, history: func(b *bench) {
+			down(b)
+			b.guard(Act{Verb: "approves", Server: "a"})
+			b.guard(Act{Verb: "approves", Server: "a", By: "ann", Maybe: true})
+			b.send(step(fleet.StepStop, "a", 1, "h1"))
+		}},
+		"S11 the second word got lost": {change: askTwo, history: func(b *bench) {
+			down(b)
+			b.guard(Act{Verb: "approves", Server: "a"})
+			b.o.Acted(Act{Verb: "approves", Server: "a", By: "ann", At: b.clock.Now(), Accepted: true, Maybe: true})
 			b.send(step(fleet.StepStop, "a", 1, "h1"))
 		}, invariant: "S11", detail: "1 of 2 approvals"},
 		"S11 two people": {change: func(in *Intent) { in.Servers[0].Spec.Mode, in.Servers[0].Spec.Approvals = fleet.Ask, 2 }, history: func(b *bench) {

@@ -120,6 +120,17 @@ func TestLiveHistories(t *testing.T) {
 			b.pass(10 * time.Second)
 			b.event(event.Event{Kind: event.RecoveryBegun, Server: "b"})
 		}, invariant: "L4", detail: "1 of higher priority wait"},
+		"L4 the other one waits for its host's": {change: func(in *Intent) {
+			in.Fleet.Spec.Budget = fleet.Budget{Steps: 2, Window: fleet.Duration(time.Minute)}
+			in.Servers[0].Spec.Priority = 5
+			budgetOfHost("h1")(in)
+		}, history: func(b *bench) {
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "a"})
+			b.put(statusKeys+"a", fleet.Status{Server: "a", Epoch: 1, Verdict: fleet.Down, VerdictSince: b.clock.Now()})
+			b.event(event.Event{Kind: event.Held, Server: "a", Gate: "budget"})
+			b.pass(10 * time.Second)
+			b.event(event.Event{Kind: event.RecoveryBegun, Server: "b"})
+		}},
 		"L5 the second is not healed": {history: func(b *bench) {
 			down(b)
 			b.pass(5 * time.Second)

@@ -150,11 +150,7 @@ func (o *Oracle) rightlyHeld(s *server, e End) {
 	if s == nil {
 		return
 	}
-	domains := []string{"fleet"}
-	if s.newest != nil {
-		domains = append(domains, o.path(s.newest.host)...)
-	}
-	for _, d := range domains {
+	for _, d := range o.domains(s) {
 		b := o.budgetOf(d)
 		if b.KeepAlive > 0 || b.Steps > 0 && o.used(d, b.Window.Std()+slack, o.w.Now()) >= b.Steps {
 			return

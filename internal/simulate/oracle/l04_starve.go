@@ -8,7 +8,8 @@ import (
 // L4, no starvation. When a recovery begins and takes a unit of a domain's budget,
 // the units that are left are enough for all servers of that domain with a higher
 // priority that the product itself has called down or impaired, and held for the
-// budget, for at least slack. At rest, L1 holds that none was forgotten.
+// budget, for at least slack. One that another domain of its own has no unit for cannot
+// use this one, and does not count. At rest, L1 holds that none was forgotten.
 //
 // Not covered: that those of equal priority go in the order in which they came;
 // nothing promises it.
@@ -25,7 +26,7 @@ func (o *Oracle) nobodyStarves(s *server, domains []string, now time.Time) {
 			if other == s || other.spec.Spec.Priority <= s.spec.Spec.Priority || !o.waits(other, now) {
 				continue
 			}
-			if d == "fleet" || other.newest != nil && slices.Contains(o.path(other.newest.host), d) {
+			if slices.Contains(o.domains(other), d) && !o.shutOut(other, d, now) {
 				ahead++
 			}
 		}
@@ -33,6 +34,15 @@ func (o *Oracle) nobodyStarves(s *server, domains []string, now time.Time) {
 			o.Violate("L4", s.name, "its recovery takes from %s, which has %d left, while %d of higher priority wait for it", d, left, ahead)
 		}
 	}
+}
+
+// shutOut reports that another domain of the server has no unit left: it cannot use one
+// of this domain, and to keep it for that server would starve those who can.
+func (o *Oracle) shutOut(s *server, domain string, now time.Time) bool {
+	return slices.ContainsFunc(o.domains(s), func(d string) bool {
+		b := o.budgetOf(d)
+		return d != domain && b.Steps > 0 && o.used(d, b.Window.Std(), now) >= b.Steps
+	})
 }
 
 // waits reports that the product itself says that the server waits for a budget.

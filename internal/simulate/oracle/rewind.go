@@ -66,6 +66,7 @@ func (o *Oracle) forgot(s *server, raw []byte) {
 	s.was, s.held, s.asked = s.status, told{}, false
 	s.verdict = told{what: s.status.Verdict.String(), at: o.w.Now()}
 	s.launch, s.starts = nil, nil
+	s.sent.epoch, s.sent.host = 0, ""
 	for _, t := range s.live {
 		t.verified = t.verified && t.epoch == s.status.Epoch
 	}

@@ -13,20 +13,24 @@ import (
 // S5, blast radius. Counted from the durable facts "a recovery begins" and from
 // where the world had the server's newest instance:
 //
-//   - steps: recoveries begun in the fleet, and in each site above that host, within
+//   - steps: recoveries begun in the fleet, and in each site above that host (or above
+//     the one to which a later epoch was sent, see domains), within
 //     the declared window (2 % shorter, for clocks that drift) are at most the
 //     budget's; the first start of a server of which nothing ever was destroys nothing
 //     and does not count;
 //   - keepAlive: the recovery of one that the product itself calls isolated or
 //     healthy, and that in truth works, leaves at least as many others that may have
-//     worked within the last window;
+//     worked within the last window; one that declares no check works as long as it
+//     runs, for nobody was told how to ask it more;
 //   - storm: while more hosts than allowed are in truth down for longer than anybody
 //     needs to notice it, with their servers' newest epochs on them, and fell within
 //     one storm window, no recovery begins that nobody has asked for; nor while the
 //     durable verdicts say themselves that so many hosts that are down lost servers.
 //
 // Not covered: a view that doubts itself (all hosts silent at once), and storms of
-// what is not a lost host.
+// what is not a lost host. A platform shows none of its hosts, so to count them there
+// would ask for what nobody outside can know (S5 speaks of what may be told): there
+// the storm is left to what the verdicts say, and the budgets bound what begins.
 
 type begun struct {
 	at      time.Time
@@ -39,10 +43,7 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 		o.noStorm(s, e.ev)
 		return
 	}
-	domains := []string{"fleet"}
-	if s.newest != nil {
-		domains = append(domains, o.path(s.newest.host)...)
-	}
+	domains := o.domains(s)
 	o.begun = append(o.begun, begun{at: e.at, server: s.name, domains: domains})
 	for _, d := range domains {
 		o.withinBudget(s, d, e.at)
@@ -91,7 +92,7 @@ func (o *Oracle) withinBudget(s *server, domain string, now time.Time) {
 		if name == s.name || t == nil || domain != "fleet" && !slices.Contains(o.path(t.host), domain) {
 			continue
 		}
-		if at := o.worked(t); !at.IsZero() && now.Sub(at) < window(o.servers[name].spec) {
+		if at := o.served(o.servers[name], t); !at.IsZero() && now.Sub(at) < window(o.servers[name].spec) {
 			others++
 		}
 	}
@@ -107,6 +108,9 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 	}
 	o.noStormTold(s, limit)
 	now := o.w.Now()
+	if o.around.Cloud {
+		return
+	}
 	if now.Sub(o.disturbed) < window(s.spec)+10*time.Second {
 		return
 	}

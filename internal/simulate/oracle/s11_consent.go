@@ -83,6 +83,9 @@ func (o *Oracle) act(a Act) {
 	case "maintains":
 		p.windows = append(p.windows, a)
 	case "approves", "denies":
+		if a.Maybe && !o.entered(a) {
+			return // no answer came, and the store never took it
+		}
 		a.Plan = o.planOf(a)
 		p.approvals = append(p.approvals, a)
 	}
@@ -123,17 +126,26 @@ func (o *Oracle) actIsDurable(a Act) {
 	if a.Maybe {
 		return
 	}
-	l := &o.ledger
-	now := o.w.Now()
-	for n := len(l.entries) - 1; n >= 0 && !l.entries[n].at.Before(now); n-- {
-		if l.entries[n].ev.By == a.By {
-			return
-		}
+	if o.entered(a) {
+		return
 	}
 	switch a.Verb {
 	case "freezes", "pauses", "maintains", "approves", "denies", "confirms":
 		o.Violate("S9", a.By, "%s was acknowledged and left no entry in the store", a.Verb)
 	}
+}
+
+// entered reports that the store has taken something from that person just now: a word
+// whose answer got lost, such as when the controller dies with the commit, is given all
+// the same (S11).
+func (o *Oracle) entered(a Act) bool {
+	l, now := &o.ledger, o.w.Now()
+	for n := len(l.entries) - 1; n >= 0 && !l.entries[n].at.Before(now); n-- {
+		if l.entries[n].ev.By == a.By {
+			return true
+		}
+	}
+	return false
 }
 
 // guard says what a person has put before the server, or is empty.

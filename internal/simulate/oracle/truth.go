@@ -33,6 +33,11 @@ type server struct {
 	// with the first time.
 	starts []start
 	onset  time.Time // of the last failure that was waited for
+	// sent is the latest epoch for which a start or attach was sent to a host.
+	sent struct {
+		epoch fleet.Epoch
+		host  string
+	}
 
 	// What the product made durable about it.
 	status  fleet.Status
@@ -52,8 +57,9 @@ type instance struct {
 	// okSince is since when it works; clearSince since when it works on a host
 	// that everybody reaches, so that every honest observer sees it work.
 	okSince, clearSince time.Time
-	// lastOK is when it last worked, badSince when it stopped to.
-	lastOK, badSince time.Time
+	// lastOK is when it last worked, badSince when it stopped to; lastAble is when it
+	// last executed.
+	lastOK, badSince, lastAble time.Time
 	// everAble is true once it has executed.
 	everAble bool
 	// verified is true once the product has called this epoch healed.
@@ -123,6 +129,9 @@ func (o *Oracle) lookAt(s *server, t *instance, now time.Time) {
 		if s.newest == nil || t.epoch >= s.newest.epoch {
 			s.newest = t
 		}
+	}
+	if t.able || able {
+		t.lastAble = now
 	}
 	if t.able && !able {
 		o.ended(s, t)
@@ -194,6 +203,34 @@ func (o *Oracle) worked(t *instance) time.Time {
 	return t.lastOK
 }
 
+// served is when an instance was last worth to be kept: one whose spec declares no check
+// is whenever it executes, for nobody can ask it more (as S14 has it).
+func (o *Oracle) served(s *server, t *instance) time.Time {
+	switch {
+	case !s.spec.Spec.Health.Check.IsZero():
+		return o.worked(t)
+	case t.able:
+		return o.w.Now()
+	default:
+		return t.lastAble
+	}
+}
+
+// domains are the fleet, and the host with the sites above it where the server is: where
+// its newest instance executed, or where a later epoch was sent since. Of a try whose
+// calls got lost nobody can say that it is not there, and what is done about it next is
+// done there.
+func (o *Oracle) domains(s *server) []string {
+	host := ""
+	if s.newest != nil {
+		host = s.newest.host
+	}
+	if s.newest == nil || s.sent.epoch > s.newest.epoch {
+		host = s.sent.host
+	}
+	return append([]string{"fleet"}, o.path(host)...)
+}
+
 // clearFor reports whether the instance has worked in everybody's sight for that long.
 func (o *Oracle) clearFor(t *instance, d time.Duration) bool {
 	return t != nil && !t.clearSince.IsZero() && o.w.Now().Sub(t.clearSince) >= d
@@ -232,6 +269,9 @@ func (s *server) find(e fleet.Epoch) *instance {
 func (s *server) noteSent(c Call) {
 	st := c.Call.Step
 	s.acts = append(s.acts, acted{at: c.At, kind: st.Kind, epoch: st.Epoch})
+	if st.Kind.NeedsProof() && st.Host != "" && st.Epoch >= s.sent.epoch {
+		s.sent.epoch, s.sent.host = st.Epoch, st.Host
+	}
 }
 
 func (s *server) noteExecuted(c Call) {
