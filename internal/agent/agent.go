@@ -69,7 +69,9 @@ type Options struct {
 	// Inspect looks at a volume; volume.Inspect if nil.
 	Inspect func(dir string) (volume.State, error)
 	// Clock is the lease clock; beat.BootClock() if nil.
-	Clock       beat.Clock
+	Clock beat.Clock
+	// Now is the wall clock of certificates; time.Now if nil.
+	Now         func() time.Time
 	Log         *slog.Logger
 	ReportEvery time.Duration
 	BeatEvery   time.Duration
@@ -90,7 +92,9 @@ type Agent struct {
 	tasks   sync.WaitGroup
 	lookers map[string]*looker
 
+	// id is what the host joined with. Its certificate is renewed, see rotation.
 	id       *identity
+	rotation *rotation
 	channel  *channel
 	beats    atomic.Pointer[beat.Runner] // nil until the controller's beat address is known
 	keys     *peerKeys
@@ -116,6 +120,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = beat.BootClock()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -175,11 +182,15 @@ func (a *Agent) Run(ctx context.Context) error {
 		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
 	}
 	a.id = id
-	conf, err := id.tls()
+	a.rotation, err = newRotation(a.opt, id)
 	if err != nil {
 		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
 	}
-	a.channel = newChannel(a.opt.Controller, conf)
+	conf, err := a.rotation.tls()
+	if err != nil {
+		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
+	}
+	a.channel = newChannel(a.opt.Controller, conf, a.rotation.ended)
 	defer a.channel.close()
 	if err := a.openPeers(); err != nil {
 		return fmt.Errorf("agent of %s: %w", a.opt.Name, err)
@@ -205,6 +216,7 @@ func (a *Agent) start(ctx context.Context) {
 	a.tasks.Go(func() { a.poll(ctx) })
 	a.tasks.Go(func() { a.reports(ctx) })
 	a.tasks.Go(func() { a.tidy(ctx) })
+	a.tasks.Go(func() { a.rotate(ctx) })
 	if d, ok := a.opt.Driver.(*drivers); ok {
 		a.tasks.Go(func() { d.forward(ctx) })
 	}

@@ -118,7 +118,7 @@ func TestBeatsOverHTTPSAreOfTheirOwnHost(t *testing.T) {
 	clock := beat.BootClock()
 	acks := func(c *http.Client, datagrams [][]byte) [][]byte {
 		t.Helper()
-		got, err := (&channel{base: "https://" + s.addr, post: c}).beats(t.Context(), datagrams)
+		got, err := s.channel(c).beats(t.Context(), datagrams)
 		must(t, err)
 		return got
 	}

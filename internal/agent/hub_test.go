@@ -62,16 +62,22 @@ func (s *site) enrolled(name string) *http.Client {
 }
 
 func (s *site) client(cert []byte, key *ecdsa.PrivateKey) *http.Client {
-	conf, err := enrol.ClientTLS(cert, key, s.auth.Cert())
+	shown := &tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key}
+	conf, err := enrol.ClientTLS(func() *tls.Certificate { return shown }, s.auth.Cert(), s.now)
 	must(s.t, err)
 	c := newClient(conf)
 	s.t.Cleanup(c.CloseIdleConnections)
 	return c
 }
 
+func (s *site) channel(c *http.Client) *channel {
+	ch := &channel{base: "https://" + s.addr, ended: func() error { return nil }}
+	ch.now.Store(&clients{poll: c, post: c})
+	return ch
+}
+
 func (s *site) post(c *http.Client, path string, m any) error {
-	ch := &channel{base: "https://" + s.addr, post: c}
-	return ch.send(s.t.Context(), path, m)
+	return s.channel(c).send(s.t.Context(), path, m)
 }
 
 func TestOnlyEnrolledHostsAreHeard(t *testing.T) {

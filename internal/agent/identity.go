@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"relight/internal/agent/keeper"
 	"relight/internal/beat"
@@ -34,9 +34,10 @@ type identity struct {
 	Agent     beat.AgentID `json:"agent"`
 	BeatKey   []byte       `json:"beatKey"`
 	BeatAddr  string       `json:"beatAddr,omitempty"`
-	// PKCS8 is the private key; it is kept in a file of its own from before the
-	// join, so that a join whose reply was lost is repeated with the same key.
-	PKCS8 []byte `json:"-"`
+	// PKCS8 is the private key, beside its certificate so that both change as one. It
+	// is also kept in a file of its own from before it is sent, so that a join or a
+	// renewal whose reply was lost is repeated with the same key.
+	PKCS8 []byte `json:"key,omitempty"`
 }
 
 // Errors of a join.
@@ -45,6 +46,8 @@ var (
 	ErrNoToken = errors.New("this host is not enrolled and has no join token")
 	// ErrRefused: the controller refused the join or the certificate.
 	ErrRefused = errors.New("refused by the controller")
+	// ErrEnded: the host's certificate has ended. Nothing but a new token helps.
+	ErrEnded = errors.New("the certificate of this host has ended")
 	// ErrOtherHost: the directory holds the identity of a host of another name.
 	ErrOtherHost = errors.New("the directory belongs to another host's agent")
 )
@@ -61,14 +64,6 @@ func (id *identity) key() (*ecdsa.PrivateKey, error) {
 	return ec, nil
 }
 
-func (id *identity) tls() (*tls.Config, error) {
-	key, err := id.key()
-	if err != nil {
-		return nil, err
-	}
-	return enrol.ClientTLS(id.Cert, key, id.Authority)
-}
-
 // openIdentity loads the identity, or joins the controller once with the token.
 func openIdentity(ctx context.Context, o Options) (*identity, error) {
 	var id identity
@@ -82,16 +77,38 @@ func openIdentity(ctx context.Context, o Options) (*identity, error) {
 	if id.Host != o.Name {
 		return nil, fmt.Errorf("agent identity: %w, %s", ErrOtherHost, id.Host)
 	}
-	if id.PKCS8, err = loadKey(o.Dir); err != nil {
-		return nil, err
+	if id.PKCS8 == nil {
+		if id.PKCS8, err = loadKey(o.Dir, keyFile); err != nil {
+			return nil, err
+		}
+	}
+	if err := id.ended(o.Now()); err != nil {
+		if o.Token == "" {
+			return nil, err
+		}
+		o.Log.Info("host is enrolled anew", "because", err)
+		return join(ctx, o)
 	}
 	return &id, nil
 }
 
-// loadKey returns the agent's key in PKCS #8, made at the first call.
-func loadKey(dir string) ([]byte, error) {
+// ended is an error that says what to do if the certificate has ended.
+func (id *identity) ended(now time.Time) error {
+	cert, err := x509.ParseCertificate(id.Cert)
+	if err != nil {
+		return fmt.Errorf("agent identity: %w", err)
+	}
+	if now.Before(cert.NotAfter) {
+		return nil
+	}
+	return fmt.Errorf("%w, on %s; to enrol it anew: relight host token %s > token, then start the agent with --token-file token",
+		ErrEnded, cert.NotAfter.UTC().Format(time.DateOnly), id.Host)
+}
+
+// loadKey returns the key of a file in PKCS #8, made at the first call.
+func loadKey(dir, name string) ([]byte, error) {
 	var pkcs8 []byte
-	path := filepath.Join(dir, keyFile)
+	path := filepath.Join(dir, name)
 	err := keeper.ReadFile(path, &pkcs8)
 	if err == nil || !errors.Is(err, os.ErrNotExist) {
 		return pkcs8, err
@@ -115,7 +132,7 @@ func join(ctx context.Context, o Options) (*identity, error) {
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	id := &identity{Host: o.Name}
-	if id.PKCS8, err = loadKey(o.Dir); err != nil {
+	if id.PKCS8, err = loadKey(o.Dir, keyFile); err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	key, err := id.key()
@@ -145,7 +162,7 @@ func join(ctx context.Context, o Options) (*identity, error) {
 // ask makes the one request that goes out without a certificate, again and again
 // until the controller answers: at a site's first start it may come up last.
 func ask(ctx context.Context, o Options, token enrol.Token, req link.JoinRequest, reply *link.JoinReply) error {
-	c := newClient(token.FirstContact())
+	c := newClient(token.FirstContact(o.Now))
 	defer c.CloseIdleConnections()
 	body, err := json.Marshal(req)
 	if err != nil {

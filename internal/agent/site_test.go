@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,26 @@ func (r *registry) RemoveHost(_ context.Context, name string) error {
 	return nil
 }
 
+func (r *registry) ChangeHost(_ context.Context, name string, change func(enrol.Host) (enrol.Host, error)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h, ok := r.hosts[name]
+	if !ok {
+		return enrol.ErrAbsent
+	}
+	after, err := change(h)
+	if err == nil {
+		r.hosts[name] = after
+	}
+	return err
+}
+
+func (r *registry) host(name string) enrol.Host {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hosts[name]
+}
+
 // site is a controller's hub behind TLS on a loopback address that outlives it.
 type site struct {
 	t        testing.TB
@@ -57,6 +78,8 @@ type site struct {
 	auth     *enrol.Authority
 	addr     string
 	beatAddr string
+	// ahead is how far the wall clock of certificates is ahead, on both sides.
+	ahead atomic.Int64
 
 	hub  *onprem.Hub
 	stop func()
@@ -66,9 +89,9 @@ func newSite(t testing.TB) *site {
 	t.Helper()
 	vault, err := enrol.NewDirVault(filepath.Join(t.TempDir(), "vault"))
 	must(t, err)
-	auth, err := enrol.OpenAuthority(t.Context(), vault, time.Now)
+	s := &site{t: t, vault: vault, registry: &registry{hosts: map[string]enrol.Host{}}, addr: "127.0.0.1:0", beatAddr: "127.0.0.1:0"}
+	s.auth, err = enrol.OpenAuthority(t.Context(), vault, s.now)
 	must(t, err)
-	s := &site{t: t, vault: vault, registry: &registry{hosts: map[string]enrol.Host{}}, auth: auth, addr: "127.0.0.1:0", beatAddr: "127.0.0.1:0"}
 	s.start()
 	t.Cleanup(func() { s.stop() })
 	return s
@@ -106,6 +129,9 @@ func (s *site) start() {
 	}
 }
 
+// now is the wall clock of certificates.
+func (s *site) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
 func (s *site) token(host string) string {
 	s.t.Helper()
 	tok, err := s.auth.MakeToken(s.t.Context(), s.vault, host, time.Hour)
@@ -126,7 +152,7 @@ func (s *site) agent(name, dir string, change func(*Options)) *running {
 	d := newFake()
 	o := Options{
 		Dir: dir, Name: name, Controller: "https://" + s.addr, Token: s.token(name), BeatAddr: s.beatAddr,
-		Driver: d, Log: logger(s.t).With("host", name), ReportEvery: 200 * time.Millisecond, BeatEvery: 50 * time.Millisecond,
+		Driver: d, Now: s.now, Log: logger(s.t).With("host", name), ReportEvery: 200 * time.Millisecond, BeatEvery: 50 * time.Millisecond,
 	}
 	if change != nil {
 		change(&o)

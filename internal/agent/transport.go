@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"relight/internal/provider/onprem/link"
@@ -47,18 +48,42 @@ func newClient(conf *tls.Config) *http.Client {
 // channel speaks to the controller.
 type channel struct {
 	base string
+	conf *tls.Config
+	now  atomic.Pointer[clients]
+	// ended says what to do if this host's certificate has ended; the controller's
+	// side of TLS says it without a name.
+	ended func() error
+}
+
+// clients are the connections of one certificate.
+type clients struct {
 	// poll has connections of its own: closing them must not cut off a result.
 	poll, post *http.Client
 }
 
-func newChannel(base string, conf *tls.Config) *channel {
-	return &channel{base: base, poll: newClient(conf), post: newClient(conf.Clone())}
+func newClients(conf *tls.Config) *clients {
+	return &clients{poll: newClient(conf), post: newClient(conf.Clone())}
 }
 
-func (c *channel) close() {
+func (c *clients) close() {
 	c.poll.CloseIdleConnections()
 	c.post.CloseIdleConnections()
 }
+
+func newChannel(base string, conf *tls.Config, ended func() error) *channel {
+	c := &channel{base: base, conf: conf, ended: ended}
+	c.now.Store(newClients(conf))
+	return c
+}
+
+func (c *channel) close() { c.now.Load().close() }
+
+// renew has later requests open connections of their own, which show the present
+// certificate. Those under way go on to their end on the earlier ones.
+func (c *channel) renew() { c.now.Swap(newClients(c.conf.Clone())).close() }
+
+func pollClient(c *clients) *http.Client { return c.poll }
+func postClient(c *clients) *http.Client { return c.post }
 
 // send posts a report or a result.
 func (c *channel) send(ctx context.Context, path string, m any) error {
@@ -72,10 +97,8 @@ func (c *channel) send(ctx context.Context, path string, m any) error {
 func (c *channel) exchange(ctx context.Context, path string, m any, take func(io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, postWithin)
 	defer cancel()
-	res, err := c.do(ctx, c.post, path, m)
+	res, err := c.do(ctx, postClient, path, m)
 	if err != nil {
-		// The pooled connections probably are as dead as the one that failed.
-		c.post.CloseIdleConnections()
 		return err
 	}
 	defer res.Body.Close()
@@ -105,9 +128,8 @@ func (c *channel) work(ctx context.Context, m link.Work, into *link.WorkReply) e
 	defer cancel()
 	deaf := time.AfterFunc(deafAfter, cancel)
 	defer deaf.Stop()
-	res, err := c.do(ctx, c.poll, link.PathWork, m)
+	res, err := c.do(ctx, pollClient, link.PathWork, m)
 	if err != nil {
-		c.poll.CloseIdleConnections()
 		return err
 	}
 	defer res.Body.Close()
@@ -134,7 +156,31 @@ func (p *pulsed) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *channel) do(ctx context.Context, client *http.Client, path string, m any) (*http.Response, error) {
+func (c *channel) do(ctx context.Context, pick func(*clients) *http.Client, path string, m any) (*http.Response, error) {
+	for {
+		now := c.now.Load()
+		client := pick(now)
+		res, err := c.once(ctx, client, path, m)
+		switch {
+		case err != nil:
+			// The pooled connections probably are as dead as the one that failed.
+			client.CloseIdleConnections()
+			if ended := c.ended(); ended != nil {
+				err = fmt.Errorf("%w (%w)", ended, err)
+			}
+			return nil, err
+		case res.StatusCode == http.StatusForbidden && c.now.Load() != now:
+			// Another request has used the renewed certificate meanwhile: this one came
+			// with the earlier.
+			_ = res.Body.Close()
+			client.CloseIdleConnections()
+		default:
+			return res, nil
+		}
+	}
+}
+
+func (c *channel) once(ctx context.Context, client *http.Client, path string, m any) (*http.Response, error) {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return nil, err

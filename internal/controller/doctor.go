@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
+	"relight/internal/enrol"
 )
 
 // mountHealth adds the endpoints for supervisors.
@@ -55,6 +57,7 @@ func (c *Controller) examine(ctx context.Context) []client.DoctorCheck {
 	checks := c.ready()
 	hosts := c.backend.Viewer.hosts(fleet.Server{}, c.clock.Now())
 	checks = append(checks, c.checkHosts(hosts)...)
+	checks = append(checks, checkCertificates(All[enrol.Host](c.state, kindHost), c.clock.Now())...)
 	checks = append(checks, c.checkPower(ctx, hosts)...)
 	checks = append(checks, c.checkArrays(ctx)...)
 	checks = append(checks, c.checkScopes(hosts), c.checkSpare(), c.checkIsolation(), c.checkTimings(), c.checkModes(), c.checkPeople())
@@ -91,6 +94,25 @@ func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
 	}
 	if len(hosts) == 0 {
 		checks = append(checks, client.DoctorCheck{Name: "hosts", State: client.DoctorWarn, Detail: "no host has joined", Next: "relight host token"})
+	}
+	return checks
+}
+
+// checkCertificates names the hosts whose agents should have renewed their
+// certificates long ago.
+func checkCertificates(hosts []enrol.Host, now time.Time) []client.DoctorCheck {
+	var checks []client.DoctorCheck
+	for _, h := range hosts {
+		check := client.DoctorCheck{Name: "certificate " + h.Name, State: client.DoctorWarn, Next: "look at the log of its agent"}
+		check.Detail = "ends on " + h.Ends.UTC().Format(time.DateOnly) + " and was not renewed yet"
+		switch late := h.Ends.Add(h.Issued.Sub(h.Ends) / 4); {
+		case h.Ends.IsZero() || now.Before(late):
+			continue
+		case !now.Before(h.Ends):
+			check.State, check.Detail = client.DoctorFail, "ended on "+h.Ends.UTC().Format(time.DateOnly)+": its agent is not let in"
+			check.Next = "relight host token " + h.Name + " > token; then start its agent with --token-file token"
+		}
+		checks = append(checks, check)
 	}
 	return checks
 }

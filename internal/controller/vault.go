@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"fmt"
+	"reflect"
+	"time"
 
 	"relight/internal/core/event"
 	"relight/internal/enrol"
@@ -49,6 +51,32 @@ func (s *Secrets) SaveHost(ctx context.Context, host enrol.Host) error {
 	return s.Journal.Do(ctx, s.Clock.Now(), func(tx *Tx) error {
 		tx.Put(kindHost, host.Name, host)
 		tx.Emit(event.Event{Kind: event.HostJoined, Host: host.Name, Message: "host " + host.Name + " joined"})
+		return nil
+	})
+}
+
+// ChangeHost implements enrol.Registry. A certificate that is given out, and one that
+// is refused from now on, are facts for the record.
+func (s *Secrets) ChangeHost(ctx context.Context, name string, change func(enrol.Host) (enrol.Host, error)) error {
+	return s.Journal.Do(ctx, s.Clock.Now(), func(tx *Tx) error {
+		before, ok := TxGet[enrol.Host](tx, kindHost, name)
+		if !ok {
+			return fmt.Errorf("record of host %s: %w", name, enrol.ErrAbsent)
+		}
+		after, err := change(before)
+		if err != nil || reflect.DeepEqual(before, after) {
+			return err
+		}
+		tx.Put(kindHost, name, after)
+		tell := func(message string) {
+			tx.Emit(event.Event{Kind: event.HostRenewed, Host: name, Message: "host " + name + " " + message})
+		}
+		switch {
+		case after.Serial != before.Serial:
+			tell("uses its renewed certificate; the earlier one is refused from now on")
+		case after.Next != nil:
+			tell("was given a new certificate, good until " + after.Next.Ends.UTC().Format(time.DateOnly))
+		}
 		return nil
 	})
 }

@@ -26,10 +26,7 @@ import (
 const ControllerName = "controller.relight.internal"
 
 const (
-	authorityYears = 20
-	// Agents' certificates last as long as their authority: they are not rotated
-	// yet, and what revokes them is the end of the host's record.
-	agentYears      = authorityYears
+	authorityYears  = 20
 	controllerYears = 1
 	// backdate makes fresh certificates valid on hosts whose clocks are behind.
 	backdate  = 24 * time.Hour
@@ -75,7 +72,7 @@ func makeAuthority(now time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make certificate authority: %w", err)
 	}
-	tmpl := template("relight authority", now, authorityYears)
+	tmpl := template("relight authority", now, now.AddDate(authorityYears, 0, 0))
 	tmpl.IsCA, tmpl.BasicConstraintsValid, tmpl.MaxPathLenZero = true, true, true
 	tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
@@ -110,7 +107,7 @@ func parseAuthority(data []byte, now func() time.Time) (*Authority, error) {
 }
 
 // template fills what all certificates share. Serial numbers are random, 127 bits.
-func template(name string, now time.Time, years int) *x509.Certificate {
+func template(name string, now, ends time.Time) *x509.Certificate {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		panic(fmt.Sprintf("read random numbers: %v", err))
@@ -119,7 +116,7 @@ func template(name string, now time.Time, years int) *x509.Certificate {
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    now.Add(-backdate),
-		NotAfter:     now.AddDate(years, 0, 0),
+		NotAfter:     ends,
 	}
 }
 
@@ -150,7 +147,7 @@ func (a *Authority) ControllerCert(sans []string) (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("make controller certificate: %w", err)
 	}
-	tmpl := template("relight controller", a.now(), controllerYears)
+	tmpl := template("relight controller", a.now(), a.now().AddDate(controllerYears, 0, 0))
 	tmpl.DNSNames = []string{ControllerName}
 	for _, san := range sans {
 		if ip := net.ParseIP(san); ip != nil {
@@ -173,16 +170,17 @@ func (a *Authority) ControllerCert(sans []string) (tls.Certificate, error) {
 
 // agentCert signs a certificate for the host. Nothing is taken from the request
 // but its key.
-func (a *Authority) agentCert(host string, key crypto.PublicKey) (der []byte, serial string, err error) {
-	tmpl := template(host, a.now(), agentYears)
+func (a *Authority) agentCert(host string, key crypto.PublicKey) (Signed, error) {
+	now := a.now()
+	tmpl := template(host, now, now.Add(AgentLifetime))
 	tmpl.URIs = []*url.URL{hostURI(host)}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	der, err = a.sign(tmpl, key)
+	der, err := a.sign(tmpl, key)
 	if err != nil {
-		return nil, "", fmt.Errorf("make certificate of host %s: %w", host, err)
+		return Signed{}, fmt.Errorf("make certificate of host %s: %w", host, err)
 	}
-	return der, tmpl.SerialNumber.Text(16), nil
+	return Signed{Serial: tmpl.SerialNumber.Text(16), Cert: der, Issued: now, Ends: tmpl.NotAfter}, nil
 }
 
 func (a *Authority) sign(tmpl *x509.Certificate, key crypto.PublicKey) ([]byte, error) {

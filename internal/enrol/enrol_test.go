@@ -2,6 +2,7 @@ package enrol
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -31,13 +32,18 @@ func vault(t *testing.T) *DirVault {
 	return v
 }
 
-func request(t *testing.T) []byte {
+func mustKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := MakeKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	csr, err := Request(key)
+	return key
+}
+
+func request(t *testing.T) []byte {
+	t.Helper()
+	csr, err := Request(mustKey(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,10 +174,10 @@ func TestTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if _, err := handshake(t, a.ServerTLS(nil), tok.FirstContact()); err != nil {
+	if _, err := handshake(t, a.ServerTLS(nil), tok.FirstContact(time.Now)); err != nil {
 		t.Errorf("first contact: %v", err)
 	}
-	if _, err := handshake(t, stranger.ServerTLS(nil), tok.FirstContact()); !errors.Is(err, ErrAuthority) {
+	if _, err := handshake(t, stranger.ServerTLS(nil), tok.FirstContact(time.Now)); !errors.Is(err, ErrAuthority) {
 		t.Errorf("a stranger at first contact: %v, want ErrAuthority", err)
 	}
 
@@ -187,7 +193,8 @@ func TestTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := ClientTLS(got.Cert, key, a.Cert())
+	shown := &tls.Certificate{Certificate: [][]byte{got.Cert}, PrivateKey: key}
+	client, err := ClientTLS(func() *tls.Certificate { return shown }, a.Cert(), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +214,7 @@ func TestTrust(t *testing.T) {
 	if _, err := handshake(t, fake, client); err == nil {
 		t.Error("a host passes for a controller")
 	}
-	if _, err := handshake(t, fake, tok.FirstContact()); !errors.Is(err, ErrAuthority) {
+	if _, err := handshake(t, fake, tok.FirstContact(time.Now)); !errors.Is(err, ErrAuthority) {
 		t.Errorf("a host passes for a controller at first contact: %v", err)
 	}
 	if _, _, err := Identify(nil); !errors.Is(err, ErrIdentity) {
@@ -225,7 +232,7 @@ func TestTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.Certificates = []tls.Certificate{cert}
+	shown = &cert
 	if _, err := handshake(t, a.ServerTLS(nil), client); err == nil {
 		t.Error("a controller's certificate passes for a host's")
 	}

@@ -21,10 +21,15 @@ type Host struct {
 	Agent beat.AgentID `json:"agent"`
 	// BeatKey seals the host's beats; 32 bytes, secret.
 	BeatKey []byte `json:"beatKey"`
-	// Serial is that of the host's present certificate, in hexadecimal. A
-	// certificate from an earlier enrolment is refused.
+	// Serial is that of the host's present certificate, in hexadecimal. An earlier
+	// certificate is refused.
 	Serial string    `json:"serial"`
 	Joined time.Time `json:"joined"`
+	// Issued and Ends are the present certificate's.
+	Issued time.Time `json:"issued"`
+	Ends   time.Time `json:"ends"`
+	// Next is a renewed certificate that was not used yet, or nil.
+	Next *Signed `json:"next,omitempty"`
 	// PeerAddr is where the host's agent answers its peers, "ip:port", or empty.
 	PeerAddr string `json:"peerAddr,omitempty"`
 }
@@ -43,6 +48,10 @@ type Registry interface {
 	SaveHost(ctx context.Context, host Host) error
 	// RemoveHost deletes the record; an absent one is no error.
 	RemoveHost(ctx context.Context, name string) error
+	// ChangeHost changes a record durably and atomically among all controllers, or
+	// returns ErrAbsent. An error of change is returned and nothing is written.
+	// change must be pure: it may be called again.
+	ChangeHost(ctx context.Context, name string, change func(Host) (Host, error)) error
 }
 
 // Errors about hosts.
@@ -93,11 +102,11 @@ func (a *Authority) Enrol(ctx context.Context, vault Vault, token, host string, 
 	if err := t.spend(ctx, vault, host, hex.EncodeToString(sum[:]), a.now()); err != nil {
 		return Granted{}, fmt.Errorf("enrol host %s: %w", host, err)
 	}
-	der, serial, err := a.agentCert(host, req.PublicKey)
+	cert, err := a.agentCert(host, req.PublicKey)
 	if err != nil {
 		return Granted{}, err
 	}
-	h := Host{Name: host, Serial: serial, Joined: a.now(), BeatKey: make([]byte, beat.KeySize)}
+	h := Host{Name: host, Serial: cert.Serial, Joined: cert.Issued, Issued: cert.Issued, Ends: cert.Ends, BeatKey: make([]byte, beat.KeySize)}
 	var id [8]byte
 	for _, b := range [][]byte{h.BeatKey, id[:]} {
 		if _, err := rand.Read(b); err != nil {
@@ -106,7 +115,7 @@ func (a *Authority) Enrol(ctx context.Context, vault Vault, token, host string, 
 	}
 	// Random, so that controllers need not agree on a counter; never zero.
 	h.Agent = beat.AgentID(binary.BigEndian.Uint64(id[:]) | 1)
-	return Granted{Host: h, Cert: der}, nil
+	return Granted{Host: h, Cert: cert.Cert}, nil
 }
 
 // Identify returns the host's name and the serial number of a certificate that

@@ -29,6 +29,7 @@ func (a *Authority) ServerTLS(sans []string) *tls.Config {
 		MinVersion: tls.VersionTLS13,
 		ClientAuth: tls.VerifyClientCertIfGiven,
 		ClientCAs:  a.Pool(),
+		Time:       a.now,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -44,9 +45,10 @@ func (a *Authority) ServerTLS(sans []string) *tls.Config {
 	}
 }
 
-// ClientTLS is an agent's TLS configuration after enrolment: cert and key are its
-// own, authority is the DER of the only root that it trusts.
-func ClientTLS(cert []byte, key *ecdsa.PrivateKey, authority []byte) (*tls.Config, error) {
+// ClientTLS is an agent's TLS configuration after enrolment: present is asked for its
+// certificate at each handshake, because it is renewed now and then; authority is
+// the DER of the only root that it trusts, now its wall clock.
+func ClientTLS(present func() *tls.Certificate, authority []byte, now func() time.Time) (*tls.Config, error) {
 	root, err := x509.ParseCertificate(authority)
 	if err != nil {
 		return nil, fmt.Errorf("parse authority: %w", err)
@@ -54,16 +56,20 @@ func ClientTLS(cert []byte, key *ecdsa.PrivateKey, authority []byte) (*tls.Confi
 	pool := x509.NewCertPool()
 	pool.AddCert(root)
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS13,
-		ServerName:   ControllerName,
-		RootCAs:      pool,
-		Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: key}},
+		MinVersion: tls.VersionTLS13,
+		ServerName: ControllerName,
+		RootCAs:    pool,
+		Time:       now,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return present(), nil
+		},
 	}, nil
 }
 
 // FirstContact is an agent's TLS configuration before enrolment: the controller
-// must show an authority with the token's fingerprint and a certificate by it.
-func (t Token) FirstContact() *tls.Config {
+// must show an authority with the token's fingerprint and a certificate by it. now
+// is the agent's wall clock.
+func (t Token) FirstContact(now func() time.Time) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		ServerName: ControllerName,
@@ -78,7 +84,7 @@ func (t Token) FirstContact() *tls.Config {
 				pool := x509.NewCertPool()
 				pool.AddCert(c)
 				_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{
-					Roots: pool, DNSName: ControllerName,
+					Roots: pool, DNSName: ControllerName, CurrentTime: now(),
 					KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 				})
 				if err != nil {

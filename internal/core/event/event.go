@@ -35,6 +35,7 @@ const (
 	GuardCleared    Kind = "guard_cleared"    // the end of a guard
 	FenceAttested   Kind = "fence_attested"   // a person states that an epoch is dead
 	HostJoined      Kind = "host_joined"      // an agent was enrolled
+	HostRenewed     Kind = "host_renewed"     // an agent was given a new certificate, or has begun to use it
 	HostSilent      Kind = "host_silent"      // a host's agent fell silent
 	HostReturned    Kind = "host_returned"    // a silent host's agent is back
 	DrillBegun      Kind = "drill_begun"      // a person breaks something on purpose
@@ -50,7 +51,7 @@ func Kinds() []Kind {
 		ServerDeclared, ServerDeleted, VerdictChanged, IncidentOpened, IncidentClosed,
 		RecoveryBegun, StepIntended, StepEnded, EpochProved, RecoveryHealed,
 		RecoveryClimbed, RecoveryGaveUp, MoveCalledOff, Held, GuardSet, GuardCleared, FenceAttested,
-		HostJoined, HostSilent, HostReturned, DrillBegun, DrillEnded, SpareLost, SpareRegained, ControllerTerm,
+		HostJoined, HostRenewed, HostSilent, HostReturned, DrillBegun, DrillEnded, SpareLost, SpareRegained, ControllerTerm,
 	}
 }
 

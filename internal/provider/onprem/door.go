@@ -25,7 +25,8 @@ const (
 	refreshPause = time.Second
 )
 
-var errRevoked = errors.New("this host is not enrolled, or has joined anew since")
+// errRevoked is also met by a host whose disk was set back to before a renewal.
+var errRevoked = errors.New("this host is not enrolled, or not any more with this certificate; to enrol it anew: relight host token HOST, remove identity.json in its agent's --dir, start the agent with --token-file")
 
 // Handler serves the agents' endpoints. The server that mounts it uses
 // enrol.Authority.ServerTLS, which verifies certificates but demands none; this
@@ -33,6 +34,7 @@ var errRevoked = errors.New("this host is not enrolled, or has joined anew since
 func (h *Hub) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+link.PathJoin, h.serveJoin)
+	mux.HandleFunc("POST "+link.PathRenew, h.known(h.serveRenew))
 	mux.HandleFunc("POST "+link.PathWork, h.known(h.serveWork))
 	mux.HandleFunc("POST "+link.PathReport, h.known(h.serveReport))
 	mux.HandleFunc("POST "+link.PathResult, h.known(h.serveResult))
@@ -109,6 +111,7 @@ func (h *Hub) known(serve func(http.ResponseWriter, *http.Request, string)) http
 			refuse(w, http.StatusForbidden, errRevoked)
 			return
 		}
+		h.took(r.Context(), name, serial)
 		serve(w, r, name)
 	}
 }
@@ -117,7 +120,11 @@ func (h *Hub) enrolled(name, serial string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	x := h.hosts[name]
-	return x != nil && x.record.Serial == serial
+	if x == nil {
+		return false
+	}
+	holds, _ := x.record.Holds(serial)
+	return holds
 }
 
 // enrolledNow asks the registry: the host may have joined through another controller.

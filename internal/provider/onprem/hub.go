@@ -272,7 +272,9 @@ func (h *Hub) admit(r enrol.Host) (old beat.AgentID) {
 	switch {
 	case x == nil:
 		h.hosts[r.Name] = newHost(r)
-	case x.record.Serial == r.Serial:
+	case x.record.Agent == r.Agent:
+		// The same enrolment, at most with another certificate: beats and leases go on.
+		x.record = r
 		return 0
 	default:
 		// The host joined anew: its earlier agent's beats are void, and whoever

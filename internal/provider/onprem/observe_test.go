@@ -20,7 +20,10 @@ type records []enrol.Host
 
 func (r records) Hosts(context.Context) ([]enrol.Host, error) { return r, nil }
 func (records) SaveHost(context.Context, enrol.Host) error    { return nil }
-func (records) RemoveHost(context.Context, string) error      { return nil }
+func (records) ChangeHost(context.Context, string, func(enrol.Host) (enrol.Host, error)) error {
+	return nil
+}
+func (records) RemoveHost(context.Context, string) error { return nil }
 func record(name string, agent beat.AgentID) enrol.Host {
 	return enrol.Host{Name: name, Agent: agent, BeatKey: make([]byte, beat.KeySize), Serial: name}
 }

@@ -22,7 +22,7 @@ var (
 
 // Message is a body that can be decoded.
 type Message interface {
-	*JoinRequest | *JoinReply | *Work | *WorkReply | *Result | *Report | *Beats
+	*JoinRequest | *JoinReply | *RenewRequest | *RenewReply | *Work | *WorkReply | *Result | *Report | *Beats
 	// check refuses what no sender of ours makes.
 	check() error
 }
@@ -109,6 +109,22 @@ func (m *JoinReply) check() error {
 	c.version(m.V)
 	if len(m.BeatKey) != beat.KeySize || m.Agent == 0 || len(m.Cert) == 0 || len(m.Authority) == 0 {
 		c.fail("join reply is incomplete")
+	}
+	return c.err
+}
+
+func (m *RenewRequest) check() error {
+	var c checker
+	c.version(m.V)
+	c.text("certificate request", string(m.CSR), 4096)
+	return c.err
+}
+
+func (m *RenewReply) check() error {
+	var c checker
+	c.version(m.V)
+	if len(m.Cert) == 0 {
+		c.fail("renewal without a certificate")
 	}
 	return c.err
 }

@@ -13,6 +13,7 @@ const Version = 1
 // The paths of the endpoints.
 const (
 	PathJoin   = "/agent/v1/join"
+	PathRenew  = "/agent/v1/renew"
 	PathWork   = "/agent/v1/work"
 	PathReport = "/agent/v1/report"
 	PathResult = "/agent/v1/result"

@@ -29,6 +29,19 @@ type JoinReply struct {
 	BeatAddr string `json:"beatAddr,omitempty"`
 }
 
+// RenewRequest asks for a new certificate; it is authenticated by the present one.
+type RenewRequest struct {
+	V int `json:"v"`
+	// CSR is a PKCS #10 request in DER, of a new key.
+	CSR []byte `json:"csr"`
+}
+
+// RenewReply carries the new certificate in DER. The same key gets the same again.
+type RenewReply struct {
+	V    int    `json:"v"`
+	Cert []byte `json:"cert"`
+}
+
 // Beats carries an agent's sealed beats where UDP is blocked, and their sealed acks
 // back. They are the same datagrams, with the same counters.
 type Beats struct {
