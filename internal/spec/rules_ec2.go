@@ -20,6 +20,7 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 		}
 		return
 	}
+	launchRules(*s.Template.EC2, at)
 	for i, v := range id.Volumes {
 		if v.ID == "" {
 			at(fmt.Sprintf("spec.identity.volumes[%d]", i), fmt.Sprintf("volume %q is no volume of EC2", v.Name), "an instance of EC2 attaches volumes by their id", "give it the id of the volume (vol-…)")
@@ -39,5 +40,27 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 	}
 	if len(id.Names) > 0 && len(id.Addresses) == 0 {
 		at("spec.identity.names", "the names lead nowhere", "a name leads to the first of spec.identity.addresses, and there is none", "add the address")
+	}
+}
+
+// launchRules checks that an instance can be made at all.
+func launchRules(t fleet.EC2Template, at reporter) {
+	l := t.Launch
+	if l == nil {
+		l = &fleet.EC2Launch{}
+	}
+	switch {
+	case t.LaunchTemplate != "" && t.Version == 0:
+		at("spec.template.ec2.version", "the launch template has no version", "one that moves would make another server in the middle of a recovery", "write its number")
+	case t.LaunchTemplate == "" && t.Version != 0:
+		at("spec.template.ec2.version", "there is a version of no launch template", "it would mean nothing", "add launchTemplate, or remove the line")
+	case t.LaunchTemplate == "" && (l.Image == "" || l.Type == ""):
+		at("spec.template.ec2", "nothing says what to launch", "EC2 needs an image and a type, of a launch template or of `launch`", "add launchTemplate and version, or launch.image and launch.type; try: relight import aws i-…")
+	}
+	if p := l.Place; p != nil && p.Tenancy != fleet.TenancyHost && (p.Host != "" || p.HostGroup != "" || p.Pinned) {
+		at("spec.template.ec2.launch.place.tenancy", "a dedicated host needs tenancy host", "EC2 refuses the launch otherwise", "write tenancy: host")
+	}
+	if l.Root != nil && l.Root.Key != "" && !l.Root.Encrypted {
+		at("spec.template.ec2.launch.root.encrypted", "the root disk has a key and is not encrypted", "EC2 refuses the launch", "write encrypted: true")
 	}
 }

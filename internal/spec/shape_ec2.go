@@ -8,8 +8,9 @@ import (
 
 func ec2Shape() *shape {
 	return &shape{form: object, name: "EC2Template", doc: "An instance of EC2. Whatever its rules say, suspectAfter is at least 20s, downAfter 30s, impairedAfter 1m, startupGrace 3m and verifyWithin 5m: EC2 tells no sooner.", fields: []field{
-		{name: "launchTemplate", doc: "The id of the launch template.", required: true, example: "lt-0a1b2c", shape: &shape{form: text, format: plain(64)}},
-		{name: "version", doc: "Its version, a number: one that moves would make another server in the middle of a recovery.", required: true, example: "3", shape: number(1, 1_000_000)},
+		{name: "launchTemplate", doc: "The id of the launch template. Without it, `launch` has an image and a type.", example: "lt-0a1b2c", shape: &shape{form: text, format: plain(64)}},
+		{name: "version", doc: "Its version, a number: one that moves would make another server in the middle of a recovery.", example: "3", shape: number(1, 1_000_000)},
+		{name: "launch", doc: "What an instance is launched with beside the launch template, or instead of one. `relight import aws` writes it.", shape: ec2LaunchShape()},
 		{name: "subnet", doc: "The subnet that it lives in, unless its primary interface or the template says so.", example: "subnet-0a1b2c", shape: &shape{form: text, format: plain(64)}},
 		{name: "types", doc: "Instance types to try, in order, when the template's has no capacity.", example: "[m7i.large, m6i.large]", shape: &shape{form: list, unique: true, max: 16, elem: &shape{form: text, format: plain(64)}}},
 		{
@@ -27,6 +28,10 @@ func interfaceShape() *shape {
 	return &shape{form: object, name: "Interface", doc: "A network interface of EC2, with its private addresses and hardware address.", fields: []field{
 		{name: "id", doc: "Its id.", required: true, example: "eni-0a1b2c", shape: &shape{form: text, format: plain(64)}},
 		{name: "index", doc: "Its place on the instance; 0 is the primary one.", example: "1", shape: number(0, 15), def: "0", why: "most servers have one interface"},
+		{name: "mac", doc: "Its hardware address as it was captured; shown by `relight import aws --diff` if it has changed.", example: `"0a:1b:2c:3d:4e:5f"`, shape: &shape{form: text, format: plain(17)}},
+		{name: "addresses", doc: "Its private addresses as they were captured, the primary first.", example: "[10.0.1.9]", shape: &shape{form: list, unique: true, max: 64, elem: &shape{form: text, format: ipAddress()}}},
+		{name: "groups", doc: "Its security groups as they were captured.", example: "[sg-0a1b2c]", shape: &shape{form: list, unique: true, max: 16, elem: &shape{form: text, format: plain(64)}}},
+		{name: "noSourceCheck", doc: "It was captured without the check of source and destination.", example: "true", shape: &shape{form: truth}},
 	}}
 }
 

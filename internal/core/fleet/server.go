@@ -62,6 +62,13 @@ type Interface struct {
 	// Index is its place on the instance. 0 is the primary one, which an instance is
 	// launched with and keeps until it is terminated.
 	Index int `json:"index"`
+	// What it was found with when it was captured, to show what has changed. All of
+	// it moves with the interface; nothing sets it. Addresses are private ones, the
+	// primary first.
+	MAC           string   `json:"mac,omitempty"`
+	Addresses     []string `json:"addresses,omitempty"`
+	Groups        []string `json:"groups,omitempty"`
+	NoSourceCheck bool     `json:"noSourceCheck,omitempty"`
 }
 
 // Group is a target group that the server has a place in.
@@ -89,6 +96,9 @@ type Volume struct {
 	Reach Reach  `json:"reach"`
 	// LUN is set, instead of Path and ID, for a unit of a SAN array.
 	LUN *LUN `json:"lun,omitempty"`
+	// Device is the name under which EC2 attaches it, such as /dev/sdf; empty means
+	// one by its place in the list.
+	Device string `json:"device,omitempty"`
 }
 
 // OnArray reports whether the volume is a LUN: then its array shuts an epoch out, and
@@ -196,8 +206,10 @@ const (
 type EC2Template struct {
 	// LaunchTemplate is its id, Version a number: a version that moves would make
 	// another server in the middle of a recovery.
-	LaunchTemplate string `json:"launchTemplate"`
-	Version        int    `json:"version"`
+	LaunchTemplate string `json:"launchTemplate,omitempty"`
+	Version        int    `json:"version,omitempty"`
+	// Launch is what it is launched with beside the template, or instead of one.
+	Launch *EC2Launch `json:"launch,omitempty"`
 	// Subnet is where it lives.
 	Subnet string `json:"subnet,omitempty"`
 	// Types are instance types to try, in order, when the template's has no capacity.
