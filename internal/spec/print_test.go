@@ -170,6 +170,9 @@ func fit(kind Kind, tree map[string]any) {
 			fitVolume(i, v.(map[string]any), isProcess)
 		}
 		fitEC2(id, template["ec2"] != nil)
+		if ec2, ok := template["ec2"].(map[string]any); ok {
+			fitLaunch(ec2)
+		}
 		if vm, ok := template["vm"].(map[string]any); ok {
 			delete(id, "volumes")
 			delete(spec, "fence")
@@ -183,6 +186,10 @@ func fitEC2(id map[string]any, isEC2 bool) {
 	if !isEC2 {
 		for _, what := range []string{"interfaces", "groups", "names"} {
 			delete(id, what)
+		}
+		volumes, _ := id["volumes"].([]any)
+		for _, v := range volumes {
+			delete(v.(map[string]any), "device")
 		}
 		return
 	}
@@ -203,6 +210,23 @@ func fitEC2(id map[string]any, isEC2 bool) {
 	}
 	if len(addresses) == 0 {
 		delete(id, "names")
+	}
+}
+
+// fitLaunch makes a template of EC2 one that something can be launched from.
+func fitLaunch(ec2 map[string]any) {
+	if ec2["launchTemplate"] == nil {
+		ec2["launchTemplate"] = "lt-1"
+	}
+	if ec2["version"] == nil {
+		ec2["version"] = 1
+	}
+	launch, _ := ec2["launch"].(map[string]any)
+	if p, ok := launch["place"].(map[string]any); ok {
+		p["tenancy"] = "host"
+	}
+	if r, ok := launch["root"].(map[string]any); ok {
+		r["encrypted"] = true
 	}
 }
 

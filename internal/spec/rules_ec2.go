@@ -18,6 +18,11 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 				at("spec.identity."+other.what, "only a server on EC2 has "+other.what, "no other provider moves them", "remove them, or use template.ec2")
 			}
 		}
+		for i, v := range id.Volumes {
+			if v.Device != "" && s.Template != (fleet.Template{}) {
+				at(fmt.Sprintf("spec.identity.volumes[%d].device", i), fmt.Sprintf("volume %q has a device", v.Name), "only EC2 attaches volumes under a name", "remove the line, or use template.ec2")
+			}
+		}
 		return
 	}
 	launchRules(*s.Template.EC2, at)
