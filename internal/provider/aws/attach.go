@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -76,7 +77,7 @@ func (p *Provider) attachVolume(ctx context.Context, call provider.Call, m Machi
 			return provider.Outcome{}, err
 		}
 	}
-	err = p.opt.Cloud.AttachVolume(ctx, v.ID, m.ID, device(n))
+	err = p.opt.Cloud.AttachVolume(ctx, v.ID, m.ID, cmp.Or(v.Device, device(n)))
 	if isCode(err, "VolumeInUse") {
 		// It may be ours already, and only the look before lagged.
 		if again, lookErr := p.reads.volumes.one(ctx, v.ID); lookErr == nil && again != nil && again.Holder == m.ID {

@@ -36,6 +36,9 @@ type Cloud interface {
 	Tag(ctx context.Context, id string, tags map[string]string) error
 	// KeepDisks sees to it that the end of an instance deletes none of its devices.
 	KeepDisks(ctx context.Context, id string, devices []string) error
+	// KeepInterface sees to it that an interface outlives the instance that it is
+	// attached to.
+	KeepInterface(ctx context.Context, iface, attachment string) error
 	// DisableAutoRecovery takes the platform's own recovery from an instance.
 	DisableAutoRecovery(ctx context.Context, id string) error
 	AttachVolume(ctx context.Context, volume, id, device string) error
@@ -76,6 +79,8 @@ type Machine struct {
 	// Interfaces are those that it has, the primary one first; Public are the elastic
 	// addresses that lead to them.
 	Interfaces, Public []string
+	// Ending are the interfaces of it that end with it, with their attachments.
+	Ending map[string]string
 	// AutoRecovery is default or disabled.
 	AutoRecovery string
 	// seen is when the read that tells of it began.
@@ -136,6 +141,8 @@ type Launch struct {
 	Type, Subnet, Primary string
 	Tags                  map[string]string
 	NoAutoRecovery        bool
+	// Own is what the spec itself says of the launch; nil if the template says all.
+	Own *fleet.EC2Launch
 }
 
 // Ending says how an instance is ended.

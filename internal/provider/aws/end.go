@@ -110,6 +110,15 @@ func (p *Provider) terminate(ctx context.Context, call provider.Call, m Machine,
 			return err
 		}
 	}
+	for _, n := range call.Server.Spec.Identity.Interfaces {
+		// One that was made with the instance ends with it, and with it the private
+		// address that clients know (OP-NETID).
+		if attachment, ends := m.Ending[n.ID]; ends {
+			if err := p.opt.Cloud.KeepInterface(ctx, n.ID, attachment); err != nil {
+				return err
+			}
+		}
+	}
 	return p.opt.Cloud.Terminate(ctx, m.ID, how)
 }
 

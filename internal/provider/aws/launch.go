@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -25,10 +26,7 @@ func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Out
 	l := Launch{
 		Token: call.Step.Token, Template: t.LaunchTemplate, Version: t.Version, Subnet: t.Subnet,
 		NoAutoRecovery: t.AutoRecovery != fleet.AutoRecoveryPlatform,
-		Tags: map[string]string{
-			TagServer: call.Step.Server, TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10), TagToken: call.Step.Token,
-			"Name": call.Step.Server,
-		},
+		Own:            t.Launch, Tags: launchTags(call, t.Launch),
 	}
 	for _, n := range call.Server.Spec.Identity.Interfaces {
 		if n.Index == 0 {
@@ -57,6 +55,16 @@ func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Out
 		return provider.Outcome{}, provider.Errorf(provider.Capacity, call, "%w", full)
 	}
 	return provider.Outcome{}, full
+}
+
+// launchTags are the spec's and, over them, ours.
+func launchTags(call provider.Call, own *fleet.EC2Launch) map[string]string {
+	out := map[string]string{"Name": call.Step.Server}
+	if own != nil {
+		maps.Copy(out, own.Tags)
+	}
+	out[TagServer], out[TagEpoch], out[TagToken] = call.Step.Server, strconv.FormatUint(uint64(call.Step.Epoch), 10), call.Step.Token
+	return out
 }
 
 // launchedBefore is a token that another type was launched under: what it made is

@@ -58,6 +58,7 @@ type machine struct {
 	AutoRecovery                                string
 	EBSOptimized, Monitoring, Protected         bool
 	Tenancy                                     string
+	options
 }
 
 // Metadata are the options of an instance's metadata service.
@@ -75,7 +76,7 @@ type device struct {
 
 type volume struct {
 	Type, KMSKey, Snapshot string
-	GiB                    int
+	GiB, IOPS, Throughput  int
 	Encrypted, Multi       bool
 	Root                   bool // it has no counterpart in the world
 	Zone                   string
@@ -84,11 +85,11 @@ type volume struct {
 }
 
 type iface struct {
-	Subnet, Description string
-	Groups              []string
-	Tags                map[string]string
-	DeleteOnEnd         bool
-	Index               int
+	Subnet, Description  string
+	Groups               []string
+	Tags                 map[string]string
+	DeleteOnEnd, NoCheck bool
+	Index                int
 }
 
 type address struct {
@@ -115,6 +116,8 @@ type InstanceType struct {
 	Name         string
 	CPUs, MiB    int
 	AutoRecovery bool
+	// Burstable types earn CPU credits.
+	Burstable bool
 }
 
 // VolumeSpec describes a volume to add. Its place is the world's zone.

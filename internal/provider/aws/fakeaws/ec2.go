@@ -8,39 +8,41 @@ import (
 // ec2 dispatches the calls of EC2.
 func (e *Endpoint) ec2(req request) (answer, error) {
 	act, known := map[string]func(form) (any, error){
-		"RunInstances":                     e.runInstances,
-		"StartInstances":                   e.startInstances,
-		"StopInstances":                    e.stopInstances,
-		"TerminateInstances":               e.terminateInstances,
-		"RebootInstances":                  e.rebootInstances,
-		"DescribeInstances":                e.describeInstances,
-		"DescribeInstanceStatus":           e.describeInstanceStatus,
-		"DescribeInstanceAttribute":        e.describeInstanceAttribute,
-		"ModifyInstanceAttribute":          e.modifyAttribute,
-		"ModifyInstanceMaintenanceOptions": e.modifyMaintenance,
-		"GetConsoleOutput":                 e.getConsoleOutput,
-		"DescribeVolumes":                  e.describeVolumes,
-		"AttachVolume":                     e.attachVolume,
-		"DetachVolume":                     e.detachVolume,
-		"CreateVolume":                     e.createVolume,
-		"CreateSnapshot":                   e.createSnapshot,
-		"DescribeSnapshots":                e.describeSnapshots,
-		"DescribeAddresses":                e.describeAddresses,
-		"AssociateAddress":                 e.associateAddress,
-		"DisassociateAddress":              e.disassociateAddress,
-		"DescribeNetworkInterfaces":        e.describeInterfaces,
-		"AttachNetworkInterface":           e.attachInterface,
-		"DetachNetworkInterface":           e.detachInterface,
-		"CreateTags":                       e.createTags,
-		"DescribeSubnets":                  e.describeSubnets,
-		"DescribeAvailabilityZones":        e.describeZones,
-		"DescribeInstanceTypes":            e.describeTypes,
-		"DescribeInstanceTypeOfferings":    e.describeOfferings,
-		"DescribeImages":                   e.describeImages,
-		"CreateLaunchTemplate":             e.createTemplate,
-		"CreateLaunchTemplateVersion":      e.createTemplateVersion,
-		"DescribeLaunchTemplates":          e.describeTemplates,
-		"DescribeLaunchTemplateVersions":   e.describeTemplateVersions,
+		"RunInstances":                         e.runInstances,
+		"StartInstances":                       e.startInstances,
+		"StopInstances":                        e.stopInstances,
+		"TerminateInstances":                   e.terminateInstances,
+		"RebootInstances":                      e.rebootInstances,
+		"DescribeInstances":                    e.describeInstances,
+		"DescribeInstanceStatus":               e.describeInstanceStatus,
+		"DescribeInstanceAttribute":            e.describeInstanceAttribute,
+		"ModifyInstanceAttribute":              e.modifyAttribute,
+		"ModifyInstanceMaintenanceOptions":     e.modifyMaintenance,
+		"GetConsoleOutput":                     e.getConsoleOutput,
+		"DescribeVolumes":                      e.describeVolumes,
+		"AttachVolume":                         e.attachVolume,
+		"DetachVolume":                         e.detachVolume,
+		"CreateVolume":                         e.createVolume,
+		"CreateSnapshot":                       e.createSnapshot,
+		"DescribeSnapshots":                    e.describeSnapshots,
+		"DescribeAddresses":                    e.describeAddresses,
+		"AssociateAddress":                     e.associateAddress,
+		"DisassociateAddress":                  e.disassociateAddress,
+		"DescribeNetworkInterfaces":            e.describeInterfaces,
+		"AttachNetworkInterface":               e.attachInterface,
+		"DetachNetworkInterface":               e.detachInterface,
+		"DescribeInstanceCreditSpecifications": e.describeCredits,
+		"ModifyNetworkInterfaceAttribute":      e.modifyInterface,
+		"CreateTags":                           e.createTags,
+		"DescribeSubnets":                      e.describeSubnets,
+		"DescribeAvailabilityZones":            e.describeZones,
+		"DescribeInstanceTypes":                e.describeTypes,
+		"DescribeInstanceTypeOfferings":        e.describeOfferings,
+		"DescribeImages":                       e.describeImages,
+		"CreateLaunchTemplate":                 e.createTemplate,
+		"CreateLaunchTemplateVersion":          e.createTemplateVersion,
+		"DescribeLaunchTemplates":              e.describeTemplates,
+		"DescribeLaunchTemplateVersions":       e.describeTemplateVersions,
 	}[req.action]
 	if !known {
 		return answer{}, refuse("InvalidAction", "The action %s is not valid for this web service.", req.action)
@@ -134,8 +136,11 @@ func (e *Endpoint) describeZones(form) (any, error) {
 type typeXML struct {
 	Name         string `xml:"instanceType"`
 	AutoRecovery bool   `xml:"autoRecoverySupported"`
+	Burstable    bool   `xml:"burstablePerformanceSupported"`
 	CPU          struct {
 		Default int `xml:"defaultVCpus"`
+		Cores   int `xml:"defaultCores"`
+		Threads int `xml:"defaultThreadsPerCore"`
 	} `xml:"vCpuInfo"`
 	Memory struct {
 		MiB int `xml:"sizeInMiB"`
@@ -156,8 +161,9 @@ func (e *Endpoint) describeTypes(f form) (any, error) {
 		if !is {
 			return nil, refuse("InvalidInstanceType", "The following supplied instance types do not exist: [%s]", name)
 		}
-		x := typeXML{Name: name, AutoRecovery: t.AutoRecovery}
+		x := typeXML{Name: name, AutoRecovery: t.AutoRecovery, Burstable: t.Burstable}
 		x.CPU.Default, x.Memory.MiB = t.CPUs, t.MiB
+		x.CPU.Cores, x.CPU.Threads = t.cores()
 		if keep(filters, "instance-type", name) && keep(filters, "auto-recovery-supported", strconv.FormatBool(t.AutoRecovery)) {
 			out.Items = append(out.Items, x)
 		}

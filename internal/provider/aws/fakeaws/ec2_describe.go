@@ -24,12 +24,13 @@ func (e *Endpoint) instance(id string, sight world.InstanceSight) instanceXML {
 	s := e.cat.subnets[m.Subnet]
 	x := instanceXML{
 		ID: id, Image: m.Image, State: stateXML{stateCodes[sight.State], sight.State}, Key: m.Key, Type: m.Type,
-		Launched: m.Launched, Placement: placementXML{Zone: s.Zone, Tenancy: cmp.Or(m.Tenancy, "default")},
+		Launched: m.Launched, Placement: placementXML{Zone: s.Zone, Tenancy: cmp.Or(m.Tenancy, "default")}, optionsXML: m.xml(e.cat.types[m.Type]),
 		Monitoring: monitoringXML{"disabled"}, RootType: "ebs", RootDevice: e.cat.images[m.Image].RootDevice,
 		Token: m.Token, Tags: tagSet(m.Tags), EBSOptimized: m.EBSOptimized, Outpost: s.OutpostARN,
-		Metadata:    &metadataXML{"applied", cmp.Or(m.Metadata.Tokens, "optional"), max(m.Metadata.HopLimit, 1), cmp.Or(m.Metadata.Endpoint, "enabled")},
+		Metadata:    &metadataXML{"applied", cmp.Or(m.Metadata.Tokens, "optional"), max(m.Metadata.HopLimit, 1), cmp.Or(m.Metadata.Endpoint, "enabled"), cmp.Or(m.MetadataIPv6, "disabled"), cmp.Or(m.MetadataTags, "disabled")},
 		Maintenance: &maintenanceXML{cmp.Or(m.AutoRecovery, "default")},
 	}
+	m.place(&x.Placement)
 	if m.Monitoring {
 		x.Monitoring.State = "enabled"
 	}
@@ -200,6 +201,11 @@ func (e *Endpoint) describeInstanceAttribute(f form) (any, error) {
 			ID string `xml:"instanceId"`
 			V  value  `xml:"userData"`
 		}{id, value{m.UserData}}, nil
+	case "instanceInitiatedShutdownBehavior":
+		return struct {
+			ID string `xml:"instanceId"`
+			V  value  `xml:"instanceInitiatedShutdownBehavior"`
+		}{id, value{cmp.Or(m.OnShutdown, "stop")}}, nil
 	case "disableApiTermination":
 		return struct {
 			ID string `xml:"instanceId"`

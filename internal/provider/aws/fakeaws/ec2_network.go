@@ -10,7 +10,7 @@ import (
 func (e *Endpoint) iface(id string) interfaceXML {
 	n, c := e.w.Interface(id), e.cat.interfaces[id]
 	s := e.cat.subnets[c.Subnet]
-	x := interfaceXML{ID: id, Subnet: c.Subnet, VPC: s.VPC, Zone: s.Zone, Description: c.Description, Status: "available", MAC: n.MAC, Groups: groupSet(c.Groups), Tags: tagSet(c.Tags)}
+	x := interfaceXML{ID: id, Subnet: c.Subnet, VPC: s.VPC, Zone: s.Zone, Description: c.Description, Status: "available", MAC: n.MAC, Groups: groupSet(c.Groups), Tags: tagSet(c.Tags), Check: !c.NoCheck}
 	for k, ip := range n.IPs {
 		x.IPs = append(x.IPs, privateIPXML{ip, k == 0})
 	}

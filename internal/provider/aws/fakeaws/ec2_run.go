@@ -115,6 +115,7 @@ func (e *Endpoint) overlay(o *order, f form) error {
 	set(&o.zone, "Placement.AvailabilityZone")
 	set(&o.Metadata.Tokens, "MetadataOptions.HttpTokens")
 	set(&o.Metadata.Endpoint, "MetadataOptions.HttpEndpoint")
+	o.read(f)
 	o.Metadata.HopLimit = f.int("MetadataOptions.HttpPutResponseHopLimit", o.Metadata.HopLimit)
 	o.EBSOptimized = o.EBSOptimized || f.bool("EbsOptimized")
 	o.Monitoring = o.Monitoring || f.bool("Monitoring.Enabled")
@@ -192,7 +193,10 @@ func (e *Endpoint) launch(o order) (string, error) {
 	m.Root = fmt.Sprintf("vol-root-%05d", e.next())
 	keepRoot := o.Devices[image.RootDevice]
 	m.Devices[m.Root] = device{Name: image.RootDevice, Delete: keepRoot.Name == "" || keepRoot.Delete, Attached: e.w.Now()}
-	e.cat.volumes[m.Root] = &volume{Type: "gp3", GiB: max(image.RootGiB, 8), Root: true, Zone: s.Zone, Created: e.w.Now(), Tags: specTagsOr(o.Tags)}
+	root := o.root(image)
+	root.Zone, root.Created, root.Tags = s.Zone, e.w.Now(), specTagsOr(o.Tags)
+	maps.Copy(root.Tags, o.volumeTags)
+	e.cat.volumes[m.Root] = root
 	for n, id := range o.interfaces {
 		e.cat.interfaces[id].Index = n
 	}

@@ -21,7 +21,7 @@ func (e *Endpoint) findVolume(id string) (*volume, error) {
 
 func (e *Endpoint) volume(id string) (volumeXML, bool) {
 	v := e.cat.volumes[id]
-	x := volumeXML{ID: id, GiB: v.GiB, Snapshot: v.Snapshot, Zone: v.Zone, Created: v.Created, Tags: tagSet(v.Tags), Type: v.Type, Encrypted: v.Encrypted, KMSKey: v.KMSKey, Multi: v.Multi}
+	x := volumeXML{ID: id, GiB: v.GiB, Snapshot: v.Snapshot, Zone: v.Zone, Created: v.Created, Tags: tagSet(v.Tags), Type: v.Type, Encrypted: v.Encrypted, KMSKey: v.KMSKey, Multi: v.Multi, IOPS: v.IOPS, Throughput: v.Throughput}
 	if v.Root {
 		return e.rootVolume(id, x)
 	}

@@ -201,7 +201,7 @@ func (e *Endpoint) versionXML(t *template, v *templateVersion) templateVersionXM
 		x.Data.Interfaces = []templateInterfaceXML{{Subnet: o.Subnet}}
 	}
 	if o.Tenancy != "" || o.zone != "" {
-		x.Data.Placement = &placementXML{o.zone, o.Tenancy}
+		x.Data.Placement = &placementXML{Zone: o.zone, Tenancy: o.Tenancy}
 	}
 	return x
 }

@@ -45,6 +45,8 @@ func (e *Endpoint) route53(req request) (answer, error) {
 		return e.changeRecords(parts[1], req.body)
 	case req.http.Method == http.MethodGet && len(parts) == 3 && parts[0] == "hostedzone" && parts[2] == "rrset":
 		return e.listRecords(parts[1], req)
+	case req.http.Method == http.MethodGet && path == "hostedzone":
+		return e.listZones()
 	case req.http.Method == http.MethodGet && len(parts) == 2 && parts[0] == "change":
 		return route53Reply("GetChangeResponse", changeInfo(parts[1], e.w.Now()))
 	default:
@@ -111,6 +113,25 @@ func (e *Endpoint) changeRecords(zone string, body []byte) (answer, error) {
 		}
 	}
 	return route53Reply("ChangeResourceRecordSetsResponse", changeInfo(fmt.Sprintf("C%05d", e.next()), e.w.Now()))
+}
+
+type zoneSetXML struct {
+	ID     string `xml:"Id"`
+	Name   string `xml:"Name"`
+	Caller string `xml:"CallerReference"`
+}
+
+func (e *Endpoint) listZones() (answer, error) {
+	var out struct {
+		Zones     []zoneSetXML `xml:"HostedZones>HostedZone"`
+		Truncated bool         `xml:"IsTruncated"`
+		Most      int          `xml:"MaxItems"`
+	}
+	out.Most = 100
+	for _, id := range sorted(e.cat.zones) {
+		out.Zones = append(out.Zones, zoneSetXML{"/hostedzone/" + id, e.cat.zones[id].Name, id})
+	}
+	return route53Reply("ListHostedZonesResponse", out)
 }
 
 func dotted(name string) string { return strings.TrimSuffix(name, ".") + "." }

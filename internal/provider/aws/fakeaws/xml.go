@@ -36,6 +36,12 @@ type reasonXML struct {
 type placementXML struct {
 	Zone    string `xml:"availabilityZone"`
 	Tenancy string `xml:"tenancy"`
+
+	Affinity  string `xml:"affinity,omitempty"`
+	Host      string `xml:"hostId,omitempty"`
+	HostGroup string `xml:"hostResourceGroupArn,omitempty"`
+	Group     string `xml:"groupName,omitempty"`
+	Partition int    `xml:"partitionNumber,omitempty"`
 }
 
 type groupXML struct {
@@ -64,6 +70,8 @@ type metadataXML struct {
 	Tokens   string `xml:"httpTokens"`
 	HopLimit int    `xml:"httpPutResponseHopLimit"`
 	Endpoint string `xml:"httpEndpoint"`
+	IPv6     string `xml:"httpProtocolIpv6,omitempty"`
+	Tags     string `xml:"instanceMetadataTags,omitempty"`
 }
 
 type maintenanceXML struct {
@@ -101,6 +109,7 @@ type instanceXML struct {
 	Outpost      string          `xml:"outpostArn,omitempty"`
 	Metadata     *metadataXML    `xml:"metadataOptions,omitempty"`
 	Maintenance  *maintenanceXML `xml:"maintenanceOptions,omitempty"`
+	*optionsXML
 }
 
 type privateIPXML struct {
@@ -136,6 +145,7 @@ type interfaceXML struct {
 	Attachment  *interfaceAttachmentXML `xml:"attachment,omitempty"`
 	Association *associationXML         `xml:"association,omitempty"`
 	Tags        []tagXML                `xml:"tagSet>item"`
+	Check       bool                    `xml:"sourceDestCheck"`
 }
 
 type attachmentXML struct {
@@ -160,6 +170,8 @@ type volumeXML struct {
 	Encrypted   bool            `xml:"encrypted"`
 	KMSKey      string          `xml:"kmsKeyId,omitempty"`
 	Multi       bool            `xml:"multiAttachEnabled"`
+	IOPS        int             `xml:"iops,omitempty"`
+	Throughput  int             `xml:"throughput,omitempty"`
 }
 
 type checkXML struct {

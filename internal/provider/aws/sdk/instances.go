@@ -79,6 +79,12 @@ func machine(i *types.Instance) provider.Machine {
 		if n.Association != nil {
 			m.Public = append(m.Public, aws.ToString(n.Association.PublicIp))
 		}
+		if a := n.Attachment; a != nil && aws.ToBool(a.DeleteOnTermination) {
+			if m.Ending == nil {
+				m.Ending = map[string]string{}
+			}
+			m.Ending[id] = aws.ToString(a.AttachmentId)
+		}
 		if n.Attachment != nil && aws.ToInt32(n.Attachment.DeviceIndex) == 0 {
 			m.Interfaces = append([]string{id}, m.Interfaces...)
 			continue
@@ -154,9 +160,14 @@ func check(s *types.InstanceStatus) provider.Check {
 func (c *Client) Launch(ctx context.Context, l provider.Launch) (string, error) {
 	in := &ec2.RunInstancesInput{
 		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), ClientToken: aws.String(l.Token),
-		LaunchTemplate:    &types.LaunchTemplateSpecification{LaunchTemplateId: aws.String(l.Template), Version: aws.String(strconv.Itoa(l.Version))},
 		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: tags(l.Tags)}},
-		InstanceType:      types.InstanceType(l.Type),
+	}
+	if l.Template != "" {
+		in.LaunchTemplate = &types.LaunchTemplateSpecification{LaunchTemplateId: aws.String(l.Template), Version: aws.String(strconv.Itoa(l.Version))}
+	}
+	launchOwn(in, l.Own, l.Primary == "")
+	if l.Type != "" {
+		in.InstanceType = types.InstanceType(l.Type)
 	}
 	if l.NoAutoRecovery {
 		in.MaintenanceOptions = &types.InstanceMaintenanceOptionsRequest{AutoRecovery: types.InstanceAutoRecoveryStateDisabled}
