@@ -206,6 +206,11 @@ func (e *Endpoint) describeInstanceAttribute(f form) (any, error) {
 			ID string `xml:"instanceId"`
 			V  value  `xml:"instanceInitiatedShutdownBehavior"`
 		}{id, value{cmp.Or(m.OnShutdown, "stop")}}, nil
+	case "disableApiStop":
+		return struct {
+			ID string `xml:"instanceId"`
+			V  value  `xml:"disableApiStop"`
+		}{id, value{"false"}}, nil
 	case "disableApiTermination":
 		return struct {
 			ID string `xml:"instanceId"`

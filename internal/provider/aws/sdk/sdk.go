@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
@@ -24,6 +25,7 @@ type Client struct {
 	elb     *elasticloadbalancingv2.Client
 	route53 *route53.Client
 	sts     *sts.Client
+	scaling *autoscaling.Client
 	cfg     aws.Config
 }
 
@@ -50,7 +52,7 @@ func Load(ctx context.Context, region string) (*Client, error) {
 // paced above, and one that the SDK made would take tokens that nobody counted.
 func New(cfg aws.Config) *Client {
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	return &Client{ec2: ec2.NewFromConfig(cfg), elb: elasticloadbalancingv2.NewFromConfig(cfg), route53: route53.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), cfg: cfg}
+	return &Client{ec2: ec2.NewFromConfig(cfg), elb: elasticloadbalancingv2.NewFromConfig(cfg), route53: route53.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), scaling: autoscaling.NewFromConfig(cfg), cfg: cfg}
 }
 
 // Region is where the client's calls go.

@@ -35,6 +35,7 @@ type account struct {
 	lt    string
 	group string
 	made  int
+	cfg   aws.Config
 }
 
 const zoneA, zoneB = "eu-west-1a", "eu-west-1b"
@@ -52,10 +53,11 @@ func newAccount(t *testing.T, change func(*world.Config)) *account {
 
 // connect points the SDK at the endpoint.
 func (a *account) connect(url string, client *http.Client) {
-	a.cloud = sdk.New(aws.Config{
+	a.cfg = aws.Config{
 		Region: "eu-west-1", BaseEndpoint: aws.String(url), HTTPClient: client,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", ""),
-	})
+	}
+	a.cloud = sdk.New(a.cfg)
 	a.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.now})
 }
 
