@@ -15,12 +15,12 @@ import (
 func importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "import", Short: "Describe servers that run already as documents",
-		Long:    "Import reads what runs on this machine and prints documents for it, in mode observe. It changes nothing.",
-		Example: "  relight import libvirt > servers.yaml",
+		Long:    "Import reads what runs on this machine, or in an account of AWS, and prints documents for it, in mode observe. It changes nothing.",
+		Example: "  relight import libvirt > servers.yaml\n  relight import aws i-0a1b2c3d --observe > lic-07.yaml",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(importLibvirtCommand())
+	cmd.AddCommand(importLibvirtCommand(), importAWSCommand())
 	return cmd
 }
 

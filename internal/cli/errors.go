@@ -37,6 +37,13 @@ func exitWith(code client.Exit) error {
 // compares marks commands for which 1 means "differs".
 const compares = "relight/compares"
 
+// Compares is the annotation of commands of other packages for which 1 means "differs".
+const Compares = compares
+
+// ExitWith ends a command of another package with a code, after it has said everything
+// itself.
+func ExitWith(code client.Exit) error { return exitWith(code) }
+
 // report tells a person about the error and returns the exit code.
 func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) client.Exit {
 	code := client.ExitFailed
