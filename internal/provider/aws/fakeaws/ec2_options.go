@@ -121,9 +121,7 @@ type optionsXML struct {
 func (o *options) xml(t InstanceType) *optionsXML {
 	x := &optionsXML{}
 	x.CPU.Cores, x.CPU.Threads = t.cores()
-	if o.Cores > 0 {
-		x.CPU.Cores, x.CPU.Threads = o.Cores, o.Threads
-	}
+	x.CPU.Cores, x.CPU.Threads = cmp.Or(o.Cores, x.CPU.Cores), cmp.Or(o.Threads, x.CPU.Threads)
 	x.Reservation.Preference = cmp.Or(o.Preference, "open")
 	if o.ReservationID != "" || o.ReservationGroup != "" {
 		x.Reservation.Preference = o.Preference

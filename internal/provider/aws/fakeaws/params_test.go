@@ -36,7 +36,7 @@ func TestUnknownParameterHasNoEffect(t *testing.T) {
 		"Action": {"RunInstances"}, "Version": {"2016-11-15"}, "MinCount": {"1"}, "MaxCount": {"1"}, "ImageId": {"ami-1"}, "InstanceType": {"m7i.large"}, "SubnetId": {"subnet-a"},
 		"TagSpecification.1.ResourceType": {"instance"}, "TagSpecification.1.Tag.1.Key": {"relight:server"}, "TagSpecification.1.Tag.1.Value": {"lic"},
 		"TagSpecification.1.Tag.2.Key": {"relight:epoch"}, "TagSpecification.1.Tag.2.Value": {"1"},
-		"CpuOptions.CoreCount": {"1"},
+		"ElasticGpuSpecification.1.Type": {"1"},
 	}
 	made := func() int {
 		w.Lock()
@@ -46,7 +46,7 @@ func TestUnknownParameterHasNoEffect(t *testing.T) {
 	if code, body := ask(e, "ec2", run); code != http.StatusBadRequest || !strings.Contains(body, "UnknownParameter") || made() != 0 {
 		t.Errorf("%d, %d instances: %s", code, made(), body)
 	}
-	delete(run, "CpuOptions.CoreCount")
+	delete(run, "ElasticGpuSpecification.1.Type")
 	if code, body := ask(e, "ec2", run); code != http.StatusOK || made() != 1 {
 		t.Errorf("%d, %d instances: %s", code, made(), body)
 	}
