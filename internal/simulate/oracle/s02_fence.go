@@ -24,7 +24,7 @@ import (
 func (o *Oracle) acceptedProof(c Call, s *server) {
 	step := c.Call.Step
 	for _, i := range o.w.Of(s.name) {
-		if i.Epoch >= step.Epoch || i.State.Gone() {
+		if i.Epoch >= step.Epoch || i.State.Gone() && s.spec.Spec.Fence != fleet.FenceBoth {
 			continue
 		}
 		t := s.known[i]

@@ -40,7 +40,7 @@ const bySeeds = "seeds"
 
 var (
 	promise = regexp.MustCompile(`^(S([1-9]|1[0-6])|L[1-5])$`)
-	product = regexp.MustCompile(`^internal/(core/[a-z]+|controller|provider|provider/sim|provider/onprem|audit|store|store/mem|enrol|beat|agent|agent/[a-z]+|api)/[a-z_0-9]+\.go$`)
+	product = regexp.MustCompile(`^internal/(core/[a-z]+|controller|provider|provider/sim|provider/onprem|array|audit|store|store/mem|enrol|beat|agent|agent/[a-z]+|api)/[a-z_0-9]+\.go$`)
 )
 
 // parsePatch reads a patch: lines "# key: value" (breaks, finder), then "# " lines
