@@ -34,6 +34,8 @@ func agentCommand() *cobra.Command {
 type hostFlags struct {
 	opt                               agent.Options
 	tokenFile, device, level, libvirt string
+	watchdog                          string
+	watchdogTimeout                   time.Duration
 }
 
 func hostAgentCommand() *cobra.Command {
@@ -46,6 +48,7 @@ below --dir, opens no port for the controller, and runs servers under keepers:
 if the agent dies, its servers run on, and the next agent adopts them.`,
 		Example: `  relight host token host-1 > token
   relight agent host --name host-1 --controller https://relight.example:7443 --token-file token --units 8
+  relight agent host --name host-1 --controller https://relight.example:7443 --watchdog /dev/watchdog
   relight agent host --name host-1 --controller https://relight.example:7443 --storage-beats /mnt/shared/beats --peer 10.0.0.11:7444`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runHostAgent(cmd, f) },
@@ -62,6 +65,8 @@ if the agent dies, its servers run on, and the next agent adopts them.`,
 	flags.StringVar(&f.opt.PeerAddr, "peer", "", "UDP address, ip:port, on which other hosts' questions are answered")
 	flags.StringVar(&f.device, "device", "", "network device that carries the servers' addresses; loopback ones need none")
 	flags.StringVar(&f.libvirt, "libvirt", "", "run virtual machines through this libvirt, such as qemu:///system, instead of starting QEMU: adopts marked domains (relight import libvirt)")
+	flags.StringVar(&f.watchdog, "watchdog", "", "watchdog device, such as /dev/watchdog, that resets this host if a server with onIsolation: stop outlives its lease; armed only while one runs here")
+	flags.DurationVar(&f.watchdogTimeout, "watchdog-timeout", agent.DefaultWatchdogTimeout, "how long the watchdog waits; it must fit into the controllers' --beat-lease")
 	flags.DurationVar(&f.opt.ReportEvery, "report-every", agent.DefaultReportEvery, "how often everything is reported though nothing changed")
 	flags.DurationVar(&f.opt.BeatEvery, "beat-every", agent.DefaultBeatEvery, "how often a beat is sent")
 	flags.StringVar(&f.level, "log-level", "info", "debug, info, warn or error")
@@ -89,6 +94,11 @@ func runHostAgent(cmd *cobra.Command, f hostFlags) error {
 			return fmt.Errorf("read the join token: %w", err)
 		}
 		o.Token = strings.TrimSpace(string(token))
+	}
+	if f.watchdog != "" {
+		if o.Watchdog, err = agent.OpenWatchdog(f.watchdog, f.watchdogTimeout); err != nil {
+			return err
+		}
 	}
 	return hostAgent(cmd.Context(), o, f.device, f.libvirt)
 }

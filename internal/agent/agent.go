@@ -70,6 +70,9 @@ type Options struct {
 	Inspect func(dir string) (volume.State, error)
 	// Clock is the lease clock; beat.BootClock() if nil.
 	Clock beat.Clock
+	// Watchdog resets the host if what a lost lease must end does not end; nil on
+	// hosts without one.
+	Watchdog Watchdog
 	// Now is the wall clock of certificates; time.Now if nil.
 	Now         func() time.Time
 	Log         *slog.Logger
@@ -95,6 +98,7 @@ type Agent struct {
 	// id is what the host joined with. Its certificate is renewed, see rotation.
 	id       *identity
 	rotation *rotation
+	watchdog *watchdog
 	channel  *channel
 	beats    atomic.Pointer[beat.Runner] // nil until the controller's beat address is known
 	keys     *peerKeys
@@ -149,6 +153,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.run = hex.EncodeToString(run[:])
 	a.boot, _ = proc.BootID() // it only tells people that the host was rebooted
+	a.watchdog = newWatchdog(o.Watchdog, o.Log, a.tell)
 	a.board = newBoard(o.Clock, func() { a.tell() })
 	var err error
 	if a.memory, err = openMemory(o.Dir); err != nil {
@@ -227,6 +232,8 @@ func (a *Agent) start(ctx context.Context) {
 		a.tasks.Go(func() { a.beat(ctx) })
 		// Without beats there are no leases, hence none that could end.
 		a.tasks.Go(func() { a.guard(ctx) })
+	} else if a.opt.Watchdog != nil {
+		a.watchdog.note(&a.watchdog.fault, errNoLease)
 	}
 	if a.opt.StorageBeatDir != "" {
 		a.tasks.Go(func() { a.keepStorageBeat(ctx) })

@@ -18,6 +18,7 @@ func (a *Agent) guard(ctx context.Context) {
 	answers := make(chan told)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer func() { a.watchdog.close(len(a.selfFencing()) == 0) }()
 	for {
 		select {
 		case <-ctx.Done():
@@ -27,7 +28,9 @@ func (a *Agent) guard(ctx context.Context) {
 		case <-timer.C:
 		}
 		now := a.opt.Clock()
-		v := m.Step(now, a.lease().Until, a.selfFencing())
+		lent, running := a.lease(), a.selfFencing()
+		v := m.Step(now, a.watchdog.until(lent), running)
+		a.watchdog.tend(m.Care(running))
 		for _, i := range v.Ask {
 			a.tasks.Go(func() {
 				answer := a.askHeirs(ctx, i.Server, i.Epoch)

@@ -170,6 +170,7 @@ func (a *Agent) report() link.Report {
 			}
 		}
 	}
+	r.Watchdog = a.watchdog.status()
 	r.Volumes = a.volumes(instances)
 	r.Warm = a.warm()
 	for _, w := range r.Warm {

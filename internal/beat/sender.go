@@ -59,6 +59,9 @@ type Lease struct {
 	Until int64
 	// Term is the highest controller term that was seen.
 	Term fleet.Term
+	// Longest is the longest lease that a controller of that term has granted; 0 if
+	// none was. A controller grants less towards the end of its own authority.
+	Longest time.Duration
 }
 
 // Datagrams is what a sender wants sent.
@@ -226,13 +229,16 @@ func (s *Sender) Acked(now int64, datagram []byte) error {
 
 // take updates the sender by an ack that is genuine and was waited for.
 func (s *Sender) take(now int64, f flight, ack Ack) {
-	s.lease.Term = ack.Term
+	if ack.Term != s.lease.Term {
+		s.lease.Term, s.lease.Longest = ack.Term, 0
+	}
 	if ack.Highest >= s.next && ack.Highest+1 != 0 {
 		s.next = ack.Highest + 1
 	}
 	if ack.Lease > 0 {
 		until := lease.HolderDeadline(f.sentAt, ack.Lease, s.cfg.DriftPPM, s.cfg.Margin)
 		s.lease.Until = max(s.lease.Until, until)
+		s.lease.Longest = max(s.lease.Longest, ack.Lease)
 	}
 	s.answered(f.way)
 	if ack.Counter < s.newest[f.way] {

@@ -149,6 +149,20 @@ func TestSenderKeepsLongestLeaseAndNewestSession(t *testing.T) {
 	if b := step(t, s, s.Due()); b[0].Session != 88 {
 		t.Errorf("session %d", b[0].Session)
 	}
+	// The longest is that of the present term: a new controller may grant less.
+	for _, c := range []struct {
+		term          fleet.Term
+		grants, wants time.Duration
+	}{{6, time.Second, 10 * time.Second}, {7, 3 * time.Second, 3 * time.Second}, {7, time.Second, 3 * time.Second}} {
+		at := s.Due()
+		b := step(t, s, at)
+		if err := s.Acked(at, sealAck(Ack{Agent: 1, Counter: b[0].Counter, Session: 88, Term: c.term, Lease: c.grants})); err != nil {
+			t.Fatal(err)
+		}
+		if l := s.Lease(); l.Longest != c.wants {
+			t.Errorf("term %d grants %s: the longest is %s", c.term, c.grants, l.Longest)
+		}
+	}
 }
 
 func TestSenderCatchesUpWithItsEarlierCounter(t *testing.T) {

@@ -57,6 +57,7 @@ func (c *Controller) examine(ctx context.Context) []client.DoctorCheck {
 	checks := c.ready()
 	hosts := c.backend.Viewer.hosts(fleet.Server{}, c.clock.Now())
 	checks = append(checks, c.checkHosts(hosts)...)
+	checks = append(checks, checkWatchdogs(hosts, c.state.Servers())...)
 	checks = append(checks, checkCertificates(All[enrol.Host](c.state, kindHost), c.clock.Now())...)
 	checks = append(checks, c.checkPower(ctx, hosts)...)
 	checks = append(checks, c.checkArrays(ctx)...)
@@ -94,6 +95,31 @@ func (c *Controller) checkHosts(hosts []fleet.Host) []client.DoctorCheck {
 	}
 	if len(hosts) == 0 {
 		checks = append(checks, client.DoctorCheck{Name: "hosts", State: client.DoctorWarn, Detail: "no host has joined", Next: "relight host token"})
+	}
+	return checks
+}
+
+// checkWatchdogs says of each host in contact whether a watchdog is there. None is
+// missed while no server asks to be stopped.
+func checkWatchdogs(hosts []fleet.Host, servers []fleet.Server) []client.DoctorCheck {
+	wanted := slices.ContainsFunc(servers, func(s fleet.Server) bool { return s.Spec.OnIsolation == fleet.IsolationStop })
+	var checks []client.DoctorCheck
+	for _, h := range hosts {
+		check := client.DoctorCheck{Name: "watchdog " + h.Name, State: client.DoctorOK}
+		switch w := h.Watchdog; {
+		case h.InContact != fleet.Yes || w == nil && !wanted:
+			continue
+		case w == nil:
+			check.State, check.Detail = client.DoctorWarn, "none: if its agent hangs, a server with onIsolation: stop outlives its lease there"
+			check.Next = "relight agent host --watchdog /dev/watchdog"
+		case w.Trouble != "":
+			check.State, check.Detail, check.Next = client.DoctorFail, w.Device+": "+w.Trouble, "look at the log of its agent"
+		case w.Armed:
+			check.Detail = fmt.Sprintf("%s is armed: resets the host %s after its agent stops feeding it", w.Device, w.Timeout)
+		default:
+			check.Detail = w.Device + " is there, and disarmed: nothing runs there that must end with its lease"
+		}
+		checks = append(checks, check)
 	}
 	return checks
 }

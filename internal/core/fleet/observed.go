@@ -111,6 +111,8 @@ type Host struct {
 	Closed string `json:"closed,omitempty"`
 	// Hypervisor says how the host runs virtual machines; nil if it runs none.
 	Hypervisor *Hypervisor `json:"hypervisor,omitempty"`
+	// Watchdog is the host's watchdog device; nil if its agent was given none.
+	Watchdog *Watchdog `json:"watchdog,omitempty"`
 	// Warm lists the standby guests that wait on the host, by server.
 	Warm []Warm `json:"warm,omitempty"`
 	// Neighbours lists the servers whose instance was last known on the host, by
@@ -123,6 +125,17 @@ type Hypervisor struct {
 	// Emulated is true if no guest runs on the host's own virtualisation.
 	Emulated bool   `json:"emulated,omitempty"`
 	Detail   string `json:"detail,omitempty"`
+}
+
+// Watchdog is a device that resets a host whose agent does not feed it.
+type Watchdog struct {
+	Device string `json:"device"`
+	// Timeout is how long after the last feeding it resets the host.
+	Timeout Duration `json:"timeout"`
+	// Armed is true while something runs that its lease must end.
+	Armed bool `json:"armed"`
+	// Trouble is why it cannot be used, or empty.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // Warm is a guest that has booted and waits to become an epoch of its server. It

@@ -36,7 +36,7 @@ func (l look) hostSight() provider.HostSight {
 		sight.Host.StorageBeat = r.StorageBeat
 	}
 	sight.Host.Units, sight.Host.UsedUnits, sight.Host.Closed = r.Units, r.UsedUnits, r.Full
-	sight.Host.Hypervisor, sight.Host.Warm = r.Hypervisor, r.Warm
+	sight.Host.Hypervisor, sight.Host.Warm, sight.Host.Watchdog = r.Hypervisor, r.Warm, r.Watchdog
 	for _, v := range r.Volumes {
 		if v.Ago.Std() <= reachFor {
 			sight.Reaches[v.Server] = append(sight.Reaches[v.Server], v.Volume)

@@ -229,6 +229,10 @@ func (m *Report) check() error {
 	if m.Hypervisor != nil {
 		c.text("hypervisor", m.Hypervisor.Detail, MaxText)
 	}
+	if w := m.Watchdog; w != nil {
+		c.text("watchdog", w.Device, MaxText)
+		c.text("watchdog's trouble", w.Trouble, MaxText)
+	}
 	for _, i := range m.Instances {
 		c.instance(i)
 	}

@@ -162,6 +162,8 @@ type Report struct {
 	// that wait there.
 	Hypervisor *fleet.Hypervisor `json:"hypervisor,omitempty"`
 	Warm       []fleet.Warm      `json:"warm,omitempty"`
+	// Watchdog is set on hosts whose agent was given a watchdog device.
+	Watchdog *fleet.Watchdog `json:"watchdog,omitempty"`
 	// StorageBeat tells whether the host writes its own heartbeat to shared storage.
 	StorageBeat fleet.Answer `json:"storageBeat,omitempty"`
 }
