@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"github.com/spf13/cobra"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -44,7 +45,7 @@ func account(t *testing.T) (*stage.Stage, string) {
 func relight(t *testing.T, args ...string) (client.Exit, string, string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code := cli.Run(context.Background(), cli.Deps{In: strings.NewReader(""), Out: &out, Err: &errs, Env: os.Getenv, Extra: parts()}, args)
+	code := cli.Run(context.Background(), cli.Deps{In: strings.NewReader(""), Out: &out, Err: &errs, Env: os.Getenv, Extra: parts(), Doctors: []*cobra.Command{doctorAWSCommand()}}, args)
 	return code, out.String(), errs.String()
 }
 
@@ -137,7 +138,6 @@ func TestImportAWS_Refuses(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }
-
 
 // engine answers for one server as an engine does.
 func engine(t *testing.T, doc spec.Doc) {

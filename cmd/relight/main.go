@@ -36,6 +36,7 @@ func run() int {
 		Env: os.Getenv, Now: time.Now,
 		Version: build(),
 		Extra:   parts(),
+		Doctors: []*cobra.Command{doctorAWSCommand()},
 	}, os.Args[1:]))
 }
 

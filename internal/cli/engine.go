@@ -150,7 +150,7 @@ func reasonOf(err error) string {
 }
 
 func (a *app) doctorCmd() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "doctor", Short: "Is the engine itself ready",
 		Long: `Doctor shows the engine's own checks: its store and lease, its clock, its hosts,
 what would stop if it were away, and where a person would be needed. Exit code 1
@@ -166,15 +166,31 @@ if a check fails, 8 if the engine cannot be reached.`,
 			if err != nil {
 				return err
 			}
-			if err := a.object(r, "doctor", func(out io.Writer) error { return a.doctor(out, r) }); err != nil {
-				return err
-			}
-			if r.Failed() {
-				return exitWith(client.ExitFailed)
-			}
-			return nil
+			return a.checks(r)
 		},
 	}
+	cmd.AddCommand(a.Doctors...)
+	return cmd
+}
+
+func (a *app) checks(r client.DoctorReport) error {
+	if err := a.object(r, "doctor", func(out io.Writer) error { return a.doctor(out, r) }); err != nil {
+		return err
+	}
+	if r.Failed() {
+		return exitWith(client.ExitFailed)
+	}
+	return nil
+}
+
+// ShowChecks prints the checks of another package's doctor as the engine's own are,
+// and ends the command with code 1 if one fails.
+func ShowChecks(cmd *cobra.Command, r client.DoctorReport) error {
+	a := &app{Deps: Deps{Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}}
+	if f := cmd.Root().PersistentFlags().Lookup("output"); f != nil {
+		a.flags.output = f.Value.String()
+	}
+	return a.checks(r)
 }
 
 func (a *app) doctor(out io.Writer, r client.DoctorReport) error {
@@ -182,7 +198,12 @@ func (a *app) doctor(out io.Writer, r client.DoctorReport) error {
 		return table(w, false, []column[client.DoctorCheck]{
 			{"CHECK", false, func(c client.DoctorCheck) string { return c.Name }},
 			{"STATE", false, func(c client.DoctorCheck) string { return string(c.State) }},
-			{"DETAIL", false, func(c client.DoctorCheck) string { return c.Detail }},
+			{"DETAIL", false, func(c client.DoctorCheck) string {
+				if c.Why == "" {
+					return c.Detail
+				}
+				return c.Detail + ": " + c.Why
+			}},
 		}, r.Checks)
 	}, "ok", "warn", "fail")
 	var next []string

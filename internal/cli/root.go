@@ -40,6 +40,8 @@ type Deps struct {
 	Schema func() (json.RawMessage, error)
 	// Extra are commands of other packages, such as dev, demo and controller.
 	Extra []*cobra.Command
+	// Doctors are commands of other packages below doctor.
+	Doctors []*cobra.Command
 }
 
 // app is one run of the command line.

@@ -84,6 +84,8 @@ type DoctorCheck struct {
 	Name   string      `json:"name"`
 	State  DoctorState `json:"state"`
 	Detail string      `json:"detail"`
+	// Why says what comes of it, where the detail does not.
+	Why string `json:"why,omitempty"`
 	// Next is the command or deed that helps; empty if ok.
 	Next string `json:"next,omitempty"`
 }

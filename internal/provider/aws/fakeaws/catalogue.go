@@ -30,6 +30,9 @@ type catalogue struct {
 	scaling    map[string]string // instance -> Auto Scaling group
 	quotas     map[string]float64
 	nextIP     map[string]int
+	keys       map[string]Key
+	alarms     []Alarm
+	reserved   []Reservation
 }
 
 func newCatalogue() *catalogue {
@@ -38,7 +41,7 @@ func newCatalogue() *catalogue {
 		addresses: map[string]*address{}, templates: map[string]*template{}, subnets: map[string]*Subnet{},
 		images: map[string]*Image{}, types: map[string]InstanceType{}, snapshots: map[string]map[string]string{},
 		groups: map[string]*group{}, zones: map[string]*hostedZone{}, queues: map[string]*queue{},
-		scaling: map[string]string{}, quotas: map[string]float64{}, nextIP: map[string]int{},
+		scaling: map[string]string{}, quotas: map[string]float64{}, nextIP: map[string]int{}, keys: map[string]Key{},
 	}
 }
 

@@ -33,6 +33,7 @@ func (e *Endpoint) ec2(req request) (answer, error) {
 		"DetachNetworkInterface":               e.detachInterface,
 		"DescribeInstanceCreditSpecifications": e.describeCredits,
 		"ModifyNetworkInterfaceAttribute":      e.modifyInterface,
+		"DescribeCapacityReservations":         e.describeReserved,
 		"CreateTags":                           e.createTags,
 		"DescribeSubnets":                      e.describeSubnets,
 		"DescribeAvailabilityZones":            e.describeZones,
@@ -48,7 +49,7 @@ func (e *Endpoint) ec2(req request) (answer, error) {
 		return answer{}, refuse("InvalidAction", "The action %s is not valid for this web service.", req.action)
 	}
 	if req.form.bool("DryRun") {
-		return answer{}, &Fault{Code: "DryRunOperation", Message: "Request would have succeeded, but DryRun flag is set.", Status: 412}
+		return answer{}, e.dryRun(req)
 	}
 	result, err := act(req.form)
 	if err != nil {

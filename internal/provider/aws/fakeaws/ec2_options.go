@@ -188,6 +188,9 @@ func (e *Endpoint) modifyInterface(f form) (any, error) {
 		}
 		c.DeleteOnEnd = a.bool("DeleteOnTermination")
 	}
+	if v := f.get("Description.Value"); v != "" {
+		c.Description = v
+	}
 	if v := f.get("SourceDestCheck.Value"); v != "" {
 		c.NoCheck = v == "false"
 	}

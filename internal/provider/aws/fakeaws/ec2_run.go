@@ -29,6 +29,9 @@ func (e *Endpoint) runInstances(f form) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Profile != "" && e.denied["iam:PassRole"] {
+		return nil, e.unauthorized(request{service: "iam", action: "PassRole"})
+	}
 	token := f.get("ClientToken")
 	o.Token = token
 	id, err := e.once(token, f, func() (string, error) { return e.launch(o) })

@@ -216,7 +216,7 @@ func (e *Endpoint) serve(req request) (answer, time.Duration, error) {
 	e.w.RunUntil(e.w.Now()) // behind a wall clock, what is due happens first
 	e.sweep()
 	if e.denied[req.service+":"+req.action] {
-		return answer{}, 0, unauthorized(req)
+		return answer{}, 0, e.unauthorized(req)
 	}
 	var out answer
 	reply := e.w.Call(world.Call{API: bucketOf(req), Site: e.siteOf(req), Objects: objectsOf(req)}, func() error {
@@ -237,6 +237,8 @@ func (e *Endpoint) actions() map[string]func(request) (answer, error) {
 		"autoscaling":          e.autoscaling,
 		"servicequotas":        e.servicequotas,
 		"sqs":                  e.sqs,
+		"kms":                  e.kms,
+		"monitoring":           e.monitoring,
 	}
 }
 

@@ -28,11 +28,14 @@ func refuse(code, format string, args ...any) *Fault {
 	return &Fault{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-func unauthorized(req request) error {
-	if req.service == "ec2" {
-		return &Fault{Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation: " + req.action, Status: http.StatusForbidden}
+// unauthorized words a refusal for want of rights as the service does. EC2 seals the
+// details; sts opens them.
+func (e *Endpoint) unauthorized(req request) error {
+	action := req.service + ":" + req.action
+	if req.service == "ec2" || req.service == "iam" { // EC2 asks for iam:PassRole itself
+		return &Fault{Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation. User: " + e.caller() + " is not authorized to perform: " + action + ". " + e.sealed(action), Status: http.StatusForbidden}
 	}
-	return &Fault{Code: "AccessDenied", Message: "not authorized to perform " + req.service + ":" + req.action, Status: http.StatusForbidden}
+	return &Fault{Code: "AccessDenied", Message: "User: " + e.caller() + " is not authorized to perform: " + action, Status: http.StatusForbidden}
 }
 
 // asFault names what the world answered as EC2 does. Codes and statuses are those of

@@ -10,6 +10,9 @@ import (
 )
 
 func (e *Endpoint) sts(req request) (answer, error) {
+	if req.action == "DecodeAuthorizationMessage" {
+		return e.decode(req)
+	}
 	if req.action != "GetCallerIdentity" {
 		return answer{}, refuse("InvalidAction", "this endpoint has no %s", req.action)
 	}
@@ -17,7 +20,7 @@ func (e *Endpoint) sts(req request) (answer, error) {
 		ARN     string `xml:"Arn"`
 		User    string `xml:"UserId"`
 		Account string `xml:"Account"`
-	}{"arn:aws:iam::" + e.opt.Account + ":role/relight", "AROAFAKE:relight", e.opt.Account})
+	}{e.caller(), "AROAFAKE:relight", e.opt.Account})
 }
 
 type scalingXML struct {

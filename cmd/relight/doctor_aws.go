@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"relight/internal/api/client"
+	"relight/internal/cli"
+	"relight/internal/core/fleet"
+	"relight/internal/provider/aws/examine"
+	"relight/internal/provider/aws/sdk"
+	"relight/internal/spec"
+)
+
+func doctorAWSCommand() *cobra.Command {
+	var (
+		region string
+		rto    time.Duration
+		share  float64
+		files  []string
+	)
+	cmd := &cobra.Command{
+		Use: "aws", Short: "Would the account let its servers be healed",
+		Long: `Aws looks, before anything fails, for what would keep servers on EC2 from being healed:
+actions that are denied (each is tried in a dry run, and EC2's sealed answer opened where
+that is allowed), quotas that the RTO cannot be met with, machine types and reserved
+capacity, keys of encrypted volumes, other healers of the same instances (Auto Scaling
+groups, EC2's automatic recovery, alarms with an action), Multi-Attach volumes without
+reservations, what ends with its instance. It changes nothing.
+
+It examines the servers that the engine has declared, with this machine's credentials: run
+it where the controller runs. With -f it examines the servers of files, without an engine.
+
+Exit code 0: nothing fails, though there may be warnings; 1: a check fails.`,
+		Example: "  relight doctor aws --region eu-west-1 --rto 15m\n  relight doctor aws -f lic-07.yaml -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if share <= 0 || share > 1 {
+				return fmt.Errorf("--aws-share %g is not above 0 and at most 1; try: --aws-share 0.8", share)
+			}
+			servers, err := serversOnEC2(cmd, files)
+			if err != nil {
+				return err
+			}
+			cloud, err := sdk.Load(cmd.Context(), region)
+			if err != nil {
+				return err
+			}
+			facts, err := cloud.Examine(cmd.Context(), servers, share, rto)
+			if err != nil {
+				return fmt.Errorf("AWS does not take the credentials: %w; try: aws sts get-caller-identity", err)
+			}
+			return cli.ShowChecks(cmd, checks(examine.Examine(facts)))
+		},
+	}
+	cmd.Flags().StringVar(&region, "region", "", "the region; the configured one by default")
+	cmd.Flags().DurationVar(&rto, "rto", 15*time.Minute, "how soon every server must be back if all fail at once; 0 asks nothing")
+	cmd.Flags().Float64Var(&share, "aws-share", 0.8, "part of the account's API quotas that is ours, as the controller's")
+	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "examine the servers of this file, without an engine; may be repeated")
+	return cmd
+}
+
+func checks(list []examine.Finding) client.DoctorReport {
+	var out client.DoctorReport
+	for _, f := range list {
+		out.Checks = append(out.Checks, client.DoctorCheck{Name: f.Check, State: client.DoctorState(f.State), Detail: f.What, Why: f.Why, Next: f.Next})
+	}
+	return out
+}
+
+// serversOnEC2 are those of files, or of the engine.
+func serversOnEC2(cmd *cobra.Command, files []string) ([]fleet.Server, error) {
+	var all, out []fleet.Server
+	if len(files) > 0 {
+		var docs []spec.File
+		for _, name := range files {
+			data, err := os.ReadFile(name) //nolint:gosec // a person names it
+			if err != nil {
+				return nil, err
+			}
+			docs = append(docs, spec.File{Name: name, Data: data})
+		}
+		parsed, err := spec.Parse(docs...)
+		if err != nil {
+			return nil, err
+		}
+		set, err := spec.Resolve(parsed, nil)
+		if err != nil {
+			return nil, err
+		}
+		all = set.Servers
+	} else {
+		c, err := cli.Connect(cmd, os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		for q := (client.ListQuery{}); ; {
+			page, err := c.Servers(cmd.Context(), q)
+			if err != nil {
+				return nil, err
+			}
+			for _, row := range page.Items {
+				view, err := c.Server(cmd.Context(), row.Name)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, view.Server)
+			}
+			if q.Cursor = page.Next; q.Cursor == "" {
+				break
+			}
+		}
+	}
+	for _, s := range all {
+		if s.Spec.Template.EC2 != nil {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,119 @@
+package sdk
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	provider "relight/internal/provider/aws"
+)
+
+// signed makes a call of a service whose client would add megabytes for one or two
+// calls. The answer's body is returned; an error of AWS is an *APIError.
+func (c *Client) signed(ctx context.Context, service, op string, body []byte, header http.Header) ([]byte, error) {
+	silent := func(err error) error { return &provider.APIError{Op: op, Unanswered: true, Message: err.Error()} }
+	endpoint := aws.ToString(c.cfg.BaseEndpoint)
+	if endpoint == "" {
+		domain := ".amazonaws.com"
+		if strings.HasPrefix(c.cfg.Region, "cn-") {
+			domain += ".cn"
+		}
+		host := map[string]string{"kms": "kms.", "monitoring": "monitoring."}[service]
+		endpoint = "https://" + host + c.cfg.Region + domain
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/", bytes.NewReader(body))
+	if err != nil {
+		return nil, silent(err)
+	}
+	req.Header = header
+	credentials, err := c.cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, silent(err)
+	}
+	sum := sha256.Sum256(body)
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, c.cfg.Region, time.Now()); err != nil {
+		return nil, silent(err)
+	}
+	var client aws.HTTPClient = http.DefaultClient
+	if c.cfg.HTTPClient != nil {
+		client = c.cfg.HTTPClient
+	}
+	reply, err := client.Do(req)
+	if err != nil {
+		return nil, silent(err)
+	}
+	defer func() { _ = reply.Body.Close() }() // it was read
+	out, err := io.ReadAll(io.LimitReader(reply.Body, 16<<20))
+	if err != nil {
+		return nil, silent(err)
+	}
+	if reply.StatusCode == http.StatusOK {
+		return out, nil
+	}
+	return nil, refused(op, out)
+}
+
+// refused reads the error of a JSON or a query service.
+func refused(op string, body []byte) error {
+	e := &provider.APIError{Op: op, Code: "Unknown", Message: strings.TrimSpace(string(body[:min(len(body), 200)]))}
+	var j struct {
+		Type    string `json:"__type"`
+		Message string `json:"message"`
+		Other   string `json:"Message"`
+	}
+	var x struct {
+		Code    string `xml:"Error>Code"`
+		Message string `xml:"Error>Message"`
+	}
+	switch {
+	case json.Unmarshal(body, &j) == nil && j.Type != "":
+		e.Code, e.Message = j.Type[strings.LastIndexByte(j.Type, '#')+1:], j.Message+j.Other
+	case xml.Unmarshal(body, &x) == nil && x.Code != "":
+		e.Code, e.Message = x.Code, x.Message
+	}
+	return e
+}
+
+// json11 calls a service of AWS JSON 1.1.
+func (c *Client) json11(ctx context.Context, service, target, op string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	raw, err := c.signed(ctx, service, op, body, http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target + "." + op}})
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return &provider.APIError{Op: op, Unanswered: true, Message: err.Error()}
+	}
+	return nil
+}
+
+// query calls a service of the query protocol.
+func (c *Client) query(ctx context.Context, service, version, op string, in url.Values, out any) error {
+	in.Set("Action", op)
+	in.Set("Version", version)
+	raw, err := c.signed(ctx, service, op, []byte(in.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}})
+	if err != nil {
+		return err
+	}
+	if err := xml.Unmarshal(raw, out); err != nil {
+		return &provider.APIError{Op: op, Unanswered: true, Message: err.Error()}
+	}
+	return nil
+}
