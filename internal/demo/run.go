@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"relight/internal/demo/phases"
 	"relight/internal/demo/relay"
 	"relight/internal/dev"
 )
@@ -91,21 +92,21 @@ func (s *stage) between(host, api, beat string) (string, string, error) {
 // play plays the faults. One that fails ends the demo: what follows would be
 // blamed for it.
 func (s *stage) play(ctx context.Context, o Options, report *Report) error {
-	report.Healed, report.Faults = true, []Result{}
+	report.Healed, report.Faults = true, []phases.Result{}
 	for i, f := range faults() {
 		if len(o.Cases) > 0 && !slices.Contains(o.Cases, i+1) {
 			continue
 		}
 		err := s.settled(ctx)
 		s.show.printf("\n%d. %s\n", i+1, f.title)
-		var r Result
-		var h []healing
+		var r phases.Result
+		var h []phases.Healing
 		if err == nil {
 			r, h, err = f.play(ctx, s)
 		}
 		if err != nil {
 			report.Healed = false
-			report.Faults = append(report.Faults, Result{Name: f.name})
+			report.Faults = append(report.Faults, phases.Result{Name: f.name})
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -114,7 +115,7 @@ func (s *stage) play(ctx context.Context, o Options, report *Report) error {
 		}
 		report.Faults = append(report.Faults, r)
 		for _, one := range h {
-			s.show.printf("%s", waterfall(one, r))
+			s.show.printf("%s", phases.Waterfall(one, r))
 		}
 	}
 	return s.settled(ctx)
@@ -169,7 +170,7 @@ func (s *stage) check(o Options, report *Report) error {
 // WriteJSON writes the report as one line.
 func (r Report) WriteJSON(out io.Writer) error {
 	if r.Faults == nil {
-		r.Faults = []Result{}
+		r.Faults = []phases.Result{}
 	}
 	return json.NewEncoder(out).Encode(r)
 }

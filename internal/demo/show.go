@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	api "relight/internal/api/client"
@@ -60,37 +59,4 @@ func worthTelling(e event.Event) bool {
 	default:
 		return false
 	}
-}
-
-// barWidth is the width of a waterfall in characters.
-const barWidth = 50
-
-// waterfall draws the phases of a healing, each where it lies in time.
-func waterfall(h healing, r Result) string {
-	var b strings.Builder
-	total := h.heal()
-	where := fmt.Sprintf("%s stays on %s", h.server, h.after.Host)
-	if h.before.Host != h.after.Host {
-		where = fmt.Sprintf("%s goes from %s to %s", h.server, h.before.Host, h.after.Host)
-	}
-	fmt.Fprintf(&b, "  %s, epoch %d → %d\n", where, h.before.Epoch, h.after.Epoch)
-	for _, s := range h.spans() {
-		fmt.Fprintf(&b, "  %-7s|%s| %7.1f ms\n", s.name, bar(s, total), float64(millis(s.end-s.begun)))
-	}
-	fmt.Fprintf(&b, "  healed after %.1f ms; the policy asks for %.1f ms of it, the launch took %.1f ms, overhead %.1f ms\n",
-		float64(r.Heal), float64(millis(h.floor)), float64(r.Launch), float64(r.Overhead))
-	return b.String()
-}
-
-// bar draws one phase; even the shortest is seen.
-func bar(s span, total time.Duration) string {
-	if total <= 0 {
-		return strings.Repeat(" ", barWidth)
-	}
-	at := func(d time.Duration) int { return min(max(int(d*barWidth/total), 0), barWidth) }
-	from, to := min(at(s.begun), barWidth-1), at(s.end)
-	if to <= from {
-		to = from + 1
-	}
-	return strings.Repeat(" ", from) + strings.Repeat("#", to-from) + strings.Repeat(" ", barWidth-to)
 }

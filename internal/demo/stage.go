@@ -12,6 +12,7 @@ import (
 
 	api "relight/internal/api/client"
 	"relight/internal/core/fleet"
+	"relight/internal/demo/phases"
 	"relight/internal/demo/relay"
 	"relight/internal/dev"
 	"relight/internal/rack"
@@ -106,72 +107,45 @@ func (s *stage) signal(ctx context.Context, server, host string, sig syscall.Sig
 
 // healed waits until a server is healed after a fault and returns how: by the
 // API's word and by a client's acknowledged write.
-func (s *stage) healed(ctx context.Context, before fleet.Status, fault time.Time) (healing, error) {
+func (s *stage) healed(ctx context.Context, before fleet.Status, fault time.Time) (phases.Healing, error) {
 	ctx, cancel := context.WithTimeout(ctx, healWithin)
 	defer cancel()
-	h := healing{server: before.Server, before: before, fault: fault}
+	h := phases.Healing{Server: before.Server, Before: before, Fault: fault}
 	err := rack.Poll(ctx, func() (bool, error) {
 		s.show.news(ctx, s.api(), before.Server, fault)
 		var err error
-		if h.after, err = s.status(ctx, before.Server); err != nil {
+		if h.After, err = s.status(ctx, before.Server); err != nil {
 			return false, err
 		}
 		switch {
-		case h.after.Phase != fleet.PhaseRunning:
-			return false, fmt.Errorf("%s is %s: %s", before.Server, h.after.Phase, h.after.Message)
-		case h.after.Epoch <= before.Epoch || !h.after.VerifiedAt.After(fault):
-			return false, fmt.Errorf("%s still runs as epoch %d", before.Server, h.after.Epoch)
-		case h.after.Incident != "":
-			return false, fmt.Errorf("incident %s of %s is open", h.after.Incident, before.Server)
+		case h.After.Phase != fleet.PhaseRunning:
+			return false, fmt.Errorf("%s is %s: %s", before.Server, h.After.Phase, h.After.Message)
+		case h.After.Epoch <= before.Epoch || !h.After.VerifiedAt.After(fault):
+			return false, fmt.Errorf("%s still runs as epoch %d", before.Server, h.After.Epoch)
+		case h.After.Incident != "":
+			return false, fmt.Errorf("incident %s of %s is open", h.After.Incident, before.Server)
 		}
-		return s.recovery(ctx, &h)
+		return h.Find(ctx, s.api())
 	})
 	if err == nil {
 		err = rack.Poll(ctx, func() (bool, error) {
-			h.acked = s.load.FirstAfter(before.Server, h.effect())
-			return !h.acked.IsZero(), fmt.Errorf("no write to %s was acknowledged after its launch", before.Server)
+			h.Acked = s.load.FirstAfter(before.Server, h.Effect())
+			return !h.Acked.IsZero(), fmt.Errorf("no write to %s was acknowledged after its launch", before.Server)
 		})
 	}
 	s.show.news(ctx, s.api(), before.Server, fault)
 	return h, err
 }
 
-// recovery finds the recovery that healed the server, in a closed incident.
-func (s *stage) recovery(ctx context.Context, h *healing) (bool, error) {
-	list, err := s.api().Incidents(ctx, api.ListQuery{Limit: 20})
-	if err != nil {
-		return false, err
-	}
-	for _, row := range list.Items {
-		if !slices.Contains(row.Servers, h.server) || (!row.Closed.IsZero() && row.Closed.Before(h.fault)) {
-			continue
-		}
-		if row.Closed.IsZero() {
-			return false, fmt.Errorf("incident %s is open", row.ID)
-		}
-		view, err := s.api().Incident(ctx, row.ID)
-		if err != nil {
-			return false, err
-		}
-		for _, r := range view.Recoveries {
-			if r.Server == h.server && r.Healed && r.Recovery.Begun.After(h.fault) {
-				h.recovery, h.ended = r.Recovery, r.Ended
-				return true, nil
-			}
-		}
-	}
-	return false, fmt.Errorf("no incident tells of the recovery of %s", h.server)
-}
-
 // slowest waits until all servers are healed and returns the last of them.
-func (s *stage) slowest(ctx context.Context, before []fleet.Status, fault time.Time) (healing, error) {
-	var last healing
+func (s *stage) slowest(ctx context.Context, before []fleet.Status, fault time.Time) (phases.Healing, error) {
+	var last phases.Healing
 	for _, b := range before {
 		h, err := s.healed(ctx, b, fault)
 		if err != nil {
 			return h, err
 		}
-		if h.heal() > last.heal() {
+		if h.Heal() > last.Heal() {
 			last = h
 		}
 	}

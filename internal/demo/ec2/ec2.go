@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"relight/internal/api/client"
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
+	"relight/internal/demo/phases"
 	"relight/internal/provider/aws/stage"
 	"relight/internal/rack"
 	"relight/internal/world"
@@ -52,16 +54,15 @@ type Report struct {
 	Throttled int `json:"throttled"`
 }
 
-// Result is the outcome of one fault. Times count from the fault, in seconds.
+// Result is the outcome of one fault. Its times are those of this machine's clock, and
+// Heal is until the server was verified.
 type Result struct {
 	Name   string `json:"name"`
 	Server string `json:"server"`
 	Healed bool   `json:"healed"`
+	phases.Times
 	// Steps are those that had their effect, in order; of several alike in a row, one.
 	Steps []string `json:"steps"`
-	// Detect is until the recovery began, Heal until the server was verified.
-	Detect float64 `json:"detect_s"`
-	Heal   float64 `json:"heal_s"`
 	// Before and After are the epochs.
 	Before fleet.Epoch `json:"epoch_before"`
 	After  fleet.Epoch `json:"epoch_after"`
@@ -212,7 +213,8 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 	report := Report{Healed: true}
 	for _, f := range faults() {
 		r := Result{Name: f.name, Server: d.names[f.name], Before: before[f.name].Epoch}
-		err := d.follow(ctx, begun, &r)
+		h := phases.Healing{Server: r.Server, Before: before[f.name], Fault: begun}
+		err := d.follow(ctx, &h, &r)
 		report.Healed = report.Healed && r.Healed
 		report.Faults = append(report.Faults, r)
 		if err != nil {
@@ -222,7 +224,7 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 			}
 			continue
 		}
-		fmt.Fprintf(d.o.Out, "%-20s %s healed after %.0f s (found after %.0f s) by %s, epoch %d → %d\n", r.Name, r.Server, r.Heal, r.Detect, strings.Join(r.Steps, ", "), r.Before, r.After)
+		fmt.Fprintf(d.o.Out, "\n%s: healed after %.0f s by %s\n%s", r.Name, h.Heal().Seconds(), strings.Join(r.Steps, ", "), phases.Bars(h))
 	}
 	stop()
 	load.Wait()
@@ -252,41 +254,45 @@ func (d *demo) write(ctx context.Context) {
 
 // follow waits until a server is verified after the fault, and works by the world's
 // own truth.
-func (d *demo) follow(ctx context.Context, fault time.Time, r *Result) error {
-	return rack.Poll(ctx, func() (bool, error) {
+func (d *demo) follow(ctx context.Context, h *phases.Healing, r *Result) error {
+	err := rack.Poll(ctx, func() (bool, error) {
 		view, err := d.api.Server(ctx, r.Server)
 		if err != nil {
 			return false, err
 		}
-		s := view.Status
-		list, err := d.api.Events(ctx, client.EventQuery{Server: r.Server, Since: fault})
-		if err != nil {
-			return false, err
-		}
-		r.Steps = r.Steps[:0]
-		for _, e := range list.Items {
-			switch e.Event.Kind {
-			case event.RecoveryBegun:
-				if r.Detect == 0 {
-					r.Detect = e.Event.At.Sub(fault).Seconds()
-				}
-			case event.StepEnded:
-				if st := e.Event.Step; st != nil && st.State == fleet.StepDone && (len(r.Steps) == 0 || r.Steps[len(r.Steps)-1] != string(st.Step.Kind)) {
-					r.Steps = append(r.Steps, string(st.Step.Kind))
-				}
-			case event.RecoveryHealed:
-				r.Heal, r.After = e.Event.At.Sub(fault).Seconds(), s.Epoch
-			default:
-			}
-		}
+		h.After = view.Status
 		works := false
 		d.st.Do(func(w *world.World) {
-			i := w.Find(r.Server, s.Epoch)
+			i := w.Find(r.Server, h.After.Epoch)
 			works = i != nil && w.Able(i) && i.App == world.AppOK
 		})
-		r.Healed = s.Phase == fleet.PhaseRunning && s.Verdict == fleet.Healthy && r.Heal > 0 && works
-		return r.Healed, fmt.Errorf("%s is %s, %s", r.Server, s.Verdict, s.Message)
+		if h.After.Phase != fleet.PhaseRunning || h.After.Verdict != fleet.Healthy || !works {
+			return false, fmt.Errorf("%s is %s, %s", r.Server, h.After.Verdict, h.After.Message)
+		}
+		r.Healed, err = h.Find(ctx, d.api)
+		return r.Healed, err
 	})
+	if err != nil {
+		return err
+	}
+	r.Times, r.After = h.Times(), h.After.Epoch
+	r.Steps, err = d.steps(ctx, h)
+	return err
+}
+
+// steps lists what had its effect on a server since the fault.
+func (d *demo) steps(ctx context.Context, h *phases.Healing) ([]string, error) {
+	list, err := d.api.Events(ctx, client.EventQuery{Server: h.Server, Since: h.Fault})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range list.Items {
+		if st := e.Event.Step; e.Event.Kind == event.StepEnded && st != nil && st.State == fleet.StepDone {
+			out = append(out, string(st.Step.Kind))
+		}
+	}
+	return slices.Compact(out), nil
 }
 
 // check asks the world for the truth.

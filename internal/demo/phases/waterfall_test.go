@@ -1,4 +1,4 @@
-package demo
+package phases
 
 import (
 	"flag"
@@ -14,28 +14,28 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func TestWaterfall(t *testing.T) {
 	fault := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(ms int) time.Time { return fault.Add(time.Duration(ms) * time.Millisecond) }
-	h := healing{
-		server: "web-5", fault: fault, ended: at(3300), acked: at(3200), floor: 2900 * time.Millisecond,
-		before: fleet.Status{Host: "host-3", Epoch: 1}, after: fleet.Status{Host: "host-2", Epoch: 2},
-		recovery: fleet.Recovery{Begun: at(2980), Marks: []fleet.Mark{
+	h := Healing{
+		Server: "web-5", Fault: fault, Ended: at(3300), Acked: at(3200), Floor: 2900 * time.Millisecond,
+		Before: fleet.Status{Host: "host-3", Epoch: 1}, After: fleet.Status{Host: "host-2", Epoch: 2},
+		Recovery: fleet.Recovery{Begun: at(2980), Marks: []fleet.Mark{
 			{Name: "fence", Begun: at(2981), Ended: at(3160)},
 			{Name: "attach", Begun: at(3161), Ended: at(3200)},
 			{Name: "launch", Begun: at(3201), Ended: at(3212)},
 		}},
 	}
-	r := h.result("host-cut-off")
-	if want := (Result{Name: "host-cut-off", Healed: true, Detect: 2980, Fence: 179, Attach: 39, Launch: 11, Verify: 88, Heal: 3300, Overhead: 389}); r != want {
+	r := h.Result("host-cut-off")
+	if want := (Result{Name: "host-cut-off", Healed: true, Times: Times{Detect: 2980, Fence: 179, Attach: 39, Launch: 11, Verify: 88, Heal: 3300}, Overhead: 389}); r != want {
 		t.Errorf("result %+v\nwant   %+v", r, want)
 	}
-	got := waterfall(h, r)
+	got := Waterfall(h, r)
 	// The client may be the last to see it, and a recovery may need no fence.
-	h.acked, h.after = at(3400), fleet.Status{Host: "host-3", Epoch: 2}
-	h.recovery.Marks = h.recovery.Marks[1:]
-	r = h.result("host-cut-off")
+	h.Acked, h.After = at(3400), fleet.Status{Host: "host-3", Epoch: 2}
+	h.Recovery.Marks = h.Recovery.Marks[1:]
+	r = h.Result("host-cut-off")
 	if r.Heal != 3400 || r.Fence != 0 || r.Verify != 88 {
 		t.Errorf("result %+v", r)
 	}
-	got += waterfall(h, r)
+	got += Waterfall(h, r)
 	const golden = "testdata/waterfall.txt"
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
