@@ -97,6 +97,7 @@ const (
 	defaultTTL          = fleet.Duration(time.Minute)
 	defaultPowerTimeout = fleet.Duration(30 * time.Second)
 	defaultWindow       = fleet.Duration(10 * time.Minute)
+	defaultFileSystem   = "ext4"
 )
 
 // ErrUnknownPolicy means that a server names a Policy that does not exist.
@@ -249,6 +250,9 @@ func fillServer(name string, s *fleet.ServerSpec) {
 	for i := range s.Identity.Volumes {
 		v := &s.Identity.Volumes[i]
 		v.LUN = lunOf(name, i, *v)
+		if v.Mount != nil && v.Mount.Type == "" {
+			v.Mount.Type = defaultFileSystem
+		}
 		switch {
 		case v.Reach != "":
 		case v.LUN != nil:

@@ -22,6 +22,9 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 			if v.Device != "" && s.Template != (fleet.Template{}) {
 				at(fmt.Sprintf("spec.identity.volumes[%d].device", i), fmt.Sprintf("volume %q has a device", v.Name), "only EC2 attaches volumes under a name", "remove the line, or use template.ec2")
 			}
+			if v.Mount != nil && s.Template != (fleet.Template{}) {
+				at(fmt.Sprintf("spec.identity.volumes[%d].mount", i), fmt.Sprintf("nobody would mount volume %q", v.Name), "only the guest agent of an instance of EC2 mounts volumes", "remove mount, or use template.ec2")
+			}
 		}
 		return
 	}
@@ -31,6 +34,7 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 			at(fmt.Sprintf("spec.identity.volumes[%d]", i), fmt.Sprintf("volume %q is no volume of EC2", v.Name), "an instance of EC2 attaches volumes by their id", "give it the id of the volume (vol-…)")
 		}
 	}
+	mountRules(id.Volumes, at)
 	for i, a := range id.Addresses {
 		if a.Allocation == "" {
 			at(fmt.Sprintf("spec.identity.addresses[%d]", i), fmt.Sprintf("address %s has no allocation", a.IP), "EC2 moves elastic addresses by their allocation; private ones move with their interface", "add allocation: eipalloc-…, or put the interface that has it into spec.identity.interfaces")

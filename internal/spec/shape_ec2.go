@@ -20,6 +20,7 @@ func ec2Shape() *shape {
 				option{string(fleet.AutoRecoveryPlatform), "EC2's simplified automatic recovery; Relight steps in once that has had its time"},
 				option{string(fleet.AutoRecoveryOurs), "Relight; it switches EC2's off"}),
 		},
+		{name: "guestBeat", doc: "Whether the guest agent is started in the instance and beats. It is, whatever this says, if a volume has a mount.", example: "true", shape: &shape{form: truth}, def: "false", why: "an image without the agent would never beat"},
 		{name: "skipOSShutdown", doc: "End an instance without waiting for its operating system: a quicker fence, no flush.", example: "true", shape: &shape{form: truth}, def: "false", why: "a shutdown flushes what a guest still holds"},
 	}}
 }

@@ -49,6 +49,7 @@ func identityShape() *shape {
 			{name: "id", doc: "The provider's own name, for volumes that are no directory.", example: "vol-0a1b2c", shape: &shape{form: text, format: plain(256)}},
 			{name: "lun", doc: "A unit of a SAN array.", shape: lunShape()},
 			{name: "device", doc: "The name under which EC2 attaches it. Left out, it is one by the volume's place in the list.", example: "/dev/sdf", shape: &shape{form: text, format: plain(32)}},
+			{name: "mount", doc: "Have the guest agent mount it (EC2). The launch then carries user data that starts the agent.", shape: mountShape()},
 			{
 				name: "reach", doc: "From where it can be used, and with that, what its lock proves. `host` for a path, `zone` for an id, `array` for a LUN if left out.", example: "host",
 				shape: words("From where a volume can be used.",

@@ -99,6 +99,20 @@ type Volume struct {
 	// Device is the name under which EC2 attaches it, such as /dev/sdf; empty means
 	// one by its place in the list.
 	Device string `json:"device,omitempty"`
+	// Mount has the guest agent mount the volume; nil leaves it to the guest.
+	Mount *Mount `json:"mount,omitempty"`
+}
+
+// Mount says where and how the guest agent mounts a volume.
+type Mount struct {
+	// Path is the directory in the guest, Type the file system's.
+	Path    string   `json:"path"`
+	Type    string   `json:"type"`
+	Options []string `json:"options,omitempty"`
+	// Format allows to make the file system on a blank volume, at epoch 1 only (S8).
+	Format bool `json:"format,omitempty"`
+	// Fsck has the file system checked before each mount.
+	Fsck bool `json:"fsck,omitempty"`
 }
 
 // OnArray reports whether the volume is a LUN: then its array shuts an epoch out, and
@@ -218,6 +232,22 @@ type EC2Template struct {
 	AutoRecovery AutoRecovery `json:"autoRecovery"`
 	// SkipOSShutdown ends an instance without waiting for its operating system.
 	SkipOSShutdown bool `json:"skipOSShutdown,omitempty"`
+	// GuestBeat is whether a guest agent runs in the instance and beats.
+	GuestBeat bool `json:"guestBeat,omitempty"`
+}
+
+// GuestAgent reports whether an instance on EC2 is launched with our guest agent: it
+// is to beat, or has volumes to mount.
+func (s ServerSpec) GuestAgent() bool {
+	if s.Template.EC2 == nil {
+		return false
+	}
+	for _, v := range s.Identity.Volumes {
+		if v.Mount != nil {
+			return true
+		}
+	}
+	return s.Template.EC2.GuestBeat
 }
 
 // AutoRecovery says who moves an instance whose hardware fails: never both.
