@@ -190,12 +190,16 @@ func fitEC2(id map[string]any, isEC2 bool) {
 		volumes, _ := id["volumes"].([]any)
 		for _, v := range volumes {
 			delete(v.(map[string]any), "device")
+			delete(v.(map[string]any), "mount")
 		}
 		return
 	}
 	volumes, _ := id["volumes"].([]any)
 	for i, v := range volumes {
 		v := v.(map[string]any)
+		if m, ok := v["mount"].(map[string]any); ok {
+			m["path"], m["options"] = fmt.Sprintf("/data-%d", i), []any{"noatime"}
+		}
 		delete(v, "path")
 		delete(v, "lun")
 		v["id"] = fmt.Sprintf("vol-%d", i)
