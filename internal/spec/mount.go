@@ -24,7 +24,7 @@ func mountShape() *shape {
 		{name: "type", doc: "The file system, as `mount -t` knows it. A volume that holds another one is not mounted.", example: "xfs", shape: &shape{form: text, format: fileSystem()}, def: `"` + defaultFileSystem + `"`, why: "every Linux has it"},
 		{name: "options", doc: "Options as `mount -o` takes them, one each.", example: "[noatime]", shape: &shape{form: list, unique: true, max: 32, elem: &shape{form: text, format: mountOption()}}},
 		{name: "format", doc: "Make the file system if the volume is blank. Only the very first instance ever does so (epoch 1), and only if nothing at all is found on the volume.", example: "true", shape: &shape{form: truth}, def: "false", why: "a format by mistake cannot be undone"},
-		{name: "fsck", doc: "Check the file system before each mount, with repairs that lose nothing (`fsck -p`). What that cannot repair is left to a person.", example: "true", shape: &shape{form: truth}, def: "false", why: "a journal is replayed at the mount anyway, and a full check of a large volume takes long"},
+		{name: "fsck", doc: "Check the file system before each mount, with repairs that lose nothing (`fsck -p`, for ext4 also `-f`). What that cannot repair is left to a person.", example: "true", shape: &shape{form: truth}, def: "false", why: "a journal is replayed at the mount anyway, and a full check of a large volume takes long"},
 	}}
 }
 

@@ -80,10 +80,9 @@ type Seen struct {
 	Trouble string
 	// Mounts are all mounts of the machine, in the order in which they were made.
 	Mounts []Mounted
-	// Checked is whether the file system was checked since the disk came; Damage is
-	// what the check could not repair.
+	// Checked is whether the file system was checked, and found or made clean, since
+	// the disk came.
 	Checked bool
-	Damage  string
 }
 
 // Serial is what the NVMe disk of a volume of EBS has for a serial: the volume's id
@@ -143,10 +142,7 @@ func fresh(v fleet.Volume, epoch fleet.Epoch, disk Disk, seen Seen) Step {
 	default:
 		return refuse("%s (%s) holds %s, and the spec says %s; it is never formatted", v.ID, disk.Node, seen.Content, want)
 	}
-	switch {
-	case seen.Damage != "":
-		return refuse("the file system of %s needs a person: %s; next: fsck.%s %s", v.ID, seen.Damage, want, disk.Node)
-	case v.Mount.Fsck && !seen.Checked:
+	if v.Mount.Fsck && !seen.Checked {
 		return Step{Check, fmt.Sprintf("%s is to be checked before it is mounted", v.ID)}
 	}
 	return Step{Mount, fmt.Sprintf("%s (%s) is to be mounted on %s", v.ID, disk.Node, v.Mount.Path)}
@@ -189,4 +185,16 @@ func others(names []string) string {
 		return ""
 	}
 	return fmt.Sprintf(" (there are others: %s)", strings.Join(names, ", "))
+}
+
+// Above returns the nearest path above the given one on which another of the volumes
+// is to be mounted, or "": mounted after what is below it, it would hide that.
+func Above(volumes []fleet.Volume, path string) string {
+	above := ""
+	for _, v := range volumes {
+		if v.Mount != nil && strings.HasPrefix(path, v.Mount.Path+"/") && len(v.Mount.Path) > len(above) {
+			above = v.Mount.Path
+		}
+	}
+	return above
 }

@@ -60,7 +60,6 @@ func TestNext(t *testing.T) {
 		{"disk gone below its mount", data(nil), 1, Seen{Mounts: []Mounted{mine}}, Broken, "no disk has the serial"},
 		{"to be checked", data(fsck), 4, Seen{Disks: there, Content: "ext4"}, Check, ""},
 		{"checked", data(fsck), 4, Seen{Disks: there, Content: "ext4", Checked: true}, Mount, ""},
-		{"damaged", data(fsck), 4, Seen{Disks: there, Content: "ext4", Checked: true, Damage: "inode 7"}, Refuse, "fsck.ext4 /dev/nvme1n1"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := Next(row.v, row.epoch, row.seen)
@@ -104,4 +103,14 @@ func TestNextFormatsNothingElse(t *testing.T) {
 			t.Fatal("says no reason")
 		}
 	})
+}
+
+func TestAbove(t *testing.T) {
+	at := func(path string) fleet.Volume { return fleet.Volume{Mount: &fleet.Mount{Path: path}} }
+	all := []fleet.Volume{at("/data"), at("/data/a"), at("/data/a/b"), {Name: "raw"}, at("/dat")}
+	for path, want := range map[string]string{"/data": "", "/data/a": "/data", "/data/a/b": "/data/a", "/dat": ""} {
+		if got := Above(all, path); got != want {
+			t.Errorf("above %s is %q, want %q", path, got, want)
+		}
+	}
 }

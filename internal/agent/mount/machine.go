@@ -1,0 +1,174 @@
+// Package mount is the guest agent's hand on disks: it looks at the machine, has
+// core/mount decide, and does one step after another.
+package mount
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"relight/internal/core/fleet"
+	"relight/internal/core/mount"
+)
+
+// Machine is the machine that volumes are mounted on.
+type Machine struct {
+	// Sys, Dev and Proc are /sys, /dev and /proc.
+	Sys, Dev, Proc string
+	// Run runs a program to its end. Its error is about the program that could not be
+	// run; one that ended has an exit code.
+	Run func(ctx context.Context, argv ...string) (output string, code int, err error)
+}
+
+// ThisMachine is the one that the process runs on.
+func ThisMachine() *Machine {
+	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run}
+}
+
+func run(ctx context.Context, argv ...string) (string, int, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	// No terminal and no input: a program that would ask gets no answer.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return out.String(), exit.ExitCode(), nil
+	}
+	return out.String(), 0, err
+}
+
+// look finds out all that is to be known about a volume now.
+func (m *Machine) look(ctx context.Context, v fleet.Volume) mount.Seen {
+	var seen mount.Seen
+	seen.Disks, seen.Others = m.disks(mount.Serial(v.ID))
+	var err error
+	if seen.Mounts, err = m.mounts(); err != nil {
+		// Without the list of mounts nothing may be thought free.
+		seen.Trouble = err.Error()
+		return seen
+	}
+	if len(seen.Disks) == 1 && !inUse(seen.Mounts, seen.Disks[0], v.Mount.Path) {
+		seen.Content, err = m.content(ctx, seen.Disks[0])
+		if err != nil {
+			seen.Content, seen.Trouble = mount.Unread, err.Error()
+		}
+	}
+	return seen
+}
+
+// inUse reports whether the disk is mounted, or something on the path: then nobody
+// needs to know what the disk holds.
+func inUse(all []mount.Mounted, d mount.Disk, path string) bool {
+	return slices.ContainsFunc(all, func(x mount.Mounted) bool { return x.Number == d.Number || x.Path == path })
+}
+
+// disks returns those with the serial, and the names of all others. Names say nothing:
+// on Nitro the order of disks differs from boot to boot, and the name that a volume was
+// attached under is nowhere to be seen.
+func (m *Machine) disks(serial string) (found []mount.Disk, others []string) {
+	entries, err := os.ReadDir(filepath.Join(m.Sys, "block"))
+	if err != nil {
+		return nil, []string{err.Error()}
+	}
+	for _, e := range entries {
+		dir := filepath.Join(m.Sys, "block", e.Name())
+		switch {
+		case word(dir, "hidden") == "1": // one path of a disk of several
+		case serialOf(dir) == serial:
+			found = append(found, mount.Disk{Node: filepath.Join(m.Dev, e.Name()), Number: word(dir, "dev")})
+		case serialOf(dir) != "":
+			others = append(others, fmt.Sprintf("%s has %s", e.Name(), serialOf(dir)))
+		default:
+			others = append(others, e.Name()+" has none")
+		}
+	}
+	return found, others
+}
+
+// serialOf reads the serial of an NVMe disk, or of a virtio disk. EC2's documents have
+// it with and without the dash.
+func serialOf(dir string) string {
+	for _, name := range []string{"device/serial", "serial"} {
+		if s := word(dir, name); s != "" {
+			return strings.ReplaceAll(s, "-", "")
+		}
+	}
+	return ""
+}
+
+func word(dir, name string) string {
+	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(strings.Trim(string(b), "\x00"))
+}
+
+// open opens a disk for reading, and only if its device file leads to the very disk
+// whose serial was read.
+func (m *Machine) open(d mount.Disk) (*os.File, error) {
+	fd, err := unix.Open(d.Node, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: d.Node, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), d.Node)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	number := fmt.Sprintf("%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK || number != d.Number {
+		return nil, errors.Join(fmt.Errorf("%s is %s, and the disk is %s", d.Node, number, d.Number), f.Close())
+	}
+	return f, nil
+}
+
+// mounts reads the machine's mounts, in their order.
+func (m *Machine) mounts() ([]mount.Mounted, error) {
+	data, err := os.ReadFile(filepath.Join(m.Proc, "self", "mountinfo"))
+	if err != nil {
+		return nil, err
+	}
+	var out []mount.Mounted
+	for line := range strings.Lines(string(data)) {
+		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+		head, tail, ok := strings.Cut(strings.TrimSpace(line), " - ")
+		h, t := strings.Fields(head), strings.Fields(tail)
+		if !ok || len(h) < 6 || len(t) < 3 {
+			return nil, fmt.Errorf("mountinfo has a line that is not understood: %.100q", line)
+		}
+		options := slices.Concat(strings.Split(h[5], ","), strings.Split(t[2], ","))
+		out = append(out, mount.Mounted{
+			Number: h[2], Path: unescaped(h[4]), Type: t[0], Source: unescaped(t[1]), ReadOnly: slices.Contains(options, "ro"),
+		})
+	}
+	return out, nil
+}
+
+// unescaped undoes the kernel's \040 for a blank and its like.
+func unescaped(s string) string {
+	var out strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				out.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		out.WriteByte(s[i])
+	}
+	return out.String()
+}
