@@ -21,13 +21,13 @@ import (
 func agentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "agent",
-		Short:   "Run an agent on a host",
-		Long:    "Run an agent. A host agent runs instances on a hypervisor or plain host and tells the controller what it sees.",
+		Short:   "Run an agent on a host or in an instance",
+		Long:    "Run an agent. A host agent runs instances on a hypervisor or plain host and tells the controller what it sees; a guest agent does its part inside an instance on EC2.",
 		Example: "  relight agent host --name host-1 --controller https://relight.example:7443 --token-file token",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(hostAgentCommand())
+	cmd.AddCommand(hostAgentCommand(), guestAgentCommand())
 	return cmd
 }
 

@@ -14,6 +14,7 @@ import (
 	"relight/internal/provider/aws"
 	"relight/internal/provider/aws/sdk"
 	"relight/internal/provider/aws/stage"
+	"relight/internal/provider/guest"
 )
 
 // awsFlags are what a controller needs to know of an account.
@@ -30,7 +31,7 @@ func (f *awsFlags) add(cmd *cobra.Command) {
 }
 
 // platform is EC2, or nothing without a region.
-func (f *awsFlags) platform(ctx context.Context) ([]controller.Platform, error) {
+func (f *awsFlags) platform(ctx context.Context, guests *guest.Door) ([]controller.Platform, error) {
 	switch {
 	case f.region == "":
 		return nil, nil
@@ -49,7 +50,7 @@ func (f *awsFlags) platform(ctx context.Context) ([]controller.Platform, error) 
 	}
 	quotas := aws.DefaultQuotas()
 	gate := aws.NewGate(quotas.Reads(f.share), provider.WallClock{})
-	p := aws.New(aws.Options{Cloud: cloud.Paced(gate), Region: f.region, Now: time.Now})
+	p := aws.New(aws.Options{Cloud: cloud.Paced(gate), Region: f.region, Now: time.Now, Guests: guests, Heard: guests.Heard, Wakes: guests.Wakes()})
 	return []controller.Platform{{Name: aws.Name, Provider: p, Limits: quotas.Limits(f.share), Sweep: f.sweep}}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/controller"
+	"relight/internal/provider/guest"
 )
 
 // controllerCommand runs the engine.
@@ -49,8 +50,12 @@ an administrator's token (DIR/people/admin.token is secret).`,
 			if opt.WebhookSecret, err = secretOf(secretFile); err != nil {
 				return err
 			}
-			if opt.Platforms, err = ec2.platform(cmd.Context()); err != nil {
+			guests := guest.New()
+			if opt.Platforms, err = ec2.platform(cmd.Context(), guests); err != nil {
 				return err
+			}
+			if len(opt.Platforms) > 0 {
+				opt.Guests = guests
 			}
 			opt.Ready = func(a controller.Addresses) { announce(cmd.OutOrStdout(), log, readyFile, a) }
 			return controller.Run(cmd.Context(), opt)

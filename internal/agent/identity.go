@@ -214,7 +214,7 @@ func statusError(res *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(res.Body, 16<<10))
 	_ = json.Unmarshal(data, &problem)
 	err := fmt.Errorf("%s: %s", res.Status, link.Cut(problem.Detail))
-	if res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusBadRequest {
+	if res.StatusCode == http.StatusForbidden || res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusGone {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return err

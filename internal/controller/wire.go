@@ -24,6 +24,7 @@ import (
 	"relight/internal/metric"
 	"relight/internal/notify"
 	"relight/internal/provider"
+	"relight/internal/provider/guest"
 	"relight/internal/provider/onprem"
 	"relight/internal/provider/onprem/power"
 	"relight/internal/store"
@@ -54,8 +55,11 @@ type Options struct {
 	Webhook, WebhookSecret string
 	// Platforms are providers besides the host agents.
 	Platforms []Platform
-	Build     client.Version
-	Log       *slog.Logger
+	// Guests is where guest agents of cloud instances join and report; nil if no
+	// platform has any.
+	Guests *guest.Door
+	Build  client.Version
+	Log    *slog.Logger
 	// Ready is told the addresses once the controller serves; may be nil.
 	Ready func(Addresses)
 }
@@ -130,6 +134,7 @@ func Run(ctx context.Context, opt Options) error {
 		{"open the webhook", c.openTeller},
 		{"open the listeners", c.listen},
 		{"open the host provider", c.openHosts},
+		{"open the door of guests", c.openGuests},
 		{"wire the loops", c.wire},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -244,6 +249,25 @@ func (c *Controller) openHosts(ctx context.Context) error {
 	return err
 }
 
+// url is the base URL by which others reach this controller.
+func (c *Controller) url() string { return "https://" + c.advertised(c.listener.Addr().String()) }
+
+// openGuests lets guest agents in, and providers launch instances with them.
+func (c *Controller) openGuests(ctx context.Context) error {
+	if c.opt.Guests == nil {
+		return nil
+	}
+	guests, err := c.authority.Guests(ctx, c.secrets)
+	if err != nil {
+		return err
+	}
+	c.opt.Guests.Open(guest.Options{Guests: guests, URL: c.url(), Now: c.clock.Now, Log: c.log, Epoch: func(server string) (fleet.Epoch, bool) {
+		_, known := c.state.Server(server)
+		return c.state.Status(server).Epoch, known
+	}})
+	return nil
+}
+
 // freePort replaces port 0 by one that is free now.
 func freePort(ctx context.Context, addr string) (string, error) {
 	if _, port, err := net.SplitHostPort(addr); err != nil || port != "0" {
@@ -299,7 +323,7 @@ func (c *Controller) wire(ctx context.Context) error {
 		Journal: c.journal, State: c.state, Healer: healer, Viewer: viewer, Collector: c.collector, Chronicle: c.chronicle,
 		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine, Webhook: c.teller,
 		Providers: slices.Sorted(maps.Keys(providers)),
-		Enrolment: &Enrolment{Authority: c.authority, Vault: c.secrets, Forget: c.hub.Forget, URL: "https://" + c.advertised(c.listener.Addr().String())},
+		Enrolment: &Enrolment{Authority: c.authority, Vault: c.secrets, Forget: c.hub.Forget, URL: c.url()},
 	}
 	c.tellProviders()
 	c.grant()
@@ -405,6 +429,9 @@ func (c *Controller) handler(people *People) http.Handler {
 		Backend: c.backend, Auth: people, Log: c.log,
 		Mount: func(mux *http.ServeMux) {
 			mux.Handle("/agent/", c.hub.Handler())
+			if c.opt.Guests != nil {
+				mux.Handle("/guest/", c.opt.Guests.Handler())
+			}
 			c.mountHealth(mux)
 			mux.Handle("GET /metrics", c.serveMetrics())
 		},

@@ -27,9 +27,14 @@ type Cloud interface {
 	// Records returns the values of the A records of a zone that have these names,
 	// without a dot at the end.
 	Records(ctx context.Context, zone string, names []string) (map[string]string, error)
+	// TemplateUserData returns the user data of a launch template's version, decoded;
+	// nil if it has none.
+	TemplateUserData(ctx context.Context, template string, version int) ([]byte, error)
 
 	Launch(ctx context.Context, l Launch) (string, error)
 	Start(ctx context.Context, id string) error
+	// SetUserData replaces the user data of a stopped instance.
+	SetUserData(ctx context.Context, id string, data []byte) error
 	Stop(ctx context.Context, id string, e Ending) error
 	Terminate(ctx context.Context, id string, e Ending) error
 	Reboot(ctx context.Context, id string) error
@@ -102,6 +107,8 @@ const (
 	TagReboot = "relight:reboot"
 	// TagFrom is the epoch that an instance had before it was started as another.
 	TagFrom = "relight:from"
+	// TagGuest marks an instance whose user data starts our guest agent.
+	TagGuest = "relight:guest"
 )
 
 // Check is what the status checks of an instance say: ok, impaired,
@@ -143,6 +150,8 @@ type Launch struct {
 	NoAutoRecovery        bool
 	// Own is what the spec itself says of the launch; nil if the template says all.
 	Own *fleet.EC2Launch
+	// UserData replaces the template's; nil leaves that.
+	UserData []byte
 }
 
 // Ending says how an instance is ended.

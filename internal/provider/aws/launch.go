@@ -28,6 +28,12 @@ func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Out
 		NoAutoRecovery: t.AutoRecovery != fleet.AutoRecoveryPlatform,
 		Own:            t.Launch, Tags: launchTags(call, t.Launch),
 	}
+	if l.UserData, err = p.userData(ctx, call); err != nil {
+		return provider.Outcome{}, err
+	}
+	if l.UserData != nil {
+		l.Tags[TagGuest] = "yes"
+	}
 	for _, n := range call.Server.Spec.Identity.Interfaces {
 		if n.Index == 0 {
 			l.Primary, l.Subnet = n.ID, "" // it brings its subnet with it

@@ -12,6 +12,7 @@ import (
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
+	"relight/internal/provider/guest"
 )
 
 // Name is the provider's name in specs.
@@ -25,6 +26,9 @@ type Options struct {
 	Now    func() time.Time
 	// Heard tells of the beats of the guest's agent; nil if there are no beats.
 	Heard func(server string) (at time.Time, epoch fleet.Epoch, ok bool)
+	// Guests makes the user data that starts guest agents, and knows what they say; nil
+	// if there are none.
+	Guests *guest.Door
 	// Wakes are names of servers that events spoke of; nil if none come.
 	Wakes <-chan string
 }
@@ -33,6 +37,8 @@ type Options struct {
 type Provider struct {
 	opt   Options
 	reads reads
+	// theirs is the user data of launch templates by their version, which never changes.
+	theirs sync.Map
 
 	mu    sync.Mutex
 	term  fleet.Term

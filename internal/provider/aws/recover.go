@@ -27,6 +27,9 @@ func (p *Provider) recover(ctx context.Context, call provider.Call) (provider.Ou
 	if err := p.nameAnew(ctx, call, m); err != nil {
 		return provider.Outcome{}, err
 	}
+	if err := p.renewUserData(ctx, call, m); err != nil {
+		return provider.Outcome{}, err
+	}
 	if err := p.opt.Cloud.Start(ctx, m.ID); err != nil {
 		return provider.Outcome{}, err
 	}

@@ -96,6 +96,7 @@ func (p *Provider) works(s *swept, server fleet.Server, m Machine, in fleet.Inst
 	}
 	disk, guest := since("disk", c.Disk), since("instance", c.Instance)
 	served := p.health(s, server, m.ID, since)
+	inside, says := p.guest(server, in, s.at)
 	switch {
 	case !known:
 		// Its checks are told of running instances only: it may just have been started
@@ -112,12 +113,18 @@ func (p *Provider) works(s *swept, server fleet.Server, m Machine, in fleet.Inst
 		if !c.Since.IsZero() && c.Since.Before(guest) && c.Since.After(in.Since) {
 			sig.Since = c.Since
 		}
+	case says && inside.Answer == fleet.No:
+		return inside, true
 	case served.Answer == fleet.No:
 		return served, true
+	case says && inside.Answer == fleet.CannotTell:
+		return inside, true
 	case served.Answer == fleet.Yes:
 		return served, true
 	case len(server.Spec.Identity.Groups) > 0:
 		return served, true // it has no word yet; a passing status check is not enough (S14)
+	case says:
+		return inside, true
 	case c.Instance == "ok":
 		sig.Answer, sig.Detail, sig.Since = fleet.Yes, "its instance status check passes", guest
 	default:

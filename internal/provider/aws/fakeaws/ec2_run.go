@@ -2,6 +2,7 @@ package fakeaws
 
 import (
 	"cmp"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"slices"
@@ -110,6 +111,9 @@ func (e *Endpoint) overlay(o *order, f form) error {
 	set(&o.Subnet, "SubnetId")
 	set(&o.Key, "KeyName")
 	set(&o.UserData, "UserData")
+	if err := checkUserData(f.get("UserData")); err != nil {
+		return err
+	}
 	set(&o.privateIP, "PrivateIpAddress")
 	set(&o.Profile, "IamInstanceProfile.Arn")
 	set(&o.Profile, "IamInstanceProfile.Name")
@@ -345,13 +349,37 @@ func (e *Endpoint) modifyMaintenance(f form) (any, error) {
 	}{id, v}, nil
 }
 
-// modifyAttribute changes which devices end with their instance.
+// maxUserData is EC2's limit in bytes before base64.
+const maxUserData = 16384
+
+func checkUserData(encoded string) error {
+	data, err := base64.StdEncoding.DecodeString(encoded)
+	switch {
+	case err != nil:
+		return refuse("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.")
+	case len(data) > maxUserData:
+		return refuse("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
+	}
+	return nil
+}
+
+// modifyAttribute changes which devices end with their instance, and the user data of a
+// stopped one.
 func (e *Endpoint) modifyAttribute(f form) (any, error) {
 	i, err := e.find(f.get("InstanceId"))
 	if err != nil {
 		return nil, err
 	}
 	m := e.cat.machines[i.ID]
+	if data := f.get("UserData.Value"); data != "" {
+		if i.State != fleet.InstanceStopped {
+			return nil, refuse("IncorrectInstanceState", "The instance '%s' is not in the 'stopped' state.", i.ID)
+		}
+		if err := checkUserData(data); err != nil {
+			return nil, err
+		}
+		m.UserData = data
+	}
 	for _, b := range f.subs("BlockDeviceMapping") {
 		name, del := b.get("DeviceName"), b.get("Ebs.DeleteOnTermination")
 		found := false

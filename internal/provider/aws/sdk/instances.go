@@ -2,6 +2,8 @@ package sdk
 
 import (
 	"context"
+	"encoding/base64"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -169,6 +171,9 @@ func (c *Client) Launch(ctx context.Context, l provider.Launch) (string, error) 
 	if l.Type != "" {
 		in.InstanceType = types.InstanceType(l.Type)
 	}
+	if l.UserData != nil {
+		in.UserData = aws.String(base64.StdEncoding.EncodeToString(l.UserData))
+	}
 	if l.NoAutoRecovery {
 		in.MaintenanceOptions = &types.InstanceMaintenanceOptionsRequest{AutoRecovery: types.InstanceAutoRecoveryStateDisabled}
 	}
@@ -191,6 +196,33 @@ func tags(from map[string]string) []types.Tag {
 		out = append(out, types.Tag{Key: aws.String(k), Value: aws.String(v)})
 	}
 	return sorted(out)
+}
+
+// TemplateUserData implements provider.Cloud.
+func (c *Client) TemplateUserData(ctx context.Context, template string, version int) ([]byte, error) {
+	out, err := c.ec2.DescribeLaunchTemplateVersions(ctx, &ec2.DescribeLaunchTemplateVersionsInput{
+		LaunchTemplateId: aws.String(template), Versions: []string{strconv.Itoa(version)},
+	})
+	if err != nil {
+		return nil, failed("DescribeLaunchTemplateVersions", err)
+	}
+	for _, v := range out.LaunchTemplateVersions {
+		if v.LaunchTemplateData == nil || aws.ToString(v.LaunchTemplateData.UserData) == "" {
+			continue
+		}
+		data, err := base64.StdEncoding.DecodeString(aws.ToString(v.LaunchTemplateData.UserData))
+		if err != nil {
+			return nil, fmt.Errorf("user data of launch template %s version %d: %w", template, version, err)
+		}
+		return data, nil
+	}
+	return nil, nil
+}
+
+// SetUserData implements provider.Cloud.
+func (c *Client) SetUserData(ctx context.Context, id string, data []byte) error {
+	_, err := c.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: aws.String(id), UserData: &types.SecureBlobAttributeValue{Value: data}})
+	return failed("ModifyInstanceAttribute", err)
 }
 
 // Start implements provider.Cloud.

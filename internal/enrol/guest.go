@@ -1,0 +1,123 @@
+package enrol
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"relight/internal/core/fleet"
+)
+
+// Guests enrols guest agents: each epoch of a server once, with a token that goes to
+// its instance in user data. A guest's certificate speaks of its own server and epoch,
+// and of no other (S13); as a host's it is refused.
+type Guests struct {
+	authority *Authority
+	vault     Vault
+	key       []byte
+}
+
+const (
+	guestKeyName = "guest-key"
+	guestKeySize = 32
+)
+
+// Guests opens the enrolment of guests. The first controller ever draws the key that
+// tokens are made of.
+func (a *Authority) Guests(ctx context.Context, vault Vault) (*Guests, error) {
+	key, err := vault.Load(ctx, guestKeyName)
+	if errors.Is(err, ErrAbsent) {
+		fresh := make([]byte, guestKeySize)
+		if _, err := rand.Read(fresh); err != nil {
+			return nil, fmt.Errorf("make the guests' key: %w", err)
+		}
+		if err := vault.Save(ctx, guestKeyName, fresh); err != nil && !errors.Is(err, ErrExists) {
+			return nil, fmt.Errorf("make the guests' key: %w", err)
+		}
+		key, err = vault.Load(ctx, guestKeyName)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the guests' key: %w", err)
+	}
+	if len(key) != guestKeySize {
+		return nil, fmt.Errorf("the guests' key has %d bytes", len(key))
+	}
+	return &Guests{authority: a, vault: vault, key: key}, nil
+}
+
+// Token is the token of a server's epoch. It is made of them and of a secret key, so
+// that a launch that is repeated carries the same (S7), and nothing is stored before
+// it is used.
+func (g *Guests) Token(server string, epoch fleet.Epoch) Token {
+	mac := hmac.New(sha256.New, g.key)
+	fmt.Fprintf(mac, "guest\x00%s\x00%d", server, epoch)
+	t := Token{authority: g.authority.Fingerprint()}
+	copy(t.secret[:], mac.Sum(nil))
+	return t
+}
+
+// Authority is the certificate that guests trust, in DER.
+func (g *Guests) Authority() []byte { return g.authority.Cert() }
+
+// Enrol spends the token of a server's epoch and returns the guest's certificate in
+// DER. The same key may spend it again, for a reply that was lost or a guest that has
+// booted anew. Errors: ErrToken, ErrTokenUsed, ErrRequest.
+func (g *Guests) Enrol(ctx context.Context, token, server string, epoch fleet.Epoch, csr []byte) ([]byte, error) {
+	t, err := ParseToken(token)
+	if err != nil {
+		return nil, err
+	}
+	want := g.Token(server, epoch)
+	if epoch == 0 || CheckHost(server) != nil || !hmac.Equal(t.secret[:], want.secret[:]) {
+		return nil, ErrToken
+	}
+	req, err := x509.ParseCertificateRequest(csr)
+	if err != nil || req.CheckSignature() != nil {
+		return nil, ErrRequest
+	}
+	sum := sha256.Sum256(req.RawSubjectPublicKeyInfo)
+	used := fmt.Sprintf("guest/%s/%d", server, epoch)
+	user := []byte(hex.EncodeToString(sum[:]))
+	err = g.vault.Save(ctx, used, user)
+	if errors.Is(err, ErrExists) {
+		before, loadErr := g.vault.Load(ctx, used)
+		if err = loadErr; err == nil && string(before) != string(user) {
+			err = ErrTokenUsed
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("enrol the guest of %s epoch %d: %w", server, epoch, err)
+	}
+	tmpl := template(fmt.Sprintf("guest of %s", server), g.authority.now(), agentYears)
+	tmpl.URIs = []*url.URL{{Scheme: "relight", Host: "guest", Path: fmt.Sprintf("/%s/%d", server, epoch)}}
+	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
+	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	der, err := g.authority.sign(tmpl, req.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("make the certificate of the guest of %s: %w", server, err)
+	}
+	return der, nil
+}
+
+// IdentifyGuest returns whose guest a certificate speaks for that TLS has verified
+// already. Errors: ErrIdentity.
+func IdentifyGuest(chains [][]*x509.Certificate) (server string, epoch fleet.Epoch, err error) {
+	if len(chains) == 0 || len(chains[0]) == 0 || len(chains[0][0].URIs) != 1 {
+		return "", 0, ErrIdentity
+	}
+	u := chains[0][0].URIs[0]
+	server, text, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	n, parseErr := strconv.ParseUint(text, 10, 64)
+	if u.Scheme != "relight" || u.Host != "guest" || !ok || parseErr != nil || n == 0 || CheckHost(server) != nil {
+		return "", 0, ErrIdentity
+	}
+	return server, fleet.Epoch(n), nil
+}

@@ -1,0 +1,89 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+	"relight/internal/provider/guest"
+)
+
+// userData is what an instance of the call's epoch is started with, so that the guest
+// agent knows who it is; nil for servers without one. What the launch template has is
+// kept.
+func (p *Provider) userData(ctx context.Context, call provider.Call) ([]byte, error) {
+	if !call.Server.Spec.GuestAgent() {
+		return nil, nil
+	}
+	if p.opt.Guests == nil {
+		return nil, provider.Errorf(provider.Permanent, call, "%w", guest.ErrClosed)
+	}
+	ours, err := p.opt.Guests.UserData(call.Server, call.Step.Epoch)
+	if err != nil {
+		return nil, provider.Errorf(provider.Permanent, call, "%w", err)
+	}
+	t := call.Server.Spec.Template.EC2
+	theirs, err := p.templateUserData(ctx, t.LaunchTemplate, t.Version)
+	if err != nil {
+		return nil, err
+	}
+	data, err := guest.Combine(theirs, ours)
+	if errors.Is(err, guest.ErrTooLong) || errors.Is(err, guest.ErrForeign) {
+		return nil, provider.Errorf(provider.Permanent, call, "launch template %s version %d: %w", t.LaunchTemplate, t.Version, err)
+	}
+	return data, err
+}
+
+func (p *Provider) templateUserData(ctx context.Context, template string, version int) ([]byte, error) {
+	key := fmt.Sprintf("%s %d", template, version)
+	if data, ok := p.theirs.Load(key); ok {
+		return data.([]byte), nil
+	}
+	data, err := p.opt.Cloud.TemplateUserData(ctx, template, version)
+	if err == nil {
+		p.theirs.Store(key, data)
+	}
+	return data, err
+}
+
+// renewUserData tells the guest of a stopped instance its new epoch. Only instances
+// that were launched with our agent are told: what others have is not ours.
+func (p *Provider) renewUserData(ctx context.Context, call provider.Call, m Machine) error {
+	if m.Tags[TagGuest] == "" {
+		return nil
+	}
+	data, err := p.userData(ctx, call)
+	if err != nil || data == nil {
+		return err
+	}
+	return p.opt.Cloud.SetUserData(ctx, m.ID, data)
+}
+
+// wordFor is how long a guest agent's word counts: several of its reports.
+const wordFor = 30 * time.Second
+
+// guest is what the guest agent says of the server; says is false if nothing follows
+// from it. One that has not spoken since its epoch began leaves the question open: a
+// status check that passes is not enough (S14). One that falls silent later changes
+// nothing by that: the end of an agent harms no server (S16).
+func (p *Provider) guest(server fleet.Server, in fleet.Instance, now time.Time) (sig fleet.Signal, says bool) {
+	if p.opt.Guests == nil || !server.Spec.GuestAgent() {
+		return fleet.Signal{}, false
+	}
+	sig = fleet.Signal{
+		Source:   fleet.Source{Channel: fleet.ChannelApp, Vantage: p.opt.Region},
+		Question: fleet.Works, Epoch: in.Epoch, At: now, Since: now, Detail: "its guest agent has not spoken yet",
+	}
+	word, ok := p.opt.Guests.Told(server.Name)
+	switch {
+	case !ok || word.Epoch != in.Epoch:
+		return sig, true
+	case now.Sub(word.At) > wordFor:
+		return fleet.Signal{}, false
+	}
+	sig.Answer, sig.At, sig.Since, sig.Detail = word.Works, word.At, word.Since, "its guest agent says: "+word.Detail
+	return sig, true
+}

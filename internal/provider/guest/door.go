@@ -1,0 +1,266 @@
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"relight/internal/core/fleet"
+	"relight/internal/enrol"
+)
+
+// Errors of the door.
+var (
+	// ErrClosed: no controller serves guests here.
+	ErrClosed = errors.New("this controller serves no guest agents")
+	// ErrNowhere: a guest could not reach the controller by what it calls itself.
+	ErrNowhere = errors.New("guests cannot reach this controller by its address; next: start it with --advertise")
+	// ErrOver refuses a guest whose epoch is over.
+	ErrOver = errors.New("this epoch is over")
+	// ErrUnknown refuses a guest of a server that does not exist.
+	ErrUnknown = errors.New("there is no such server")
+)
+
+// Options are what a Door needs. All are required but Log.
+type Options struct {
+	Guests *enrol.Guests
+	// URL is the controller's base URL, as guests reach it.
+	URL string
+	// Epoch returns the newest epoch of a server, or false if there is no such server.
+	Epoch func(server string) (fleet.Epoch, bool)
+	Now   func() time.Time
+	Log   *slog.Logger
+}
+
+// Door is where guest agents join and report. It is made closed, so that a provider
+// can be given it before the controller that opens it. It is safe for concurrent use.
+type Door struct {
+	wakes chan string
+
+	mu    sync.Mutex
+	opt   *Options
+	words map[string]Word
+}
+
+// Word is what a server's guest agent says.
+type Word struct {
+	Epoch fleet.Epoch
+	// At is when it was said, Since from when on the answer is the same.
+	At, Since time.Time
+	Works     fleet.Answer
+	Detail    string
+	Mounts    []Mount
+}
+
+// New returns a door that is closed.
+func New() *Door { return &Door{wakes: make(chan string, 1024), words: map[string]Word{}} }
+
+// Open opens the door.
+func (d *Door) Open(o Options) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opt = &o
+}
+
+func (d *Door) options() (Options, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.opt == nil {
+		return Options{}, ErrClosed
+	}
+	return *d.opt, nil
+}
+
+// Wakes names servers whose guest says something new.
+func (d *Door) Wakes() <-chan string { return d.wakes }
+
+// UserData is what the instance of an epoch is launched with. The same server and
+// epoch give the same, to the last byte, for as long as the spec is the same (S7).
+// Errors: ErrClosed, ErrNowhere.
+func (d *Door) UserData(s fleet.Server, epoch fleet.Epoch) ([]byte, error) {
+	o, err := d.options()
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Hostname() == "" || u.Hostname() == "::" || u.Hostname() == "0.0.0.0" {
+		return nil, fmt.Errorf("%w (it is %s)", ErrNowhere, o.URL)
+	}
+	p := Plan{V: Version, Server: s.Name, Epoch: epoch, Controller: o.URL, Token: o.Guests.Token(s.Name, epoch).Text()}
+	if c := s.Spec.Health.Check; !c.Beat {
+		p.Check = c // a check by beats is the application's with a host agent, which is not here
+	}
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.Mount != nil {
+			p.Volumes = append(p.Volumes, v)
+		}
+	}
+	return Script(p)
+}
+
+// Told is the last word of a server's guest.
+func (d *Door) Told(server string) (Word, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	w, ok := d.words[server]
+	return w, ok
+}
+
+// Heard is when a server's guest was heard last, and as which epoch.
+func (d *Door) Heard(server string) (at time.Time, epoch fleet.Epoch, ok bool) {
+	w, ok := d.Told(server)
+	return w.At, w.Epoch, ok
+}
+
+// Handler serves the endpoints. The server that mounts it uses
+// enrol.Authority.ServerTLS, which verifies certificates but demands none.
+func (d *Door) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+PathJoin, d.serveJoin)
+	mux.HandleFunc("POST "+PathReport, d.serveReport)
+	return mux
+}
+
+func (d *Door) serveJoin(w http.ResponseWriter, r *http.Request) {
+	var req JoinRequest
+	if err := Decode(r.Body, &req); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	o, err := d.options()
+	var cert []byte
+	if err == nil {
+		cert, err = o.Guests.Enrol(r.Context(), req.Token, req.Server, req.Epoch, req.CSR)
+	}
+	if err == nil {
+		// Only whoever has the token learns whether there is such a server.
+		err = current(o, req.Server, req.Epoch)
+	}
+	if err != nil {
+		if o.Log != nil {
+			o.Log.Warn("guest could not join", "server", Cut(req.Server), "epoch", req.Epoch, "from", r.RemoteAddr, "err", err)
+		}
+		refuse(w, statusOf(err), err)
+		return
+	}
+	o.Log.Info("guest joined", "server", req.Server, "epoch", req.Epoch, "from", r.RemoteAddr)
+	reply(w, JoinReply{V: Version, Cert: cert, Authority: o.Guests.Authority()})
+}
+
+func statusOf(err error) int {
+	for _, mine := range []error{enrol.ErrToken, enrol.ErrTokenUsed, enrol.ErrRequest, enrol.ErrIdentity, ErrUnknown} {
+		if errors.Is(err, mine) {
+			return http.StatusForbidden
+		}
+	}
+	switch {
+	case errors.Is(err, ErrOver):
+		return http.StatusGone
+	case errors.Is(err, ErrMalformed):
+		return http.StatusBadRequest
+	default:
+		return http.StatusServiceUnavailable
+	}
+}
+
+// current refuses epochs that are over. A later one than is known is no contradiction:
+// its launch may be told to us after its guest has spoken.
+func current(o Options, server string, epoch fleet.Epoch) error {
+	now, known := o.Epoch(server)
+	switch {
+	case !known:
+		return fmt.Errorf("%w as %s", ErrUnknown, server)
+	case epoch < now:
+		return fmt.Errorf("%w: this is epoch %d of %s, and epoch %d was begun", ErrOver, epoch, server, now)
+	}
+	return nil
+}
+
+func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
+	o, err := d.options()
+	var (
+		server string
+		epoch  fleet.Epoch
+		req    Report
+	)
+	switch {
+	case err != nil:
+	case r.TLS == nil:
+		err = enrol.ErrIdentity
+	default:
+		server, epoch, err = enrol.IdentifyGuest(r.TLS.VerifiedChains)
+	}
+	if err == nil {
+		err = current(o, server, epoch)
+	}
+	if err == nil {
+		err = Decode(r.Body, &req)
+	}
+	if err == nil && (req.V != Version || req.Works < fleet.CannotTell || req.Works > fleet.No || len(req.Mounts) > 64) {
+		err = ErrMalformed
+	}
+	if err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	d.take(server, epoch, req, o.Now())
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// take keeps a report. What an older epoch says after a newer one counts for nothing.
+func (d *Door) take(server string, epoch fleet.Epoch, r Report, now time.Time) {
+	word := Word{Epoch: epoch, At: now, Since: now, Works: r.Works, Detail: clean(r.Detail), Mounts: r.Mounts}
+	for n := range word.Mounts {
+		word.Mounts[n].Detail = clean(word.Mounts[n].Detail)
+	}
+	d.mu.Lock()
+	before, spoke := d.words[server]
+	if spoke && before.Epoch > epoch {
+		d.mu.Unlock()
+		return
+	}
+	news := !spoke || before.Epoch != epoch || before.Works != word.Works
+	if !news {
+		word.Since = before.Since
+	}
+	d.words[server] = word
+	d.mu.Unlock()
+	if !news {
+		return
+	}
+	select {
+	case d.wakes <- server:
+	default: // so much is to be looked at that one name more adds nothing
+	}
+}
+
+// clean makes a guest's text fit to be shown: one line, not long.
+func clean(s string) string {
+	return Cut(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s))
+}
+
+// refuse answers with a problem in the form of RFC 9457.
+func refuse(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "title": http.StatusText(status), "detail": Cut(err.Error())})
+}
+
+func reply(w http.ResponseWriter, m any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(m)
+}
