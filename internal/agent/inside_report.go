@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,7 @@ type guestIdentity struct {
 // asks for as long as it takes.
 func (g *Guest) openGuest(ctx context.Context) (*channel, error) {
 	p := g.opt.Plan
-	pkcs8, err := loadKey(g.opt.Dir)
+	pkcs8, err := loadKey(g.opt.Dir, keyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -49,12 +50,16 @@ func (g *Guest) openGuest(ctx context.Context) (*channel, error) {
 			return nil, err
 		}
 	}
-	conf, err := enrol.ClientTLS(id.Cert, key, id.Authority)
+	pair := &tls.Certificate{Certificate: [][]byte{id.Cert}, PrivateKey: key}
+	conf, err := enrol.ClientTLS(func() *tls.Certificate { return pair }, id.Authority, time.Now)
 	if err != nil {
 		return nil, err
 	}
-	return newChannel(p.Controller, conf), nil
+	return newChannel(p.Controller, conf, lasts), nil
 }
+
+// lasts: a guest's certificate outlives its epoch.
+func lasts() error { return nil }
 
 // join asks once for the certificate of this epoch.
 func (g *Guest) join(ctx context.Context, pkcs8 []byte) (guestIdentity, error) {
@@ -71,7 +76,7 @@ func (g *Guest) join(ctx context.Context, pkcs8 []byte) (guestIdentity, error) {
 	if err != nil {
 		return guestIdentity{}, err
 	}
-	c := newChannel(p.Controller, token.FirstContact())
+	c := newChannel(p.Controller, token.FirstContact(time.Now), lasts)
 	defer c.close()
 	var reply guest.JoinReply
 	req := guest.JoinRequest{V: guest.Version, Server: p.Server, Epoch: p.Epoch, Token: p.Token, CSR: csr}

@@ -28,6 +28,9 @@ type Guests struct {
 const (
 	guestKeyName = "guest-key"
 	guestKeySize = 32
+	// guestYears: a guest's certificate is worth nothing once its epoch is over, and an
+	// epoch may last for years.
+	guestYears = authorityYears
 )
 
 // Guests opens the enrolment of guests. The first controller ever draws the key that
@@ -96,7 +99,8 @@ func (g *Guests) Enrol(ctx context.Context, token, server string, epoch fleet.Ep
 	if err != nil {
 		return nil, fmt.Errorf("enrol the guest of %s epoch %d: %w", server, epoch, err)
 	}
-	tmpl := template(fmt.Sprintf("guest of %s", server), g.authority.now(), agentYears)
+	now := g.authority.now()
+	tmpl := template(fmt.Sprintf("guest of %s", server), now, now.AddDate(guestYears, 0, 0))
 	tmpl.URIs = []*url.URL{{Scheme: "relight", Host: "guest", Path: fmt.Sprintf("/%s/%d", server, epoch)}}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -12,8 +13,8 @@ import (
 )
 
 // userData is what an instance of the call's epoch is started with, so that the guest
-// agent knows who it is; nil for servers without one. What the launch template has is
-// kept.
+// agent knows who it is; nil for servers without one. What the spec or the launch
+// template has is kept.
 func (p *Provider) userData(ctx context.Context, call provider.Call) ([]byte, error) {
 	if !call.Server.Spec.GuestAgent() {
 		return nil, nil
@@ -25,24 +26,31 @@ func (p *Provider) userData(ctx context.Context, call provider.Call) ([]byte, er
 	if err != nil {
 		return nil, provider.Errorf(provider.Permanent, call, "%w", err)
 	}
-	t := call.Server.Spec.Template.EC2
-	theirs, err := p.templateUserData(ctx, t.LaunchTemplate, t.Version)
+	theirs, err := p.ownUserData(ctx, *call.Server.Spec.Template.EC2)
 	if err != nil {
 		return nil, err
 	}
 	data, err := guest.Combine(theirs, ours)
 	if errors.Is(err, guest.ErrTooLong) || errors.Is(err, guest.ErrForeign) {
-		return nil, provider.Errorf(provider.Permanent, call, "launch template %s version %d: %w", t.LaunchTemplate, t.Version, err)
+		return nil, provider.Errorf(provider.Permanent, call, "%w", err)
 	}
 	return data, err
 }
 
-func (p *Provider) templateUserData(ctx context.Context, template string, version int) ([]byte, error) {
-	key := fmt.Sprintf("%s %d", template, version)
+// ownUserData is the server's user data without ours: what its spec says, else what the
+// launch template has.
+func (p *Provider) ownUserData(ctx context.Context, t fleet.EC2Template) ([]byte, error) {
+	if t.Launch != nil && t.Launch.UserData != "" {
+		return base64.StdEncoding.DecodeString(t.Launch.UserData)
+	}
+	if t.LaunchTemplate == "" {
+		return nil, nil
+	}
+	key := fmt.Sprintf("%s %d", t.LaunchTemplate, t.Version)
 	if data, ok := p.theirs.Load(key); ok {
 		return data.([]byte), nil
 	}
-	data, err := p.opt.Cloud.TemplateUserData(ctx, template, version)
+	data, err := p.opt.Cloud.TemplateUserData(ctx, t.LaunchTemplate, t.Version)
 	if err == nil {
 		p.theirs.Store(key, data)
 	}

@@ -77,12 +77,14 @@ func (s *site) join(server string, epoch fleet.Epoch, token enrol.Token) (*tls.C
 	csr, err := enrol.Request(key)
 	must(s.t, err)
 	var reply JoinReply
-	code := s.post(token.FirstContact(), PathJoin, JoinRequest{V: Version, Server: server, Epoch: epoch, Token: token.Text(), CSR: csr}, &reply)
+	code := s.post(token.FirstContact(time.Now), PathJoin, JoinRequest{V: Version, Server: server, Epoch: epoch, Token: token.Text(), CSR: csr}, &reply)
 	if code != http.StatusOK {
 		return nil, code
 	}
 	must(s.t, token.CheckAuthority(reply.Authority))
-	conf, err := enrol.ClientTLS(reply.Cert, key, reply.Authority)
+	conf, err := enrol.ClientTLS(func() *tls.Certificate {
+		return &tls.Certificate{Certificate: [][]byte{reply.Cert}, PrivateKey: key}
+	}, reply.Authority, time.Now)
 	must(s.t, err)
 	return conf, code
 }
@@ -172,7 +174,7 @@ func TestEpochThatIsOver(t *testing.T) {
 // Only a guest's certificate opens the door (S13).
 func TestStrangers(t *testing.T) {
 	s := newSite(t)
-	if code := s.post(s.guests.Token("lic-07", 3).FirstContact(), PathReport, Report{V: Version}, nil); code != http.StatusForbidden {
+	if code := s.post(s.guests.Token("lic-07", 3).FirstContact(time.Now), PathReport, Report{V: Version}, nil); code != http.StatusForbidden {
 		t.Errorf("%d without a certificate", code)
 	}
 	closed := New()

@@ -23,10 +23,11 @@ var (
 // PlanFile is where the plan lies in an instance.
 const PlanFile = "/etc/relight/guest.json"
 
+// scriptHead is how the agent's script is known again.
+const scriptHead = "#cloud-boothook\n#!/bin/sh\n# Starts Relight's guest agent"
+
 // The delimiter of what the script writes; JSON and units have no such line.
-const script = `#cloud-boothook
-#!/bin/sh
-# Starts Relight's guest agent, which mounts volumes and reports. A boothook runs at each
+const script = scriptHead + `, which mounts volumes and reports. A boothook runs at each
 # boot with the user data of that boot; the unit is not enabled, because it must never
 # run with the plan of an epoch that is over.
 umask 077
@@ -100,6 +101,35 @@ var kinds = []struct{ prefix, kind string }{
 	{"#part-handler", "text/part-handler"},
 	{"## template: jinja", "text/jinja2"},
 	{"\x1f\x8b", "application/octet-stream"}, // compressed: cloud-init looks inside
+}
+
+// Without undoes Combine: what was there before the agent's script was joined to it.
+// User data without that script is returned as it is.
+func Without(data []byte) []byte {
+	text := string(data)
+	head := fmt.Sprintf("Content-Type: multipart/mixed; boundary=%q\nMIME-Version: 1.0\n\n--%s\nContent-Type: text/cloud-boothook\n\n%s", boundary, boundary, scriptHead)
+	if !strings.HasPrefix(text, head) {
+		if strings.HasPrefix(text, scriptHead) {
+			return nil
+		}
+		return data
+	}
+	_, part, _ := strings.Cut(text, "\n--"+boundary+"\n")
+	part, ok := strings.CutSuffix(part, "\n--"+boundary+"--\n")
+	if !ok {
+		return data // somebody has changed it since
+	}
+	for _, k := range kinds {
+		if rest, ok := strings.CutPrefix(part, "Content-Type: "+k.kind+"\nContent-Transfer-Encoding: base64\n\n"); ok {
+			if raw, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(rest, "\n", "")); err == nil {
+				return raw
+			}
+		}
+		if rest, ok := strings.CutPrefix(part, "Content-Type: "+k.kind+"\n\n"); ok {
+			return []byte(rest)
+		}
+	}
+	return []byte(part)
 }
 
 // partOf is the template's user data as one part.

@@ -114,7 +114,16 @@ func parts(t *testing.T, header func(string) string, body io.Reader) (out [][2]s
 
 // The template's own user data is not lost, whatever form it has.
 func TestCombineKeepsTheTemplates(t *testing.T) {
-	ours := []byte("#cloud-boothook\n#!/bin/sh\ntrue\n")
+	ours, err := Script(Plan{V: Version, Server: "lic-07", Epoch: 3, Controller: "https://c", Token: "t"})
+	must(t, err)
+	for _, alone := range []string{"", "#!/bin/sh\ntrue\n"} {
+		if got := Without([]byte(alone)); string(got) != alone {
+			t.Errorf("%q became %q", alone, got)
+		}
+	}
+	if got := Without(ours); len(got) != 0 {
+		t.Errorf("of our script alone remains %q", got)
+	}
 	if out, err := Combine([]byte(" \n"), ours); err != nil || !bytes.Equal(out, ours) {
 		t.Errorf("alone: %q, %v", out, err)
 	}
@@ -143,6 +152,9 @@ func TestCombineKeepsTheTemplates(t *testing.T) {
 		want := append([][2]string{{"text/cloud-boothook", string(ours)}}, row.want...)
 		if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
 			t.Errorf("%s:\n%q\nwant\n%q\nin\n%s", name, got, want, out)
+		}
+		if back := Without(out); string(back) != row.theirs {
+			t.Errorf("%s: %q came back as %q", name, row.theirs, back)
 		}
 	}
 	if _, err := Combine([]byte("<powershell>"), ours); !errors.Is(err, ErrForeign) {

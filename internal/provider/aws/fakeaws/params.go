@@ -53,7 +53,7 @@ var simpleParams = map[string]string{
 	"DescribeInstances":                    "InstanceId.N " + filterParams + pageParams,
 	"DescribeInstanceStatus":               "InstanceId.N IncludeAllInstances " + filterParams + pageParams,
 	"DescribeInstanceAttribute":            "InstanceId Attribute",
-	"ModifyInstanceAttribute":              "InstanceId BlockDeviceMapping.N.DeviceName BlockDeviceMapping.N.Ebs.DeleteOnTermination",
+	"ModifyInstanceAttribute":              "InstanceId BlockDeviceMapping.N.DeviceName BlockDeviceMapping.N.Ebs.DeleteOnTermination UserData.Value",
 	"ModifyInstanceMaintenanceOptions":     "InstanceId AutoRecovery",
 	"ModifyNetworkInterfaceAttribute":      "NetworkInterfaceId Attachment.AttachmentId Attachment.DeleteOnTermination SourceDestCheck.Value Description.Value SecurityGroupId.N",
 	"DescribeInstanceCreditSpecifications": "InstanceId.N",

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"relight/internal/core/fleet"
 	provider "relight/internal/provider/aws"
 	"relight/internal/provider/aws/capture"
+	"relight/internal/provider/guest"
 )
 
 // Capture reads everything that an instance is known by. It changes nothing. What
@@ -166,7 +168,8 @@ func (c *Client) captureAttributes(ctx context.Context, s *capture.Source) error
 		return err
 	}
 	if data.UserData != nil {
-		s.Launch.UserData = aws.ToString(data.UserData.Value)
+		// What our launch joined to it, an epoch's token with it, is no part of the server.
+		s.Launch.UserData = withoutGuest(aws.ToString(data.UserData.Value))
 	}
 	end, err := ask(types.InstanceAttributeNameInstanceInitiatedShutdownBehavior)
 	if err != nil {
@@ -300,4 +303,12 @@ func (c *Client) captureScaling(ctx context.Context, s *capture.Source) error {
 		s.ScalingGroup = aws.ToString(x.AutoScalingGroupName)
 	}
 	return nil
+}
+
+func withoutGuest(encoded string) string {
+	data, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return encoded // not ours
+	}
+	return base64.StdEncoding.EncodeToString(guest.Without(data))
 }

@@ -14,6 +14,7 @@ import (
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	awsprovider "relight/internal/provider/aws"
+	"relight/internal/provider/guest"
 	"relight/internal/store/mem"
 	"relight/internal/world"
 )
@@ -27,6 +28,8 @@ type rig struct {
 	heard map[string]time.Time
 	// noBeats: no guest agent runs anywhere.
 	noBeats bool
+	// doors is where guest agents report; it is closed until a test opens it.
+	doors *guest.Door
 }
 
 type rigClock struct{ a *account }
@@ -48,8 +51,8 @@ func slowly(c *world.Config) {
 func newRig(t *testing.T, change func(*world.Config)) *rig {
 	t.Helper()
 	a := newAccount(t, change)
-	r := &rig{account: a, clock: rigClock{a}, heard: map[string]time.Time{}}
-	r.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.now, Heard: r.beat})
+	r := &rig{account: a, clock: rigClock{a}, heard: map[string]time.Time{}, doors: guest.New()}
+	r.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.now, Heard: r.beat, Guests: r.doors})
 	st := mem.New(mem.Options{Now: a.now})
 	t.Cleanup(func() { _ = st.Close() })
 	solo, err := controller.NewSolo(context.Background(), controller.SoloOptions{
