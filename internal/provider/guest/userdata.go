@@ -114,7 +114,7 @@ func Without(data []byte) []byte {
 		}
 		return data
 	}
-	_, part, _ := strings.Cut(text, "\n--"+boundary+"\n")
+	_, part, _ := strings.Cut(text[len(head):], "\n--"+boundary+"\n")
 	part, ok := strings.CutSuffix(part, "\n--"+boundary+"--\n")
 	if !ok {
 		return data // somebody has changed it since
