@@ -305,7 +305,7 @@ func verify(v View, now time.Time) Decision {
 		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
 	due := verifyDue(v)
-	if !now.Before(due) && v.Finding.Verdict == fleet.Unknown {
+	if !now.Before(due) && unseen(v.Finding) {
 		// Nobody has seen whether it works: that is no reason to end it (S4).
 		return undecided(v, now, "it waits for the server's own checks, of which nobody can tell: "+v.Finding.Reason, due)
 	}
@@ -317,6 +317,14 @@ func verify(v View, now time.Time) Decision {
 		return climb(v, now, fmt.Sprintf("it was not verified within %s: %s", v.Server.Spec.Ladder.VerifyWithin, v.Finding.Reason), to)
 	}
 	return pending("it waits for the server's own checks: "+v.Finding.Reason, due)
+}
+
+// unseen reports that no source has a word on the epoch, for or against it. That its own
+// beat is not heard is none: a look that finds nothing at all, such as one that a platform
+// answers before it knows of the new instance, and one silence are no failed check (S4).
+func unseen(f fleet.Finding) bool {
+	word := func(s fleet.Signal) bool { return s.Source.Channel != fleet.ChannelBeat || s.Answer == fleet.Yes }
+	return f.Verdict == fleet.Unknown || f.Verdict == fleet.Suspect && !slices.ContainsFunc(f.Evidence, word)
 }
 
 // onlyRemembered reports that the server passes for healthy by what was seen of it
