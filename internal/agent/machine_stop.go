@@ -19,6 +19,9 @@ import (
 )
 
 const (
+	// monitorWithin is how long QEMU has to answer at its monitor before its guest is
+	// asked to end. It takes milliseconds, unless QEMU is held or waits for its I/O.
+	monitorWithin = time.Second
 	// consoleTail is how much of a console is kept, in bytes, keptConsoles how many
 	// there are of each server.
 	consoleTail  = 64 << 10
@@ -84,8 +87,9 @@ func (m *Machines) End(ctx context.Context, server string, epoch fleet.Epoch) er
 	return err
 }
 
-// powerDown asks the guest to end and waits for that. A machine that cannot hear,
-// because it is paused, has panicked or is stuck, gets no time.
+// powerDown asks the guest to end and waits for that. A machine that cannot hear or
+// cannot end, because it is paused, has panicked or is stuck, or because QEMU itself
+// stands still, gets no time.
 func (m *Machines) powerDown(ctx context.Context, k mkey, grace time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
@@ -93,17 +97,11 @@ func (m *Machines) powerDown(ctx context.Context, k mkey, grace time.Duration) {
 	if mon == nil || m.process(k).State != process.Running {
 		return
 	}
-	if s, err := mon.Status(ctx); err != nil || s != qemu.Running {
-		return
-	}
 	x := m.get(k)
 	m.mu.Lock()
-	g, deaf := x.guest, x.rec.VM.GuestBeat && !x.sight.answers(time.Now())
+	g, lost := x.guest, x.rec.VM.GuestBeat && !x.sight.mayEnd(time.Now())
 	m.mu.Unlock()
-	if deaf {
-		return
-	}
-	if err := mon.PowerDown(ctx); err != nil {
+	if lost || !pressed(ctx, mon) {
 		return
 	}
 	_ = g.send(guest.Order{Kind: guest.PowerOff}) // for guests without a driver for the button
@@ -116,6 +114,14 @@ func (m *Machines) powerDown(ctx context.Context, k mkey, grace time.Duration) {
 		case <-tick.C:
 		}
 	}
+}
+
+// pressed presses the power button of a machine that runs.
+func pressed(ctx context.Context, mon *qemu.Monitor) bool {
+	ctx, cancel := context.WithTimeout(ctx, monitorWithin)
+	defer cancel()
+	s, err := mon.Status(ctx)
+	return err == nil && s == qemu.Running && mon.PowerDown(ctx) == nil
 }
 
 // cleanUp frees what a machine that has ended has left on the host, once.

@@ -37,6 +37,7 @@ type rig struct {
 	d    *process.Driver
 	img  image.Image
 	san  *tgt.Array
+	tgtd int    // its process
 	file string // behind the LUN
 	dir  string
 	beat string
@@ -67,7 +68,8 @@ func newRig(t *testing.T) *rig {
 	must(t, err)
 	r := &rig{t: t, img: img, dir: t.TempDir(), units: map[int]string{12: "data"}}
 	lun := t.TempDir()
-	r.san, r.file = startSAN(t, lun), filepath.Join(lun, "data.img")
+	r.file = filepath.Join(lun, "data.img")
+	r.san, r.tgtd = startSAN(t, lun)
 	must(t, r.san.Create(t.Context(), array.LUN{Name: "data", Bytes: lunSize}))
 	r.open()
 	t.Cleanup(r.clean)
@@ -75,7 +77,7 @@ func newRig(t *testing.T) *rig {
 }
 
 // startSAN starts a private tgtd.
-func startSAN(t *testing.T, dir string) *tgt.Array {
+func startSAN(t *testing.T, dir string) (*tgt.Array, int) {
 	t.Helper()
 	host := "127.0.0.1"
 	if os.Getenv("TEST_NETWORK") != "" {
@@ -110,7 +112,7 @@ func startSAN(t *testing.T, dir string) *tgt.Array {
 		}
 		return err
 	})
-	return a
+	return a, cmd.Process.Pid
 }
 
 // open starts the driver as a new agent would.

@@ -20,8 +20,11 @@ import (
 const (
 	// machinePace is the time between two looks at a machine.
 	machinePace = 500 * time.Millisecond
-	// guestDeafAfter is how long a guest may be silent and still be asked to end.
-	guestDeafAfter = 2 * time.Second
+	// guestDeafAfter is how long a guest may be silent and still be asked to end,
+	// guestStuckAfter how long its I/O may stand still: an array that restarts takes
+	// a while.
+	guestDeafAfter  = 2 * time.Second
+	guestStuckAfter = 4 * time.Second
 	// quietAfter is how long a guest must be silent to count as unheard, busyFor how
 	// long after its last I/O it still counts as busy.
 	quietAfter = 500 * time.Millisecond
@@ -37,6 +40,8 @@ type machineSight struct {
 	ioAt     time.Time
 	beat     guest.Beat
 	beatAt   time.Time
+	// movedAt is when the beats' progress moved last.
+	movedAt time.Time
 	// moved is the last progress that was handed on.
 	moved uint64
 	// stranger is a beat that named another server or epoch.
@@ -46,6 +51,15 @@ type machineSight struct {
 // answers reports whether the guest was heard lately.
 func (s machineSight) answers(now time.Time) bool {
 	return !s.beatAt.IsZero() && now.Sub(s.beatAt) < guestDeafAfter
+}
+
+// mayEnd reports whether a guest that beats can do what its power button asks for:
+// it is heard, and its I/O moves while it says that it works. One whose volume does
+// not answer cannot write back what it holds, so to wait for it only delays the next
+// epoch. One that says that its application fails can.
+func (s machineSight) mayEnd(now time.Time) bool {
+	stuck := s.beat.State == guest.Works && now.Sub(s.movedAt) >= guestStuckAfter
+	return s.answers(now) && !stuck
 }
 
 // guestConn is the channel to a guest; the zero one leads nowhere.
@@ -250,6 +264,9 @@ func (m *Machines) hear(ctx context.Context, x *machine, b guest.Beat) {
 		news, x.sight.stranger = x.sight.stranger != stranger, stranger
 	} else {
 		news = x.sight.stranger != "" || x.sight.beat.State != b.State
+		if x.sight.movedAt.IsZero() || b.Progress != x.sight.beat.Progress {
+			x.sight.movedAt = time.Now()
+		}
 		x.sight.stranger, x.sight.beat, x.sight.beatAt = "", b, time.Now()
 	}
 	forward := right && b.State == guest.Works && b.Progress != x.sight.moved
