@@ -12,7 +12,8 @@ import (
 	"relight/internal/core/mount"
 )
 
-// ErrDamaged: the check of a file system found what it may not repair by itself.
+// ErrDamaged means that the check of a file system found what it may not repair by
+// itself.
 var ErrDamaged = errors.New("the file system is damaged, and a person must repair it")
 
 // State is how far a volume has come.

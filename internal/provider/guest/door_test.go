@@ -52,7 +52,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func (s *site) post(conf *tls.Config, path string, m any, into any) int {
+func (s *site) post(conf *tls.Config, path string, m, into any) int {
 	s.t.Helper()
 	body, err := json.Marshal(m)
 	must(s.t, err)

@@ -149,7 +149,7 @@ func partOf(theirs []byte) (string, error) {
 		}
 		return fmt.Sprintf("Content-Type: %s\nContent-Transfer-Encoding: base64\n\n%s", k.kind, folded(theirs)), nil
 	}
-	return "", fmt.Errorf("%w: it begins with %.20q; next: begin it with #cloud-config or #!", ErrForeign, text)
+	return "", fmt.Errorf("%w: it begins with %.20q; next: begin it with #cloud-config, or with the line of a shell", ErrForeign, text)
 }
 
 // plain reports whether a text can stand in a message as it is.

@@ -158,6 +158,13 @@ func TestAH_MOUNT(t *testing.T) {
 	})
 
 	id := r.machine(name).ID
+	source, err := r.cloud.Capture(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if captured, err := base64.StdEncoding.DecodeString(source.Launch.UserData); err != nil || string(captured) != "#!/bin/sh\necho theirs\n" {
+		t.Errorf("a capture has the agent's part, with its token: %s, %v", captured, err)
+	}
 	r.locked(func() { _ = r.w.KillHost(r.machine(name).Host) })
 	r.until(10*time.Minute, "the same instance is started as the next epoch", func() bool { return r.count("StartInstances") == 1 })
 	p = r.plan(r.userData("ModifyInstanceAttribute", "UserData.Value"))
@@ -216,6 +223,8 @@ func TestAH_MOUNT_UserDataRefused(t *testing.T) {
 		})
 		permanent(data[:3], want)
 	}
+	s.Spec.Template.EC2.Launch = &fleet.EC2Launch{UserData: base64.StdEncoding.EncodeToString([]byte("\x7fELF"))}
+	permanent("user data of the spec's own", guest.ErrForeign)
 	for _, e := range a.fake.Ledger() {
 		if e.Action == "RunInstances" {
 			t.Error("EC2 was asked all the same")
