@@ -68,7 +68,11 @@ func NewGuest(o GuestOptions) (*Guest, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	return &Guest{opt: o, volumes: mount.New(o.Machine, o.Plan.Epoch, o.Plan.Volumes), news: make(chan struct{}, 1)}, nil
+	volumes := mount.New(o.Machine, o.Plan.Epoch, o.Plan.Volumes)
+	volumes.Doing = func(volume string, s core.Step) {
+		o.Log.Info("volume "+volume, "step", s.Kind, "why", s.Why)
+	}
+	return &Guest{opt: o, volumes: volumes, news: make(chan struct{}, 1)}, nil
 }
 
 // Run works until ctx ends.

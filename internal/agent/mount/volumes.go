@@ -37,6 +37,8 @@ type Volumes struct {
 	// process made the file system.
 	checked   map[string]mount.Disk
 	formatted map[string]bool
+	// Doing is told of each step before it is taken; nil if nobody wants to know.
+	Doing func(volume string, s mount.Step)
 }
 
 // New returns the volumes of an instance of that epoch; those without a mount are left
@@ -84,6 +86,9 @@ func (v *Volumes) advance(ctx context.Context, one fleet.Volume) (mount.Kind, st
 		step = mount.Next(one, v.epoch, seen)
 		switch step.Kind {
 		case mount.Format, mount.Check, mount.Mount:
+			if v.Doing != nil {
+				v.Doing(one.Name, step)
+			}
 			if err := v.do(ctx, one, step.Kind, seen.Disks[0]); err != nil {
 				return mount.Wait, fmt.Sprintf("%s failed, it is tried again: %v", step.Kind, err)
 			}

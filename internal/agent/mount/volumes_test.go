@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -23,8 +24,18 @@ func TestAH_MOUNT_FirstEpochFormats(t *testing.T) {
 	real, v := r.disk(), r.volume(format)
 	r.attach("nvme1n1", serial, real)
 	first := New(r.Machine, 1, []fleet.Volume{v})
+	var told []mount.Kind
+	first.Doing = func(volume string, s mount.Step) {
+		if len(r.ran) != len(told) || volume != "data" {
+			t.Errorf("%s of %s is told after %v ran", s.Kind, volume, r.ran)
+		}
+		told = append(told, s.Kind)
+	}
 	s := r.advance(first)
 	r.wants(s, mount.Done, v.Mount.Path)
+	if !slices.Equal(told, []mount.Kind{mount.Format, mount.Mount}) {
+		t.Errorf("told %v", told)
+	}
 	if !s.Formatted || r.did("mkfs.ext4") != 1 {
 		t.Fatalf("formatted %v, ran %v", s.Formatted, r.ran)
 	}

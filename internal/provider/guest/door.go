@@ -212,12 +212,26 @@ func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	d.take(server, epoch, req, o.Now())
+	if d.take(server, epoch, req, o.Now()) {
+		o.Log.Info("guest says", "server", server, "epoch", epoch, "works", req.Works, "detail", clean(req.Detail), "formatted", formatted(req))
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// take keeps a report. What an older epoch says after a newer one counts for nothing.
-func (d *Door) take(server string, epoch fleet.Epoch, r Report, now time.Time) {
+// formatted names the volumes whose file system the guest has made: nothing else that
+// it does cannot be undone.
+func formatted(r Report) (names []string) {
+	for _, m := range r.Mounts {
+		if m.Formatted {
+			names = append(names, clean(m.Volume))
+		}
+	}
+	return names
+}
+
+// take keeps a report, and returns whether it says anything new. What an older epoch
+// says after a newer one counts for nothing.
+func (d *Door) take(server string, epoch fleet.Epoch, r Report, now time.Time) (news bool) {
 	word := Word{Epoch: epoch, At: now, Since: now, Works: r.Works, Detail: clean(r.Detail), Mounts: r.Mounts}
 	for n := range word.Mounts {
 		word.Mounts[n].Detail = clean(word.Mounts[n].Detail)
@@ -226,21 +240,21 @@ func (d *Door) take(server string, epoch fleet.Epoch, r Report, now time.Time) {
 	before, spoke := d.words[server]
 	if spoke && before.Epoch > epoch {
 		d.mu.Unlock()
-		return
+		return false
 	}
-	news := !spoke || before.Epoch != epoch || before.Works != word.Works
+	news = !spoke || before.Epoch != epoch || before.Works != word.Works
 	if !news {
 		word.Since = before.Since
 	}
 	d.words[server] = word
 	d.mu.Unlock()
-	if !news {
-		return
+	if news {
+		select {
+		case d.wakes <- server:
+		default: // so much is to be looked at that one name more adds nothing
+		}
 	}
-	select {
-	case d.wakes <- server:
-	default: // so much is to be looked at that one name more adds nothing
-	}
+	return news
 }
 
 // clean makes a guest's text fit to be shown: one line, not long.
