@@ -49,11 +49,24 @@ func (a *app) hostListing() listing[client.HostRow] {
 		{"SERVERS", false, func(r client.HostRow) string { return strings.Join(r.Servers, ",") }},
 		{"SPARE", false, func(r client.HostRow) string { return r.Spare }},
 		{"CLOSED", false, func(r client.HostRow) string { return r.Closed }},
+		{"STANDBYS", true, func(r client.HostRow) string { return standbys(r.Standbys) }},
 		{"SITES", true, func(r client.HostRow) string { return strings.Join(r.Sites, ",") }},
 		{"POWER", true, func(r client.HostRow) string { return fmt.Sprint(r.Power) }},
 		{"VERSION", true, func(r client.HostRow) string { return r.Version }},
 	}
 	return l
+}
+
+// standbys names the servers whose standby guest waits, and those whose still boots.
+func standbys(list []fleet.Warm) string {
+	var out []string
+	for _, w := range list {
+		if !w.Ready {
+			w.Server += " (booting)"
+		}
+		out = append(out, w.Server)
+	}
+	return strings.Join(out, ",")
 }
 
 func (a *app) incidentListing() listing[client.IncidentRow] {

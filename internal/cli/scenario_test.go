@@ -104,7 +104,7 @@ func others(b *apitest.Backend) {
 		{Site: "rack-1", OK: true, Hosts: 2, Units: 16, Used: 2, Warm: 1},
 	}}
 	b.HostRows = []client.HostRow{
-		{Name: "host-1", Sites: []string{"rack-1", "dc1"}, InContact: "yes", Since: at.Add(-time.Hour), Units: 8, UsedUnits: 2, Servers: []string{"web-01"}, Power: true},
+		{Name: "host-1", Sites: []string{"rack-1", "dc1"}, InContact: "yes", Since: at.Add(-time.Hour), Units: 8, UsedUnits: 2, Servers: []string{"web-01"}, Power: true, Standbys: []fleet.Warm{{Server: "lic-01", Ready: true}, {Server: "lic-02"}}},
 		{Name: "host-2", InContact: "no", Since: at.Add(-12 * time.Second), Units: 8, Closed: "silent"},
 	}
 	begun := at.Add(-time.Hour)

@@ -28,6 +28,7 @@ func Cases() []Case {
 		{"qemu-killed", "the virtual machine's process is killed", qemuKilled},
 		{"agent-killed", "the host's agent is killed: the virtual machine goes on", agentKilled},
 		{"host-off", "the host loses its power", hostOff},
+		{"warm", "the host loses its power, and a standby guest waits elsewhere", warm},
 		{"zombie", "the management network is cut, and the machine writes on", zombie},
 		{"storage-cut", "the host's storage network is cut", storageCut},
 		{"both-cut", "the host is cut off both networks", bothCut},
@@ -133,6 +134,47 @@ func hostOff(ctx context.Context, s *Stage) (Result, error) {
 	return s.strike(ctx, func(b fleet.Status) error { return s.Lab.PowerOff(ctx, b.Host) }, elsewhere)
 }
 
+// warm loses the host of a server for which another host has booted a guest already: it
+// must be that one that goes on.
+func warm(ctx context.Context, s *Stage) (r Result, err error) {
+	if err := s.redeclare(ctx, byBeat, fleet.BootWarm); err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, s.redeclare(ctx, byBeat, fleet.BootKernel)) }()
+	var ready string
+	err = s.await(ctx, func() (bool, error) {
+		ready, err = s.standby(ctx)
+		return ready != "", errors.Join(err, fmt.Errorf("no standby guest of %s is ready", Server))
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	return s.strike(ctx, func(b fleet.Status) error { return s.Lab.PowerOff(ctx, b.Host) }, func(b fleet.Status) func(fleet.Status) error {
+		return func(now fleet.Status) error {
+			if now.Host != ready || now.Epoch <= b.Epoch {
+				return fmt.Errorf("%w: epoch %d on %s, and the standby waited on %s", errOutcome, now.Epoch, now.Host, ready)
+			}
+			return nil
+		}
+	})
+}
+
+// standby names the host on which a standby guest is ready, or is empty.
+func (s *Stage) standby(ctx context.Context) (string, error) {
+	st, err := s.status(ctx)
+	if err != nil {
+		return "", err
+	}
+	list, err := s.api.Hosts(ctx)
+	for _, h := range list.Items {
+		waits := func(w fleet.Warm) bool { return w.Server == Server && w.Ready }
+		if h.Name != st.Host && slices.ContainsFunc(h.Standbys, waits) {
+			return h.Name, nil
+		}
+	}
+	return "", err
+}
+
 func zombie(ctx context.Context, s *Stage) (Result, error) {
 	return s.strike(ctx, func(b fleet.Status) error {
 		if err := s.Lab.Cut(ctx, b.Host, Management); err != nil {
@@ -159,10 +201,10 @@ const agentAway = 5 * time.Second
 // agentKilled leaves a host without an agent for several suspicions. Its server is
 // asked over the network: what serves clients is alive, whoever is silent about it.
 func agentKilled(ctx context.Context, s *Stage) (r Result, err error) {
-	if err := s.askBy(ctx, s.Lab.byNetwork()); err != nil {
+	if err := s.redeclare(ctx, s.Lab.byNetwork(), fleet.BootKernel); err != nil {
 		return Result{}, err
 	}
-	defer func() { err = errors.Join(err, s.askBy(ctx, byBeat)) }()
+	defer func() { err = errors.Join(err, s.redeclare(ctx, byBeat, fleet.BootKernel)) }()
 	before, err := s.status(ctx)
 	if err != nil {
 		return Result{}, err

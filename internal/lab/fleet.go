@@ -105,7 +105,7 @@ spec:
 }
 
 // server is the virtual machine on its LUN.
-func (l *Lab) server(img image.Image) string {
+func (l *Lab) server(img image.Image, boot fleet.Boot) string {
 	return fmt.Sprintf(`---
 apiVersion: relight/v1alpha1
 kind: Server
@@ -118,7 +118,7 @@ spec:
   template:
     vm:
       memory: 192
-      boot: kernel
+      boot: %[8]s
       kernel: %[4]q
       initrd: %[5]q
       cmdline: %[6]q
@@ -126,7 +126,7 @@ spec:
       guestBeat: true
       stopGrace: 5s
   placement: {sites: [room]}
-`, Server, volume, array, img.Kernel, img.Initrd, l.cmdline(), Bridge)
+`, Server, volume, array, img.Kernel, img.Initrd, l.cmdline(), Bridge, boot)
 }
 
 // cache keeps the guest's image for all labs of this machine.
@@ -147,7 +147,7 @@ func (l *Lab) Populate(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	if err := l.declare(ctx, c, img, byBeat); err != nil {
+	if err := l.declare(ctx, c, img, byBeat, fleet.BootKernel); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, healWithin)
@@ -173,8 +173,8 @@ func (l *Lab) byNetwork() string {
 }
 
 // declare tells the controller what there is.
-func (l *Lab) declare(ctx context.Context, c *client.Client, img image.Image, check string) error {
-	return l.Declare(ctx, c, l.Sites(check)+l.server(img))
+func (l *Lab) declare(ctx context.Context, c *client.Client, img image.Image, check string, boot fleet.Boot) error {
+	return l.Declare(ctx, c, l.Sites(check)+l.server(img, boot))
 }
 
 // Declare tells the controller documents; they lie in fleet.yaml for people.

@@ -23,6 +23,11 @@ type process = rack.Process
 // isVM reports whether it is a virtual machine's process.
 func isVM(p process) bool { return strings.HasPrefix(p.Program(), "qemu-system") }
 
+// isStandby reports whether it is the process of a standby guest, or of one that was.
+func isStandby(p process) bool {
+	return strings.Contains(strings.Join(p.Args, " "), "guest="+Server+"+warm.")
+}
+
 // processes lists the living processes in a namespace: whoever runs there belongs
 // to the node, whatever it did with its environment, session or parents.
 func processes(namespace string) ([]process, error) {

@@ -65,13 +65,14 @@ func (s *Stage) Close() error {
 	return errors.Join(s.ears.Close(), s.watch.Close())
 }
 
-// askBy changes how the server's health is told, and returns once it is told so.
-func (s *Stage) askBy(ctx context.Context, check string) error {
+// redeclare changes how the server's health is told and how its machine starts, and
+// returns once it works so.
+func (s *Stage) redeclare(ctx context.Context, check string, boot fleet.Boot) error {
 	img, err := image.Build(ctx, image.Options{Cache: cache})
 	if err != nil {
 		return err
 	}
-	if err := s.Lab.declare(ctx, s.api, img, check); err != nil {
+	if err := s.Lab.declare(ctx, s.api, img, check, boot); err != nil {
 		return err
 	}
 	return s.Settle(ctx)
@@ -121,13 +122,15 @@ func (s *Stage) Settle(ctx context.Context) error {
 	return s.writes(ctx, 10)
 }
 
-// alone reports whether the server's host runs its machine and no other does.
+// alone reports whether the server's host runs its machine and no other does, but for
+// standby guests, which have no LUN.
 func (s *Stage) alone(st fleet.Status) (bool, error) {
 	for _, h := range Hosts() {
-		found, err := s.Lab.VMs(h)
+		found, err := processes(s.Lab.namespace(h))
 		if err != nil {
 			return false, err
 		}
+		found = slices.DeleteFunc(found, func(p process) bool { return !isVM(p) || h != st.Host && isStandby(p) })
 		want := 0
 		if h == st.Host {
 			want = 1

@@ -19,6 +19,8 @@ type HostRow struct {
 	UsedUnits int       `json:"usedUnits"`
 	Power     bool      `json:"power"`
 	Servers   []string  `json:"servers,omitempty"`
+	// Standbys are the guests that wait there for their server's next epoch.
+	Standbys []fleet.Warm `json:"standbys,omitempty"`
 	// Closed is why nothing new may be placed there, or empty.
 	Closed  string `json:"closed,omitempty"`
 	Version string `json:"version,omitempty"`
