@@ -16,6 +16,8 @@ type planInput struct {
 	To   string `query:"to" doc:"site of a move"`
 	Host string `query:"host" doc:"plan a move of the working server to this host"`
 	Back bool   `query:"back" doc:"plan a move back to the host that it came from"`
+	// Snapshot is of a planned move.
+	Snapshot bool `query:"snapshot" doc:"plan a move with snapshots of its LUNs"`
 }
 
 type moveInput struct {
@@ -59,7 +61,7 @@ func (s *server) servers(a huma.API) {
 		s.why)
 	add(a, s, op{id: "plan", method: http.MethodGet, path: "/servers/{name}/plan", summary: "What would be done about a server now", tag: "servers"},
 		func(ctx context.Context, in *planInput) (*answer[client.Plan], error) {
-			return wrap(s.backend.Plan(ctx, in.Name, client.PlanQuery{Rung: fleet.Rung(in.Rung), To: in.To, Host: in.Host, Back: in.Back}))
+			return wrap(s.backend.Plan(ctx, in.Name, client.PlanQuery{Rung: fleet.Rung(in.Rung), To: in.To, Host: in.Host, Back: in.Back, Snapshot: in.Snapshot}))
 		})
 	s.serverDeeds(a)
 }

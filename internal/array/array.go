@@ -3,6 +3,7 @@ package array
 import (
 	"context"
 	"errors"
+	"time"
 
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
@@ -31,6 +32,8 @@ var (
 	ErrFenced = errors.New("the epoch was fenced and stays fenced")
 	// ErrBusy: the map has sessions.
 	ErrBusy = errors.New("the map still has sessions")
+	// ErrMapped: an epoch has a map of the LUN, and may write while it is copied.
+	ErrMapped = errors.New("an epoch has a map of the LUN")
 	// ErrInvalid: the request can never work.
 	ErrInvalid = errors.New("invalid")
 )
@@ -68,6 +71,28 @@ type Array interface {
 
 	// Maps lists what epochs of the server have on the array.
 	Maps(ctx context.Context, server string) ([]Mapped, error)
+
+	// Snapshot keeps a LUN's data as it is now under a name of SnapshotName, whole or
+	// not at all, with room of its own. One that has the name already is returned as it
+	// is. Errors: ErrMapped while any map has the LUN, or if it was written to
+	// meanwhile; ErrConflict if one has the name and the LUN was written to since, on
+	// arrays that can tell; ErrFull, ErrNotFound (the LUN), ErrInvalid.
+	Snapshot(ctx context.Context, lun, name string) (Snapshot, error)
+
+	// Snapshots lists those of a LUN, by name.
+	Snapshots(ctx context.Context, lun string) ([]Snapshot, error)
+
+	// RestoreSnapshot makes a LUN's data what they were when the snapshot was taken;
+	// what is on it now is lost. Only a person asks for that. Errors: those of Snapshot;
+	// ErrNotFound (the snapshot).
+	RestoreSnapshot(ctx context.Context, lun, name string) error
+}
+
+// Snapshot is a LUN's data as they were once.
+type Snapshot struct {
+	LUN, Name string
+	Bytes     int64
+	At        time.Time
 }
 
 // LUN is a unit of storage. Its name is unique on its array.

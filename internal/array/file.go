@@ -33,10 +33,7 @@ func CreateFile(dir string, l LUN) error {
 	defer func() { _ = os.Remove(f.Name()) }()
 	defer func() { _ = f.Close() }()
 	if err := syscall.Fallocate(int(f.Fd()), 0, 0, l.Bytes); err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, syscall.EDQUOT) {
-			err = fmt.Errorf("%w (%w)", ErrFull, err)
-		}
-		return fmt.Errorf("LUN %s of %d bytes: %w", l.Name, l.Bytes, err)
+		return fmt.Errorf("LUN %s of %d bytes: %w", l.Name, l.Bytes, noRoom(err))
 	}
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("LUN %s: %w", l.Name, err)

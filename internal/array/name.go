@@ -77,6 +77,35 @@ func (t Target) URI(unit int) string {
 	return fmt.Sprintf("iscsi:%s::%s:%x:%s", host, port, unit, t.IQN)
 }
 
+// snapshotMark is in the name of what keeps a snapshot, and in no LUN's: nobody ever
+// maps one and writes to it.
+const snapshotMark = ".relight-"
+
+// SnapshotName is that of the snapshots of what an epoch left behind.
+func SnapshotName(r Ref) string { return fmt.Sprintf("relight-%s-e%d", r.Server, r.Epoch) }
+
+// SnapshotLUN is the name under which an array keeps a snapshot of a LUN. Errors:
+// ErrInvalid.
+func SnapshotLUN(lun, name string) (string, error) {
+	if !isLUN(lun) || !lunName.MatchString(name) || !strings.HasPrefix("."+name, snapshotMark) {
+		return "", fmt.Errorf("snapshot %q of LUN %q: %w", name, lun, ErrInvalid)
+	}
+	return lun + "." + name, nil
+}
+
+// SnapshotPrefix is what the names of SnapshotLUN begin with for a LUN. Errors:
+// ErrInvalid.
+func SnapshotPrefix(lun string) (string, error) {
+	if !isLUN(lun) {
+		return "", fmt.Errorf("snapshots of LUN %q: %w", lun, ErrInvalid)
+	}
+	return lun + snapshotMark, nil
+}
+
+func isLUN(name string) bool {
+	return lunName.MatchString(name) && !strings.Contains(name, snapshotMark)
+}
+
 // Check refuses a map that must not be made. Each driver calls it with what it
 // sees on the array, so that a missing wrapper opens no door; seen are the maps of
 // the same server.
@@ -108,7 +137,7 @@ func (m Map) valid() error {
 		return fmt.Errorf("no units: %w", ErrInvalid)
 	}
 	for n, l := range m.Units {
-		if n < 1 || n > 255 || !lunName.MatchString(l) {
+		if n < 1 || n > 255 || !isLUN(l) {
 			return fmt.Errorf("unit %d (%q): %w", n, l, ErrInvalid)
 		}
 	}
@@ -117,7 +146,7 @@ func (m Map) valid() error {
 
 // CheckLUN refuses a LUN that no array can make.
 func CheckLUN(l LUN) error {
-	if !lunName.MatchString(l.Name) || l.Bytes <= 0 || l.Bytes%4096 != 0 {
+	if !isLUN(l.Name) || l.Bytes <= 0 || l.Bytes%4096 != 0 {
 		return fmt.Errorf("LUN %q of %d bytes: %w", l.Name, l.Bytes, ErrInvalid)
 	}
 	return nil

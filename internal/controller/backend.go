@@ -158,12 +158,13 @@ func (b *Backend) Plan(_ context.Context, name string, q client.PlanQuery) (clie
 			return client.Plan{}, err
 		}
 		wish := moveRequest(v, host, "plan", "", now)
+		wish.Snapshot = q.Snapshot
 		v.Request = &wish
 	} else if q.Rung != "" {
 		v.Request = &fleet.Request{Server: name, Epoch: v.Status.Epoch, Rung: q.Rung, To: q.To, By: "plan", At: now}
 	}
 	if v.Request != nil && v.Request.Host != "" {
-		if why := decide.NoMove(v.View, v.Request.Host); why != "" {
+		if why := decide.NoMove(v.View, v.Request.Host, v.Request.Snapshot); why != "" {
 			why = fmt.Sprintf("it cannot be moved to %s: %s", v.Request.Host, why)
 			return client.Plan{Server: name, Host: v.Request.Host, From: v.Status.Epoch, Reason: why, Hold: &decide.Hold{Gate: decide.GatePlacement, Reason: why, NeedsPerson: true}}, nil
 		}

@@ -27,13 +27,14 @@ func (b *Backend) Move(ctx context.Context, by, name string, req client.MoveRequ
 	if err != nil {
 		return client.HealAnswer{}, err
 	}
-	if why := decide.NoMove(v.View, host); why != "" {
+	if why := decide.NoMove(v.View, host, req.Snapshot); why != "" {
 		return client.HealAnswer{}, problem(client.CodeRefused, "%s cannot be moved to %s: %s", name, host, why).WithNext("relight move %s --to %s --dry-run", name, host)
 	}
 	request := moveRequest(v, host, by, req.Reason, now)
+	request.Snapshot = req.Snapshot
 	err = b.Journal.Do(ctx, now, func(tx *Tx) error {
 		tx.Put(kindRequest, name, request)
-		tx.Emit(event.Event{Kind: event.GuardSet, Server: name, By: by, Epoch: request.Epoch, Message: fmt.Sprintf("%s asks for a move to %s: %s", by, host, req.Reason)})
+		tx.Emit(event.Event{Kind: event.GuardSet, Server: name, By: by, Epoch: request.Epoch, Message: fmt.Sprintf("%s asks for a move to %s%s: %s", by, host, request.With(), req.Reason)})
 		return nil
 	})
 	if err != nil {

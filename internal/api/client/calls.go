@@ -119,6 +119,9 @@ func (c *Client) Plan(ctx context.Context, name string, q PlanQuery) (Plan, erro
 	if q.Back {
 		v.Set("back", "true")
 	}
+	if q.Snapshot {
+		v.Set("snapshot", "true")
+	}
 	return get[Plan](ctx, c, v, "servers", name, "plan")
 }
 

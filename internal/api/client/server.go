@@ -69,6 +69,8 @@ type PlanQuery struct {
 	// the host that it came from.
 	Host string
 	Back bool
+	// Snapshot asks for snapshots of its LUNs before it starts over there.
+	Snapshot bool
 }
 
 // Plan is what would be done about a server if it were done now.
@@ -111,6 +113,8 @@ type MoveRequest struct {
 	To     string `json:"to,omitempty" maxLength:"253" doc:"the host that it is to run on"`
 	Back   bool   `json:"back,omitempty" doc:"to the host that it came from, instead of to"`
 	Reason string `json:"reason,omitempty" maxLength:"1000"`
+	// Snapshot asks for snapshots of its LUNs, once it is stopped and before it starts.
+	Snapshot bool `json:"snapshot,omitempty" doc:"have the arrays keep snapshots of its LUNs before it starts over there"`
 }
 
 // HealAnswer says what became of a HealRequest.

@@ -18,6 +18,12 @@ type Disk struct {
 // NewDisk makes an empty disk.
 func NewDisk(size int64) *Disk { return &Disk{data: make([]byte, size), keys: map[string]uint64{}} }
 
+// DiskOn makes a disk whose data are those of the slice.
+func DiskOn(data []byte) *Disk { return &Disk{data: data, keys: map[string]uint64{}} }
+
+// Overwrite copies the data of another disk of the same size.
+func (d *Disk) Overwrite(with *Disk) { copy(d.data, with.data) }
+
 // Size is the disk's size, in bytes.
 func (d *Disk) Size() int64 { return int64(len(d.data)) }
 

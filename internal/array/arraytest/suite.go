@@ -67,6 +67,8 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Restart", (*suite).restart},
 		{"ForeignFileSystem", (*suite).foreign},
 		{"Reservations", (*suite).reservations},
+		{"Snapshot", (*suite).snapshot},
+		{"SnapshotInvalid", (*suite).snapshotInvalid},
 		{"Context", (*suite).ended},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package lio
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -123,6 +124,9 @@ func (k *kernel) Rmdir(p string) error {
 			return strings.HasPrefix(p, "iscsi/"+c.Target+"/") && path.Base(p) == c.Initiator
 		})
 	}
+	if file, of := k.backs(p); of {
+		delete(k.disks, file) // the kernel closes it, and opens what has its name next time
+	}
 	for d := range k.dirs {
 		if d == p || strings.HasPrefix(d, p+"/") {
 			delete(k.dirs, d)
@@ -134,6 +138,28 @@ func (k *kernel) Rmdir(p string) error {
 		}
 	}
 	return nil
+}
+
+// backs is the file of a backing store.
+func (k *kernel) backs(p string) (string, bool) {
+	text, of := strings.CutPrefix(k.files[p+"/control"], "fd_dev_name=")
+	file, _, _ := strings.Cut(text, ",")
+	return file, of
+}
+
+// onFile is the kernel's file I/O: it goes on with the file that it opened, whatever
+// has its name later.
+func onFile(name string, size int64) (*arraytest.Disk, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := syscall.Mmap(int(f.Fd()), 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	return arraytest.DiskOn(data), nil
 }
 
 func (k *kernel) drop(which func(iscsi.Config) bool) {
@@ -196,7 +222,11 @@ func (k *kernel) Write(p, text string) error {
 			return fail("write", p, syscall.EINVAL)
 		}
 		if k.disks[file] == nil {
-			k.disks[file] = arraytest.NewDisk(size)
+			disk, err := onFile(file, size)
+			if err != nil {
+				return fail("write", p, err)
+			}
+			k.disks[file] = disk
 		}
 	case name == "enable" && text == k.files[p] && strings.HasPrefix(p, "iscsi/") && text == "1":
 		return fail("write", p, syscall.EINVAL) // it is enabled already
@@ -278,7 +308,7 @@ func (k *kernel) sees(c iscsi.Config, unit int) *arraytest.Disk {
 	mapped := k.links[fmt.Sprintf("iscsi/%s/tpgt_1/acls/%s/lun_%d/unit", c.Target, c.Initiator, unit)]
 	for l, back := range k.links {
 		if mapped != "" && path.Dir(l) == mapped {
-			file, _, _ := strings.Cut(strings.TrimPrefix(k.files[back+"/control"], "fd_dev_name="), ",")
+			file, _ := k.backs(back)
 			return k.disks[file]
 		}
 	}

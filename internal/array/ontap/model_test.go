@@ -1,8 +1,10 @@
 package ontap
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path"
@@ -10,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"relight/internal/array/arraytest"
 	"relight/internal/array/iscsi"
@@ -54,7 +57,7 @@ func no(status int, code, message string) answer {
 
 // params are what each list may be asked by.
 var params = map[string][]string{
-	pathLUNs:        {"svm.name", "name", "fields"},
+	pathLUNs:        {"svm.name", "name", "fields", "order_by"},
 	pathVolumes:     {"svm.name", "name", "fields"},
 	pathGroups:      {"svm.name", "name", "initiators.name", "fields"},
 	pathMaps:        {"svm.name", "igroup.uuid", "lun.uuid", "fields"},
@@ -87,6 +90,8 @@ func (c *cluster) route(r *http.Request) answer {
 		return c.remove(r.URL.Path)
 	case r.Method == http.MethodPatch && path.Dir(r.URL.Path) == pathCredentials+"/"+svmUUID:
 		return c.patch(r)
+	case r.Method == http.MethodPatch && path.Dir(r.URL.Path) == pathLUNs && len(r.URL.Query()) == 0:
+		return c.clone(r)
 	}
 	return no(404, "3", "API not found")
 }
@@ -104,11 +109,7 @@ func (c *cluster) list(r *http.Request) answer {
 	var records []any
 	switch r.URL.Path {
 	case pathLUNs:
-		for _, l := range c.luns {
-			if l.Name == q.Get("name") {
-				records = append(records, l)
-			}
-		}
+		records = c.listLUNs(q)
 	case pathVolumes:
 		if q.Get("name") == "vol1" {
 			v := volume{named: named{"v-1", "vol1"}}
@@ -176,6 +177,53 @@ func (c *cluster) listGroups(q url.Values) (records []any) {
 	return records
 }
 
+func (c *cluster) listLUNs(q url.Values) (records []any) {
+	luns := slices.Clone(c.luns)
+	if q.Get("order_by") == "name" {
+		slices.SortFunc(luns, func(a, b lun) int { return strings.Compare(a.Name, b.Name) })
+	}
+	for _, l := range luns {
+		if fits, _ := path.Match(q.Get("name"), l.Name); fits {
+			if !strings.Contains(q.Get("fields"), "create_time") {
+				l.Created = time.Time{}
+			}
+			records = append(records, l)
+		}
+	}
+	return records
+}
+
+// clone makes a LUN of another, or overwrites one with it.
+func (c *cluster) clone(r *http.Request) answer {
+	var k cloned
+	if read(r, &k) != nil || k.Clone.Source.Name == "" {
+		return no(400, "262186", "bad request")
+	}
+	source := slices.IndexFunc(c.luns, func(l lun) bool { return l.Name == k.Clone.Source.Name })
+	if source < 0 {
+		return no(404, "5374875", "no such LUN")
+	}
+	from := c.luns[source]
+	if r.Method == http.MethodPatch {
+		to := c.disks[path.Base(r.URL.Path)]
+		if to == nil || k.Name != "" || k.SVM != nil {
+			return no(400, "262186", "bad request")
+		}
+		to.Overwrite(c.disks[from.UUID])
+		return answer{200, map[string]any{}}
+	}
+	if !ours(k.SVM) || !strings.HasPrefix(k.Name, "/vol/vol1/") {
+		return no(400, "262186", "bad request")
+	}
+	if slices.ContainsFunc(c.luns, func(o lun) bool { return o.Name == k.Name }) {
+		return no(500, "5374000", "failed")
+	}
+	from.Name, from.UUID, from.Created = k.Name, c.uuid(), time.Unix(int64(1e9+c.next), 0)
+	c.luns, c.disks[from.UUID] = append(c.luns, from), arraytest.NewDisk(from.Space.Size)
+	c.disks[from.UUID].Overwrite(c.disks[c.luns[source].UUID])
+	return answer{201, map[string]any{}}
+}
+
 func (c *cluster) left() int64 {
 	left := int64(room)
 	for _, l := range c.luns {
@@ -203,6 +251,10 @@ func (c *cluster) post(r *http.Request) answer {
 	bad := no(400, "262186", "bad request")
 	switch r.URL.Path {
 	case pathLUNs:
+		body, err := io.ReadAll(r.Body)
+		if r.Body = io.NopCloser(bytes.NewReader(body)); err != nil || bytes.Contains(body, []byte(`"clone"`)) {
+			return c.clone(r)
+		}
 		var l lun
 		if read(r, &l) != nil || !ours(l.SVM) || l.OSType != "linux" || !strings.HasPrefix(l.Name, "/vol/vol1/") || l.Space.Guarantee == nil || !l.Space.Guarantee.Requested {
 			return bad

@@ -114,6 +114,16 @@ func (a *Array) Create(ctx context.Context, l array.LUN) error {
 }
 
 func (a *Array) create(ctx context.Context, l array.LUN) error {
+	if err := a.room(ctx, l.Bytes); err != nil {
+		return err
+	}
+	return a.call(ctx, http.MethodPost, pathLUNs, nil, lun{
+		named: named{Name: a.lunPath(l.Name)}, SVM: a.svm(), OSType: "linux", Space: space{Size: l.Bytes, Guarantee: &guarantee{Requested: true}},
+	}, nil)
+}
+
+// room refuses what the volume has no room for.
+func (a *Array) room(ctx context.Context, bytes int64) error {
 	volumes, err := all[volume](ctx, a, pathVolumes, a.query("name", a.cfg.Volume, "fields", "space.available"))
 	if err != nil {
 		return err
@@ -121,12 +131,10 @@ func (a *Array) create(ctx context.Context, l array.LUN) error {
 	if len(volumes) == 0 {
 		return fmt.Errorf("volume %s: %w", a.cfg.Volume, array.ErrNotFound)
 	}
-	if room := volumes[0].Space.Available; room < l.Bytes {
-		return fmt.Errorf("volume %s has %d bytes left: %w", a.cfg.Volume, room, array.ErrFull)
+	if room := volumes[0].Space.Available; room < bytes {
+		return fmt.Errorf("volume %s has %d bytes left, %d are needed: %w", a.cfg.Volume, room, bytes, array.ErrFull)
 	}
-	return a.call(ctx, http.MethodPost, pathLUNs, nil, lun{
-		named: named{Name: a.lunPath(l.Name)}, SVM: a.svm(), OSType: "linux", Space: space{Size: l.Bytes, Guarantee: &guarantee{Requested: true}},
-	}, nil)
+	return nil
 }
 
 // groupPrefix marks the initiator groups that are ours. The rest of the name is as

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Codes of ONTAP's errors that mean something here.
@@ -124,6 +125,19 @@ type lun struct {
 	SVM    *named `json:"svm,omitempty"`
 	OSType string `json:"os_type,omitempty"`
 	Space  space  `json:"space"`
+	// Created is read only.
+	Created time.Time `json:"create_time,omitzero"`
+}
+
+// cloned is a LUN as a clone of another one: size and type are the source's.
+type cloned struct {
+	named
+	SVM   *named `json:"svm,omitempty"`
+	Clone clone  `json:"clone"`
+}
+
+type clone struct {
+	Source named `json:"source"`
 }
 
 type space struct {

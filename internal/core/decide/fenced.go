@@ -30,5 +30,8 @@ func Fenced(s fleet.Status) fleet.Epoch {
 	return top
 }
 
-// shuts reports whether a step has an array shut an epoch out.
-func shuts(s fleet.Step) bool { return s.Kind == fleet.StepSeal && s.Via == "" }
+// shuts reports whether a step has an array shut an epoch out. A snapshot does so too:
+// it is of what nobody can write to.
+func shuts(s fleet.Step) bool {
+	return s.Kind == fleet.StepSeal && s.Via == "" || s.Kind == fleet.StepSnapshot
+}

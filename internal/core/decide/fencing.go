@@ -48,6 +48,10 @@ func workFence(v View, now time.Time) Decision {
 			return homeless(v, now, candidates)
 		}
 	}
+	if d, waits := snapshots(v, now, epoch, host); waits {
+		d.Proof, d.Candidates = proof, candidates
+		return d
+	}
 	taken.From, taken.FromHost, taken.To = epoch, host, epoch+1
 	steps := buildSteps(next)
 	first := steps[0]

@@ -8,11 +8,15 @@ import (
 	"relight/internal/core/fleet"
 )
 
-// NoMove says why the server in the view cannot be moved to the host by plan now, or
-// is empty. A planned move ends a server that works: everything that could keep it
-// from starting on the other side is asked before, not after.
-func NoMove(v View, host string) string {
+// NoMove says why the server in the view cannot be moved to the host by plan now, with
+// a snapshot of its LUNs or without, or is empty. A planned move ends a server that
+// works: everything that could keep it from starting on the other side is asked before,
+// not after.
+func NoMove(v View, host string, snapshot bool) string {
 	if why := cannotLeave(v); why != "" {
+		return why
+	}
+	if why := noSnapshot(v); snapshot && why != "" {
 		return why
 	}
 	if host == v.Status.Host {

@@ -315,8 +315,8 @@ func begin(v View, rung fleet.Rung, now time.Time) *fleet.Recovery {
 		r.Requested, r.ToSite = v.Request.By, v.Request.To
 		r.Cause = fmt.Sprintf("%s asked for %s: %s", v.Request.By, rung, v.Request.Reason)
 		if asksMove(v) {
-			r.Planned = &fleet.Planned{To: v.Request.Host, Home: v.Status.Host, CameFrom: v.Status.CameFrom}
-			r.Cause = fmt.Sprintf("%s asked for a move to %s: %s", v.Request.By, v.Request.Host, v.Request.Reason)
+			r.Planned = &fleet.Planned{To: v.Request.Host, Home: v.Status.Host, CameFrom: v.Status.CameFrom, Snapshot: v.Request.Snapshot}
+			r.Cause = fmt.Sprintf("%s asked for a move to %s%s: %s", v.Request.By, v.Request.Host, v.Request.With(), v.Request.Reason)
 		}
 	}
 	return r
@@ -352,7 +352,7 @@ func Token(server string, epoch fleet.Epoch, kind fleet.StepKind, o fleet.Object
 func PlanHash(v View, rung fleet.Rung) string {
 	to := ""
 	if v.Request != nil {
-		to = v.Request.To + v.Request.By + v.Request.Host
+		to = v.Request.To + v.Request.By + v.Request.Host + v.Request.With()
 	}
 	sum := sha256.Sum256([]byte(strings.Join([]string{v.Server.Name, strconv.FormatUint(uint64(v.Status.Epoch), 10), string(rung), to}, "\x00")))
 	return hex.EncodeToString(sum[:6])

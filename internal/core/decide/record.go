@@ -355,6 +355,8 @@ func phaseOf(k fleet.StepKind) string {
 	switch k {
 	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach:
 		return phaseFence
+	case fleet.StepSnapshot:
+		return "snapshot"
 	case fleet.StepAttach:
 		return "attach"
 	default:

@@ -44,7 +44,7 @@ func Vain(v View) string {
 	why := ""
 	switch {
 	case asksMove(v):
-		why = NoMove(v, v.Request.Host)
+		why = NoMove(v, v.Request.Host, v.Request.Snapshot)
 	case v.Request.Host == "":
 		why = NoRung(v.Server, v.Traits, v.Request.Rung)
 	}

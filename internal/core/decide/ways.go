@@ -199,11 +199,7 @@ func answersSince(v View, volume string, since time.Time) bool {
 }
 
 func shutWhy(vol fleet.Volume, epoch fleet.Epoch) string {
-	array := "its array"
-	if vol.LUN != nil {
-		array = "array " + vol.LUN.Array
-	}
-	return fmt.Sprintf("have %s shut epoch %d out of volume %s", array, epoch, vol.Name)
+	return fmt.Sprintf("have %s shut epoch %d out of volume %s", arrayOf(vol), epoch, vol.Name)
 }
 
 // sealersAtOnce is how many hosts may be asked for one seal with no wait between.

@@ -243,7 +243,8 @@ func (s *story) doStorm(a args) error {
 }
 
 // doRequest sets a person's wish: request RUNG|any by= [to=SITE] [reason=]; with host=
-// it is a planned move to that host, of the rung that this amounts to.
+// it is a planned move to that host, of the rung that this amounts to, and with snapshot
+// one that has the arrays keep the LUNs first.
 func (s *story) doRequest(a args) error {
 	rung := fleet.Rung(a.At(0))
 	if rung == "any" {
@@ -254,7 +255,7 @@ func (s *story) doRequest(a args) error {
 		rung = decide.MoveRung(s.v, host)
 	}
 	s.v.Request = &fleet.Request{
-		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.Get("to", ""), Host: host, By: a.Get("by", "ana"), Reason: a.Get("reason", "a new kernel"), At: s.now,
+		Server: s.v.Server.Name, Epoch: s.v.Status.Epoch, Rung: rung, To: a.Get("to", ""), Host: host, Snapshot: a.Has("snapshot"), By: a.Get("by", "ana"), Reason: a.Get("reason", "a new kernel"), At: s.now,
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func TestStates(t *testing.T) {
 func TestEveryStepIsGuarded(t *testing.T) {
 	records := []fleet.StepKind{fleet.StepClimb, fleet.StepClose, fleet.StepGiveUp, fleet.StepAdopt}
 	starts := []fleet.StepKind{fleet.StepLaunch, fleet.StepAttach, fleet.StepRecover}
-	for _, k := range append(append(slices.Clone(records), starts...), fleet.StepRestartApp, fleet.StepReboot, fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach, "later") {
+	for _, k := range append(append(slices.Clone(records), starts...), fleet.StepRestartApp, fleet.StepReboot, fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach, fleet.StepSnapshot, "later") {
 		if k.Destructive() == slices.Contains(records, k) || k.Record() != slices.Contains(records, k) {
 			t.Errorf("%s destructive: %v", k, k.Destructive())
 		}

@@ -90,10 +90,21 @@ type Request struct {
 	// To names the site that a move goes to, or is empty.
 	To string `json:"to,omitempty"`
 	// Host names the host that a planned move of a working server goes to, or is empty.
-	Host   string    `json:"host,omitempty"`
-	By     string    `json:"by"`
-	Reason string    `json:"reason,omitempty"`
-	At     time.Time `json:"at"`
+	Host string `json:"host,omitempty"`
+	// Snapshot asks for a snapshot of the server's LUNs before a planned move's next
+	// epoch.
+	Snapshot bool      `json:"snapshot,omitempty"`
+	By       string    `json:"by"`
+	Reason   string    `json:"reason,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// With says what a planned move does besides, for people; empty if nothing.
+func (r Request) With() string {
+	if r.Snapshot {
+		return " with a snapshot"
+	}
+	return ""
 }
 
 // Around is what goes on around a server: the counts of every domain that holds

@@ -124,6 +124,9 @@ type Planned struct {
 	Back string `json:"back,omitempty"`
 	// CameFrom is the status's own of before the move.
 	CameFrom string `json:"cameFrom,omitempty"`
+	// Snapshot is true if the arrays are to keep the LUNs as the old epoch left them
+	// before the next one starts at To. On the way back none is taken.
+	Snapshot bool `json:"snapshot,omitempty"`
 }
 
 // Goal is the only host that may be chosen; empty if any may.

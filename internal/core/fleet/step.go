@@ -16,6 +16,7 @@ const (
 	StepRecover    StepKind = "recover"    // start the same instance on other hardware, new epoch
 	StepLaunch     StepKind = "launch"     // start a new instance
 	StepAttach     StepKind = "attach"     // give a volume or address to the new instance
+	StepSnapshot   StepKind = "snapshot"   // have an array keep a volume's data as the old epoch left it
 	StepClimb      StepKind = "climb"      // record: this rung failed, take the next
 	StepClose      StepKind = "close"      // record: verified healthy, the recovery ends
 	StepGiveUp     StepKind = "giveUp"     // record: a person is needed
@@ -70,7 +71,7 @@ type Step struct {
 	Kind   StepKind `json:"kind"`
 	Server string   `json:"server"`
 	// Epoch is the instance that the step acts on: the old one for stop, seal,
-	// powerOff and detach, the new one for launch, attach and recover.
+	// powerOff, detach and snapshot, the new one for launch, attach and recover.
 	Epoch  Epoch  `json:"epoch"`
 	Host   string `json:"host,omitempty"`
 	Object Object `json:"object"`

@@ -52,6 +52,10 @@ func (h *Hub) Do(ctx context.Context, call provider.Call) (provider.Outcome, err
 		if call.Server.Spec.Template.VM == nil {
 			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "only a virtual machine can be reset in place")
 		}
+	case fleet.StepSnapshot:
+		if _, ok := lunOf(call); !ok {
+			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "only an array takes snapshots, and the volume is on none")
+		}
 	case fleet.StepStop, fleet.StepSeal, fleet.StepDetach, fleet.StepAttach, fleet.StepLaunch:
 	default:
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "provider %s has no step %s", Name, call.Step.Kind)

@@ -52,8 +52,12 @@ func (h *Hub) onArray(ctx context.Context, call provider.Call, vol fleet.Volume)
 		n.did(call.Step.Server, h.opt.Now())
 		h.wake(call.Step.Server)
 	}()
-	if call.Step.Kind == fleet.StepAttach {
+	switch call.Step.Kind {
+	case fleet.StepAttach:
 		return h.letIn(ctx, call, n, maps)
+	case fleet.StepSnapshot:
+		return h.snapshot(ctx, call, n, vol, maps)
+	default: // all else shuts the epoch out
 	}
 	evidence, err := h.shutOut(ctx, call, n, call.Step.Epoch)
 	if err != nil {
@@ -129,17 +133,9 @@ const loginWithin = time.Second
 // the array after its last process has ended. Until that is confirmed nothing of the
 // new epoch is on the array.
 func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []array.Mapped) (provider.Outcome, error) {
-	var out provider.Outcome
-	slices.SortFunc(maps, func(a, b array.Mapped) int { return cmp.Compare(a.Epoch, b.Epoch) })
-	for _, m := range maps {
-		if m.Epoch >= call.Step.Epoch {
-			continue
-		}
-		evidence, err := h.shutOut(ctx, call, n, m.Epoch)
-		if err != nil {
-			return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%w", err)
-		}
-		out.Evidence = append(out.Evidence, evidence...)
+	out, err := h.shutOlder(ctx, call, n, maps, call.Step.Epoch)
+	if err != nil {
+		return provider.Outcome{}, err
 	}
 	e, err := h.mapFor(ctx, call, n)
 	if err != nil {
@@ -149,6 +145,48 @@ func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []arra
 	if _, real := n.bare.(array.Locator); real && call.Step.Epoch == 1 {
 		out.Detail += "; " + e.holds(ctx)
 	}
+	return out, nil
+}
+
+// shutOlder fences whatever the array still lists of epochs before the given one.
+func (h *Hub) shutOlder(ctx context.Context, call provider.Call, n *san, maps []array.Mapped, before fleet.Epoch) (provider.Outcome, error) {
+	var out provider.Outcome
+	slices.SortFunc(maps, func(a, b array.Mapped) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	for _, m := range maps {
+		if m.Epoch >= before {
+			continue
+		}
+		evidence, err := h.shutOut(ctx, call, n, m.Epoch)
+		if err != nil {
+			return out, provider.Errorf(provider.Conflict, call, "%w", err)
+		}
+		out.Evidence = append(out.Evidence, evidence...)
+	}
+	return out, nil
+}
+
+// snapshotFence bounds the fence before a snapshot, which has the time of a copy.
+const snapshotFence = 20 * time.Second
+
+// snapshot has the array keep a LUN as the step's epoch left it. That epoch must be
+// proved dead, and is shut out first: what somebody may still write to is of no one
+// moment. A snapshot of that name is found again after a crash.
+func (h *Hub) snapshot(ctx context.Context, call provider.Call, n *san, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
+	if !call.Proof.Covers(call.Step.Server, call.Step.Epoch+1) {
+		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "no proof that epoch %d is dead", call.Step.Epoch)
+	}
+	fencing, cancel := context.WithTimeout(ctx, snapshotFence)
+	out, err := h.shutOlder(fencing, call, n, maps, call.Step.Epoch+1)
+	cancel()
+	if err != nil {
+		return out, err
+	}
+	name := array.SnapshotName(array.Ref{Server: call.Step.Server, Epoch: call.Step.Epoch})
+	s, err := n.arr.Snapshot(ctx, vol.LUN.Name, name)
+	if err != nil {
+		return out, classedMap(call, n, err)
+	}
+	out.Detail = fmt.Sprintf("array %s keeps snapshot %s of LUN %s, %d bytes", n.decl.Name, s.Name, s.LUN, s.Bytes)
 	return out, nil
 }
 
@@ -195,6 +233,7 @@ func classedMap(call provider.Call, n *san, err error) error {
 		{Is: array.ErrFenced, Class: provider.Refused},
 		{Is: array.ErrHeld, Class: provider.Conflict},
 		{Is: array.ErrBusy, Class: provider.Conflict},
+		{Is: array.ErrMapped, Class: provider.Conflict},
 		{Is: array.ErrDuplicate, Class: provider.Permanent},
 		{Is: array.ErrShared, Class: provider.Permanent},
 		{Is: array.ErrConflict, Class: provider.Permanent},

@@ -3,6 +3,7 @@ package onprem
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,8 @@ type shelf struct {
 	away     error // every call fails
 	stuck    bool  // sessions outlive their kill
 	looks    int
+	kept     []string // snapshots taken, each once
+	full     bool
 }
 
 func newShelf() *shelf {
@@ -116,6 +119,25 @@ func (s *shelf) Maps(_ context.Context, server string) ([]array.Mapped, error) {
 	s.looks++
 	return s.listed(server), err
 }
+
+func (s *shelf) Snapshot(_ context.Context, lun, name string) (array.Snapshot, error) {
+	give, err := s.take()
+	defer give()
+	kept := array.Snapshot{LUN: lun, Name: name}
+	switch {
+	case err != nil || slices.Contains(s.kept, lun+" "+name):
+		return kept, err
+	case len(s.maps) > 0:
+		return array.Snapshot{}, array.ErrMapped
+	case s.full:
+		return array.Snapshot{}, array.ErrFull
+	}
+	s.kept = append(s.kept, lun+" "+name)
+	return kept, nil
+}
+
+func (s *shelf) Snapshots(context.Context, string) ([]array.Snapshot, error) { return nil, nil }
+func (s *shelf) RestoreSnapshot(context.Context, string, string) error       { return nil }
 
 // sanServer has two LUNs on san-1.
 func sanServer() fleet.Server {

@@ -1,0 +1,41 @@
+package lio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"relight/internal/array"
+)
+
+// Snapshot implements array.Array.
+func (a *Array) Snapshot(ctx context.Context, lun, name string) (array.Snapshot, error) {
+	return array.SnapshotFile(ctx, a.cfg.Dir, lun, name, func() error { return a.mapped(lun) })
+}
+
+// Snapshots implements array.Array.
+func (a *Array) Snapshots(_ context.Context, lun string) ([]array.Snapshot, error) {
+	return array.SnapshotFiles(a.cfg.Dir, lun)
+}
+
+// RestoreSnapshot implements array.Array. The kernel's backing store holds the old
+// file open: it is removed first, and the next map makes it anew.
+func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return array.RestoreFile(ctx, a.cfg.Dir, lun, name, func() error {
+		if err := a.mapped(lun); err != nil {
+			return err
+		}
+		return gone(a.tree.Rmdir(store + "/" + lun))
+	})
+}
+
+// mapped refuses a LUN that any target serves: without one it has no session either.
+func (a *Array) mapped(lun string) error {
+	err := a.alone(map[int]string{1: lun}, "")
+	if errors.Is(err, array.ErrShared) {
+		err = fmt.Errorf("%w: %w", array.ErrMapped, err)
+	}
+	return err
+}

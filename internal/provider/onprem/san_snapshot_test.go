@@ -1,0 +1,72 @@
+package onprem
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"relight/internal/array"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// snapshotCall asks for a snapshot of what epoch 1 left.
+func snapshotCall(evidence ...fleet.Evidence) provider.Call {
+	c := sanCall(fleet.StepAttach, 2, evidence...) // for its proof of epoch 1
+	c.Step.Kind, c.Step.Epoch, c.Step.Token = fleet.StepSnapshot, 1, "snapshot"
+	return c
+}
+
+// A snapshot is taken of a LUN that nobody can write to: the epoch is proved dead, and
+// shut out on the array, before it. One that was taken is found again.
+func TestSnapshotShutsOutFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, fenced := newShelf(), fleet.Epoch(1)
+		old := array.Ref{Server: "a", Epoch: 1}
+		s.maps[old] = array.Map{Ref: old, Initiator: "i1"}
+		s.login(old)
+		s.stuck = true
+		h := sanHub(t, s, &fenced)
+
+		_, err := h.Do(t.Context(), snapshotCall())
+		classOf(t, err, provider.Refused, false, "no proof that epoch 1 is dead")
+		if s.closed[old] {
+			t.Error("an epoch that may live was shut out")
+		}
+		reaped := fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1}
+		_, err = h.Do(t.Context(), snapshotCall(reaped))
+		classOf(t, err, provider.Conflict, false, "a epoch 1 is not fenced on array san-1")
+		if len(s.kept) != 0 {
+			t.Errorf("%v was taken beside a session", s.kept)
+		}
+
+		s.set(func() { s.stuck = false })
+		out := h.do(t, snapshotCall(reaped))
+		if len(out.Evidence) != 2 || out.Evidence[0].Method != fleet.InitiatorRemoved || len(s.maps) != 0 {
+			t.Errorf("%+v", out)
+		}
+		h.do(t, snapshotCall(reaped))
+		if !slices.Equal(s.kept, []string{"a-data relight-a-e1"}) {
+			t.Errorf("kept %v", s.kept)
+		}
+	})
+}
+
+// An array without room is told so, and what it shut out before is not forgotten.
+func TestSnapshotWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, fenced := newShelf(), fleet.Epoch(1)
+		old := array.Ref{Server: "a", Epoch: 1}
+		s.maps[old], s.full = array.Map{Ref: old, Initiator: "i1"}, true
+		h := sanHub(t, s, &fenced)
+		out, err := h.Do(t.Context(), snapshotCall(fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1}))
+		classOf(t, err, provider.Capacity, false, "the array is full")
+		if len(out.Evidence) != 2 {
+			t.Errorf("%+v", out)
+		}
+		c := snapshotCall(fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1})
+		c.Server.Spec.Identity.Volumes[1] = fleet.Volume{Name: "data", Path: "/srv/data", Reach: fleet.ReachMachine}
+		_, err = h.Do(t.Context(), c)
+		classOf(t, err, provider.Permanent, false, "only an array takes snapshots")
+	})
+}
