@@ -82,7 +82,7 @@ func (t Target) URI(unit int) string {
 const snapshotMark = ".relight-"
 
 // SnapshotName is that of the snapshots of what an epoch left behind.
-func SnapshotName(r Ref) string { return fmt.Sprintf("relight-%s-e%d", r.Server, r.Epoch) }
+func SnapshotName(r Ref) string { return fleet.SnapshotName(r.Server, r.Epoch) }
 
 // SnapshotLUN is the name under which an array keeps a snapshot of a LUN. Errors:
 // ErrInvalid.

@@ -79,7 +79,7 @@ func personKinds() []kind {
 			_, err := b.solo.Backend.Heal(ctx, by, f.Args[0], client.HealRequest{Rung: fleet.Rung(f.Args[1]), Reason: "a person asks"})
 			return err
 		}),
-		one("moves", "SERVER HOST|back", 2, 2, aboutServer, moves),
+		one("moves", "SERVER HOST|back [snapshot]", 2, 3, aboutServer, moves),
 	}
 }
 
@@ -106,11 +106,18 @@ func maintains(ctx context.Context, b *brain, by string, f Fault) error {
 	return err
 }
 
-// moves asks for a planned move to a host, or back to where the server came from.
+// moves asks for a planned move to a host, or back to where the server came from, with
+// a snapshot of its LUNs or without.
 func moves(ctx context.Context, b *brain, by string, f Fault) error {
 	req := client.MoveRequest{To: f.Args[1], Reason: "planned work"}
 	if f.Args[1] == "back" {
 		req.To, req.Back = "", true
+	}
+	if len(f.Args) > 2 {
+		if f.Args[2] != "snapshot" {
+			return fmt.Errorf("a move has no %q, only a snapshot", f.Args[2])
+		}
+		req.Snapshot = true
 	}
 	_, err := b.solo.Backend.Move(ctx, by, f.Args[0], req)
 	return err

@@ -73,6 +73,15 @@ func (w *World) Shut(l *LUN, epoch fleet.Epoch) bool {
 	return l.Drained(iqn)
 }
 
+// KeepLUN has the array keep a unit's data as an epoch left them, once for the epoch.
+// Errors: ErrConflict while an initiator may use it.
+func (w *World) KeepLUN(l *LUN, epoch fleet.Epoch) (*Snapshot, error) {
+	if e := l.Epochs(); len(e) > 0 {
+		return nil, fmt.Errorf("%s is mapped to epoch %d: %w", l.name(), e[0], ErrConflict)
+	}
+	return w.TakeSnapshot(l.Volume, fleet.SnapshotName(l.disk.Server, epoch)+" of "+l.Volume)
+}
+
 // Plug gives an instance a LUN as a disk. What it may do there its array decides, at
 // each login.
 func (w *World) Plug(i *Instance, l *LUN) error {

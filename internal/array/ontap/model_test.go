@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"relight/internal/array/arraytest"
 	"relight/internal/array/iscsi"
@@ -175,53 +174,6 @@ func (c *cluster) listGroups(q url.Values) (records []any) {
 		}
 	}
 	return records
-}
-
-func (c *cluster) listLUNs(q url.Values) (records []any) {
-	luns := slices.Clone(c.luns)
-	if q.Get("order_by") == "name" {
-		slices.SortFunc(luns, func(a, b lun) int { return strings.Compare(a.Name, b.Name) })
-	}
-	for _, l := range luns {
-		if fits, _ := path.Match(q.Get("name"), l.Name); fits {
-			if !strings.Contains(q.Get("fields"), "create_time") {
-				l.Created = time.Time{}
-			}
-			records = append(records, l)
-		}
-	}
-	return records
-}
-
-// clone makes a LUN of another, or overwrites one with it.
-func (c *cluster) clone(r *http.Request) answer {
-	var k cloned
-	if read(r, &k) != nil || k.Clone.Source.Name == "" {
-		return no(400, "262186", "bad request")
-	}
-	source := slices.IndexFunc(c.luns, func(l lun) bool { return l.Name == k.Clone.Source.Name })
-	if source < 0 {
-		return no(404, "5374875", "no such LUN")
-	}
-	from := c.luns[source]
-	if r.Method == http.MethodPatch {
-		to := c.disks[path.Base(r.URL.Path)]
-		if to == nil || k.Name != "" || k.SVM != nil {
-			return no(400, "262186", "bad request")
-		}
-		to.Overwrite(c.disks[from.UUID])
-		return answer{200, map[string]any{}}
-	}
-	if !ours(k.SVM) || !strings.HasPrefix(k.Name, "/vol/vol1/") {
-		return no(400, "262186", "bad request")
-	}
-	if slices.ContainsFunc(c.luns, func(o lun) bool { return o.Name == k.Name }) {
-		return no(500, "5374000", "failed")
-	}
-	from.Name, from.UUID, from.Created = k.Name, c.uuid(), time.Unix(int64(1e9+c.next), 0)
-	c.luns, c.disks[from.UUID] = append(c.luns, from), arraytest.NewDisk(from.Space.Size)
-	c.disks[from.UUID].Overwrite(c.disks[c.luns[source].UUID])
-	return answer{201, map[string]any{}}
 }
 
 func (c *cluster) left() int64 {

@@ -43,7 +43,7 @@ func snapshots(v View, now time.Time, epoch fleet.Epoch, host string) (Decision,
 			continue
 		}
 		step := newStep(v, fleet.StepSnapshot, epoch, host, fleet.Object{Volume: vol.Name},
-			fmt.Sprintf("have %s keep a snapshot of volume %s as epoch %d left it", arrayOf(vol), vol.Name, epoch))
+			fmt.Sprintf("have %s keep volume %s as epoch %d left it, in snapshot %s", arrayOf(vol), vol.Name, epoch, fleet.SnapshotName(v.Server.Name, epoch)))
 		step.Within = fleet.Duration(snapshotWithin)
 		if d, waits := giveUpSnapshot(v, now, step); waits {
 			return d, true

@@ -1,5 +1,7 @@
 package fleet
 
+import "fmt"
+
 // Server is what must stay alive: its name never changes, its instances do.
 type Server struct {
 	Name   string            `json:"name"`
@@ -127,6 +129,11 @@ type LUN struct {
 	Name string `json:"name"`
 	// Unit is the number under which the server sees it, 1 to 255.
 	Unit int `json:"unit"`
+}
+
+// SnapshotName is that of the snapshots of what an epoch left on its LUNs.
+func SnapshotName(server string, epoch Epoch) string {
+	return fmt.Sprintf("relight-%s-e%d", server, epoch)
 }
 
 // Reach says from where a volume can be used, and with that, what its lock proves.

@@ -139,7 +139,7 @@ func (p *Provider) executor(host, server string) world.Executor {
 // themselves, and their evidence must be seen afresh each time.
 func remembered(k fleet.StepKind) bool {
 	switch k {
-	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach:
+	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach, fleet.StepSnapshot:
 		return false
 	default:
 		return true

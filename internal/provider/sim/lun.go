@@ -37,6 +37,8 @@ func (p *Provider) onArray(call provider.Call, l *world.LUN) (provider.Outcome, 
 		return p.letIn(call, l)
 	case fleet.StepSeal, fleet.StepDetach:
 		return p.shut(call, l, call.Step.Epoch)
+	case fleet.StepSnapshot:
+		return p.snapshot(call, l)
 	default:
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "not a step for an array")
 	}
@@ -94,6 +96,22 @@ func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, er
 	if fenced := p.w.Registry.Fenced[by]; call.Step.Epoch <= fenced {
 		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d was shut out for ever", fenced)
 	}
+	out, err := p.shutOlder(call, l, call.Step.Epoch)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	units, _ := p.onSame(call, l)
+	for _, u := range units {
+		if !u.LetsIn(call.Step.Epoch) {
+			p.w.LetIn(u, call.Step.Epoch)
+		}
+	}
+	out.Detail = fmt.Sprintf("array %s lets epoch %d in", l.Array().Name, call.Step.Epoch)
+	return out, nil
+}
+
+// shutOlder shuts out whatever the array shows of epochs before the given one.
+func (p *Provider) shutOlder(call provider.Call, l *world.LUN, before fleet.Epoch) (provider.Outcome, error) {
 	var out provider.Outcome
 	units, _ := p.onSame(call, l)
 	for _, u := range units {
@@ -101,7 +119,7 @@ func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, er
 			if e > call.Step.Epoch {
 				return provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which has a map", call.Step.Epoch, e)
 			}
-			if e == call.Step.Epoch {
+			if e >= before {
 				continue
 			}
 			shut, err := p.shut(call, u, e)
@@ -111,12 +129,24 @@ func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, er
 			out.Evidence = append(out.Evidence, shut.Evidence...)
 		}
 	}
-	for _, u := range units {
-		if !u.LetsIn(call.Step.Epoch) {
-			p.w.LetIn(u, call.Step.Epoch)
-		}
+	return out, nil
+}
+
+// snapshot has the array keep a unit as the step's epoch left it, once that is proved
+// dead and shut out.
+func (p *Provider) snapshot(call provider.Call, l *world.LUN) (provider.Outcome, error) {
+	if !call.Proof.Covers(call.Step.Server, call.Step.Epoch+1) {
+		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "no proof that epoch %d is dead", call.Step.Epoch)
 	}
-	out.Detail = fmt.Sprintf("array %s lets epoch %d in", l.Array().Name, call.Step.Epoch)
+	out, err := p.shutOlder(call, l, call.Step.Epoch+1)
+	if err != nil {
+		return out, err
+	}
+	s, err := p.w.KeepLUN(l, call.Step.Epoch)
+	if err != nil {
+		return out, err
+	}
+	out.Detail = fmt.Sprintf("array %s keeps snapshot %s of %s", l.Array().Name, s.ID, l.Volume)
 	return out, nil
 }
 
