@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // SnapshotFile keeps a LUN's file under another name, for arrays that keep LUNs in
@@ -175,8 +173,8 @@ func copyFile(ctx context.Context, from, to string, mapped func() error, place f
 // room refuses what does not fit, also where the file system shares the blocks of
 // both: the LUN needs its own again as soon as it is written to.
 func room(dir string, bytes int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
 		return err
 	}
 	if free := int64(st.Bavail) * st.Bsize; free < bytes {
@@ -188,10 +186,13 @@ func room(dir string, bytes int64) error {
 // copyStep is how much is copied between two looks at the context, in bytes.
 const copyStep = 16 << 20
 
+// ficlone is the ioctl that makes a file share all blocks of another one.
+const ficlone = 0x40049409
+
 // fill makes dst the same as src: by a clone where the file system can, or by a copy
 // with all of its room set aside first.
 func fill(ctx context.Context, dst, src *os.File, size int64) error {
-	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
+	if _, _, refused := syscall.Syscall(syscall.SYS_IOCTL, dst.Fd(), ficlone, src.Fd()); refused == 0 {
 		return nil
 	}
 	if err := syscall.Fallocate(int(dst.Fd()), 0, 0, size); err != nil {

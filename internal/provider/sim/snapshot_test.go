@@ -17,8 +17,8 @@ func TestSnapshotOfALUN(t *testing.T) {
 	w := newWorld(false)
 	s := fleet.Server{Name: "db"}
 	s.Spec.Identity.Volumes = []fleet.Volume{{Name: "data", Reach: fleet.ReachArray, LUN: &fleet.LUN{Array: "san-1", Name: "db-data", Unit: 1}}}
-	w.Lock()
 	sim.Declare(w, s, "")
+	w.Lock()
 	l := w.Volume(sim.VolumeID(s, "data")).LUN()
 	w.LetIn(l, 1)
 	w.Unlock()
