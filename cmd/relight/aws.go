@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -22,16 +24,24 @@ type awsFlags struct {
 	region string
 	sweep  time.Duration
 	share  float64
+	quotas []string
+	queue  string
+	listen string
+	topics []string
 }
 
 func (f *awsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.region, "aws-region", "", "keep servers on EC2 alive in this region, with the credentials that the aws command line would use")
 	cmd.Flags().DurationVar(&f.sweep, "aws-sweep", 5*time.Second, "how often the instances of the account are read")
+	cmd.Flags().StringVar(&f.queue, "aws-queue", "", "URL of an SQS queue with events of EventBridge or alarms: they have servers looked at before the next sweep, and decide nothing")
+	cmd.Flags().StringVar(&f.listen, "aws-sns-listen", "", "HTTP address that takes such events from SNS topics, signed by SNS; behind a load balancer of yours that speaks TLS")
+	cmd.Flags().StringArrayVar(&f.topics, "aws-sns-topic", nil, "ARN of a topic that --aws-sns-listen takes messages of; repeatable")
+	cmd.Flags().StringArrayVar(&f.quotas, "aws-quota", nil, "token bucket of one API where yours differs from the documented one and Service Quotas does not tell it, as API=BURST:PERSECOND; repeatable")
 	cmd.Flags().Float64Var(&f.share, "aws-share", 0.8, "part of the account's API quotas that is ours, 0 to 1")
 }
 
 // platform is EC2, or nothing without a region.
-func (f *awsFlags) platform(ctx context.Context, guests *guest.Door) ([]controller.Platform, error) {
+func (f *awsFlags) platform(ctx context.Context, guests *guest.Door, log *slog.Logger) ([]controller.Platform, error) {
 	switch {
 	case f.region == "":
 		return nil, nil
@@ -40,6 +50,8 @@ func (f *awsFlags) platform(ctx context.Context, guests *guest.Door) ([]controll
 	case f.sweep < time.Second || f.sweep > 8*time.Second:
 		// What was seen 10 s ago is too old to act upon; see staleAfter in core/decide.
 		return nil, fmt.Errorf("--aws-sweep %s is not between 1s and 8s; try: --aws-sweep 5s", f.sweep)
+	case (f.listen == "") != (len(f.topics) == 0):
+		return nil, errors.New("--aws-sns-listen and --aws-sns-topic belong together; try: --aws-sns-listen :8080 --aws-sns-topic arn:aws:sns:eu-west-1:123456789012:relight")
 	}
 	cloud, err := sdk.Load(ctx, f.region)
 	if err != nil {
@@ -48,10 +60,57 @@ func (f *awsFlags) platform(ctx context.Context, guests *guest.Door) ([]controll
 	if _, err := cloud.Account(ctx); err != nil {
 		return nil, fmt.Errorf("AWS does not take the credentials: %w; try: aws sts get-caller-identity", err)
 	}
-	quotas := aws.DefaultQuotas()
+	quotas, err := f.buckets(ctx, cloud, log)
+	if err != nil {
+		return nil, err
+	}
 	gate := aws.NewGate(quotas.Reads(f.share), provider.WallClock{})
-	p := aws.New(aws.Options{Cloud: cloud.Paced(gate), Region: f.region, Now: time.Now, Guests: guests, Heard: guests.Heard, Wakes: guests.Wakes()})
+	// The provider hands out the waker's channel, the waker asks it whose an instance is.
+	var p *aws.Provider
+	waker := aws.NewWaker(func(id string) (string, bool) { return p.ServerOf(id) }, provider.WallClock{}, log)
+	p = aws.New(aws.Options{Cloud: cloud.Paced(gate), Region: f.region, Now: time.Now, Guests: guests, Heard: guests.Heard, Wakes: waker.C()})
+	go waker.Forward(ctx, guests.Wakes())
+	if f.queue != "" {
+		go waker.Poll(ctx, cloud.Queue(f.queue))
+	}
+	if f.listen != "" {
+		if err := serveSNS(ctx, f.listen, &aws.SNS{Topics: f.topics, Waker: waker, Now: time.Now, Fetch: aws.FetchSNS}); err != nil {
+			return nil, err
+		}
+	}
 	return []controller.Platform{{Name: aws.Name, Provider: p, Limits: quotas.Limits(f.share), Sweep: f.sweep}}, nil
+}
+
+// serveSNS takes notifications until ctx ends.
+func serveSNS(ctx context.Context, addr string, handler http.Handler) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen for SNS on %s: %w; try: --aws-sns-listen :8080", addr, err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second}
+	go func() { _ = server.Serve(l) }() // it ends with ctx
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	return nil
+}
+
+// buckets are the documented quotas, as far as Service Quotas tells of the account's
+// own with these, and what the flags say before all.
+func (f *awsFlags) buckets(ctx context.Context, cloud *sdk.Client, log *slog.Logger) (aws.Quotas, error) {
+	quotas := aws.DefaultQuotas()
+	rates, err := cloud.Rates(ctx)
+	if err != nil {
+		log.Warn("cannot read Service Quotas; the documented limits are used", "err", err, "try", "allow servicequotas:ListServiceQuotas")
+	} else {
+		quotas = quotas.With(rates)
+		log.Info("read Service Quotas", "rates", len(rates))
+	}
+	for _, text := range f.quotas {
+		if err := quotas.Set(text); err != nil {
+			return nil, err
+		}
+	}
+	return quotas, nil
 }
 
 // fakeAWSCommand serves the fake endpoint.
@@ -60,6 +119,7 @@ func fakeAWSCommand() *cobra.Command {
 		listen  string
 		factor  float64
 		servers int
+		running int
 		seed    uint64
 	)
 	cmd := &cobra.Command{
@@ -79,6 +139,13 @@ works here must be tried on a real account before it is trusted.`,
 			st := stage.New(factor, seed)
 			out := cmd.OutOrStdout()
 			var specs string
+			if running > 0 {
+				var err error
+				if st, err = stage.NewFleet(running, seed); err != nil {
+					return fmt.Errorf("--fleet %d: %w", running, err)
+				}
+				servers = 0
+			}
 			for range servers {
 				_, spec := st.AddServer("a")
 				specs += "---\n" + spec
@@ -104,6 +171,7 @@ works here must be tried on a real account before it is trusted.`,
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:4566", "address to serve on")
 	cmd.Flags().Float64Var(&factor, "factor", 1, "how much faster than the wall clock its time passes")
 	cmd.Flags().IntVar(&servers, "servers", 3, "how many servers to make resources for; their specs are printed")
+	cmd.Flags().IntVar(&running, "fleet", 0, "instead of them, how many instances run already, each with a volume: an account to measure sweeps on")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of its delays")
 	return cmd
 }

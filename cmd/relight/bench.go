@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"relight/internal/bench"
+	"relight/internal/bench/ec2sweep"
 )
 
 // benchCommand measures this program on this machine.
@@ -25,6 +27,7 @@ Parts: ` + strings.Join(bench.Parts(), ", ") + `.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opt.Progress = cmd.ErrOrStderr()
+			opt.EC2 = func(ctx context.Context) ([]bench.Row, error) { return ec2sweep.Rows(ctx, ec2sweep.Servers) }
 			rows, err := bench.Run(cmd.Context(), opt)
 			if err != nil {
 				return err

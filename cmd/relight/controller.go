@@ -32,7 +32,8 @@ A fresh controller makes its own certificate authority (DIR/ca.pem is public) an
 an administrator's token (DIR/people/admin.token is secret).`,
 		Example: `  relight controller --dir /var/lib/relight --listen :7443 --beat-listen :7443
   relight controller --dir ./data --listen 127.0.0.1:0 --beat-listen 127.0.0.1:0
-  relight controller --dir /var/lib/relight --aws-region eu-west-1`,
+  relight controller --dir /var/lib/relight --aws-region eu-west-1
+  relight controller --aws-region eu-west-1 --aws-queue https://sqs.eu-west-1.amazonaws.com/123456789012/relight`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logger(cmd.ErrOrStderr(), logLevel)
@@ -51,7 +52,7 @@ an administrator's token (DIR/people/admin.token is secret).`,
 				return err
 			}
 			guests := guest.New()
-			if opt.Platforms, err = ec2.platform(cmd.Context(), guests); err != nil {
+			if opt.Platforms, err = ec2.platform(cmd.Context(), guests, log); err != nil {
 				return err
 			}
 			if len(opt.Platforms) > 0 {

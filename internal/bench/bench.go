@@ -32,6 +32,9 @@ type Options struct {
 	// Dir is where the store of the recovery part is made, and removed; it should
 	// lie on a real disk. Empty takes the system's directory for temporary files.
 	Dir string
+	// EC2 measures sweeps of an account. It is handed in, because it needs the SDK,
+	// which takes a minute to compile; without it there is no such part.
+	EC2 func(context.Context) ([]Row, error)
 	// Progress gets a line as each part begins.
 	Progress io.Writer
 }
@@ -52,8 +55,16 @@ func parts() []part {
 		{name: "recovery", run: recoveryRows},
 		{name: "massheal", run: func(ctx context.Context, _ Options) ([]Row, error) { return massheal.Rows(ctx) }},
 		{name: "beats", run: func(ctx context.Context, _ Options) ([]Row, error) { return beatbench.Run(ctx, io.Discard) }},
+		{name: "ec2", run: ec2Rows},
 		{name: "million", run: millionRows, named: true},
 	}
+}
+
+func ec2Rows(ctx context.Context, opt Options) ([]Row, error) {
+	if opt.EC2 == nil {
+		return nil, nil
+	}
+	return opt.EC2(ctx)
 }
 
 // Parts returns the names of all parts, in the order in which they run.

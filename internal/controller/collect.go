@@ -28,6 +28,8 @@ type Collector struct {
 	contact time.Duration
 	// news are servers for which a look at others has changed something.
 	news []string
+	// slow are the providers of which a sweep takes long.
+	slow map[string]slowSweep
 	// opened is the room of the hosts that came into contact since Opened was asked.
 	opened int
 }
@@ -285,7 +287,7 @@ func (c *Collector) fold(have []signal, news []fleet.Signal) (out []signal, move
 // something has changed but the time.
 func (c *Collector) observe(have, seen *fleet.Observed) bool {
 	same := sameInstances(have, seen)
-	have.At, have.Complete = seen.At, seen.Complete
+	have.At, have.Lag, have.Complete = seen.At, seen.Lag, seen.Complete
 	have.Instances = exact(have.Instances, seen.Instances)
 	for i := range have.Instances {
 		n := &have.Instances[i]
@@ -388,6 +390,16 @@ func (c *Collector) RemoveHost(name string) {
 	c.names = slices.DeleteFunc(c.names, func(n string) bool { return n == name })
 }
 
+// Unseen notes that a look at a server failed: a step was about to be done, for which
+// what a long sweep saw is too old (S4). It gets no room for its age until the next one.
+func (c *Collector) Unseen(server string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ok := c.servers[server]; ok {
+		s.observed.Lag = 0
+	}
+}
+
 // Seen copies what is known of a server and of the host that runs it into sight,
 // whose memory it uses again.
 func (c *Collector) Seen(server, host string, sight *Known) {
@@ -397,7 +409,7 @@ func (c *Collector) Seen(server, host string, sight *Known) {
 	*o = fleet.Observed{Server: server, Instances: o.Instances[:0], Volumes: o.Volumes[:0], Addresses: o.Addresses[:0]}
 	sight.Signals, sight.Host, sight.Observer, sight.held = sight.Signals[:0], sight.Host[:0], c.observer, false
 	if s, ok := c.servers[server]; ok {
-		o.At, o.Complete, sight.held = s.observed.At, s.observed.Complete, s.held
+		o.At, o.Lag, o.Complete, sight.held = s.observed.At, s.observed.Lag, s.observed.Complete, s.held
 		o.Instances = append(o.Instances, s.observed.Instances...)
 		o.Volumes = append(o.Volumes, s.observed.Volumes...)
 		o.Addresses = append(o.Addresses, s.observed.Addresses...)

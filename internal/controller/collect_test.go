@@ -122,3 +122,27 @@ func TestALookAtOneServerIsNewsForItsNeighbours(t *testing.T) {
 		t.Errorf("a host that is heard again is news for %v, want web", got)
 	}
 }
+
+// A look that fails before a step leaves a long sweep's facts no room for their age.
+func TestAFailedLookLeavesNoRoom(t *testing.T) {
+	now := time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC)
+	c := NewCollector(now, time.Second)
+	lag := func() time.Duration {
+		var known Known
+		c.Seen("db", "", &known)
+		return known.Observed.Lag.Std()
+	}
+	sweep := provider.Sweep{At: now, Servers: []provider.ServerSight{{Observed: fleet.Observed{Server: "db", At: now, Lag: fleet.Duration(15 * time.Second)}}}}
+	c.Take(sweep)
+	if lag() != 15*time.Second {
+		t.Errorf("lag %s", lag())
+	}
+	c.Unseen("db")
+	if lag() != 0 {
+		t.Errorf("lag %s after a look that failed", lag())
+	}
+	c.Take(sweep)
+	if lag() != 15*time.Second {
+		t.Errorf("lag %s after the next sweep", lag())
+	}
+}

@@ -60,6 +60,7 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 	// About to act: what was swept a moment ago is not good enough.
 	if err := h.look(ctx, server); err != nil {
 		h.Log.Warn("cannot look at a server before a step", "server", name, "err", err)
+		h.Collector.Unseen(name)
 	}
 	v, d, now := h.decide(name)
 	d = h.awaitTurn(v, d, now)

@@ -73,7 +73,7 @@ func (l *Loops) Run(ctx context.Context) error {
 		p := l.Providers[name]
 		wg.Go(func() { l.sweep(lease, name, p) })
 		if p.Wakes() != nil {
-			wg.Go(func() { l.wakes(lease, p) })
+			wg.Go(func() { l.wakes(lease, name, p) })
 		}
 	}
 	for _, name := range l.State.ServerNames() {
@@ -148,12 +148,16 @@ func (l *Loops) sweep(ctx context.Context, name string, p provider.Provider) {
 
 // sweepOf observes some servers of one provider.
 func (l *Loops) sweepOf(ctx context.Context, name string, p provider.Provider, mine []fleet.Server) error {
+	begun := l.Clock.Now()
 	sweep, err := p.Observe(ctx, mine)
 	if err != nil {
 		l.Log.Warn("a sweep saw nothing", "provider", name, "err", err)
 		return fmt.Errorf("observe by %s: %w", name, err)
 	}
 	now := l.Clock.Now()
+	if took := now.Sub(begun); l.Collector.Swept(name, len(mine), took) {
+		l.Log.Warn("a sweep takes so long that failures are noticed later than the rules say", "provider", name, "servers", len(mine), "took", took, "later", 2*took)
+	}
 	for _, name := range l.Collector.Take(sweep) {
 		l.Deadlines.Wake(name, now)
 	}
@@ -166,8 +170,9 @@ func (l *Loops) sweepOf(ctx context.Context, name string, p provider.Provider, m
 }
 
 // wakes turns a provider's hints into looks: the hinted servers are observed at
-// once and are due. Hints that wait share one look.
-func (l *Loops) wakes(ctx context.Context, p provider.Provider) {
+// once and are due. Hints that wait share one look. One that names nobody has all
+// observed of a provider that is swept seldom.
+func (l *Loops) wakes(ctx context.Context, of string, p provider.Provider) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -177,6 +182,9 @@ func (l *Loops) wakes(ctx context.Context, p provider.Provider) {
 				return
 			}
 			names := waiting(p.Wakes(), name)
+			if slices.Contains(names, "") && l.Sweeps[of] > 0 {
+				_ = l.sweepOf(ctx, of, p, l.State.serversOf(of, nil)) // it said so; the next sweep comes
+			}
 			l.look(ctx, p, names)
 			for _, name := range names {
 				l.Wake(name)

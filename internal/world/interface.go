@@ -43,6 +43,14 @@ type places struct {
 	initiators         []*Initiator
 }
 
+// Interfaces are those that the instance holds, in order.
+func (i *Instance) Interfaces() []string {
+	if i.places == nil {
+		return nil
+	}
+	return slices.Clone(i.places.interfaces)
+}
+
 func (i *Instance) net() *places {
 	if i.places == nil {
 		i.places = &places{}

@@ -16,7 +16,7 @@ import (
 // whoever does not adopt what runs goes on to end it.
 func adopt(v View, now time.Time) (Decision, bool) {
 	for _, i := range v.Observed.Instances {
-		if i.Epoch > v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter && !overtaken(v, i.Epoch) {
+		if i.Epoch > v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter(v) && !overtaken(v, i.Epoch) {
 			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, the store knows only %d; it counts as healed once its own checks pass", i.Epoch, orUnknown(i.Host), v.Status.Epoch))
 			d.Step.Epoch, d.Step.Host = i.Epoch, i.Host
 			return d, true
@@ -125,7 +125,7 @@ func oldInstances(v View, now time.Time) []Decision {
 		if i.State == fleet.InstanceLost && i.Alive == fleet.No {
 			continue // a host that came back remembers it; there is nothing to stop
 		}
-		if now.Sub(i.At) > staleAfter || contactWith(v, i.Host) != fleet.Yes {
+		if now.Sub(i.At) > staleAfter(v) || contactWith(v, i.Host) != fleet.Yes {
 			continue
 		}
 		life := "still runs"
@@ -146,7 +146,7 @@ func oldMaps(v View, now time.Time) []Decision {
 	var out []Decision
 	for _, seen := range v.Observed.Volumes {
 		vol := volumeOf(v.Server, seen.Volume)
-		if !vol.OnArray() || seen.Held != fleet.Yes || seen.Epoch == 0 || seen.Epoch >= v.Status.Epoch || now.Sub(seen.At) > staleAfter {
+		if !vol.OnArray() || seen.Held != fleet.Yes || seen.Epoch == 0 || seen.Epoch >= v.Status.Epoch || now.Sub(seen.At) > staleAfter(v) {
 			continue
 		}
 		why := fmt.Sprintf("epoch %d was replaced by %d and is listed again: %s", seen.Epoch, v.Status.Epoch, shutWhy(vol, seen.Epoch))
@@ -186,7 +186,7 @@ func lostMaps(v View, now time.Time) []Decision {
 // runsNow reports that the present epoch is seen running.
 func runsNow(v View, now time.Time) bool {
 	return slices.ContainsFunc(v.Observed.Instances, func(i fleet.Instance) bool {
-		return i.Epoch == v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter
+		return i.Epoch == v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter(v)
 	})
 }
 
@@ -198,7 +198,7 @@ func lostMap(v View, volume string, now time.Time) bool {
 		if seen.Volume != volume {
 			continue
 		}
-		if seen.Held != fleet.No || now.Sub(seen.At) > staleAfter || !seen.At.After(v.Status.LaunchedAt) {
+		if seen.Held != fleet.No || now.Sub(seen.At) > staleAfter(v) || !seen.At.After(v.Status.LaunchedAt) {
 			return false
 		}
 		asked = true

@@ -322,8 +322,10 @@ func begin(v View, rung fleet.Rung, now time.Time) *fleet.Recovery {
 	return r
 }
 
-// staleAfter is the age from which an observed instance is no reason to act.
-const staleAfter = 10 * time.Second
+// staleAfter is the age from which an observed instance is no reason to act. What a
+// long sweep saw is good for longer: each step begins with a look of its own, and where
+// that fails the controller leaves it no room.
+func staleAfter(v View) time.Duration { return 10*time.Second + v.Observed.Room() }
 
 func contactWith(v View, host string) fleet.Answer {
 	if len(v.Hosts) == 0 || !v.Traits.Places {

@@ -109,17 +109,17 @@ func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 	if s.CannotLie {
 		// Who cannot lie told the truth of that moment: what was stopped may have been
 		// started since (S4).
-		if age := j.now.Sub(s.At); age > j.suspectAfter() {
+		if age := j.now.Sub(s.At); age > j.staleAfter(s.Source.Channel) {
 			s.Answer, s.CannotLie, s.Detail = fleet.CannotTell, false, lastSeen(age)
 		}
 		return s
 	}
 	silentSince := latest(s.At, j.in.Observer.listeningSince())
-	if j.now.Sub(silentSince) <= j.suspectAfter() {
+	if j.now.Sub(silentSince) <= j.staleAfter(s.Source.Channel) {
 		if s.Source.Channel == fleet.ChannelBeat {
 			return j.recentBeat(s)
 		}
-		if s.Answer == fleet.No && j.now.Sub(s.At) > j.suspectAfter() {
+		if s.Answer == fleet.No && j.now.Sub(s.At) > j.staleAfter(s.Source.Channel) {
 			// A no from before our own stall may have turned into a yes meanwhile (S4).
 			s.Answer, s.Detail = fleet.CannotTell, "it has not looked since the controller listens"
 		}
@@ -159,6 +159,15 @@ func lastSeen(age time.Duration) string {
 
 func (j *judgement) suspectAfter() time.Duration {
 	return time.Duration(float64(j.in.Server.Spec.Health.SuspectAfter.Std()) * j.in.Observer.unwellness(j.now))
+}
+
+// staleAfter is the age from which a source's word counts for nothing. Where looks
+// take long, what they bring is older; beats come by themselves.
+func (j *judgement) staleAfter(c fleet.Channel) time.Duration {
+	if c == fleet.ChannelBeat {
+		return j.suspectAfter()
+	}
+	return j.suspectAfter() + j.in.Observed.Room()
 }
 
 // yes are the sources that say that the server lives, from outside its own agent.
@@ -412,8 +421,8 @@ func (j *judgement) finding(v fleet.Verdict, since time.Time, evidence []fleet.S
 // change then though no news comes.
 func (j *judgement) nextSilence() time.Time {
 	var next time.Time
-	falls := func(heard time.Time) {
-		at := heard.Add(j.suspectAfter() + time.Millisecond)
+	falls := func(heard time.Time, c fleet.Channel) {
+		at := heard.Add(j.staleAfter(c) + time.Millisecond)
 		if at.After(j.now) && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -421,16 +430,16 @@ func (j *judgement) nextSilence() time.Time {
 	for _, list := range [][]fleet.Signal{j.in.Signals, j.in.Host} {
 		for _, s := range list {
 			if s.CannotLie {
-				falls(s.At)
+				falls(s.At, s.Source.Channel)
 				continue
 			}
-			falls(s.At)
-			falls(latest(s.At, j.in.Observer.listeningSince()))
+			falls(s.At, s.Source.Channel)
+			falls(latest(s.At, j.in.Observer.listeningSince()), s.Source.Channel)
 		}
 	}
 	for _, i := range j.in.Observed.Instances {
 		if i.Epoch == j.in.Status.Epoch && i.State == fleet.InstanceStopped {
-			falls(i.At)
+			falls(i.At, fleet.ChannelProvider)
 		}
 	}
 	return next

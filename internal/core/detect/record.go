@@ -32,7 +32,7 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 			continue
 		}
 		said := fmt.Sprintf("its instance is %s: %s", i.State, orNothing(i.Detail))
-		if age := j.now.Sub(i.At); !i.State.Gone() && age > j.suspectAfter() {
+		if age := j.now.Sub(i.At); !i.State.Gone() && age > j.staleAfter(fleet.ChannelProvider) {
 			j.oldRecord = said + ", " + lastSeen(age)
 			continue
 		}

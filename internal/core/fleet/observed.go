@@ -7,6 +7,9 @@ type Observed struct {
 	Server string `json:"server"`
 	// At is when the provider looked. Older facts inside keep their own time.
 	At time.Time `json:"at"`
+	// Lag is how long the look took, where that is long: a sweep of many servers. The
+	// next one takes as long, so that what it saw is not called stale before.
+	Lag Duration `json:"lag,omitempty"`
 	// Complete is false if any part of the query failed, was throttled or is
 	// stale; then nothing may be concluded from absence (invariant S4).
 	Complete  bool           `json:"complete"`
@@ -16,6 +19,10 @@ type Observed struct {
 	// Others are interfaces, places in target groups and names.
 	Others []ObjectState `json:"others,omitempty"`
 }
+
+// Room is how much older than usual a fact of it may be before it counts as stale: it
+// came when the look had ended, and the next comes when the next has.
+func (o Observed) Room() time.Duration { return 2 * o.Lag.Std() }
 
 // ObjectState is any other part of an identity as it was seen.
 type ObjectState struct {

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -48,8 +49,12 @@ func (p *Provider) sinceOf(m Machine, what, said string, now time.Time) time.Tim
 }
 
 // forget drops what was remembered of instances that EC2 tells of no more. A look at
-// some servers says nothing of the instances of others.
+// some servers says nothing of the instances of others, and where everything is swept
+// as well it leaves the search to that.
 func (p *Provider) forget(s *swept, servers []fleet.Server) {
+	if s.few && p.size > 0 {
+		return
+	}
 	looked := map[string]bool{}
 	for _, server := range servers {
 		looked[server.Name] = true
@@ -60,4 +65,20 @@ func (p *Provider) forget(s *swept, servers []fleet.Server) {
 			delete(p.since, what)
 		}
 	}
+}
+
+// remember keeps whose instances were seen, for events that name them.
+func (p *Provider) remember(s *swept, servers []fleet.Server) {
+	if !s.few {
+		p.names = s.ids
+		return
+	}
+	looked := map[string]bool{}
+	for _, server := range servers {
+		looked[server.Name] = true
+	}
+	if p.size == 0 {
+		maps.DeleteFunc(p.names, func(id, server string) bool { _, told := s.ids[id]; return !told && looked[server] })
+	}
+	maps.Copy(p.names, s.ids)
 }

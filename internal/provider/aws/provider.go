@@ -43,8 +43,10 @@ type Provider struct {
 	mu    sync.Mutex
 	term  fleet.Term
 	since map[string]sighting
-	// size is how many instances the last sweep of all of them saw.
-	size int
+	// size is how many instances the last sweep of all of them saw, and names are the
+	// servers of those that were seen.
+	size  int
+	names map[string]string
 }
 
 // sighting is since when a source has given its answer about an instance: EC2 tells
@@ -58,7 +60,7 @@ var _ provider.Provider = (*Provider)(nil)
 
 // New returns a provider.
 func New(o Options) *Provider {
-	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}}
+	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}, names: map[string]string{}}
 }
 
 // Traits implements provider.Provider.
@@ -68,6 +70,14 @@ func (p *Provider) Traits() fleet.Traits {
 
 // Wakes implements provider.Provider.
 func (p *Provider) Wakes() <-chan string { return p.opt.Wakes }
+
+// ServerOf names the server of an instance that was seen.
+func (p *Provider) ServerOf(instance string) (string, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	server, is := p.names[instance]
+	return server, is
+}
 
 // Do implements provider.Provider.
 func (p *Provider) Do(ctx context.Context, call provider.Call) (provider.Outcome, error) {

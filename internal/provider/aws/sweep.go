@@ -50,15 +50,24 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	out := provider.Sweep{At: s.at, Servers: make([]provider.ServerSight, 0, len(servers))}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	lag := p.opt.Now().Sub(s.at)
 	for _, server := range servers {
-		out.Servers = append(out.Servers, p.sight(s, server))
+		sight := p.sight(s, server)
+		if lag >= longSweep {
+			sight.Observed.Lag = fleet.Duration(lag)
+		}
+		out.Servers = append(out.Servers, sight)
 	}
 	if !s.few {
 		p.size = len(all)
 	}
 	p.forget(s, servers)
+	p.remember(s, servers)
 	return out, nil
 }
+
+// longSweep is from when on the length of a sweep is told with it.
+const longSweep = time.Second
 
 // few reports whether it takes fewer calls to ask for so many servers by name than to
 // read all: one call names 200 of them, and lists a thousand.

@@ -28,11 +28,15 @@ type catalogue struct {
 	zones      map[string]*hostedZone
 	queues     map[string]*queue
 	scaling    map[string]string // instance -> Auto Scaling group
-	quotas     map[string]float64
+	quotas     map[string]serviceQuota
 	nextIP     map[string]int
 	keys       map[string]Key
 	alarms     []Alarm
 	reserved   []Reservation
+	// ips are the interfaces that were made with a private address, by subnet and address.
+	ips map[string][]string
+	// ids are those of the machines in order, as far as they were needed.
+	ids []string
 }
 
 func newCatalogue() *catalogue {
@@ -41,7 +45,24 @@ func newCatalogue() *catalogue {
 		addresses: map[string]*address{}, templates: map[string]*template{}, subnets: map[string]*Subnet{},
 		images: map[string]*Image{}, types: map[string]InstanceType{}, snapshots: map[string]map[string]string{},
 		groups: map[string]*group{}, zones: map[string]*hostedZone{}, queues: map[string]*queue{},
-		scaling: map[string]string{}, quotas: map[string]float64{}, nextIP: map[string]int{}, keys: map[string]Key{},
+		scaling: map[string]string{}, quotas: map[string]serviceQuota{}, nextIP: map[string]int{}, ips: map[string][]string{}, keys: map[string]Key{},
+	}
+}
+
+// machineIDs are the ids of all machines in order. None is ever forgotten here.
+func (c *catalogue) machineIDs() []string {
+	if len(c.ids) != len(c.machines) {
+		c.ids = sorted(c.machines)
+	}
+	return c.ids
+}
+
+// addInterface notes an interface with its addresses.
+func (c *catalogue) addInterface(id string, n *iface, ips []string) {
+	c.interfaces[id] = n
+	for _, ip := range ips {
+		key := n.Subnet + "/" + ip
+		c.ips[key] = append(c.ips[key], id)
 	}
 }
 
@@ -159,7 +180,7 @@ func (e *Endpoint) AddVolume(v VolumeSpec) {
 func (e *Endpoint) AddInterface(id, server, subnet, mac string, ips ...string) {
 	e.locked(func() {
 		e.w.AddInterface(world.Interface{ID: id, Server: server, Place: e.cat.subnets[subnet].Site, MAC: mac, IPs: ips})
-		e.cat.interfaces[id] = &iface{Subnet: subnet, Groups: []string{"sg-default"}}
+		e.cat.addInterface(id, &iface{Subnet: subnet, Groups: []string{"sg-default"}}, ips)
 	})
 }
 

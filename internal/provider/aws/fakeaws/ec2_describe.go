@@ -91,39 +91,60 @@ func (e *Endpoint) describeInstances(f form) (any, error) {
 		Items []reservation `xml:"reservationSet>item"`
 		Next  string        `xml:"nextToken,omitempty"`
 	}
-	chosen, next, err := e.choose(f, ids, filters, 1000)
-	if err != nil {
-		return nil, err
-	}
+	next, err := e.visit(f, ids, 1000, func(sight world.InstanceSight) bool {
+		if !e.chosen(filters, sight) {
+			return false
+		}
+		out.Items = append(out.Items, reservation{"r-" + sight.ID, e.opt.Account, []instanceXML{e.instance(sight.ID, sight)}})
+		return true
+	})
 	out.Next = next
-	for _, s := range chosen {
-		out.Items = append(out.Items, reservation{"r-" + s.ID, e.opt.Account, []instanceXML{e.instance(s.ID, s)}})
-	}
-	return out, nil
+	return out, err
 }
 
-// choose returns the instances that a describe call is about, as they are seen.
-func (e *Endpoint) choose(f form, ids []string, filters map[string][]string, most int) ([]world.InstanceSight, string, error) {
+// visit shows the instances of a describe call to take, as they are seen, until that
+// has taken a page of them. The token for the next page is the last one's id.
+func (e *Endpoint) visit(f form, ids []string, most int, take func(world.InstanceSight) bool) (next string, err error) {
+	from, size := f.get("NextToken"), f.int("MaxResults", most)
 	if len(ids) > 0 && f.get("MaxResults") != "" {
-		return nil, "", refuse("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
+		return "", refuse("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults")
 	}
-	var out []world.InstanceSight
-	for _, id := range pick(ids, e.cat.machines) {
+	all := ids
+	if len(ids) == 0 {
+		all = e.cat.machineIDs()
+		at, is := slices.BinarySearch(all, from)
+		switch {
+		case from != "" && !is:
+			return "", refuse("InvalidNextToken", "the token is not one of ours")
+		case is:
+			all = all[at+1:]
+		}
+	}
+	taken := 0
+	for n, id := range all {
 		sight, err := e.w.SeeInstance(id)
-		m := e.cat.machines[id]
-		if err != nil || m == nil {
+		if err != nil || e.cat.machines[id] == nil {
 			if len(ids) > 0 {
-				return nil, "", refuse("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", id)
+				return "", refuse("InvalidInstanceID.NotFound", "The instance ID '%s' does not exist", id)
 			}
 			continue
 		}
-		s := e.cat.subnets[m.Subnet]
-		if keep(filters, "instance-id", id) && keep(filters, "instance-state-name", sight.State) && keep(filters, "availability-zone", s.Zone) &&
-			keep(filters, "subnet-id", m.Subnet) && keep(filters, "private-ip-address", m.PrivateIP) && keep(filters, "client-token", m.Token) && keepTags(filters, m.Tags) {
-			out = append(out, sight)
+		if take(sight) {
+			taken++
+		}
+		if taken == size && len(ids) == 0 && n < len(all)-1 {
+			return id, nil
 		}
 	}
-	return page(f, out, most)
+	return "", nil
+}
+
+// chosen reports whether an instance passes the filters.
+func (e *Endpoint) chosen(filters map[string][]string, sight world.InstanceSight) bool {
+	m := e.cat.machines[sight.ID]
+	s := e.cat.subnets[m.Subnet]
+	return keep(filters, "instance-id", sight.ID) && keep(filters, "instance-state-name", sight.State) && keep(filters, "availability-zone", s.Zone) &&
+		keep(filters, "subnet-id", m.Subnet) && keep(filters, "private-ip-address", m.PrivateIP) && keep(filters, "client-token", m.Token) && keepTags(filters, m.Tags)
 }
 
 func (e *Endpoint) describeInstanceStatus(f form) (any, error) {
@@ -139,24 +160,19 @@ func (e *Endpoint) describeInstanceStatus(f form) (any, error) {
 		Items []statusXML `xml:"instanceStatusSet>item"`
 		Next  string      `xml:"nextToken,omitempty"`
 	}
-	byZone := map[string][]string{}
-	if z, asked := filters["availability-zone"]; asked {
-		byZone["availability-zone"] = z
-	}
-	all, _, err := e.choose(form{}, ids, byZone, 1<<30)
-	if err != nil {
-		return nil, err
-	}
-	for _, sight := range all {
-		if !included && sight.State != "running" {
-			continue
+	next, err := e.visit(f, ids, 1000, func(sight world.InstanceSight) bool {
+		zone := e.cat.subnets[e.cat.machines[sight.ID].Subnet].Zone
+		if !included && sight.State != "running" || !keep(filters, "availability-zone", zone) {
+			return false
 		}
 		x := e.status(sight)
-		if keep(filters, "instance-state-name", sight.State) && keep(filters, "system-status.status", x.System.Status) && keep(filters, "instance-status.status", x.Instance.Status) {
-			out.Items = append(out.Items, x)
+		if !keep(filters, "instance-state-name", sight.State) || !keep(filters, "system-status.status", x.System.Status) || !keep(filters, "instance-status.status", x.Instance.Status) {
+			return false
 		}
-	}
-	out.Items, out.Next, err = page(f, out.Items, 1000)
+		out.Items = append(out.Items, x)
+		return true
+	})
+	out.Next = next
 	return out, err
 }
 
@@ -237,8 +253,8 @@ func (e *Endpoint) getConsoleOutput(f form) (any, error) {
 // interfacesOf are the interfaces that an instance holds, the primary one first.
 func (e *Endpoint) interfacesOf(id string) []interfaceXML {
 	var out []interfaceXML
-	for _, n := range sorted(e.cat.interfaces) {
-		if w := e.w.Interface(n); w != nil && w.Holder == id {
+	for _, n := range e.w.Instance(id).Interfaces() {
+		if e.cat.interfaces[n] != nil {
 			out = append(out, e.iface(n))
 		}
 	}

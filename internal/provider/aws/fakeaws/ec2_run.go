@@ -162,6 +162,31 @@ func (e *Endpoint) overlay(o *order, f form) error {
 	return nil
 }
 
+// Running is an instance of AddRunning.
+type Running struct{ Server, Subnet, Image, Type, Volume string }
+
+// AddRunning adds an instance with a volume, as if it had been launched as the first
+// epoch of a server long ago. The world must start instances at once.
+func (e *Endpoint) AddRunning(r Running) (err error) {
+	e.locked(func() {
+		id := ""
+		id, err = e.launch(order{machine: machine{
+			Image: r.Image, Type: r.Type, Subnet: r.Subnet,
+			Tags: map[string]string{"Name": r.Server, "relight:server": r.Server, "relight:epoch": "1", "relight:token": "t-" + r.Server},
+		}})
+		if err != nil {
+			return
+		}
+		e.w.RunUntil(e.w.Now())
+		s := e.cat.subnets[r.Subnet]
+		e.w.AddVolume(world.Volume{ID: r.Volume, Server: r.Server, Reach: fleet.ReachZone, Place: s.Site})
+		e.cat.volumes[r.Volume] = &volume{Type: "gp3", GiB: 20, Zone: s.Zone, Created: e.w.Now(), Tags: map[string]string{"relight:server": r.Server, "relight:epoch": "1"}}
+		err = e.w.AttachVolume(r.Volume, e.w.Instance(id))
+		e.cat.machines[id].Devices[r.Volume] = device{Name: "/dev/sdf", Attached: e.w.Now()}
+	})
+	return err
+}
+
 // launch makes the machine in the world and notes the rest.
 func (e *Endpoint) launch(o order) (string, error) {
 	s := e.cat.subnets[o.Subnet]
@@ -175,7 +200,7 @@ func (e *Endpoint) launch(o order) (string, error) {
 		}
 		n := e.seq
 		e.w.AddInterface(world.Interface{ID: primary, Server: server, Place: s.Site, MAC: fmt.Sprintf("0a:00:00:%02x:%02x:%02x", n>>16&255, n>>8&255, n&255), IPs: []string{ip}})
-		e.cat.interfaces[primary] = &iface{Subnet: o.Subnet, Groups: o.Groups, DeleteOnEnd: true, Description: "Primary network interface"}
+		e.cat.addInterface(primary, &iface{Subnet: o.Subnet, Groups: o.Groups, DeleteOnEnd: true, Description: "Primary network interface"}, []string{ip})
 		o.interfaces = []string{primary}
 	}
 	i, err := e.w.Prepare(world.Request{
@@ -225,12 +250,9 @@ func specTagsOr(tags map[string]string) map[string]string {
 
 // holderOfIP is the interface that has a private address already.
 func (e *Endpoint) holderOfIP(subnet, ip string) string {
-	for _, id := range sorted(e.cat.interfaces) {
-		n := e.w.Interface(id)
-		if n == nil || e.cat.interfaces[id].Subnet != subnet || !slices.Contains(n.IPs, ip) {
-			continue
-		}
-		if e.cat.interfaces[id].DeleteOnEnd && n.Holder == "" {
+	for _, id := range e.cat.ips[subnet+"/"+ip] {
+		n, c := e.w.Interface(id), e.cat.interfaces[id]
+		if n == nil || c == nil || c.DeleteOnEnd && n.Holder == "" {
 			continue // it went with its instance
 		}
 		return id

@@ -116,6 +116,7 @@ func (e *Endpoint) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		late time.Duration
 	)
 	if err == nil {
+		e.await(r.Context(), req)
 		out, late, err = e.serve(req)
 	}
 	code := e.note(req, err)

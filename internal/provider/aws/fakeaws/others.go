@@ -2,11 +2,8 @@ package fakeaws
 
 import (
 	"bytes"
-	"crypto/md5" //nolint:gosec // the service's own checksum, which the SDK compares
-	"encoding/hex"
+	"cmp"
 	"encoding/json"
-	"fmt"
-	"strings"
 )
 
 func (e *Endpoint) sts(req request) (answer, error) {
@@ -47,24 +44,70 @@ func (e *Endpoint) autoscaling(req request) (answer, error) {
 	return queryReply("http://autoscaling.amazonaws.com/doc/2011-01-01/", req.action, out)
 }
 
-// SetQuota sets the value of a service quota by its code, such as L-1216C47A.
+// serviceQuota is one quota of an account; api is the call whose rate it is, or empty.
+type serviceQuota struct {
+	value float64
+	api   string
+}
+
+// SetQuota sets the value of a quota of EC2 by its code, such as L-1216C47A.
 func (e *Endpoint) SetQuota(code string, value float64) {
-	e.locked(func() { e.cat.quotas[code] = value })
+	e.locked(func() { e.cat.quotas[code] = serviceQuota{value: value} })
+}
+
+// SetRateQuota sets a quota of EC2 that is the rate of one of its calls.
+func (e *Endpoint) SetRateQuota(code, api string, perSecond float64) {
+	e.locked(func() { e.cat.quotas[code] = serviceQuota{perSecond, api} })
+}
+
+func (q serviceQuota) json(code string) map[string]any {
+	out := map[string]any{"ServiceCode": "ec2", "QuotaCode": code, "Value": q.value, "Unit": "None"}
+	if q.api != "" {
+		out["Period"] = map[string]any{"PeriodUnit": "SECOND", "PeriodValue": 1}
+		out["UsageMetric"] = map[string]any{
+			"MetricNamespace": "AWS/Usage", "MetricName": "CallCount",
+			"MetricDimensions": map[string]string{"Service": "EC2", "Type": "API", "Resource": q.api, "Class": "None"},
+		}
+	}
+	return out
 }
 
 func (e *Endpoint) servicequotas(req request) (answer, error) {
-	var in struct{ ServiceCode, QuotaCode string }
+	var in struct {
+		ServiceCode, QuotaCode, NextToken string
+		MaxResults                        int
+	}
 	if err := strictly(req.body, &in); err != nil {
 		return answer{}, err
 	}
-	if req.action != "GetServiceQuota" {
+	switch req.action {
+	case "GetServiceQuota":
+		q, is := e.cat.quotas[in.QuotaCode]
+		if !is || in.ServiceCode != "ec2" {
+			return answer{}, refuse("NoSuchResourceException", "no quota %s", in.QuotaCode)
+		}
+		return jsonReply(map[string]any{"Quota": q.json(in.QuotaCode)})
+	case "ListServiceQuotas":
+		out := []map[string]any{}
+		reply := map[string]any{}
+		if in.ServiceCode == "ec2" {
+			size := cmp.Or(in.MaxResults, 100)
+			for _, code := range sorted(e.cat.quotas) {
+				if code <= in.NextToken {
+					continue
+				}
+				if len(out) == size {
+					reply["NextToken"] = out[size-1]["QuotaCode"]
+					break
+				}
+				out = append(out, e.cat.quotas[code].json(code))
+			}
+		}
+		reply["Quotas"] = out
+		return jsonReply(reply)
+	default:
 		return answer{}, refuse("UnknownOperationException", "this endpoint has no %s", req.action)
 	}
-	v, is := e.cat.quotas[in.QuotaCode]
-	if !is {
-		return answer{}, refuse("NoSuchResourceException", "no quota %s", in.QuotaCode)
-	}
-	return jsonReply(map[string]any{"Quota": map[string]any{"ServiceCode": in.ServiceCode, "QuotaCode": in.QuotaCode, "Value": v}})
 }
 
 // strictly reads a JSON request and refuses fields that its action does not know.
@@ -75,68 +118,4 @@ func strictly(body []byte, into any) error {
 		return refuse("SerializationException", "%v", err)
 	}
 	return nil
-}
-
-// queue is a standard SQS queue: messages come at least once, in any order.
-type queue struct {
-	messages []message
-}
-
-type message struct{ id, body string }
-
-// AddQueue makes a queue and returns its URL path.
-func (e *Endpoint) AddQueue(name string) string {
-	path := "/" + e.opt.Account + "/" + name
-	e.locked(func() { e.cat.queues[path] = &queue{} })
-	return path
-}
-
-// Send puts a message into a queue, as EventBridge and SNS do.
-func (e *Endpoint) Send(path, body string) {
-	e.locked(func() {
-		q := e.cat.queues[path]
-		q.messages = append(q.messages, message{fmt.Sprintf("m-%06d", e.next()), body})
-	})
-}
-
-// Queued is how many messages were not deleted yet.
-func (e *Endpoint) Queued(path string) int {
-	e.w.Lock()
-	defer e.w.Unlock()
-	return len(e.cat.queues[path].messages)
-}
-
-func (e *Endpoint) sqs(req request) (answer, error) {
-	var in struct {
-		QueueURL            string `json:"QueueUrl"`
-		ReceiptHandle       string
-		MaxNumberOfMessages int
-	}
-	if err := strictly(req.body, &in); err != nil {
-		return answer{}, err
-	}
-	i := strings.Index(in.QueueURL, "/"+e.opt.Account+"/")
-	if i < 0 || e.cat.queues[in.QueueURL[i:]] == nil {
-		return answer{}, refuse("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
-	}
-	q := e.cat.queues[in.QueueURL[i:]]
-	switch req.action {
-	case "ReceiveMessage":
-		var out []map[string]any
-		for _, m := range q.messages[:min(len(q.messages), max(in.MaxNumberOfMessages, 1))] {
-			sum := md5.Sum([]byte(m.body)) //nolint:gosec // see the import
-			out = append(out, map[string]any{"MessageId": m.id, "ReceiptHandle": m.id, "Body": m.body, "MD5OfBody": hex.EncodeToString(sum[:])})
-		}
-		return jsonReply(map[string]any{"Messages": out})
-	case "DeleteMessage":
-		for n, m := range q.messages {
-			if m.id == in.ReceiptHandle {
-				q.messages = append(q.messages[:n:n], q.messages[n+1:]...)
-				break
-			}
-		}
-		return jsonReply(map[string]any{})
-	default:
-		return answer{}, refuse("UnknownOperationException", "this endpoint has no %s", req.action)
-	}
 }

@@ -30,8 +30,19 @@ type live struct {
 // rtt is how long each call takes.
 const rtt = 50 * time.Millisecond
 
+// liveOptions are how a live controller looks: how often, and woken by what.
+type liveOptions struct {
+	sweep time.Duration
+	queue chan string
+}
+
 // newLive must be called in a synctest bubble.
 func newLive(t *testing.T, change func(*world.Config)) *live {
+	t.Helper()
+	return newLiveAs(t, change, liveOptions{sweep: 5 * time.Second})
+}
+
+func newLiveAs(t *testing.T, change func(*world.Config), o liveOptions) *live {
 	t.Helper()
 	l := &live{account: offlineAccount(t, bubbleClock{}, change)}
 	l.w.SetQuotas(world.EC2Quotas()...)
@@ -48,17 +59,22 @@ func newLive(t *testing.T, change func(*world.Config)) *live {
 		_ = srv.Close()
 	})
 	l.connect("http://fake", &http.Client{Transport: transport})
-	l.control(t)
+	l.control(t, o)
 	return l
 }
 
 // control wires a controller as relight controller does, and runs it.
-func (l *live) control(t *testing.T) {
+func (l *live) control(t *testing.T, o liveOptions) {
 	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	clock := provider.WallClock{}
 	quotas := awsprovider.DefaultQuotas()
 	cloud := l.cloud.Paced(awsprovider.NewGate(quotas.Reads(1), clock))
-	l.p = awsprovider.New(awsprovider.Options{Cloud: cloud, Region: "eu-west-1", Now: time.Now})
+	opt := awsprovider.Options{Cloud: cloud, Region: "eu-west-1", Now: time.Now}
+	if o.queue != nil {
+		opt.Wakes = l.waker(ctx, chanQueue(o.queue))
+	}
+	l.p = awsprovider.New(opt)
 	st := mem.New(mem.Options{Now: time.Now})
 	var err error
 	l.solo, err = controller.NewSolo(t.Context(), controller.SoloOptions{
@@ -76,9 +92,8 @@ func (l *live) control(t *testing.T) {
 	l.solo.Healer.Providers, l.solo.Healer.Turns = providers, map[string]controller.Turner{awsprovider.Name: paced}
 	loops := &controller.Loops{
 		Healer: l.solo.Healer, Collector: l.solo.Collector, State: l.solo.State, Reigning: l.solo.Reign, Deadlines: l.solo.Deadlines,
-		Providers: providers, Clock: clock, Pace: controller.DefaultPace(), Sweeps: map[string]time.Duration{awsprovider.Name: 5 * time.Second}, Log: slog.New(slog.DiscardHandler),
+		Providers: providers, Clock: clock, Pace: controller.DefaultPace(), Sweeps: map[string]time.Duration{awsprovider.Name: o.sweep}, Log: slog.New(slog.DiscardHandler),
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = loops.Run(ctx) }) // the test looks at what it did
 	t.Cleanup(func() {

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -10,9 +11,13 @@ import (
 	provider "relight/internal/provider/aws"
 )
 
-// readTries is how often a read is sent that is refused for want of tokens. A sweep is
-// many pages, and must not be lost for one that somebody else's calls crowded out.
-const readTries = 5
+// readTries is how often a read is sent that is refused for want of tokens, and
+// answerTries how often one is that got no answer. A sweep is many pages, and must not
+// be lost for one that somebody else's calls crowded out, or whose connection broke.
+const (
+	readTries   = 5
+	answerTries = 2
+)
 
 // Paced returns a client whose reads wait for the gate. Calls that change anything
 // do not: they were paced before they were journaled.
@@ -36,11 +41,13 @@ func pass(ctx context.Context, g *provider.Gate, in middleware.InitializeInput, 
 			return middleware.InitializeOutput{}, middleware.Metadata{}, err
 		}
 		out, meta, err := next.HandleInitialize(ctx, in)
-		if !provider.Limited(failed(op, err)) {
-			return out, meta, err
+		var e *provider.APIError
+		again := errors.As(failed(op, err), &e) && e.Unanswered && ctx.Err() == nil && try < answerTries
+		if provider.Limited(failed(op, err)) {
+			g.Refused(op)
+			again = try < readTries
 		}
-		g.Refused(op)
-		if try == readTries {
+		if !again {
 			return out, meta, err
 		}
 	}

@@ -327,3 +327,70 @@ func TestRecordsOfAZone(t *testing.T) {
 		t.Errorf("%v in %d calls: %v", got, lists(), err)
 	}
 }
+
+// Service Quotas' rates fill the buckets, whatever else it tells and on how many pages.
+func TestRatesFromServiceQuotas(t *testing.T) {
+	a := newAccount(t, nil)
+	for n := range 130 {
+		a.fake.SetQuota(fmt.Sprintf("L-%08d", n), float64(n))
+	}
+	a.fake.SetRateQuota("L-00000005", "RunInstances", 8)
+	a.fake.SetRateQuota("L-99999999", "StartInstances", 4)
+	rates, err := a.cloud.Rates(context.Background())
+	if err != nil || len(rates) != 2 || rates["RunInstances"] != 8 || rates["StartInstances"] != 4 {
+		t.Fatalf("%v: %v", rates, err)
+	}
+	for _, api := range awsprovider.DefaultQuotas().With(rates).Limits(0.5).APIs {
+		if api.Name == "StartInstances" && api.Requests.PerSecond != 2 {
+			t.Errorf("%+v", api)
+		}
+	}
+	a.fake.Deny("servicequotas:ListServiceQuotas")
+	if _, err := a.cloud.Rates(context.Background()); err == nil {
+		t.Error("a refusal is told as no quotas")
+	}
+}
+
+// A sweep survives a page that is refused or whose answer is lost, and an API that is
+// down for good is told as such.
+func TestReadsAreSentAgain(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	a.up(s, 1, a.steps(s).at(1))
+	var fail []string
+	front := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if len(fail) == 0 {
+			a.fake.ServeHTTP(rw, r)
+			return
+		}
+		next := fail[0]
+		fail = fail[1:]
+		if next == "lost" {
+			panic(http.ErrAbortHandler)
+		}
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprint(rw, "<Response><Errors><Error><Code>RequestLimitExceeded</Code><Message>no</Message></Error></Errors></Response>")
+	})
+	srv := httptest.NewServer(front)
+	t.Cleanup(srv.Close)
+	cloud := sdk.At(srv.URL, "eu-west-1", srv.Client()).Paced(awsprovider.NewGate(nil, provider.WallClock{}))
+	for _, row := range []struct {
+		fail []string
+		ok   bool
+	}{
+		{[]string{"refused", "refused", "refused"}, true},
+		{[]string{"lost"}, true},
+		{[]string{"refused", "refused", "refused", "refused", "refused"}, false},
+		{[]string{"lost", "lost", "lost"}, false},
+	} {
+		fail = row.fail
+		list, err := cloud.Instances(context.Background(), nil)
+		if (err == nil && len(list) == 1) != row.ok {
+			t.Errorf("%v: %d instances, %v", row.fail, len(list), err)
+		}
+	}
+	fail = []string{"lost"}
+	if err := cloud.Stop(context.Background(), "i-none", awsprovider.Ending{}); err == nil || len(fail) != 0 {
+		t.Errorf("a call that changes something was sent again: %v", err)
+	}
+}

@@ -75,6 +75,41 @@ func New(factor float64, seed uint64) *Stage {
 	return st
 }
 
+// NewFleet makes an account in which servers run already, each with a volume, for
+// sweeps of many. Nothing on it takes time but the status checks.
+func NewFleet(servers int, seed uint64) (*Stage, error) {
+	w := world.New(world.Config{
+		Clock: clock{time.Now(), 1}, Rand: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a stage needs no secrets
+		Checks: world.Checks{Every: time.Minute, Delay: 10 * time.Second},
+	})
+	st := &Stage{World: w, Zone: "Z0RELIGHT", Endpoint: fakeaws.New(fakeaws.Options{World: w, Account: Account, Region: Region})}
+	w.AddSite(world.Site{Name: Region, Kind: fleet.SiteRegion})
+	zones := []string{"a", "b", "c"}
+	for n, z := range zones {
+		w.AddSite(world.Site{Name: Region + z, Kind: fleet.SiteZone, Parent: Region})
+		for h := range servers/300 + 1 {
+			w.AddHost(world.Host{Name: fmt.Sprintf("%s-hw-%04d", Region+z, h), Parent: Region + z, Units: 100})
+		}
+		st.Endpoint.AddSubnet(fakeaws.Subnet{ID: "subnet-" + z, VPC: "vpc-1", Zone: Region + z, CIDR: fmt.Sprintf("10.%d.0.0/16", n+1)})
+	}
+	st.Endpoint.AddImage(fakeaws.Image{ID: "ami-0relight", RootDevice: "/dev/xvda", RootGiB: 8})
+	st.Endpoint.AddType(fakeaws.InstanceType{Name: "m7i.large", CPUs: 2, MiB: 8192, AutoRecovery: true})
+	for n := range servers {
+		err := st.Endpoint.AddRunning(fakeaws.Running{Server: ServerName(n), Subnet: "subnet-" + zones[n%3], Image: "ami-0relight", Type: "m7i.large", Volume: VolumeID(n)})
+		if err != nil {
+			return nil, fmt.Errorf("server %d: %w", n, err)
+		}
+	}
+	w.SetQuotas(world.EC2Quotas()...)
+	return st, nil
+}
+
+// ServerName and VolumeID name the n-th server of a fleet and its volume.
+func ServerName(n int) string { return fmt.Sprintf("fleet-%06d", n) }
+
+// VolumeID is documented at ServerName.
+func VolumeID(n int) string { return fmt.Sprintf("vol-fleet-%06d", n) }
+
 // AddServer makes the resources of one more server in a zone (a, b or c) and returns
 // its name and its spec, as a person would write it.
 func (s *Stage) AddServer(zone string) (name, spec string) {
