@@ -44,6 +44,7 @@ type Guest struct {
 	opt     GuestOptions
 	volumes *mount.Volumes
 	news    chan struct{}
+	boot    string
 
 	mu     sync.Mutex
 	states []mount.State
@@ -68,11 +69,15 @@ func NewGuest(o GuestOptions) (*Guest, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
+	boot, err := o.Machine.Boot()
+	if err != nil {
+		return nil, err
+	}
 	volumes := mount.New(o.Machine, o.Plan.Epoch, o.Plan.Volumes)
 	volumes.Doing = func(volume string, s core.Step) {
 		o.Log.Info("volume "+volume, "step", s.Kind, "why", s.Why)
 	}
-	return &Guest{opt: o, volumes: volumes, news: make(chan struct{}, 1)}, nil
+	return &Guest{opt: o, volumes: volumes, news: make(chan struct{}, 1), boot: boot}, nil
 }
 
 // Run works until ctx ends.
@@ -186,7 +191,7 @@ func (g *Guest) checking(ctx context.Context) {
 func (g *Guest) report() guest.Report {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	r := guest.Report{V: guest.Version, Works: fleet.Yes, Detail: "all volumes are mounted"}
+	r := guest.Report{V: guest.Version, Boot: g.boot, Works: fleet.Yes, Detail: "all volumes are mounted"}
 	if len(g.opt.Plan.Volumes) == 0 {
 		r.Detail = "the guest agent runs"
 	}

@@ -44,6 +44,8 @@ func newVessel(t *testing.T) *vessel {
 	x.server.StartTLS()
 	t.Cleanup(x.server.Close)
 	x.mounted("")
+	must(t, os.MkdirAll(filepath.Join(x.dir, "proc/sys/kernel/random"), 0o755))
+	must(t, os.WriteFile(filepath.Join(x.dir, "proc/sys/kernel/random/boot_id"), []byte("b-1\n"), 0o600))
 	return x
 }
 
@@ -140,8 +142,8 @@ func TestAH_MOUNT_GuestTellsWhatItWaitsFor(t *testing.T) {
 		t.Errorf("systemd was told %d times that it is ready", n)
 	}
 	w, _ := x.door.Told("lic-07")
-	if len(w.Mounts) != 1 || w.Mounts[0].State != "done" {
-		t.Errorf("%+v", w.Mounts)
+	if len(w.Mounts) != 1 || w.Mounts[0].State != "done" || w.Boot != "b-1" {
+		t.Errorf("%+v", w)
 	}
 	stop()
 

@@ -35,6 +35,12 @@ func ThisMachine() *Machine {
 	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run}
 }
 
+// Boot names the present boot of the kernel.
+func (m *Machine) Boot() (string, error) {
+	b, err := os.ReadFile(filepath.Join(m.Proc, "sys", "kernel", "random", "boot_id"))
+	return strings.TrimSpace(string(b)), err
+}
+
 func run(ctx context.Context, argv ...string) (string, int, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	// No terminal and no input: a program that would ask gets no answer.

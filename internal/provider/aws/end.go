@@ -144,6 +144,9 @@ func (p *Provider) reboot(ctx context.Context, call provider.Call) (provider.Out
 	case m.state() != fleet.InstanceRunning:
 		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s, not running", described(m))
 	}
+	if p.opt.Guests != nil {
+		p.opt.Guests.Rebooting(call.Step.Server)
+	}
 	if err := p.opt.Cloud.Reboot(ctx, m.ID); err != nil {
 		return provider.Outcome{}, err
 	}

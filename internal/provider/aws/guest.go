@@ -75,8 +75,8 @@ const wordFor = 30 * time.Second
 
 // guest is what the guest agent says of the server; says is false if nothing follows
 // from it. One that has not spoken since its epoch began leaves the question open: a
-// status check that passes is not enough (S14). One that falls silent later changes
-// nothing by that: the end of an agent harms no server (S16).
+// status check that passes is not enough (S14). One that falls silent after
+// a yes changes nothing by that: the end of an agent harms no server (S16).
 func (p *Provider) guest(server fleet.Server, in fleet.Instance, now time.Time) (sig fleet.Signal, says bool) {
 	if p.opt.Guests == nil || !server.Spec.GuestAgent() {
 		return fleet.Signal{}, false
@@ -89,8 +89,14 @@ func (p *Provider) guest(server fleet.Server, in fleet.Instance, now time.Time) 
 	switch {
 	case !ok || word.Epoch != in.Epoch:
 		return sig, true
-	case now.Sub(word.At) > wordFor:
+	case word.Over:
+		sig.Detail = "its guest agent has not spoken since the reboot"
+		return sig, true
+	case now.Sub(word.At) > wordFor && word.Works == fleet.Yes:
 		return fleet.Signal{}, false
+	case now.Sub(word.At) > wordFor:
+		sig.Detail = "its guest agent is silent, and said last: " + word.Detail
+		return sig, true
 	}
 	sig.Answer, sig.At, sig.Since, sig.Detail = word.Works, word.At, word.Since, "its guest agent says: "+word.Detail
 	return sig, true

@@ -87,9 +87,11 @@ type Report struct {
 	V int `json:"v"`
 	// Works is whether every volume is mounted right and the application passes its
 	// check; Detail is what is missing or awaited.
-	Works  fleet.Answer `json:"works"`
-	Detail string       `json:"detail,omitempty"`
-	Mounts []Mount      `json:"mounts,omitempty"`
+	Works fleet.Answer `json:"works"`
+	// Boot names the boot of the guest's kernel; a reboot makes another.
+	Boot   string  `json:"boot,omitempty"`
+	Detail string  `json:"detail,omitempty"`
+	Mounts []Mount `json:"mounts,omitempty"`
 }
 
 // Mount is how far one volume has come.

@@ -46,6 +46,8 @@ type Door struct {
 	mu    sync.Mutex
 	opt   *Options
 	words map[string]Word
+	// over has the boot that was ended last, by server.
+	over map[string]string
 }
 
 // Word is what a server's guest agent says.
@@ -56,10 +58,16 @@ type Word struct {
 	Works     fleet.Answer
 	Detail    string
 	Mounts    []Mount
+	// Boot is the guest's; Over is set if that boot was ended since: then what it says is
+	// of before.
+	Boot string
+	Over bool
 }
 
 // New returns a door that is closed.
-func New() *Door { return &Door{wakes: make(chan string, 1024), words: map[string]Word{}} }
+func New() *Door {
+	return &Door{wakes: make(chan string, 1024), words: map[string]Word{}, over: map[string]string{}}
+}
 
 // Open opens the door.
 func (d *Door) Open(o Options) {
@@ -112,7 +120,18 @@ func (d *Door) Told(server string) (Word, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w, ok := d.words[server]
+	w.Over = ok && w.Boot != "" && d.over[server] == w.Boot
 	return w, ok
+}
+
+// Rebooting notes that a server's instance is told to reboot: what its guest says of the
+// boot until now tells nothing of what comes after (S14).
+func (d *Door) Rebooting(server string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w, ok := d.words[server]; ok {
+		d.over[server] = w.Boot
+	}
 }
 
 // Heard is when a server's guest was heard last, and as which epoch.
@@ -232,7 +251,7 @@ func formatted(r Report) (names []string) {
 // take keeps a report, and returns whether it says anything new. What an older epoch
 // says after a newer one counts for nothing.
 func (d *Door) take(server string, epoch fleet.Epoch, r Report, now time.Time) (news bool) {
-	word := Word{Epoch: epoch, At: now, Since: now, Works: r.Works, Detail: clean(r.Detail), Mounts: r.Mounts}
+	word := Word{Epoch: epoch, At: now, Since: now, Works: r.Works, Detail: clean(r.Detail), Mounts: r.Mounts, Boot: clean(r.Boot)}
 	for n := range word.Mounts {
 		word.Mounts[n].Detail = clean(word.Mounts[n].Detail)
 	}
@@ -242,7 +261,7 @@ func (d *Door) take(server string, epoch fleet.Epoch, r Report, now time.Time) (
 		d.mu.Unlock()
 		return false
 	}
-	news = !spoke || before.Epoch != epoch || before.Works != word.Works
+	news = !spoke || before.Epoch != epoch || before.Works != word.Works || before.Boot != word.Boot
 	if !news {
 		word.Since = before.Since
 	}

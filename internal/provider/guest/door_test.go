@@ -187,3 +187,26 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("a closed door answered %d", rec.Code)
 	}
 }
+
+// What a boot says that was ended counts for nothing, until the next boot speaks.
+func TestReboot(t *testing.T) {
+	s := newSite(t)
+	yes := func(boot string) {
+		s.door.take("lic-07", 3, Report{V: Version, Works: fleet.Yes, Boot: boot}, time.Now())
+	}
+	over := func(want bool) {
+		t.Helper()
+		if w, ok := s.door.Told("lic-07"); w.Over != want || !ok {
+			t.Errorf("over %v, want %v", w.Over, want)
+		}
+	}
+	s.door.Rebooting("lic-07") // nothing was said yet
+	yes("a")
+	over(false)
+	s.door.Rebooting("lic-07")
+	over(true)
+	yes("a")
+	over(true)
+	yes("b")
+	over(false)
+}
