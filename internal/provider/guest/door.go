@@ -47,7 +47,13 @@ type Door struct {
 	opt   *Options
 	words map[string]Word
 	// over has the boot that was ended last, by server.
-	over map[string]string
+	over map[string]boot
+}
+
+// boot is one boot of an epoch's instance.
+type boot struct {
+	epoch fleet.Epoch
+	id    string
 }
 
 // Word is what a server's guest agent says.
@@ -66,7 +72,7 @@ type Word struct {
 
 // New returns a door that is closed.
 func New() *Door {
-	return &Door{wakes: make(chan string, 1024), words: map[string]Word{}, over: map[string]string{}}
+	return &Door{wakes: make(chan string, 1024), words: map[string]Word{}, over: map[string]boot{}}
 }
 
 // Open opens the door.
@@ -120,7 +126,7 @@ func (d *Door) Told(server string) (Word, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w, ok := d.words[server]
-	w.Over = ok && w.Boot != "" && d.over[server] == w.Boot
+	w.Over = ok && w.Boot != "" && d.over[server] == boot{w.Epoch, w.Boot}
 	return w, ok
 }
 
@@ -130,7 +136,7 @@ func (d *Door) Rebooting(server string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w, ok := d.words[server]; ok {
-		d.over[server] = w.Boot
+		d.over[server] = boot{w.Epoch, w.Boot}
 	}
 }
 

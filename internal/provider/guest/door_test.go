@@ -209,4 +209,7 @@ func TestReboot(t *testing.T) {
 	over(true)
 	yes("b")
 	over(false)
+	s.door.Rebooting("lic-07")
+	s.door.take("lic-07", 4, Report{V: Version, Works: fleet.Yes, Boot: "b"}, time.Now())
+	over(false)
 }
