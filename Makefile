@@ -3,7 +3,7 @@ GO ?= go
 # Dead-code elimination stays on and the build cache stays warm with one set of flags.
 FLAGS := -tags lambda.norpc
 
-.PHONY: build demo lab soak needs test planted bench failover lint fmt clean
+.PHONY: build demo lab soak needs moto test planted bench failover lint fmt clean
 
 build: ## the one binary, and the guest agent that goes into virtual machines
 	$(GO) build $(FLAGS) -o bin/relight ./cmd/relight
@@ -30,8 +30,15 @@ needs: ## install what the tests need beside Go (Debian's packages), where that 
 		(apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/dev/null 2>&1; } || \
 		echo "not here, and cannot be installed:" $$missing "- tests that need them are skipped"
 
+# An emulator of AWS that others wrote, for what our own fake is held against.
+MOTO := 5.2.5
+moto: ## install moto, which checks the fake of AWS, into .cache, where Python and its index are there
+	@[ "$$(cat .cache/moto/version 2>/dev/null)" = $(MOTO) ] || { echo "installing moto $(MOTO)"; rm -rf .cache/moto; \
+		python3 -m venv .cache/moto >/dev/null 2>&1 && .cache/moto/bin/pip install -q --disable-pip-version-check 'moto[server]==$(MOTO)' >/dev/null 2>&1 && echo $(MOTO) >.cache/moto/version; } || \
+		{ rm -rf .cache/moto; echo "SKIPPED: moto $(MOTO) cannot be installed here (python3, venv, the package index): nobody else's emulator checks the fake of AWS"; }
+
 # One package at a time: several drive real processes and must not starve each other.
-test: needs ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
+test: needs moto ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
 	$(GO) vet $(FLAGS) ./...
 	$(GO) test $(FLAGS) -p 1 -timeout 20m ./...
 	GOGC=400 SEEDS=2000 $(GO) test $(FLAGS) -count=1 -run 'TestSeeds$$' -v -timeout 20m ./internal/simulate

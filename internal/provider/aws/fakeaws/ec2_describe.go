@@ -255,7 +255,11 @@ func (e *Endpoint) interfacesOf(id string) []interfaceXML {
 	var out []interfaceXML
 	for _, n := range e.w.Instance(id).Interfaces() {
 		if e.cat.interfaces[n] != nil {
-			out = append(out, e.iface(n))
+			x := e.iface(n)
+			if x.Attachment == nil { // reads lag, and what a launch answers does not
+				x.Status, x.Attachment = "in-use", &interfaceAttachmentXML{"eni-attach-" + n, id, e.cat.interfaces[n].Index, "attaching", e.cat.interfaces[n].DeleteOnEnd}
+			}
+			out = append(out, x)
 		}
 	}
 	primary := e.cat.machines[id].Primary

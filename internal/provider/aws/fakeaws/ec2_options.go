@@ -152,7 +152,7 @@ func (o *options) place(x *placementXML) {
 	x.Partition, _ = strconv.Atoi(o.Partition) // "" is none
 }
 
-// describeCredits refuses types that earn none, as EC2 does.
+// describeCredits says standard of types that earn none, as EC2 does.
 func (e *Endpoint) describeCredits(f form) (any, error) {
 	type item struct {
 		ID      string `xml:"instanceId"`
@@ -166,10 +166,11 @@ func (e *Endpoint) describeCredits(f form) (any, error) {
 			return nil, err
 		}
 		m := e.cat.machines[id]
-		if !e.cat.types[m.Type].Burstable {
-			return nil, refuse("InvalidInstanceID", "The instance '%s' is not a burstable performance instance", id)
+		credits := "standard"
+		if e.cat.types[m.Type].Burstable {
+			credits = cmp.Or(m.Credits, "unlimited")
 		}
-		out.Items = append(out.Items, item{id, cmp.Or(m.Credits, "unlimited")})
+		out.Items = append(out.Items, item{id, credits})
 	}
 	return out, nil
 }

@@ -87,8 +87,7 @@ func (e *Endpoint) changeRecords(zone string, body []byte) (answer, error) {
 		return answer{}, refuse("InvalidInput", "%v", err)
 	}
 	for _, c := range in.Changes {
-		key := c.Set.Name + " " + c.Set.Type
-		_, is := z.Records[key]
+		was, is := z.Records[dotted(c.Set.Name)+" "+c.Set.Type]
 		switch {
 		case !strings.HasSuffix(dotted(c.Set.Name), z.Name):
 			return answer{}, refuse("InvalidChangeBatch", "RRSet with DNS name %s is not permitted in zone %s", c.Set.Name, z.Name)
@@ -96,6 +95,8 @@ func (e *Endpoint) changeRecords(zone string, body []byte) (answer, error) {
 			return answer{}, refuse("InvalidChangeBatch", "Tried to create resource record set [name='%s', type='%s'] but it already exists", c.Set.Name, c.Set.Type)
 		case c.Action == "DELETE" && !is:
 			return answer{}, refuse("InvalidChangeBatch", "Tried to delete resource record set [name='%s', type='%s'] but it was not found", c.Set.Name, c.Set.Type)
+		case c.Action == "DELETE" && (was.TTL != c.Set.TTL || !slices.Equal(was.Records, c.Set.Records)):
+			return answer{}, refuse("InvalidChangeBatch", "Tried to delete resource record set [name='%s', type='%s'] but the values provided do not match the current values", c.Set.Name, c.Set.Type)
 		case c.Action != "CREATE" && c.Action != "DELETE" && c.Action != "UPSERT":
 			return answer{}, refuse("InvalidInput", "action %q", c.Action)
 		}

@@ -146,7 +146,7 @@ func (c *Client) captureType(ctx context.Context, s *capture.Source) error {
 		s.Type.Cores, s.Type.Threads = int(aws.ToInt32(t.VCpuInfo.DefaultCores)), int(aws.ToInt32(t.VCpuInfo.DefaultThreadsPerCore))
 	}
 	if !s.Type.Burstable {
-		return nil // other types refuse the question
+		return nil // other types are said to have standard credits, and refuse to be launched with them
 	}
 	credits, err := c.ec2.DescribeInstanceCreditSpecifications(ctx, &ec2.DescribeInstanceCreditSpecificationsInput{InstanceIds: []string{s.ID}})
 	if err != nil {
