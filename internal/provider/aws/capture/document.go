@@ -2,6 +2,7 @@ package capture
 
 import (
 	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 
 	"relight/internal/core/fleet"
 	awsprovider "relight/internal/provider/aws"
+	"relight/internal/provider/guest"
 )
 
 // Found is a source as a server's document has it.
@@ -77,6 +79,9 @@ func (f *Found) refuse(s Source) {
 
 func (f *Found) launch(s Source) {
 	l := s.Launch
+	if raw, err := base64.StdEncoding.DecodeString(l.UserData); err == nil { // our agent's part is joined at each launch
+		l.UserData = base64.StdEncoding.EncodeToString(guest.Without(raw))
+	}
 	l.Tags = maps.Clone(s.Tags)
 	maps.DeleteFunc(l.Tags, func(k, _ string) bool { return strings.HasPrefix(k, "relight:") || strings.HasPrefix(k, "aws:") })
 	if len(l.Tags) == 0 {

@@ -27,11 +27,11 @@ func Drift(declared spec.Doc, f Found) ([]spec.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	now, err := spec.Load(raw)
+	now, err := spec.Parse(spec.File{Name: f.Name, Data: raw}) // in the same notation as what was declared
 	if err != nil {
 		return nil, err
 	}
-	changes, err := spec.Diff(declared, now)
+	changes, err := spec.Diff(declared, now[0])
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +52,10 @@ func specOf(d spec.Doc) (fleet.ServerSpec, error) {
 func captured(c spec.Change, was *fleet.EC2Template) bool {
 	const ec2 = "spec.template.ec2."
 	switch {
-	case c.Path == ec2+"launch.capture", strings.HasSuffix(c.Path, ".reach") && c.Old == "":
+	case c.Path == ec2+"launch.capture":
 		return false
+	case strings.HasPrefix(c.Path, "spec.identity.volumes["):
+		return strings.HasSuffix(c.Path, "].id") || strings.HasSuffix(c.Path, "].device") // the rest is for the guest
 	case was.Launch == nil && strings.HasPrefix(c.Path, ec2):
 		return false // its launch template says it
 	case c.Path == ec2+"launch.type":
@@ -143,6 +145,7 @@ func Renew(declared spec.Doc, f Found) (spec.Doc, error) {
 		}
 		return tree
 	}
+	keepVolumes(part(old, "spec", "identity"), part(now, "spec", "identity"))
 	part(old, "spec")["identity"] = part(now, "spec", "identity")
 	to, from := part(old, "spec", "template", "ec2"), part(now, "spec", "template", "ec2")
 	for _, field := range []string{"launch", "subnet", "autoRecovery"} {
@@ -162,6 +165,27 @@ func Renew(declared spec.Doc, f Found) (spec.Doc, error) {
 		return spec.Doc{}, err
 	}
 	return docs[0], nil
+}
+
+// keepVolumes takes over what a person wrote of volumes that are still there, such as
+// where the guest mounts them.
+func keepVolumes(old, now map[string]any) {
+	written := map[any]map[string]any{}
+	was, _ := old["volumes"].([]any)
+	for _, v := range was {
+		if m, is := v.(map[string]any); is {
+			written[m["id"]] = m
+		}
+	}
+	found, _ := now["volumes"].([]any)
+	for _, v := range found {
+		m, _ := v.(map[string]any)
+		for field, value := range written[m["id"]] { // order: each is set by itself
+			if _, set := m[field]; !set {
+				m[field] = value
+			}
+		}
+	}
 }
 
 func decode(raw []byte, into any) error {
