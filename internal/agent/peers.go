@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -66,6 +67,7 @@ func (a *Agent) higher(_ beat.AgentID, ask beat.PeerAsk) fleet.Answer {
 func (a *Agent) pingOn(ctx context.Context, p link.Peer) {
 	s := subject{host: p.Host}
 	defer a.board.drop(a.board.pings, s)
+	defer a.board.drop(a.board.kernels, s)
 	addr, err := netip.ParseAddrPort(p.Addr)
 	if err != nil {
 		a.board.put(a.board.pings, s, sight{detail: "its address is not known"})
@@ -82,7 +84,12 @@ func (a *Agent) pingOn(ctx context.Context, p link.Peer) {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
+			a.board.drop(a.board.kernels, s)
 			a.board.put(a.board.pings, s, sight{alive: fleet.Yes})
+		case errors.Is(err, beat.ErrNobodyListens):
+			a.board.put(a.board.pings, s, sight{alive: fleet.No, detail: err.Error()})
+			a.board.put(a.board.kernels, s, sight{alive: fleet.Yes})
+			a.tell() // an old word of the kernel is worth nothing, so each is passed on at once
 		case stalled:
 			a.board.put(a.board.pings, s, sight{detail: ownStall})
 		default:

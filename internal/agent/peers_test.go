@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -62,5 +63,55 @@ func TestAFrozenAgentSaysNothingAboutAServer(t *testing.T) {
 		if saw := unreached(ctx, ctx.Err()); saw.alive != fleet.CannotTell {
 			t.Errorf("a minute late it says %s, want that it cannot tell", saw.alive)
 		}
+	})
+}
+
+// gonePeer is a host whose kernel says that its agent is gone, until it is back.
+type gonePeer struct {
+	latePeers
+	back chan struct{}
+}
+
+func (p gonePeer) Ping(context.Context, netip.AddrPort, beat.AgentID) error {
+	select {
+	case <-p.back:
+		return nil
+	default:
+		return fmt.Errorf("ping: %w", beat.ErrNobodyListens)
+	}
+}
+
+// What a kernel says is passed on each time, and is no word any more once the agent
+// itself answers.
+func TestAHostWithoutAnAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		now := time.Now()
+		p := gonePeer{back: make(chan struct{})}
+		a := &Agent{news: make(chan struct{}, 1), peers: p, board: newBoard(func() int64 { return int64(time.Since(now)) }, func() {})}
+		go a.pingOn(ctx, link.Peer{Host: "host-2", Addr: "10.0.0.2:9", Agent: 2})
+		for range 3 {
+			synctest.Wait()
+			pings, kernels := a.board.hosts(a.board.pings), a.board.hosts(a.board.kernels)
+			if len(pings) != 1 || pings[0].Alive != fleet.No || len(kernels) != 1 || kernels[0].Alive != fleet.Yes || kernels[0].Ago != 0 {
+				t.Errorf("pings %v, kernels %v", pings, kernels)
+			}
+			select {
+			case <-a.news:
+			default:
+				t.Error("nothing is passed on")
+			}
+			<-time.After(pingPace)
+		}
+		close(p.back)
+		<-time.After(pingPace)
+		synctest.Wait()
+		pings, kernels := a.board.hosts(a.board.pings), a.board.hosts(a.board.kernels)
+		if len(pings) != 1 || pings[0].Alive != fleet.Yes || len(kernels) != 0 {
+			t.Errorf("the agent is back: pings %v, kernels %v", pings, kernels)
+		}
+		cancel()
+		synctest.Wait()
 	})
 }

@@ -35,10 +35,12 @@ type board struct {
 	clock beat.Clock
 	news  func()
 
-	mu      sync.Mutex
-	checks  map[subject]sight
-	probes  map[subject]sight
-	pings   map[subject]sight
+	mu     sync.Mutex
+	checks map[subject]sight
+	probes map[subject]sight
+	pings  map[subject]sight
+	// kernels has the hosts whose kernels say that their agents are gone.
+	kernels map[subject]sight
 	storage map[subject]sight
 	disks   map[string]disk
 	// portals says when each array's portal answered last.
@@ -51,7 +53,7 @@ type board struct {
 func newBoard(clock beat.Clock, news func()) *board {
 	return &board{
 		clock: clock, news: news, checks: map[subject]sight{}, probes: map[subject]sight{},
-		pings: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{}, portals: map[string]int64{},
+		pings: map[subject]sight{}, kernels: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{}, portals: map[string]int64{},
 	}
 }
 
@@ -183,6 +185,7 @@ func (a *Agent) report() link.Report {
 	defer a.board.mu.Unlock()
 	r.Checks, r.Probes = a.board.answers(a.board.checks), a.board.answers(a.board.probes)
 	r.Pings, r.StorageBeats = a.board.hosts(a.board.pings), a.board.hosts(a.board.storage)
+	r.Kernels = a.board.hosts(a.board.kernels)
 	r.StorageBeat = a.board.ownBeat(storageStale(a.opt.StorageBeatEvery))
 	return r
 }

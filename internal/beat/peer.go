@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -15,6 +16,10 @@ import (
 
 // peerRetry is after what time an unanswered request is sent again.
 const peerRetry = 200 * time.Millisecond
+
+// ErrNobodyListens: the peer's kernel answers that no agent has its socket open. Nobody
+// has sealed that, so it is no word of the agent; it shows that the host runs.
+var ErrNobodyListens = errors.New("its kernel says that nobody listens there")
 
 // Peer asks other host agents and answers them.
 type Peer struct {
@@ -25,7 +30,9 @@ type Peer struct {
 }
 
 // Ping asks a host agent "are you there?". Nil means that it answered; an error,
-// that it cannot be told (S4): no answer before ctx ended is no proof of death.
+// that it cannot be told (S4): no answer before ctx ended is no proof of death. With
+// ErrNobodyListens it returns at once; a loopback address is never said to refuse,
+// because that would be our own kernel's word.
 func (p *Peer) Ping(ctx context.Context, addr netip.AddrPort, to AgentID) error {
 	_, err := p.request(ctx, addr, to, typePing, typePong, plainTo(to))
 	if err != nil {
@@ -66,13 +73,16 @@ func (p *Peer) request(ctx context.Context, addr netip.AddrPort, to AgentID, typ
 	defer stop()
 	buf := make([]byte, MaxDatagram+1)
 	for ctx.Err() == nil {
-		// Refused now may be answered soon, so errors of the socket only cost a turn.
+		// For an ask, refused now may be answered soon, so errors of the socket only cost a turn.
 		_, _ = c.Write(datagram)
 		_ = c.SetReadDeadline(time.Now().Add(peerRetry))
 		for {
 			n, err := c.Read(buf)
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 				break
+			}
+			if typ == typePing && errors.Is(err, syscall.ECONNREFUSED) && !addr.Addr().IsLoopback() {
+				return fleet.CannotTell, ErrNobodyListens
 			}
 			if err != nil {
 				continue

@@ -70,6 +70,57 @@ func TestSilentPeerCannotBeTold(t *testing.T) {
 	}
 }
 
+// A refusal by our own kernel tells nothing of another host.
+func TestRefusalOnLoopbackIsNoWordOfThePeer(t *testing.T) {
+	a, _ := peers()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*peerRetry)
+	defer cancel()
+	if err := a.Ping(ctx, unused(t, net.IPv4(127, 0, 0, 1)), 2); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want a time-out", err)
+	}
+}
+
+func TestPeerWhoseKernelRefuses(t *testing.T) {
+	var own net.IP
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			own = n.IP
+		}
+	}
+	if own == nil {
+		t.Skip("SKIPPED: this machine has no address but loopback ones")
+	}
+	a, _ := peers()
+	addr := unused(t, own)
+	if err := a.Ping(t.Context(), addr, 2); !errors.Is(err, ErrNobodyListens) {
+		t.Errorf("a ping: %v, want ErrNobodyListens", err)
+	}
+	// An ask is put again and again: the agent may come back.
+	ctx, cancel := context.WithTimeout(t.Context(), 2*peerRetry)
+	defer cancel()
+	if _, err := a.Ask(ctx, addr, 2, PeerAsk{Server: "db", Epoch: 1}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("an ask: %v, want a time-out", err)
+	}
+}
+
+// unused returns an address at which nobody listens.
+func unused(t *testing.T, ip net.IP) netip.AddrPort {
+	t.Helper()
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: ip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+}
+
 func TestPeerRefuses(t *testing.T) {
 	a, b := peers()
 	yes := func(AgentID, PeerAsk) Answer { return fleet.Yes }

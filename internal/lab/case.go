@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"relight/internal/api/client"
@@ -27,6 +28,7 @@ func Cases() []Case {
 		{"frozen", "the machine's process is stopped: nothing of it answers", frozen},
 		{"qemu-killed", "the virtual machine's process is killed", qemuKilled},
 		{"agent-killed", "the host's agent is killed: the virtual machine goes on", agentKilled},
+		{"agent-gone", "the same, and nobody else looks at the virtual machine", agentGone},
 		{"host-off", "the host loses its power", hostOff},
 		{"warm", "the host loses its power, and a standby guest waits elsewhere", warm},
 		{"zombie", "the management network is cut, and the machine writes on", zombie},
@@ -205,6 +207,31 @@ func agentKilled(ctx context.Context, s *Stage) (r Result, err error) {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, s.redeclare(ctx, byBeat, fleet.BootKernel)) }()
+	return withoutAgent(ctx, s, agentAway)
+}
+
+// agentGone has the server's health told by its guest alone, so that its silence, the
+// storage heartbeat's and that of the host's pings end with one process. Only the host's
+// kernel tells that from a dead host.
+func agentGone(ctx context.Context, s *Stage) (r Result, err error) {
+	if err := s.Lab.Declare(ctx, s.api, patient(s.Lab.Sites(byBeat))); err != nil {
+		return Result{}, err
+	}
+	defer func() { err = errors.Join(err, s.redeclare(ctx, byBeat, fleet.BootKernel)) }()
+	return withoutAgent(ctx, s, 3*time.Second+2*agentAway)
+}
+
+// patient has a fleet judged by the times that are the product's defaults: the lab's
+// own are shorter than the pace of what kernels are asked.
+func patient(sites string) string {
+	return strings.NewReplacer(
+		"suspectAfter: "+SuspectAfter.String(), "suspectAfter: 3s", "isolatedFor: "+IsolatedFor.String(), "isolatedFor: 2m",
+	).Replace(sites)
+}
+
+// withoutAgent kills the agent of the server's host and starts it again after a while,
+// in which nothing may happen to the server.
+func withoutAgent(ctx context.Context, s *Stage, span time.Duration) (Result, error) {
 	before, err := s.status(ctx)
 	if err != nil {
 		return Result{}, err
@@ -216,7 +243,7 @@ func agentKilled(ctx context.Context, s *Stage) (r Result, err error) {
 	if err := s.Lab.KillAgent(ctx, before.Host); err != nil {
 		return Result{}, err
 	}
-	if err := s.untouched(ctx, before, agentAway, true); err != nil {
+	if err := s.untouched(ctx, before, span, true); err != nil {
 		return Result{}, err
 	}
 	if err := s.Lab.StartAgent(ctx, before.Host); err != nil {

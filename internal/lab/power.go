@@ -35,12 +35,22 @@ func outlet(name, host string) (rack.Outlet, error) {
 	}, err
 }
 
-// PowerOff ends every process of a host.
+// PowerOff ends every process of a host, and its kernel answers nobody any more.
 func (l *Lab) PowerOff(ctx context.Context, host string) error {
+	// First: between the two the kernel would tell peers that it runs.
+	if err := l.setKernel(ctx, host, "down"); err != nil {
+		return err
+	}
 	if err := killAll(ctx, l.namespace(host)); err != nil {
 		return err
 	}
 	return l.dropTaps(ctx, host)
+}
+
+// setKernel has a host's kernel answer on the management network, or not. That is the
+// host's end of the cable: the other one is cut and mended by Cut and Mend.
+func (l *Lab) setKernel(ctx context.Context, host, state string) error {
+	return batch(ctx, l.namespace(host), []string{"link set dev " + string(Management) + " " + state})
 }
 
 // dropTaps removes what a host's kernel would have lost with its power: taps and

@@ -30,7 +30,14 @@ func (j *judgement) fromAfar() fleet.Finding {
 	if pings := onChannel(alive, fleet.ChannelProbe); len(pings) > 0 {
 		return j.isolated(pings)
 	}
-	return j.downIfTwoAgree(append(j.ofHost(fleet.No), j.no()...), cause)
+	no := j.no()
+	// The host runs and its agent does not: then beats, storage heartbeat and pings end
+	// as one, and say nothing about a server at which nobody else looks. Its own beats
+	// are among them: the agent hands them on.
+	if kernel := onChannel(alive, fleet.ChannelKernel); len(kernel) > 0 && len(onChannel(no, fleet.ChannelBeat)) == len(no) {
+		return j.unseen(kernel)
+	}
+	return j.downIfTwoAgree(append(j.ofHost(fleet.No), no...), cause)
 }
 
 // contactUnknown covers a host of which the controller cannot say whether it is
@@ -49,11 +56,21 @@ func (j *judgement) contactUnknown(cause string) fleet.Finding {
 
 // isolated covers a host that others see alive and that reaches no controller.
 func (j *judgement) isolated(alive []fleet.Signal) fleet.Finding {
+	return j.apart(alive, "its host is cut off from the controller (%s) and alive (%s)")
+}
+
+// unseen covers a host that lost its agent: what ran there may run on.
+func (j *judgement) unseen(kernel []fleet.Signal) fleet.Finding {
+	return j.apart(kernel, "its host has lost its agent (%s) and is alive (%s), and nobody else looks at the server")
+}
+
+// apart leaves a server that may well live to its isolatedFor.
+func (j *judgement) apart(alive []fleet.Signal, format string) fleet.Finding {
 	evidence := append([]fleet.Signal{*j.contact}, alive...)
 	since := j.contact.Since
 	due := since.Add(j.in.Server.Spec.Health.DownAfter.Std())
 	cause := "host " + j.in.Status.Host
-	reason := fmt.Sprintf("its host is cut off from the controller (%s) and alive (%s)", describe(*j.contact), describe(alive[0]))
+	reason := fmt.Sprintf(format, describe(*j.contact), describe(alive[0]))
 	if j.now.Before(due) {
 		f := j.finding(fleet.Suspect, since, evidence, reason, cause)
 		f.LookAgainAt = due

@@ -33,6 +33,7 @@ func drawSignal(t *rapid.T, about string) fleet.Signal {
 		{Channel: fleet.ChannelStorage, Vantage: "host-2"},
 		{Channel: fleet.ChannelStorage, Vantage: "host-3"},
 		{Channel: fleet.ChannelProbe, Vantage: "host-2"},
+		{Channel: fleet.ChannelKernel, Vantage: "host-2"},
 	}
 	s := fleet.Signal{
 		Question: fleet.Alive, Answer: pick(t, about+" answer", fleet.Yes, fleet.No, fleet.No, fleet.CannotTell),
@@ -41,6 +42,9 @@ func drawSignal(t *rapid.T, about string) fleet.Signal {
 	s.Since = s.At.Add(-pick(t, about+" since", 0, 3*time.Second, time.Minute))
 	if about == "host" {
 		s.Source, s.Epoch = pick(t, "host source", host...), 0
+		if s.Source.Channel == fleet.ChannelKernel {
+			s.Answer = fleet.Yes // nobody says that a kernel said nothing
+		}
 		return s
 	}
 	s.Source = pick(t, "source", server...)

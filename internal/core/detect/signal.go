@@ -43,6 +43,8 @@ func describe(s fleet.Signal) string {
 		return say(yes, "a probe from "+s.Source.Vantage+" succeeds", "a probe from "+s.Source.Vantage+" fails", s.Detail)
 	case fleet.ChannelStorage:
 		return say(yes, s.Source.Vantage+" sees its heartbeat on the storage", s.Source.Vantage+" sees no heartbeat on the storage", s.Detail)
+	case fleet.ChannelKernel:
+		return say(yes, "its kernel tells "+s.Source.Vantage+" that no agent runs", "its kernel tells "+s.Source.Vantage+" nothing", s.Detail)
 	case fleet.ChannelApp:
 		return say(yes, "its own check on "+s.Source.Vantage+" passes", "its own check on "+s.Source.Vantage+" fails", s.Detail)
 	case fleet.ChannelAgent:

@@ -49,6 +49,9 @@ const (
 	ChannelProbe Channel = "probe"
 	// ChannelStorage is the heartbeat that a host writes to shared storage.
 	ChannelStorage Channel = "storage"
+	// ChannelKernel is what a host's kernel says in place of an agent that is gone: that
+	// nobody listens where its agent did. It only ever says yes, of the host.
+	ChannelKernel Channel = "kernel"
 	// ChannelProvider is the provider's own record.
 	ChannelProvider Channel = "provider"
 )

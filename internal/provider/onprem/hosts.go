@@ -89,6 +89,14 @@ func (h *Hub) othersOnHosts(sweep *provider.Sweep) {
 				})
 			}
 		}
+		for _, a := range r.Kernels {
+			if k, ok := index[a.Host]; ok && a.Host != seer && a.Alive == fleet.Yes {
+				sweep.Hosts[k].Signals = append(sweep.Hosts[k].Signals, fleet.Signal{
+					Source:   fleet.Source{Channel: fleet.ChannelKernel, Vantage: seer},
+					Question: fleet.Alive, Answer: fleet.Yes, At: l.ago(a.Ago), Since: l.ago(a.SinceAgo), Detail: a.Detail,
+				})
+			}
+		}
 		for _, a := range r.StorageBeats {
 			if k, ok := index[a.Host]; ok && a.Host != seer {
 				at := &sweep.Hosts[k]

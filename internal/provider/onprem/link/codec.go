@@ -215,6 +215,7 @@ func (m *Report) check() error {
 	c.list("probes", len(m.Probes))
 	c.list("pings", len(m.Pings))
 	c.list("storage beats", len(m.StorageBeats))
+	c.list("kernels", len(m.Kernels))
 	if m.Units < 0 || m.UsedUnits < 0 {
 		c.fail("%d of %d units", m.UsedUnits, m.Units)
 	}
@@ -251,7 +252,7 @@ func (m *Report) check() error {
 			c.text("detail", a.Detail, MaxText)
 		}
 	}
-	for _, list := range [][]HostAnswer{m.Pings, m.StorageBeats} {
+	for _, list := range [][]HostAnswer{m.Pings, m.StorageBeats, m.Kernels} {
 		for _, a := range list {
 			c.answer(a.Alive)
 			c.text("host", a.Host, 63)

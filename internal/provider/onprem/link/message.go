@@ -158,6 +158,8 @@ type Report struct {
 	// Pings and StorageBeats speak of other hosts.
 	Pings        []HostAnswer `json:"pings,omitempty"`
 	StorageBeats []HostAnswer `json:"storageBeats,omitempty"`
+	// Kernels names the hosts that run without an agent, as their own kernels say.
+	Kernels []HostAnswer `json:"kernels,omitempty"`
 	// Hypervisor is set on hosts that can run virtual machines; Warm are the guests
 	// that wait there.
 	Hypervisor *fleet.Hypervisor `json:"hypervisor,omitempty"`
