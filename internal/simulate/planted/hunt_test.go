@@ -70,7 +70,7 @@ func TestHunt(t *testing.T) {
 
 // The table's seeds come first, a bug's own before those of others.
 func TestLikely(t *testing.T) {
-	known := seedsOf(table([]result{
+	known := seedsOf(written([]result{
 		{patch: patch{Name: "one", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 70}},
 		{patch: patch{Name: "two", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 9}},
 		{patch: patch{Name: "three", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Story: "host_lost"}},
@@ -121,8 +121,36 @@ echo '{"ran":9}'
 	}
 }
 
+// written is the document after a run that looked for all.
+func written(results []result) string {
+	var all []patch
+	for _, r := range results {
+		all = append(all, r.patch)
+	}
+	return table(rows(all, results, ""))
+}
+
+// A run that looks for some bugs keeps what the document says of the others.
+func TestTableKeepsOtherRows(t *testing.T) {
+	one := result{patch: patch{Name: "one", Breaks: []string{"S1"}, Story: "A."}, By: "S1", Run: sighting{Seed: 7}}
+	two := result{patch: patch{Name: "two", Breaks: []string{"S2"}, Story: "B."}, By: "S2", Run: sighting{Seed: 8}}
+	gone := result{patch: patch{Name: "gone", Breaks: []string{"S3"}, Story: "C."}, By: "S3"}
+	last := written([]result{one, two, gone})
+	two.By, two.Run.Seed = "S2", 9
+	fresh := patch{Name: "new", Breaks: []string{"S4"}, Story: "D."}
+	text := table(rows([]patch{one.patch, two.patch, fresh}, []result{two}, last))
+	for _, want := range []string{"Planted 3, found 2.", "| A. | S1 | S1 | 7 |", "| B. | S2 | S2 | 9 |", "| D. | S4 | **nothing** |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "gone") {
+		t.Error("a bug that is planted no longer has a row")
+	}
+}
+
 func TestTable(t *testing.T) {
-	text := table([]result{
+	text := written([]result{
 		{patch: patch{Name: "one", Breaks: []string{"S1"}, Story: "A | b."}, By: "S1", Run: sighting{Seed: 7}},
 		{patch: patch{Name: "two", Breaks: []string{"S9"}, Story: "C."}, By: "test", Detail: "TestIt"},
 		{patch: patch{Name: "three", Breaks: []string{"L1"}, Story: "D."}},

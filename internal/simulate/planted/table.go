@@ -23,15 +23,58 @@ func line(r result) string {
 	}
 }
 
+// row is a line of docs/planted.md.
+type row struct {
+	text  string
+	found bool
+}
+
+// rowOf tells one result.
+func rowOf(r result) row {
+	how, seed := nothing, ""
+	switch {
+	case r.By == "test":
+		how = "`" + r.Detail + "`"
+	case r.By != "":
+		how, seed = r.By, cmp.Or(r.Run.Story, fmt.Sprint(r.Run.Seed))
+	}
+	story := strings.ReplaceAll(r.Story, "|", "\\|")
+	return row{fmt.Sprintf("%s(../%s/%s.patch) | %s | %s | %s | %s |", rowHead(r.Name), patchesIn, r.Name, story, strings.Join(r.Breaks, " "), how, seed), r.By != ""}
+}
+
+func rowHead(name string) string { return "| [" + name + "]" }
+
+// nothing is in the row of a bug that was not found.
+const nothing = "**nothing**"
+
+// rows are those of all planted bugs: of one that was not looked for now, what the
+// document said last.
+func rows(all []patch, results []result, last string) []row {
+	out := make([]row, 0, len(all))
+	for _, p := range all {
+		one := rowOf(result{patch: p})
+		for line := range strings.Lines(last) {
+			if line = strings.TrimSpace(line); strings.HasPrefix(line, rowHead(p.Name)) {
+				one = row{line, !strings.Contains(line, nothing)}
+			}
+		}
+		for _, r := range results {
+			if r.Name == p.Name {
+				one = rowOf(r)
+			}
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
 // table is docs/planted.md.
-func table(results []result) string {
+func table(rows []row) string {
 	var b strings.Builder
 	found := 0
-	by := map[string]int{}
-	for _, r := range results {
-		if r.By != "" {
+	for _, r := range rows {
+		if r.found {
 			found++
-			by[r.Breaks[0]]++
 		}
 	}
 	fmt.Fprintf(&b, `# Planted bugs
@@ -41,22 +84,16 @@ product by an overlay (testdata/planted) and that the simulator, or where the si
 world cannot show it a package's own test, must find. A seed or a story counts only if
 it breaks a promise that the bug was planted for and breaks none without the bug. The
 seeds are those below 10,000; the ones in this table are tried first the next time, each
-in a run of its own, and the stories last.
+in a run of its own, and the stories last. A row is that of the last run that looked for
+its bug: what the generator draws from a seed may have changed since.
 
 Planted %d, found %d.
 
 | bug | mistake | planted for | found by | at |
 |---|---|---|---|---|
-`, len(results), found)
-	for _, r := range results {
-		how, seed := "**nothing**", ""
-		switch {
-		case r.By == "test":
-			how = "`" + r.Detail + "`"
-		case r.By != "":
-			how, seed = r.By, cmp.Or(r.Run.Story, fmt.Sprint(r.Run.Seed))
-		}
-		fmt.Fprintf(&b, "| [%s](../%s/%s.patch) | %s | %s | %s | %s |\n", r.Name, patchesIn, r.Name, strings.ReplaceAll(r.Story, "|", "\\|"), strings.Join(r.Breaks, " "), how, seed)
+`, len(rows), found)
+	for _, r := range rows {
+		fmt.Fprintln(&b, r.text)
 	}
 	return b.String()
 }
