@@ -21,6 +21,7 @@ func doctorAWSCommand() *cobra.Command {
 		rto    time.Duration
 		share  float64
 		files  []string
+		quotas []string
 	)
 	cmd := &cobra.Command{
 		Use: "aws", Short: "Would the account let its servers be healed",
@@ -53,12 +54,18 @@ Exit code 0: nothing fails, though there may be warnings; 1: a check fails.`,
 			if err != nil {
 				return fmt.Errorf("AWS does not take the credentials: %w; try: aws sts get-caller-identity", err)
 			}
+			for _, q := range quotas {
+				if err := facts.Quotas.Set(q); err != nil {
+					return err
+				}
+			}
 			return cli.ShowChecks(cmd, checks(examine.Examine(facts)))
 		},
 	}
 	cmd.Flags().StringVar(&region, "region", "", "the region; the configured one by default")
 	cmd.Flags().DurationVar(&rto, "rto", 15*time.Minute, "how soon every server must be back if all fail at once; 0 asks nothing")
 	cmd.Flags().Float64Var(&share, "aws-share", 0.8, "part of the account's API quotas that is ours, as the controller's")
+	cmd.Flags().StringArrayVar(&quotas, "aws-quota", nil, "token bucket of one API, as the controller's: API=BURST:PERSECOND; repeatable")
 	cmd.Flags().StringArrayVarP(&files, "file", "f", nil, "examine the servers of this file, without an engine; may be repeated")
 	return cmd
 }

@@ -36,8 +36,11 @@ type Facts struct {
 	Region, Caller string
 	// Share of the API quotas is ours, 0 to 1. RTO is how soon every server must be
 	// back; 0 asks nothing.
-	Share   float64
-	RTO     time.Duration
+	Share float64
+	RTO   time.Duration
+	// Quotas are the request quotas, Told how many of them the account itself told.
+	Quotas  aws.Quotas
+	Told    int
 	Servers []fleet.Server
 	Rights  []Right
 	// Machines are the servers' instances, Facets what else is known of them by id.

@@ -15,7 +15,7 @@ func facts() Facts {
 	s.Spec.Identity.Volumes = []fleet.Volume{{Name: "data", ID: "vol-1"}}
 	s.Spec.Identity.Interfaces = []fleet.Interface{{ID: "eni-1"}}
 	return Facts{
-		Share: 1, RTO: 15 * time.Minute, Servers: []fleet.Server{s}, QuotaCPUs: 10, UsedCPUs: 2,
+		Quotas: aws.DefaultQuotas(), Share: 1, RTO: 15 * time.Minute, Servers: []fleet.Server{s}, QuotaCPUs: 10, UsedCPUs: 2,
 		Machines: []aws.Machine{{ID: "i-1", State: "running", AutoRecovery: "disabled", Tags: map[string]string{aws.TagServer: "db"}}},
 		Launches: map[string]Launch{"db": {Type: "m7i.large", Subnet: "s"}}, Subnets: map[string]Subnet{"s": {Zone: "a", Free: 5}},
 		Offered: map[string][]string{"a": {"m7i.large"}}, CPUs: map[string]int{"m7i.large": 2}, Reserved: []Reserved{{Type: "m7i.large", Zone: "a", Free: 1}},
@@ -97,6 +97,16 @@ func TestForetold(t *testing.T) {
 	}
 	if grown := many - one; grown < 95*time.Second || grown > 110*time.Second {
 		t.Errorf("200 beyond the burst take %s longer, want 100s at 2 a second", grown)
+	}
+	f := facts()
+	f.Quotas = f.Quotas.With(map[string]float64{"RunInstances": 0.01})
+	f.Servers = append(f.Servers, f.Servers[0])
+	f.Servers[1].Name = "db2"
+	if p := f.pace(); p.State != OK {
+		t.Errorf("two are within a burst of one and 100 s: %+v", p)
+	}
+	if f.RTO = 6 * time.Minute; f.pace().State != Fail {
+		t.Errorf("a quota that the account told makes no difference: %+v", f.pace())
 	}
 	if half-one < 190*time.Second {
 		t.Errorf("with half of the quotas they take only %s longer", half-one)

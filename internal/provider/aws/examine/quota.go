@@ -44,13 +44,13 @@ func (f Facts) pace() Finding {
 		}
 		nodes = append(nodes, n)
 	}
-	plan, err := pace.Compile(nodes, legs(f.Servers), aws.Limits(f.Share).APIs)
+	plan, err := pace.Compile(nodes, legs(f.Servers), f.Quotas.Limits(f.Share).APIs)
 	if err != nil {
 		out.State, out.What, out.Why, out.Next = Fail, err.Error(), "they would wait for each other for ever", "relight get servers -o yaml"
 		return out
 	}
 	back := (plan.Back + detects).Round(time.Second)
-	out.What = fmt.Sprintf("if all %d fail at once, the last is back after %s, with %.0f %% of EC2's default quotas", len(nodes), back, 100*f.Share)
+	out.What = fmt.Sprintf("if all %d fail at once, the last is back after %s, with %.0f %% of the request quotas (Service Quotas tells %d of them, the others are EC2's defaults)", len(nodes), back, 100*f.Share, f.Told)
 	if f.RTO == 0 || back <= f.RTO {
 		return out
 	}

@@ -35,6 +35,7 @@ func (c *Client) Examine(ctx context.Context, servers []fleet.Server, share floa
 		Region: c.Region(), Share: share, RTO: rto, Servers: servers, Facets: map[string]examine.Facet{}, Launches: map[string]examine.Launch{},
 		Subnets: map[string]examine.Subnet{}, Offered: map[string][]string{}, CPUs: map[string]int{}, Volumes: map[string]examine.Volume{}, Keys: map[string]examine.Key{},
 	}
+	f.Quotas = provider.DefaultQuotas()
 	who, err := c.sts.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return f, failed("GetCallerIdentity", err)
@@ -55,6 +56,9 @@ func (c *Client) Examine(ctx context.Context, servers []fleet.Server, share floa
 	f.Machines = slices.DeleteFunc(f.Machines, func(m provider.Machine) bool { return !mine(m.Tags[provider.TagServer]) || m.State == "terminated" })
 	blind("what launches need", c.examineLaunches(ctx, &f))
 	blind("machine types and the vCPUs in use", c.examineCPUs(ctx, &f))
+	rates, err := c.Rates(ctx)
+	blind("the request quotas", err)
+	f.Quotas, f.Told = f.Quotas.With(rates), len(rates)
 	blind("the vCPU quota", c.examineQuota(ctx, &f))
 	blind("capacity reservations", c.examineReserved(ctx, &f))
 	blind("the volumes", c.examineVolumes(ctx, &f))
