@@ -82,6 +82,8 @@ type record struct {
 	Tap       string           `json:"tap,omitempty"`
 	Accel     qemu.Accel       `json:"accel,omitempty"`
 	Launched  bool             `json:"launched,omitempty"`
+	// Portals are those through which the disks are used that have several, by volume.
+	Portals map[string]string `json:"portals,omitempty"`
 	// Standby is the epoch of the standby that this instance is; 0 for none.
 	Standby fleet.Epoch `json:"standby,omitempty"`
 	// Taken is set on a standby's record: the epoch that it has become.

@@ -94,8 +94,13 @@ func (m *Machines) prepare(ctx context.Context, k mkey, cmd link.Command) (keepe
 	if cmd.VM.Bridge != "" {
 		rec.Tap = qemu.TapName(m.opt.Dir, k.server, uint64(k.epoch))
 	}
+	disks := ordered(cmd.Disks)
+	if cmd.VM.Boot != fleet.BootSAN { // iPXE takes all of them
+		disks = throughPortals(ctx, disks, rec.Portals)
+		rec.Portals = chosenPortals(disks)
+	}
 	spec := qemu.Machine{
-		Server: k.server, Epoch: k.epoch, VM: *cmd.VM, Disks: ordered(cmd.Disks), Tap: rec.Tap, Accel: rec.Accel, Binary: m.opt.Binary,
+		Server: k.server, Epoch: k.epoch, VM: *cmd.VM, Disks: disks, Tap: rec.Tap, Accel: rec.Accel, Binary: m.opt.Binary,
 	}
 	if k.standby() {
 		spec.Server, spec.Epoch = cmd.Step.Server, 0
@@ -115,7 +120,7 @@ func (m *Machines) prepare(ctx context.Context, k mkey, cmd link.Command) (keepe
 		return keeper.Launch{}, err
 	}
 	if err := m.put(k, func(r *record) {
-		r.VM, r.Tap, r.Accel, r.Launched = *cmd.VM, rec.Tap, rec.Accel, true
+		r.VM, r.Tap, r.Accel, r.Portals, r.Launched = *cmd.VM, rec.Tap, rec.Accel, rec.Portals, true
 	}); err != nil {
 		return keeper.Launch{}, err
 	}

@@ -160,7 +160,10 @@ func (m *Machines) launchWarm(ctx context.Context, k mkey, cmd link.Command) (Ef
 	if err := m.put(body, func(r *record) { r.Taken = k.epoch }); err != nil {
 		return Effect{}, err
 	}
-	disks := ordered(cmd.Disks)
+	disks := throughPortals(ctx, ordered(cmd.Disks), m.record(body).Portals)
+	if err := m.put(body, func(r *record) { r.Portals = chosenPortals(disks) }); err != nil {
+		return Effect{}, err
+	}
 	for _, f := range qemu.Secrets(disks) {
 		if err := os.WriteFile(filepath.Join(m.dir(body), f.Name), f.Data, 0o600); err != nil {
 			return Effect{}, fmt.Errorf("launch: %w", err)

@@ -3,9 +3,11 @@ package agent
 import (
 	"context"
 	"net"
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
+	"relight/internal/provider/onprem/link"
 )
 
 const (
@@ -55,8 +57,8 @@ func (b *board) dropPortal(addr string) {
 	delete(b.portals, addr)
 }
 
-// reachesLUN reports whether the portal of a LUN's array answered lately, and when.
-func (a *Agent) reachesLUN(v fleet.Volume) (int64, bool) {
+// reachesLUN reports whether any portal of a LUN's array answered lately, and when.
+func (a *Agent) reachesLUN(v fleet.Volume) (latest int64, reaches bool) {
 	if v.LUN == nil {
 		return 0, false
 	}
@@ -67,7 +69,52 @@ func (a *Agent) reachesLUN(v fleet.Volume) (int64, bool) {
 		a.board.mu.Lock()
 		at, ok := a.board.portals[p.Addr]
 		a.board.mu.Unlock()
-		return at, ok && a.opt.Clock()-at <= int64(portalFresh)
+		latest = max(latest, at)
+		reaches = reaches || ok && a.opt.Clock()-at <= int64(portalFresh)
 	}
-	return 0, false
+	return latest, reaches
+}
+
+// throughPortals returns the disks with the first portal of each that answers, for a
+// hypervisor that takes one way only. Those that were chosen before stay; where none
+// answers, the hypervisor itself says so of the preferred one.
+func throughPortals(ctx context.Context, disks []link.Disk, chosen map[string]string) []link.Disk {
+	var dialer net.Dialer
+	answers := map[string]bool{}
+	out := slices.Clone(disks)
+	for i, d := range out {
+		if len(d.MorePortals) == 0 {
+			continue
+		}
+		if portal := chosen[d.Volume]; portal != "" {
+			out[i].Portal = portal
+			continue
+		}
+		for _, portal := range append([]string{d.Portal}, d.MorePortals...) {
+			if _, asked := answers[portal]; !asked {
+				dial, cancel := context.WithTimeout(ctx, portalWithin)
+				conn, err := dialer.DialContext(dial, "tcp", portal)
+				cancel()
+				if answers[portal] = err == nil; err == nil {
+					_ = conn.Close()
+				}
+			}
+			if answers[portal] {
+				out[i].Portal = portal
+				break
+			}
+		}
+	}
+	return out
+}
+
+// chosenPortals are the portals of the disks that have several, by volume.
+func chosenPortals(disks []link.Disk) map[string]string {
+	out := map[string]string{}
+	for _, d := range disks {
+		if len(d.MorePortals) > 0 {
+			out[d.Volume] = d.Portal
+		}
+	}
+	return out
 }

@@ -16,7 +16,13 @@ func SANScript(m qemu.Machine) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ipxe.Script(b)
+	script, err := ipxe.Script(b)
+	for err != nil && len(b.Root) > 1 {
+		// The firmware's table has room for so many ways only: the preferred one stays.
+		b.Root = b.Root[:len(b.Root)-1]
+		script, err = ipxe.Script(b)
+	}
+	return script, err
 }
 
 // sanBoot is what the machine starts from its disks.
@@ -27,8 +33,13 @@ func sanBoot(m qemu.Machine) (ipxe.Boot, error) {
 		if d.Unit == 1 {
 			b.Initiator, b.User, b.Secret = d.Initiator, d.User, d.Secret
 			b.Root = append(b.Root, u)
+			for _, portal := range d.MorePortals {
+				u.Target.Portal = portal
+				b.Root = append(b.Root, u)
+			}
 			continue
 		}
+		u.More = d.MorePortals
 		b.Data = append(b.Data, u)
 	}
 	for _, d := range m.Disks {

@@ -46,7 +46,7 @@ func openArray(a fleet.Array) (array.Array, error) {
 		if tree == "" {
 			tree = configfs
 		}
-		return lio.New(lio.Config{Name: a.Name, Prefix: prefix, Portal: a.Portal, Dir: o["dir"]}, lio.Root(tree)), nil
+		return lio.New(lio.Config{Name: a.Name, Prefix: prefix, Portal: a.Portal, MorePortals: a.MorePortals, Dir: o["dir"]}, lio.Root(tree)), nil
 	case fleet.ArrayONTAP:
 		password, err := printed(o["password_script"])
 		if err != nil {

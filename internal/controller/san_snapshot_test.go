@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,7 +42,9 @@ func TestOP_SNAP(t *testing.T) {
 		t.Cleanup(machines[name].close)
 		c.join(t, name, t.TempDir(), machines[name], log)
 	}
-	c.apply(t, fmt.Sprintf(sanYAML, g.portal, g.dir, g.control))
+	// A second portal on which nobody listens: what the first one says counts.
+	text := fmt.Sprintf(sanYAML, g.portal, g.dir, g.control)
+	c.apply(t, strings.Replace(text, "options: {", `morePortals: ["127.0.0.1:1"], options: {`, 1))
 
 	first := c.healthy(t, 1)
 	writes(t, book, 1, 50)
@@ -57,6 +60,13 @@ func TestOP_SNAP(t *testing.T) {
 		t.Fatalf("epoch 2 is on %s, want %s", got, other)
 	}
 	ended := book.of(1)
+	why, err := c.Why(t.Context(), "db-1")
+	must(t, err)
+	if !slices.ContainsFunc(why.Status.Evidence, func(e fleet.Evidence) bool {
+		return e.Epoch == 1 && e.Method == fleet.InitiatorRemoved && strings.Contains(e.Detail, "login refused")
+	}) {
+		t.Errorf("epoch 1 was not shut out, and refused where it could be asked: %+v", why.Status.Evidence)
+	}
 	writes(t, book, 2, 50)
 
 	kept := array.FilePath(g.dir, "db-1-data.relight-db-1-e1")

@@ -122,6 +122,11 @@ func arrayRules(s fleet.SiteSpec, at reporter) {
 			continue
 		}
 		path := fmt.Sprintf("spec.arrays[%d]", i)
+		for n, portal := range a.MorePortals {
+			if slices.Contains(a.Portals()[:n+1], portal) {
+				at(fmt.Sprintf("%s.morePortals[%d]", path, n), fmt.Sprintf("%q is there twice", portal), "it would be no further way", "name another portal of the array, or none")
+			}
+		}
 		for _, name := range known.must {
 			if a.Options[name] == "" {
 				at(path, fmt.Sprintf("the array %q has no option %s", a.Name, name), fmt.Sprintf("the driver %s cannot work without it", a.Driver), "add "+name+" to its options")

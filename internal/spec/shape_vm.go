@@ -60,6 +60,10 @@ func arrayShape() *shape {
 		},
 		{name: "portal", doc: "Where initiators log in, address:port.", required: true, example: "10.0.9.1:3260", shape: &shape{form: text, format: hostPort()}},
 		{
+			name: "morePortals", doc: "Further ways to the same targets. A host logs in through the first of all that answers when a machine starts; iPXE uses all of them.",
+			example: `["10.0.8.1:3260"]`, shape: &shape{form: list, max: 7, elem: &shape{form: text, format: hostPort()}},
+		},
+		{
 			name: "options", doc: "The driver's own. `tgt`: `dir`, `control`, `prefix`. `lio`: `dir`, `tree`, `prefix`. `ontap`: `url`, `user`, `password_script`, `svm`, `volume`, `ca`, `prefix`. Passwords are refused; use `password_script`.",
 			example: `{dir: /srv/san}`, shape: &shape{form: dict, max: 32, keyFormat: arrayOption(), format: line()},
 		},

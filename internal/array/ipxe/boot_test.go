@@ -161,7 +161,7 @@ func (b *bench) let(epoch fleet.Epoch) Boot {
 	target.Portal = "10.0.2.2:" + port // QEMU's user network shows the loopback there
 	return Boot{
 		Ref: r, Initiator: m.Initiator, User: m.User, Secret: m.Secret,
-		Root: []Unit{{target, 1}}, Tries: 2, Pause: time.Second,
+		Root: []Unit{{Target: target, Unit: 1}}, Tries: 2, Pause: time.Second,
 	}
 }
 
@@ -281,7 +281,9 @@ func TestRealMultipathAndData(t *testing.T) {
 	dead := boot.Root[0]
 	dead.Target.Portal = "10.0.2.2:1"
 	boot.Root = []Unit{dead, boot.Root[0]}
-	boot.Data = []Unit{{target, 2}, {target, 10}, {target, 16}}
+	boot.Data = []Unit{
+		{Target: dead.Target, Unit: 2, More: []string{target.Portal}}, {Target: target, Unit: 10, More: []string{dead.Target.Portal}}, {Target: target, Unit: 16},
+	}
 	b.boots(boot, "one")
 }
 
@@ -290,9 +292,9 @@ func TestRealMultipathAndData(t *testing.T) {
 func TestOP_DATA(t *testing.T) {
 	b := newBench(t, prefixShort)
 	boot := b.let(1)
-	boot.Data = []Unit{{boot.Root[0].Target, 2}}
+	boot.Data = []Unit{{Target: boot.Root[0].Target, Unit: 2}}
 	b.boots(boot, "one")()
-	boot.Data = []Unit{{boot.Root[0].Target, 3}} // no such unit
+	boot.Data = []Unit{{Target: boot.Root[0].Target, Unit: 3}} // no such unit
 	b.fallsThrough(boot)
 }
 

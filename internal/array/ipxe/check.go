@@ -59,10 +59,12 @@ func (b Boot) described() int {
 }
 
 func (u Unit) check() error {
-	portal, err := netip.ParseAddrPort(u.Target.Portal)
+	for _, name := range append([]string{u.Target.Portal}, u.More...) {
+		if portal, err := netip.ParseAddrPort(name); err != nil || portal.Port() == 0 || portal.Addr().Zone() != "" {
+			return fmt.Errorf("portal %q is not address:port", name)
+		}
+	}
 	switch {
-	case err != nil || portal.Port() == 0 || portal.Addr().Zone() != "":
-		return fmt.Errorf("portal %q is not address:port", u.Target.Portal)
 	case !iqnWord.MatchString(u.Target.IQN):
 		return fmt.Errorf("target %q is no IQN in lower case", u.Target.IQN)
 	case u.Unit < 0 || u.Unit > 255:

@@ -59,6 +59,9 @@ type Boot struct {
 type Unit struct {
 	Target array.Target
 	Unit   int
+	// More are further portals of the same target, for a data LUN: the ways to the boot
+	// disk are listed one by one, for the firmware's table has one line for each.
+	More []string
 }
 
 // Net is how the machine reaches its array.
@@ -145,7 +148,7 @@ func (w *writer) disks(b Boot) {
 	}
 	w.line("sanhook --drive %#x %s || goto refused", firstDrive, strings.Join(ways, " "))
 	for i, u := range b.Data {
-		w.line("sanhook --no-describe --drive %#x %s || goto refused", firstDrive+1+i, uri(u))
+		w.line("sanhook --no-describe --drive %#x %s || goto refused", firstDrive+1+i, uris(u))
 	}
 	w.line("sanboot --no-describe --drive %#x ||", firstDrive)
 	w.line("echo Relight: the boot sector of %s epoch %d gave up: ${errno}", b.Server, b.Epoch)
@@ -182,6 +185,16 @@ func (w *writer) failures(b Boot) {
 }
 
 func uri(u Unit) string { return u.Target.URI(u.Unit) }
+
+// uris are all ways to a LUN.
+func uris(u Unit) string {
+	text := uri(u)
+	for _, portal := range u.More {
+		u.Target.Portal = portal
+		text += " " + uri(u)
+	}
+	return text
+}
 
 func netmask(bits int) netip.Addr {
 	var m [4]byte

@@ -25,7 +25,7 @@ func plain() Boot {
 	return Boot{
 		Ref:       array.Ref{Server: "lic-01", Epoch: 7},
 		Initiator: "iqn.2026-01.org.example.san:lic-01.e7", User: "lic-01.e7", Secret: "abcdefgh23456789",
-		Root: []Unit{{array.Target{Portal: "10.77.0.1:3260", IQN: "iqn.2026-01.org.example.san:t.lic-01.e7"}, 1}},
+		Root: []Unit{{Target: array.Target{Portal: "10.77.0.1:3260", IQN: "iqn.2026-01.org.example.san:t.lic-01.e7"}, Unit: 1}},
 	}
 }
 
@@ -33,8 +33,8 @@ func TestGolden(t *testing.T) {
 	rich := plain()
 	other := rich.Root[0].Target
 	other.Portal = "10.78.0.1:3261"
-	rich.Root = append(rich.Root, Unit{other, 1})
-	rich.Data = []Unit{{rich.Root[0].Target, 2}, {rich.Root[0].Target, 10}, {rich.Root[0].Target, 255}}
+	rich.Root = append(rich.Root, Unit{Target: other, Unit: 1})
+	rich.Data = []Unit{{Target: rich.Root[0].Target, Unit: 2}, {Target: rich.Root[0].Target, Unit: 10}, {Target: rich.Root[0].Target, Unit: 255}}
 	rich.Net = Net{Interface: "net1", Address: netip.MustParsePrefix("10.77.0.50/23"), Gateway: netip.MustParseAddr("10.77.1.254")}
 	rich.Keep, rich.Tries, rich.Pause = true, 3, 2*time.Second
 	six := plain()
@@ -92,7 +92,7 @@ func TestRefused(t *testing.T) {
 		"a command in the target":        func(b *Boot) { b.Root[0].Target.IQN += " || shell" },
 		"a target that is no IQN":        func(b *Boot) { b.Root[0].Target.IQN = "x" },
 		"unit 256":                       func(b *Boot) { b.Root[0].Unit = 256 },
-		"a negative unit":                func(b *Boot) { b.Data = []Unit{{b.Root[0].Target, -1}} },
+		"a negative unit":                func(b *Boot) { b.Data = []Unit{{Target: b.Root[0].Target, Unit: -1}} },
 		"an interface":                   func(b *Boot) { b.Net.Interface = "net0 && shell" },
 		"IPv6":                           func(b *Boot) { b.Net.Address = netip.MustParsePrefix("2001:db8::1/64") },
 		"a gateway elsewhere": func(b *Boot) {

@@ -23,6 +23,8 @@ type Config struct {
 	Prefix string
 	// Portal is address:port, as initiators reach it.
 	Portal string
+	// MorePortals are further addresses on which each target is to be seen.
+	MorePortals []string
 	// Dir holds one file per LUN.
 	Dir string
 }
@@ -242,8 +244,10 @@ func (a *Array) build(m array.Map, target, group string) error {
 			return err
 		}
 	}
-	if err := a.mkdir(group + "/np/" + a.cfg.Portal); err != nil {
-		return err
+	for _, portal := range append([]string{a.cfg.Portal}, a.cfg.MorePortals...) {
+		if err := a.mkdir(group + "/np/" + portal); err != nil {
+			return err
+		}
 	}
 	if on == "1" {
 		return nil

@@ -6,9 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"relight/internal/array"
 	"relight/internal/array/arraytest"
+	"relight/internal/array/iscsi"
+	"relight/internal/core/fence"
+	"relight/internal/core/fleet"
 )
 
 const prefix = "iqn.2026-01.org.example.san"
@@ -21,6 +27,33 @@ func TestSuite(t *testing.T) {
 			Array: a, Prefix: prefix, Connect: k.plane.Connect, Restart: k.boot, OneListed: true, SecondLine: true,
 		}
 	})
+}
+
+// A target is seen on each portal, and closing it takes all of them away.
+func TestSeveralPortals(t *testing.T) {
+	k := newKernel()
+	a := New(Config{Name: "san-2", Prefix: prefix, Portal: "127.0.0.1:3260", MorePortals: []string{"127.0.0.2:3260"}, Dir: t.TempDir()}, k)
+	r := array.Ref{Server: "db", Epoch: 1}
+	m, err := array.NewMap(prefix, r, map[int]string{1: "data"}, strings.NewReader("0123456789abcdef"))
+	if err = errors.Join(err, a.Create(t.Context(), array.LUN{Name: "data", Bytes: 4096})); err != nil {
+		t.Fatal(err)
+	}
+	proof, _ := fence.Prove(fleet.Server{Name: "db"}, 0, "", nil, time.Now())
+	at, err := a.Map(t.Context(), m, proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, portal := range []string{"127.0.0.1:3260", "127.0.0.2:3260"} {
+		c, err := k.plane.Connect(t.Context(), iscsi.Config{Portal: portal, Target: at.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+		if err != nil {
+			t.Errorf("login through %s: %v", portal, err)
+			continue
+		}
+		_ = c.Close()
+	}
+	if err := errors.Join(a.Unmap(t.Context(), r), a.Close(t.Context(), r)); err != nil {
+		t.Errorf("close: %v", err)
+	}
 }
 
 // TestRoot: the tree on a real directory does what the model of it does.

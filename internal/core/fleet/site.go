@@ -25,10 +25,15 @@ type Array struct {
 	Driver ArrayDriver `json:"driver"`
 	// Portal is where initiators log in, address:port.
 	Portal string `json:"portal"`
+	// MorePortals are further ways to the same targets, used if Portal does not answer.
+	MorePortals []string `json:"morePortals,omitempty"`
 	// Options are the driver's own, such as the control port of tgt or the URL of
 	// an array's REST interface.
 	Options map[string]string `json:"options,omitempty"`
 }
+
+// Portals lists all of an array's portals, the preferred one first.
+func (a Array) Portals() []string { return append([]string{a.Portal}, a.MorePortals...) }
 
 // ArrayDriver names a driver for SAN arrays.
 type ArrayDriver string

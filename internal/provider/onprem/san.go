@@ -115,9 +115,10 @@ func (h *Hub) portals(servers []link.WatchedServer) []link.Portal {
 			if v.LUN == nil || h.sans[v.LUN.Array] == nil {
 				continue
 			}
-			p := link.Portal{Array: v.LUN.Array, Addr: h.sans[v.LUN.Array].decl.Portal}
-			if !slices.Contains(out, p) {
-				out = append(out, p)
+			for _, addr := range h.sans[v.LUN.Array].decl.Portals() {
+				if p := (link.Portal{Array: v.LUN.Array, Addr: addr}); !slices.Contains(out, p) {
+					out = append(out, p)
+				}
 			}
 		}
 	}

@@ -103,7 +103,9 @@ func waitUntil(now func() time.Time) func(context.Context, time.Time) error {
 	}
 }
 
-// loginAs tries to log in as an epoch; nil where nobody knows where it would.
+// loginAs tries to log in as an epoch, through each portal; nil where nobody knows where
+// it would. One that lets it in counts before all that refuse, and these before those
+// that do not answer.
 func (h *Hub) loginAs(s fleet.Server, n *san, ref array.Ref) func(context.Context) (array.LoginAnswer, error) {
 	at, ok := n.bare.(array.Locator)
 	if !ok {
@@ -119,9 +121,28 @@ func (h *Hub) loginAs(s fleet.Server, n *san, ref array.Ref) func(context.Contex
 		if err != nil {
 			return array.LoginUnknown, err
 		}
-		ctx, cancel := context.WithTimeout(ctx, loginWithin)
-		defer cancel()
-		return array.TryLogin(target, m)(ctx)
+		var (
+			refused bool
+			silent  error
+		)
+		for _, portal := range append([]string{target.Portal}, n.decl.MorePortals...) {
+			target.Portal = portal
+			trying, cancel := context.WithTimeout(ctx, loginWithin)
+			answer, err := array.TryLogin(target, m)(trying)
+			cancel()
+			switch answer {
+			case array.LoginLetIn:
+				return answer, nil
+			case array.LoginRefused:
+				refused = true
+			default:
+				silent = errors.Join(silent, err)
+			}
+		}
+		if refused {
+			return array.LoginRefused, nil
+		}
+		return array.LoginUnknown, silent
 	}
 }
 
@@ -210,6 +231,8 @@ const lookWithin = 2 * time.Second
 type entry struct {
 	array.Map
 	target array.Target
+	// more are further portals of the target.
+	more []string
 }
 
 // mapFor makes the epoch's map, or finds it made.
@@ -223,7 +246,7 @@ func (h *Hub) mapFor(ctx context.Context, call provider.Call, n *san) (entry, er
 	if err != nil {
 		return entry{}, classedMap(call, n, err)
 	}
-	return entry{m, target}, nil
+	return entry{m, target, n.decl.MorePortals}, nil
 }
 
 // classedMap classes an array's error once, at this edge.
@@ -267,7 +290,7 @@ func (h *Hub) disks(ctx context.Context, call provider.Call) ([]link.Disk, error
 		}
 		out = append(out, link.Disk{
 			Volume: v.Name, Portal: e.target.Portal, Target: e.target.IQN, Unit: v.LUN.Unit,
-			Initiator: e.Initiator, User: e.User, Secret: e.Secret,
+			Initiator: e.Initiator, User: e.User, Secret: e.Secret, MorePortals: e.more,
 		})
 	}
 	return out, nil

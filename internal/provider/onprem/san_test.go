@@ -3,6 +3,7 @@ package onprem
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -329,7 +330,7 @@ func TestLaunchCarriesItsDisks(t *testing.T) {
 	}
 	d, m := disks[1], s.maps[array.Ref{Server: "a", Epoch: 1}]
 	want := link.Disk{Volume: "data", Portal: "192.0.2.1:3260", Target: "iqn.target.a.e1", Unit: 2, Initiator: m.Initiator, User: "a.e1", Secret: m.Secret}
-	if d != want || m.Units[2] != "a-data" || len(d.Secret) < 12 {
+	if !reflect.DeepEqual(d, want) || m.Units[2] != "a-data" || len(d.Secret) < 12 {
 		t.Errorf("%+v, want %+v", d, want)
 	}
 	cmd, err := command(sanCall(fleet.StepLaunch, 1))

@@ -107,6 +107,8 @@ type Disk struct {
 	Portal string `json:"portal"`
 	Target string `json:"target"`
 	Unit   int    `json:"unit"`
+	// MorePortals are further ways to the same target.
+	MorePortals []string `json:"morePortals,omitempty"`
 	// Initiator, User and Secret are the epoch's own (CHAP).
 	Initiator string `json:"initiator"`
 	User      string `json:"user"`
