@@ -21,11 +21,18 @@ const inspectWithin = 200 * time.Millisecond
 // delivered.
 type desk struct {
 	mu sync.Mutex
-	// hands has each command's token, true if it was handed out again meanwhile.
-	hands map[string]bool
+	// hands has each command, true if it was handed out again meanwhile.
+	hands map[hand]bool
 	// turns let the commands of one server run one after the other.
 	turns map[string]*turn
 }
+
+// hand is a command: by its token, and by what it asks for. A controller that gives one
+// token to two requests must hear of it: were they one, the first one's result would be
+// taken for the second's.
+type hand struct{ id, content string }
+
+func handOf(cmd link.Command) hand { return hand{cmd.ID, contentOf(cmd)} }
 
 // turn is a lock that can be given up on.
 type turn struct {
@@ -33,31 +40,31 @@ type turn struct {
 	users int
 }
 
-func newDesk() *desk { return &desk{hands: map[string]bool{}, turns: map[string]*turn{}} }
+func newDesk() *desk { return &desk{hands: map[hand]bool{}, turns: map[string]*turn{}} }
 
 // begin reports whether the command is new. One that is here already is marked:
 // its result may have gone to a controller that did not wait for it yet.
-func (d *desk) begin(id string) bool {
+func (d *desk) begin(h hand) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, here := d.hands[id]; here {
-		d.hands[id] = true
+	if _, here := d.hands[h]; here {
+		d.hands[h] = true
 		return false
 	}
-	d.hands[id] = false
+	d.hands[h] = false
 	return true
 }
 
 // end reports whether the command is done with; if not, its result is to be
 // delivered once more.
-func (d *desk) end(id string) bool {
+func (d *desk) end(h hand) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.hands[id] {
-		d.hands[id] = false
+	if d.hands[h] {
+		d.hands[h] = false
 		return false
 	}
-	delete(d.hands, id)
+	delete(d.hands, h)
 	return true
 }
 
@@ -65,8 +72,8 @@ func (d *desk) knows() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := make([]string, 0, len(d.hands))
-	for id := range d.hands {
-		out = append(out, id)
+	for h := range d.hands {
+		out = append(out, h.id)
 	}
 	return out
 }
@@ -121,7 +128,7 @@ func (a *Agent) poll(ctx context.Context) {
 			a.takeWatch(reply.Watch)
 		}
 		for _, cmd := range reply.Commands {
-			if a.desk.begin(cmd.ID) {
+			if a.desk.begin(handOf(cmd)) {
 				a.tasks.Go(func() { a.carryOut(ctx, cmd) })
 			}
 		}
@@ -145,7 +152,7 @@ func (a *Agent) carryOut(ctx context.Context, cmd link.Command) {
 		if err != nil && !errors.Is(err, ErrRefused) && wait.pause(ctx) {
 			continue
 		}
-		if a.desk.end(cmd.ID) || ctx.Err() != nil {
+		if a.desk.end(handOf(cmd)) || ctx.Err() != nil {
 			return
 		}
 	}
