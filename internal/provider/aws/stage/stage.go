@@ -71,6 +71,7 @@ func New(factor float64, seed uint64) *Stage {
 	st.Template = st.Endpoint.AddTemplate("licence-server", fakeaws.Template{Image: "ami-0relight", Type: "m7i.large", Subnet: "subnet-a", Profile: "arn:aws:iam::" + Account + ":instance-profile/licence"})
 	st.Group = st.Endpoint.AddGroup(world.Group{Name: "licence", Every: 5 * time.Second, Rise: 2, Fall: 2}, 27000)
 	st.Endpoint.AddZone(st.Zone, "example.com.")
+	st.Endpoint.SetQuota("L-1216C47A", 512) // vCPUs
 	w.SetQuotas(world.EC2Quotas()...)
 	return st
 }
