@@ -119,7 +119,7 @@ func endpoint(ctx context.Context, servers int) (url string, stop func(), err er
 		return "", nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, self, "fake-aws", "--listen", "127.0.0.1:0", "--fleet", strconv.Itoa(servers)) //nolint:gosec // this very program
+	cmd := exec.CommandContext(ctx, self, "fake-aws", "--listen", "127.0.0.1:0", "--fleet", strconv.Itoa(servers))
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		cmd.Stderr = os.Stderr

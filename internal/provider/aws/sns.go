@@ -35,8 +35,9 @@ type SNS struct {
 
 // snsMessage is what SNS posts.
 type snsMessage struct {
-	Type, MessageId, Token, TopicArn, Subject, Message, SubscribeURL, Timestamp string //nolint:revive // SNS's own names
-	SignatureVersion, Signature, SigningCertURL                                 string
+	Type, Token, TopicArn, Subject, Message, SubscribeURL, Timestamp string
+	SignatureVersion, Signature, SigningCertURL                      string
+	ID                                                               string `json:"MessageId"`
 }
 
 const (
@@ -87,7 +88,7 @@ func (s *SNS) take(ctx context.Context, m snsMessage) error {
 		_, err := s.Fetch(ctx, m.SubscribeURL)
 		return err
 	case "Notification":
-		s.Waker.Take(m.MessageId, m.Message)
+		s.Waker.Take(m.ID, m.Message)
 		return nil
 	default: // UnsubscribeConfirmation: somebody wanted it
 		return nil
@@ -157,7 +158,7 @@ func (m snsMessage) signed() string {
 	var b strings.Builder
 	add := func(name, value string) { b.WriteString(name + "\n" + value + "\n") }
 	add("Message", m.Message)
-	add("MessageId", m.MessageId)
+	add("MessageId", m.ID)
 	if m.Type == "Notification" {
 		if m.Subject != "" {
 			add("Subject", m.Subject)

@@ -5,7 +5,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // what SNS signs with
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -63,7 +63,7 @@ func (n notary) sign(m map[string]string) map[string]string {
 	hash, sum := crypto.SHA256, sha256.Sum256([]byte(text))
 	digest := sum[:]
 	if m["SignatureVersion"] == "1" {
-		old := sha1.Sum([]byte(text)) //nolint:gosec // what SNS signs with
+		old := sha1.Sum([]byte(text))
 		hash, digest = crypto.SHA1, old[:]
 	}
 	signature, _ := rsa.SignPKCS1v15(rand.Reader, n.key, hash, digest)

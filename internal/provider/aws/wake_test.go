@@ -57,7 +57,11 @@ func TestEventsWake(t *testing.T) {
 		{strings.ReplaceAll(stateChange, "i-1", "i-9"), ``},
 		{inSNS(inSNS(alarmSNS)), ``},
 		{`{"source":"aws.s3","detail":{"instance-id":"i-1"}}`, ``},
-		{`{}`, ``}, {`[]`, ``}, {`no json`, ``}, {``, ``}, {`{"Type":"Notification","Message":"hello"}`, ``},
+		{`{}`, ``},
+		{`[]`, ``},
+		{`no json`, ``},
+		{``, ``},
+		{`{"Type":"Notification","Message":"hello"}`, ``},
 	} {
 		w := newWaker()
 		w.Take("m-1", row.body)

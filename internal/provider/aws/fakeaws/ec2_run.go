@@ -169,7 +169,7 @@ type Running struct{ Server, Subnet, Image, Type, Volume string }
 // epoch of a server long ago. The world must start instances at once.
 func (e *Endpoint) AddRunning(r Running) (err error) {
 	e.locked(func() {
-		id := ""
+		var id string
 		id, err = e.launch(order{machine: machine{
 			Image: r.Image, Type: r.Type, Subnet: r.Subnet,
 			Tags: map[string]string{"Name": r.Server, "relight:server": r.Server, "relight:epoch": "1", "relight:token": "t-" + r.Server},
