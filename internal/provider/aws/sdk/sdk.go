@@ -62,6 +62,12 @@ func At(url, region string, client *http.Client) *Client {
 // paced above, and one that the SDK made would take tokens that nobody counted.
 func New(cfg aws.Config) *Client {
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	if _, own := cfg.HTTPClient.(ownBody); !own {
+		if cfg.HTTPClient == nil {
+			cfg.HTTPClient = http.DefaultClient
+		}
+		cfg.HTTPClient = ownBody{cfg.HTTPClient}
+	}
 	return &Client{ec2: ec2.NewFromConfig(cfg), elb: elasticloadbalancingv2.NewFromConfig(cfg), route53: route53.NewFromConfig(cfg), sts: sts.NewFromConfig(cfg), scaling: autoscaling.NewFromConfig(cfg), cfg: cfg}
 }
 
