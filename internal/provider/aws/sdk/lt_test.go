@@ -57,8 +57,11 @@ func (r *rig) pet(name string, fresh bool) string {
 		}}},
 		TagSpecifications: []types.TagSpecification{
 			{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{
-				{Key: aws.String("Name"), Value: aws.String("Licence server (do not touch!)")}, {Key: aws.String("team"), Value: aws.String("billing")}, {Key: aws.String("empty"), Value: aws.String("")},
-				{Key: aws.String(awsprovider.TagServer), Value: aws.String(name)}, {Key: aws.String(awsprovider.TagEpoch), Value: aws.String("1")},
+				{Key: aws.String("Name"), Value: aws.String("Licence server (do not touch!)")},
+				{Key: aws.String("team"), Value: aws.String("billing")},
+				{Key: aws.String("empty"), Value: aws.String("")},
+				{Key: aws.String(awsprovider.TagServer), Value: aws.String(name)},
+				{Key: aws.String(awsprovider.TagEpoch), Value: aws.String("1")},
 			}},
 			{ResourceType: types.ResourceTypeVolume, Tags: []types.Tag{{Key: aws.String("backup"), Value: aws.String("daily")}}},
 		},
