@@ -164,6 +164,10 @@ func (v viewed) verdictChanged() bool {
 
 func (h *Healer) call(v viewed, d decide.Decision) provider.Call {
 	call := provider.Call{Step: *d.Step, Server: v.Server, Term: v.Guards.Authority.Term, Proof: d.Proof}
+	call.Server.Away = v.Status.Away
+	if d.Step.Kind.NeedsProof() && d.Step.Epoch > v.Status.Epoch {
+		call.Server.Away = d.Away // the epoch that the step takes
+	}
 	if d.Step.Kind == fleet.StepPowerOff {
 		if site, ok := h.Viewer.site(d.Step.Host); ok {
 			call.Power = site.Spec.Power
@@ -216,10 +220,10 @@ func (h *Healer) Finish(ctx context.Context, w *Work, out provider.Outcome, step
 
 func resultOf(out provider.Outcome, err error) decide.Result {
 	if err == nil {
-		return decide.Result{State: fleet.StepDone, Evidence: out.Evidence}
+		return decide.Result{State: fleet.StepDone, Evidence: out.Evidence, Made: out.Made}
 	}
 	class, maybe := provider.ClassOf(err)
-	res := decide.Result{State: fleet.StepFailed, Class: string(class), Error: err.Error(), Evidence: out.Evidence}
+	res := decide.Result{State: fleet.StepFailed, Class: string(class), Error: err.Error(), Evidence: out.Evidence, Made: out.Made}
 	if maybe || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		res.State = fleet.StepUnknown
 	}

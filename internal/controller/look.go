@@ -59,7 +59,7 @@ func (h *Healer) look(ctx context.Context, server fleet.Server) error {
 func (h *Healer) observe(ctx context.Context, p provider.Provider, batch []*wish) {
 	servers := make([]fleet.Server, 0, len(batch))
 	for _, w := range batch {
-		servers = append(servers, w.server)
+		servers = append(servers, h.Viewer.State.located(w.server))
 	}
 	sweep, err := p.Observe(ctx, servers)
 	if err == nil {

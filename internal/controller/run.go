@@ -214,7 +214,7 @@ func (l *Loops) look(ctx context.Context, p provider.Provider, names []string) {
 	var servers []fleet.Server
 	for _, name := range names {
 		if server, ok := l.State.Server(name); ok {
-			servers = append(servers, server)
+			servers = append(servers, l.State.located(server))
 		}
 	}
 	if len(servers) == 0 {

@@ -228,7 +228,7 @@ func (s *State) serversOf(provider string, list []fleet.Server) []fleet.Server {
 	defer s.mu.RUnlock()
 	for _, name := range s.names() {
 		if d := s.docs.servers[name]; d.rest.Provider == provider {
-			list = append(list, d.server())
+			list = append(list, s.locatedHere(d.server()))
 		}
 	}
 	return list

@@ -55,6 +55,9 @@ type Call struct {
 type Outcome struct {
 	// Evidence about the death of the epoch that the step acted on.
 	Evidence []fleet.Evidence
+	// Made are the ids of volumes that were made, by their names in the spec, also if the
+	// step failed after that.
+	Made map[string]string
 	// Detail is for people.
 	Detail string
 }

@@ -240,6 +240,9 @@ func fillServer(name string, s *fleet.ServerSpec) {
 		if t.AutoRecovery == "" {
 			t.AutoRecovery = fleet.AutoRecoveryOurs
 		}
+		if t.Elsewhere != nil && t.Elsewhere.After == 0 {
+			t.Elsewhere.After = defaultElsewhereAfter
+		}
 		slowly(&s.Rules)
 	}
 	for i := range s.Identity.Names {

@@ -170,6 +170,7 @@ func fit(kind Kind, tree map[string]any) {
 			fitVolume(i, v.(map[string]any), isProcess)
 		}
 		fitEC2(id, template["ec2"] != nil)
+		fitElsewhere(id, template["ec2"])
 		if ec2, ok := template["ec2"].(map[string]any); ok {
 			fitLaunch(ec2)
 		}
@@ -214,6 +215,22 @@ func fitEC2(id map[string]any, isEC2 bool) {
 	}
 	if len(addresses) == 0 {
 		delete(id, "names")
+	}
+}
+
+// fitElsewhere leaves a server in its zone, or lets all of its volumes leave that.
+func fitElsewhere(id map[string]any, template any) {
+	ec2, _ := template.(map[string]any)
+	volumes, _ := id["volumes"].([]any)
+	if _, far := ec2["elsewhere"]; !far {
+		for _, v := range volumes {
+			delete(v.(map[string]any), "fromSnapshot")
+		}
+		return
+	}
+	delete(id, "interfaces")
+	for _, v := range volumes {
+		v.(map[string]any)["fromSnapshot"] = map[string]any{"maxLoss": "1h"}
 	}
 }
 

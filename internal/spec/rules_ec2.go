@@ -9,6 +9,7 @@ import (
 // ec2Rules checks what only a server on EC2 can have, and what it cannot.
 func ec2Rules(s fleet.ServerSpec, at reporter) {
 	id := s.Identity
+	elsewhereRules(s, at)
 	if s.Template.EC2 == nil {
 		for _, other := range []struct {
 			what string

@@ -112,7 +112,7 @@ func TestExamplesAreAccepted(t *testing.T) {
 
 // TestFullExampleSetsEveryField keeps the commented example complete; only what
 // excludes something that it sets may be missing, vm.yaml sets LUNs and virtual
-// machines, and ec2.yaml and captured.yaml what EC2 has.
+// machines, and ec2.yaml, elsewhere.yaml and captured.yaml what EC2 has.
 func TestFullExampleSetsEveryField(t *testing.T) {
 	docs, err := Parse(examples(t)...)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestFullExampleSetsEveryField(t *testing.T) {
 	for _, d := range docs {
 		for path := range d.marks {
 			path = index.ReplaceAllString(path, "[]")
-			if d.File() == "full.yaml" || d.File() == "vm.yaml" && (strings.Contains(path, ".vm") || strings.Contains(path, ".lun")) || d.File() == "ec2.yaml" || d.File() == "captured.yaml" {
+			if d.File() == "full.yaml" || d.File() == "vm.yaml" && (strings.Contains(path, ".vm") || strings.Contains(path, ".lun")) || d.File() == "ec2.yaml" || d.File() == "elsewhere.yaml" || d.File() == "captured.yaml" {
 				set[path] = true
 			}
 		}

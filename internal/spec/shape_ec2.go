@@ -12,6 +12,7 @@ func ec2Shape() *shape {
 		{name: "version", doc: "Its version, a number: one that moves would make another server in the middle of a recovery.", example: "3", shape: number(1, 1_000_000)},
 		{name: "launch", doc: "What an instance is launched with beside the launch template, or instead of one. `relight import aws` writes it.", shape: ec2LaunchShape()},
 		{name: "subnet", doc: "The subnet that it lives in, unless its primary interface or the template says so.", example: "subnet-0a1b2c", shape: &shape{form: text, format: plain(64)}},
+		{name: "elsewhere", doc: "Other zones that it may be started in, with volumes made from snapshots: what they lack is lost. Each of its volumes needs fromSnapshot, and it has no interfaces of its own.", shape: elsewhereShape()},
 		{name: "types", doc: "Instance types to try, in order, when the template's has no capacity.", example: "[m7i.large, m6i.large]", shape: &shape{form: list, unique: true, max: 16, elem: &shape{form: text, format: plain(64)}}},
 		{
 			name: "autoRecovery", doc: "Who moves the instance when its hardware fails: never both.", example: "ours", def: `"ours"`,

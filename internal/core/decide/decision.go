@@ -40,6 +40,9 @@ type Decision struct {
 	// FromHost is where the epoch ran that the proof speaks of, if the step takes
 	// the next one; empty if nobody knows.
 	FromHost string `json:"-"`
+	// Away is where the next epoch will be, if not where the spec says; it counts only
+	// on a step that takes an epoch.
+	Away *fleet.Away `json:"away,omitempty"`
 	// Begins is set on the first step of a recovery: what it claims.
 	Begins *fleet.Recovery `json:"begins,omitempty"`
 	// Gates lists every guard with its value, passed or not, for why.

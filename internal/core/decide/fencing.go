@@ -52,12 +52,24 @@ func workFence(v View, now time.Time) Decision {
 		d.Proof, d.Candidates = proof, candidates
 		return d
 	}
+	next.Status.Away = awayOf(v)
+	if onEC2(v) && r.Rung == fleet.Move {
+		to, why := otherZone(v, now, epoch+1)
+		if why != "" {
+			return climb(v, now, "it cannot start in another zone: "+why, anew)
+		}
+		taken.Host, next.Status.Away = to.Zone, to
+	}
+	room := Takes{Host: taken.Host, Units: max(v.Server.Spec.Placement.Units, 1)}
+	if !v.Traits.Places {
+		room.Host = "" // a zone's room is the platform's matter
+	}
 	taken.From, taken.FromHost, taken.To = epoch, host, epoch+1
 	steps := buildSteps(next)
 	first := steps[0]
 	return Decision{
-		Step: &first, Proof: proof, FromHost: host, Reason: first.Why, Candidates: candidates,
-		Takes: Takes{Host: taken.Host, Units: max(v.Server.Spec.Placement.Units, 1)},
+		Step: &first, Proof: proof, FromHost: host, Reason: first.Why, Candidates: candidates, Away: next.Status.Away,
+		Takes: room,
 		Gates: []Gate{{Name: GateProof, Pass: true, Value: proof.String()}},
 	}
 }

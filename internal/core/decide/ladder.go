@@ -38,6 +38,11 @@ func pickRung(v View, now time.Time, after fleet.Rung) (fleet.Rung, ladderState)
 			st.skipped = append(st.skipped, fmt.Sprintf("%s: %s", spec.Rung, why))
 			continue
 		}
+		if why, due := notElsewhere(v, spec.Rung, now); why != "" {
+			st.skipped = append(st.skipped, fmt.Sprintf("%s: %s", spec.Rung, why))
+			st.frees = earliest(st.frees, due)
+			continue
+		}
 		used, first, last := tried(v, spec.Rung, now)
 		if used >= spec.Tries && v.Request == nil {
 			st.skipped = append(st.skipped, fmt.Sprintf("%s: %d of %d tries within %s used", spec.Rung, used, spec.Tries, v.Server.Spec.Ladder.Window))
@@ -78,6 +83,8 @@ func unsuited(v View, rung fleet.Rung) string {
 		return "the epoch is fenced"
 	case inPlace && lacks(v) != "":
 		return lacks(v)
+	case rung == fleet.Move && onEC2(v):
+		return staysInZone(v)
 	case rung == fleet.Move:
 		return stays(v)
 	default:

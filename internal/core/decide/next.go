@@ -356,6 +356,7 @@ func PlanHash(v View, rung fleet.Rung) string {
 	if v.Request != nil {
 		to = v.Request.To + v.Request.By + v.Request.Host + v.Request.With()
 	}
+	to += lossPlan(v, rung)
 	sum := sha256.Sum256([]byte(strings.Join([]string{v.Server.Name, strconv.FormatUint(uint64(v.Status.Epoch), 10), string(rung), to}, "\x00")))
 	return hex.EncodeToString(sum[:6])
 }

@@ -14,6 +14,8 @@ type Result struct {
 	Class    string
 	Error    string
 	Evidence []fleet.Evidence
+	// Made are the ids of volumes that were made, by their names in the spec.
+	Made map[string]string
 }
 
 // keepFailed bounds the failures that a recovery carries with it.
@@ -90,6 +92,9 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet.Status {
 	r := s.Recovery
 	r.From, r.To, r.Host = step.Epoch-1, step.Epoch, step.Host
+	if r.Before, s.Away = s.Away, d.Away; s.Away != nil && s.Away.Epoch == step.Epoch {
+		r.Lost = s.Away.Loss()
+	}
 	// The proved epoch may be one that only the resources knew, and that ran
 	// elsewhere: a power-off of the stored host would prove nothing about it.
 	r.FromHost = d.FromHost
@@ -178,6 +183,8 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 			r.Ran = step.Host
 		}
 	}
+	s.Away = s.Away.Made(res.Made)
+	s = used(s)
 	noteFence(r, step, res, now)
 	s.Phase = phaseOfRecovery(s)
 	r.Last.State, r.Last.Class, r.Last.Error, r.Last.Ended = res.State, res.Class, res.Error, now
@@ -231,7 +238,7 @@ func abandon(s fleet.Status, now time.Time) fleet.Status {
 	if !hasEvidence(s.Evidence, e) {
 		s.Evidence = append(s.Evidence, e)
 	}
-	return s
+	return stayed(s)
 }
 
 // failed adds a failure and drops the oldest that had surely no effect, if there
@@ -384,6 +391,7 @@ func clone(s fleet.Status) fleet.Status {
 	s.Evidence = append([]fleet.Evidence(nil), s.Evidence...)
 	s.Attempts = append([]fleet.Attempt(nil), s.Attempts...)
 	s.Leftovers = append([]fleet.StepRecord(nil), s.Leftovers...)
+	s.Unused = append([]fleet.Copy(nil), s.Unused...)
 	if s.Recovery == nil {
 		return s
 	}

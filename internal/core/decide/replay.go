@@ -106,6 +106,9 @@ func noRoom(v View, now time.Time, step fleet.Step, last *fleet.StepRecord) Deci
 	if v.Traits.Places && placeable(after, r.Rung, r.Refused) {
 		return climb(v, now, why, elsewhere)
 	}
+	if anotherZone(after, now) {
+		return climb(v, now, why, elsewhere)
+	}
 	for rung, _ := pickRung(after, now, r.Rung); rung != ""; rung, _ = pickRung(after, now, rung) {
 		if !v.Traits.Places || placeable(after, rung, r.Refused) {
 			return climbTo(v, why, rung, 0)
@@ -139,6 +142,9 @@ func waitsForRoom(v View, now, due time.Time) Decision {
 		times = fmt.Sprintf("%d times", r.Lack.Refusals)
 	}
 	reason := fmt.Sprintf("there is no room since %s: refused %s, at last: %s; %s is tried again at %s", clockTime(r.Lack.Since), times, r.Lack.Error, r.Rung, clockTime(due))
+	if why := whyNotElsewhere(v, now); why != "" {
+		reason += "; move: " + why
+	}
 	d := held(GatePlacement, reason, !now.Before(ends))
 	d.Gates[0].ClearsAt = due
 	d.LookAgainAt = due

@@ -256,7 +256,11 @@ func buildSteps(v View) []fleet.Step {
 	if where == "" {
 		where = "the provider's choice"
 	}
-	start := newStep(v, kind, r.To, r.Host, fleet.Object{}, fmt.Sprintf("start epoch %d on %s", r.To, where))
+	why := fmt.Sprintf("start epoch %d on %s", r.To, where)
+	if a := v.Status.Away; a != nil && a.Epoch == r.To {
+		why += " " + a.Loss()
+	}
+	start := newStep(v, kind, r.To, r.Host, fleet.Object{}, why)
 	if v.Traits.AttachFirst {
 		return append(attach, start)
 	}
@@ -302,7 +306,7 @@ func verifyDue(v View) time.Time {
 func verify(v View, now time.Time) Decision {
 	r := v.Status.Recovery
 	if v.Finding.Verdict == fleet.Healthy && seenAfter(v, verifyFrom(v)) {
-		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
+		return record(v, fleet.StepClose, withLoss(fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason), r))
 	}
 	due := verifyDue(v)
 	if !now.Before(due) && unseen(v.Finding) {

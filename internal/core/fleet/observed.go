@@ -79,8 +79,10 @@ type VolumeState struct {
 	Held Answer `json:"held"`
 	// Dead is Yes if the platform says that the volume itself does not answer: another
 	// instance would meet the same volume.
-	Dead Answer    `json:"dead,omitempty"`
-	At   time.Time `json:"at"`
+	Dead Answer `json:"dead,omitempty"`
+	// Snapshot is its newest complete one; nil if none is known.
+	Snapshot *Snapshot `json:"snapshot,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // AddressState is an address as it was seen.

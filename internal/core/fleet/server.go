@@ -7,6 +7,9 @@ type Server struct {
 	Name   string            `json:"name"`
 	Labels map[string]string `json:"labels,omitempty"`
 	Spec   ServerSpec        `json:"spec"`
+	// Away is where the status says that it is, if not where the spec does. It is no
+	// part of the document: whoever hands a server to a provider sets it.
+	Away *Away `json:"-"`
 }
 
 // ServerSpec is the declared intent for one server. Fields that are left out of
@@ -103,6 +106,8 @@ type Volume struct {
 	Device string `json:"device,omitempty"`
 	// Mount has the guest agent mount the volume; nil leaves it to the guest.
 	Mount *Mount `json:"mount,omitempty"`
+	// FromSnapshot allows that it is made anew in another zone; nil forbids that.
+	FromSnapshot *FromSnapshot `json:"fromSnapshot,omitempty"`
 }
 
 // Mount says where and how the guest agent mounts a volume.
@@ -233,6 +238,8 @@ type EC2Template struct {
 	Launch *EC2Launch `json:"launch,omitempty"`
 	// Subnet is where it lives.
 	Subnet string `json:"subnet,omitempty"`
+	// Elsewhere are other zones that it may be started in; nil if there are none.
+	Elsewhere *EC2Elsewhere `json:"elsewhere,omitempty"`
 	// Types are instance types to try, in order, when the template's has no capacity.
 	Types []string `json:"types,omitempty"`
 	// AutoRecovery says who moves the instance when its hardware fails.

@@ -27,6 +27,11 @@ type Status struct {
 	// CameFrom is the host on which the server last worked before it came to this one;
 	// empty if it never left. It is where a move back goes.
 	CameFrom string `json:"cameFrom,omitempty"`
+	// Away is set while it runs in another zone, with copies of its volumes.
+	Away *Away `json:"away,omitempty"`
+	// Unused are volumes that were made for a start in another zone that came to
+	// nothing. They are left to a person.
+	Unused []Copy `json:"unused,omitempty"`
 	// Given lists what steps gave to the current epoch, until it is verified: from
 	// then on that it was says VerifiedAt.
 	Given []Object `json:"given,omitempty"`
@@ -110,6 +115,11 @@ type Recovery struct {
 	// Requested names the person who asked for it; empty if Relight decided.
 	Requested string `json:"requested,omitempty"`
 	Marks     []Mark `json:"marks,omitempty"`
+	// Before is where the server was away before this recovery took To.
+	Before *Away `json:"before,omitempty"`
+	// Lost states the data that was given up with this recovery: snapshots, their times
+	// and ages; empty if none was.
+	Lost string `json:"lost,omitempty"`
 	// Planned is set while a planned move is under way: where it may go is decided.
 	Planned *Planned `json:"planned,omitempty"`
 }

@@ -54,27 +54,31 @@ func volumeOf(call provider.Call) (fleet.Volume, int, error) {
 }
 
 func (p *Provider) attachVolume(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	made, err := p.copies(ctx, &call)
+	if err != nil {
+		return provider.Outcome{Made: made}, err
+	}
 	v, n, err := volumeOf(call)
 	if err != nil {
-		return provider.Outcome{}, err
+		return provider.Outcome{Made: made}, err
 	}
 	seen, err := p.reads.volumes.one(ctx, v.ID)
 	if err != nil {
-		return provider.Outcome{}, err
+		return provider.Outcome{Made: made}, err
 	}
-	done := provider.Outcome{Detail: v.ID + " attached to " + m.ID}
+	done := provider.Outcome{Detail: v.ID + " attached to " + m.ID, Made: made}
 	switch {
 	case seen == nil: // EC2's own answer to the attach tells
 	case seen.Holder == m.ID && (seen.Attachment == "attached" || seen.Attachment == "attaching"):
 		return done, nil
 	case seen.Epoch > call.Step.Epoch:
-		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "the volume was given to epoch %d", seen.Epoch)
+		return provider.Outcome{Made: made}, provider.Errorf(provider.Refused, call, "the volume was given to epoch %d", seen.Epoch)
 	case seen.Epoch < call.Step.Epoch && seen.Holder == "":
 		// The tag comes first: it is the floor for the next epoch when our own records are
 		// lost, and must never be lower than what had the volume (S3).
 		tag := map[string]string{TagServer: call.Step.Server, TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10)}
 		if err := p.opt.Cloud.Tag(ctx, v.ID, tag); err != nil {
-			return provider.Outcome{}, err
+			return provider.Outcome{Made: made}, err
 		}
 	}
 	err = p.opt.Cloud.AttachVolume(ctx, v.ID, m.ID, cmp.Or(v.Device, device(n)))

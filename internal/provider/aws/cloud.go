@@ -27,10 +27,17 @@ type Cloud interface {
 	// Records returns the values of the A records of a zone that have these names,
 	// without a dot at the end.
 	Records(ctx context.Context, zone string, names []string) (map[string]string, error)
+	// Snapshots returns the complete ones of some volumes.
+	Snapshots(ctx context.Context, volumes []string) ([]Snapshot, error)
+	// VolumeByToken returns the id of the volume that carries the token as its tag
+	// relight:token, or nothing.
+	VolumeByToken(ctx context.Context, token string) (string, error)
 	// TemplateUserData returns the user data of a launch template's version, decoded;
 	// nil if it has none.
 	TemplateUserData(ctx context.Context, template string, version int) ([]byte, error)
 
+	// MakeVolume makes a volume from a snapshot, once for its token.
+	MakeVolume(ctx context.Context, v NewVolume) (string, error)
 	Launch(ctx context.Context, l Launch) (string, error)
 	Start(ctx context.Context, id string) error
 	// SetUserData replaces the user data of a stopped instance.
@@ -129,6 +136,11 @@ type Volume struct {
 	Holder, Attachment string
 	// Epoch is the highest that was given the volume, by its tag.
 	Epoch fleet.Epoch
+	// Type, Size (GiB), IOPS, Throughput (MiB/s) and Multi (attach) are what a volume
+	// that replaces it is made with.
+	Type                   string
+	Size, IOPS, Throughput int
+	Multi                  bool
 }
 
 // Interface is a network interface, with the instance that has it and by which attachment.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
@@ -122,8 +123,12 @@ func (p *Provider) terminate(ctx context.Context, call provider.Call, m Machine,
 	return p.opt.Cloud.Terminate(ctx, m.ID, how)
 }
 
-// moves reports whether a volume is part of the server's identity.
+// moves reports whether a volume is part of the server's identity, or was before it
+// went to another zone: what it left behind is no less its data.
 func moves(s fleet.Server, volume string) bool {
+	if a := s.Away; a != nil && slices.ContainsFunc(a.Copies, func(c fleet.Copy) bool { return c.Declared == volume || c.Of == volume || c.ID == volume }) {
+		return true
+	}
 	for _, v := range s.Spec.Identity.Volumes {
 		if v.ID == volume {
 			return true

@@ -7,10 +7,12 @@ type holders struct {
 	s      *swept
 	server string
 	o      *fleet.Observed
+	// newest tells of a volume's snapshots.
+	newest func(fleet.Volume) *fleet.Snapshot
 }
 
-func (s *swept) identity(server fleet.Server, o *fleet.Observed) {
-	h := holders{s: s, server: server.Name, o: o}
+func (s *swept) identity(server fleet.Server, o *fleet.Observed, newest func(fleet.Volume) *fleet.Snapshot) {
+	h := holders{s: s, server: server.Name, o: o, newest: newest}
 	id := server.Spec.Identity
 	for _, v := range id.Volumes {
 		h.volume(v)
@@ -41,7 +43,7 @@ func (h holders) volume(v fleet.Volume) {
 	if h.blind("volumes") || !there {
 		return
 	}
-	state := fleet.VolumeState{Volume: v.Name, Epoch: seen.Epoch, Held: fleet.No, At: h.s.at}
+	state := fleet.VolumeState{Volume: v.Name, Epoch: seen.Epoch, Held: fleet.No, At: h.s.at, Snapshot: h.newest(v)}
 	if seen.Holder != "" {
 		state.Held, state.Holder, state.Host = fleet.Yes, h.s.epochs[seen.Holder], seen.Zone
 		if h.s.checks[seen.Holder].Disk == "impaired" {

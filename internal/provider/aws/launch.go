@@ -19,15 +19,26 @@ func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Out
 	if done || err != nil {
 		return out, err
 	}
-	t := call.Server.Spec.Template.EC2
-	if t == nil {
+	if call.Server.Spec.Template.EC2 == nil {
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "the server has no EC2 template")
 	}
+	made, err := p.copies(ctx, &call)
+	if err == nil {
+		out, err = p.launchIn(ctx, call, all)
+	}
+	out.Made = made
+	return out, err
+}
+
+// launchIn makes the instance where the server is to be.
+func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machine) (provider.Outcome, error) {
+	t := call.Server.Spec.Template.EC2
 	l := Launch{
 		Token: call.Step.Token, Template: t.LaunchTemplate, Version: t.Version, Subnet: t.Subnet,
 		NoAutoRecovery: t.AutoRecovery != fleet.AutoRecoveryPlatform,
 		Own:            t.Launch, Tags: launchTags(call, t.Launch),
 	}
+	var err error
 	if l.UserData, err = p.userData(ctx, call); err != nil {
 		return provider.Outcome{}, err
 	}

@@ -28,7 +28,7 @@ func DefaultQuotas() Quotas {
 	}
 	add(100, 20, reading...)
 	add(5, 2, "RunInstances", "StartInstances")
-	add(100, 5, "TerminateInstances")
+	add(100, 5, "TerminateInstances", "CreateVolume")
 	add(100, 10, "CreateTags")
 	add(50, 5, "StopInstances", "RebootInstances", "AttachVolume", "DetachVolume", "AttachNetworkInterface", "DetachNetworkInterface", "AssociateAddress", "DisassociateAddress")
 	add(5, 5, route53)
@@ -40,7 +40,7 @@ func DefaultQuotas() Quotas {
 
 // reading are the reads that have buckets, and route53 is the name of Route 53's only
 // one. Half of that is for reads, which wait elsewhere than steps do.
-var reading = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces", "DescribeAddresses"}
+var reading = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces", "DescribeAddresses", "DescribeSnapshots"}
 
 const (
 	route53     = "Route53"
@@ -92,6 +92,9 @@ func Limits(share float64) provider.Limits { return DefaultQuotas().Limits(share
 func Uses(kind fleet.StepKind, object fleet.Object, rung fleet.Rung) []string {
 	switch kind {
 	case fleet.StepLaunch:
+		if rung == fleet.Move {
+			return []string{"CreateVolume", "RunInstances"}
+		}
 		return []string{"RunInstances"}
 	case fleet.StepRecover:
 		return []string{"CreateTags", "StartInstances"}

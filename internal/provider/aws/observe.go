@@ -25,7 +25,7 @@ func (p *Provider) sight(s *swept, server fleet.Server) provider.ServerSight {
 		sight.Observed.Instances = append(sight.Observed.Instances, in)
 		sight.Signals = append(sight.Signals, p.signals(s, server, m, in)...)
 	}
-	s.identity(server, &sight.Observed)
+	s.identity(server, &sight.Observed, p.snapshot)
 	return sight
 }
 

@@ -43,6 +43,8 @@ type Provider struct {
 	mu    sync.Mutex
 	term  fleet.Term
 	since map[string]sighting
+	// snapshots is what was read last of volumes' snapshots, by volume.
+	snapshots map[string]snapshotsOf
 	// size is how many instances the last sweep of all of them saw, and names are the
 	// servers of those that were seen.
 	size  int
@@ -60,12 +62,12 @@ var _ provider.Provider = (*Provider)(nil)
 
 // New returns a provider.
 func New(o Options) *Provider {
-	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}, names: map[string]string{}}
+	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}, names: map[string]string{}, snapshots: map[string]snapshotsOf{}}
 }
 
 // Traits implements provider.Provider.
 func (p *Provider) Traits() fleet.Traits {
-	return fleet.Traits{Provider: Name, Rungs: []fleet.Rung{fleet.Reboot, fleet.Recover, fleet.Relaunch}}
+	return fleet.Traits{Provider: Name, Rungs: []fleet.Rung{fleet.Reboot, fleet.Recover, fleet.Relaunch, fleet.Move}}
 }
 
 // Wakes implements provider.Provider.
@@ -86,6 +88,7 @@ func (p *Provider) Do(ctx context.Context, call provider.Call) (provider.Outcome
 }
 
 func (p *Provider) do(ctx context.Context, call provider.Call) (provider.Outcome, error) {
+	call.Server = call.Server.Located()
 	if err := provider.CheckProof(call); err != nil {
 		return provider.Outcome{}, err
 	}

@@ -36,6 +36,7 @@ type swept struct {
 // instances, and as many for their checks, however many servers there are. If the
 // instances cannot be read, nothing was seen; what else fails makes sights incomplete.
 func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provider.Sweep, error) {
+	servers = located(servers)
 	s := &swept{
 		at: p.opt.Now(), machines: map[string][]Machine{}, ids: map[string]string{}, epochs: map[string]fleet.Epoch{},
 		checks: map[string]Check{}, volumes: map[string]Volume{}, ifaces: map[string]Interface{}, addresses: map[string]Address{},
@@ -47,6 +48,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	}
 	p.readChecks(ctx, s, all)
 	p.readIdentity(ctx, s, servers)
+	p.readSnapshots(ctx, s, servers)
 	out := provider.Sweep{At: s.at, Servers: make([]provider.ServerSight, 0, len(servers))}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -61,7 +61,7 @@ var simpleParams = map[string]string{
 	"DescribeVolumes":                      "VolumeId.N " + filterParams + pageParams,
 	"AttachVolume":                         "VolumeId InstanceId Device",
 	"DetachVolume":                         "VolumeId InstanceId Device Force",
-	"CreateVolume":                         "SnapshotId AvailabilityZone ClientToken VolumeType Encrypted KmsKeyId " + tagParams,
+	"CreateVolume":                         "SnapshotId AvailabilityZone ClientToken VolumeType Encrypted KmsKeyId Size Iops Throughput MultiAttachEnabled " + tagParams,
 	"CreateSnapshot":                       "VolumeId Description " + tagParams,
 	"DescribeSnapshots":                    "SnapshotId.N Owner.N " + filterParams + pageParams,
 	"DescribeAddresses":                    "AllocationId.N PublicIp.N " + filterParams,

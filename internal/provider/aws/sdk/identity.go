@@ -38,7 +38,10 @@ func (c *Client) Volumes(ctx context.Context, ids []string) ([]provider.Volume, 
 			return nil, failed("DescribeVolumes", err)
 		}
 		for _, v := range p.Volumes {
-			x := provider.Volume{ID: aws.ToString(v.VolumeId), Zone: aws.ToString(v.AvailabilityZone)}
+			x := provider.Volume{
+				ID: aws.ToString(v.VolumeId), Zone: aws.ToString(v.AvailabilityZone), Type: string(v.VolumeType), Size: int(aws.ToInt32(v.Size)),
+				IOPS: int(aws.ToInt32(v.Iops)), Throughput: int(aws.ToInt32(v.Throughput)), Multi: aws.ToBool(v.MultiAttachEnabled),
+			}
 			for _, a := range v.Attachments {
 				x.Holder, x.Attachment = aws.ToString(a.InstanceId), string(a.State)
 			}

@@ -1,0 +1,22 @@
+package controller
+
+import "relight/internal/core/fleet"
+
+// located joins to a server of EC2 where its status says that it is: a provider asks
+// for the volumes that it really has, which its document may not name.
+func (s *State) located(server fleet.Server) fleet.Server {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.locatedHere(server)
+}
+
+// locatedHere is located for who holds the lock.
+func (s *State) locatedHere(server fleet.Server) fleet.Server {
+	if server.Spec.Template.EC2 == nil {
+		return server // nobody else is ever away
+	}
+	if st, ok := peek[fleet.Status](s, kindStatus, server.Name); ok {
+		server.Away = st.Away
+	}
+	return server
+}

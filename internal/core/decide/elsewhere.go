@@ -1,0 +1,204 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// onEC2 reports that the platform places the server and binds its volumes to a zone,
+// so that a move makes them anew.
+func onEC2(v View) bool { return !v.Traits.Places && v.Server.Spec.Template.EC2 != nil }
+
+// awayOf is where the server runs instead of where its spec says, or nil.
+func awayOf(v View) *fleet.Away {
+	if a := v.Status.Away; a.Holds(v.Server.Spec.Identity) {
+		return a
+	}
+	return nil
+}
+
+// staysInZone says why a server of EC2 may never be started in another zone, or is
+// empty: each of its volumes has to be allowed to lose what its snapshot lacks.
+func staysInZone(v View) string {
+	id := v.Server.Spec.Identity
+	for _, vol := range id.Volumes {
+		if vol.FromSnapshot == nil {
+			return "volume " + vol.Name + " never leaves its zone (it has no fromSnapshot)"
+		}
+	}
+	if len(id.Interfaces) > 0 {
+		return "interface " + id.Interfaces[0].ID + " never leaves its zone"
+	}
+	if e := v.Server.Spec.Template.EC2.Elsewhere; e == nil || len(e.Zones) == 0 {
+		return "the spec names no other zone (template.ec2.elsewhere)"
+	}
+	return ""
+}
+
+// notElsewhere says why a start in another zone is not due or not possible now, and
+// from when on the clock alone allows it; empty if it is due, or is another rung. What
+// fails in its own zone for any other reason than want of room would fail elsewhere
+// too, and would have lost its data for that.
+func notElsewhere(v View, rung fleet.Rung, now time.Time) (string, time.Time) {
+	if !onEC2(v) || rung != fleet.Move {
+		return "", time.Time{}
+	}
+	r := v.Status.Recovery
+	asked := r == nil && v.Request != nil && v.Request.Rung == fleet.Move || r != nil && r.Requested != "" && r.Rung == fleet.Move
+	if !asked && (r == nil || r.Lack == nil) {
+		return "its own zone was not found to have no room", time.Time{}
+	}
+	if !asked {
+		if due := elsewhereDue(v); now.Before(due) {
+			return fmt.Sprintf("its own zone must have had no room for %s, until %s", v.Server.Spec.Template.EC2.Elsewhere.After, clockTime(due)), due
+		}
+	}
+	_, why := otherZone(v, now, 0)
+	return why, time.Time{}
+}
+
+// elsewhereDue is when the server's own zone has had no room for long enough.
+func elsewhereDue(v View) time.Time {
+	return v.Status.Recovery.Lack.Since.Add(v.Server.Spec.Template.EC2.Elsewhere.After.Std())
+}
+
+// otherZone is where the epoch would be started instead of in its own zone, and with
+// which copies; or why nowhere.
+func otherZone(v View, now time.Time, epoch fleet.Epoch) (*fleet.Away, string) {
+	var (
+		refused []string
+		id, try = v.Server.Name, ""
+		here    = awayOf(v)
+	)
+	if r := v.Status.Recovery; r != nil {
+		refused, try = r.Refused, r.ID
+	}
+	out := &fleet.Away{Epoch: epoch}
+	for _, z := range v.Server.Spec.Template.EC2.Elsewhere.Zones {
+		if !slices.Contains(refused, z.Zone) && (here == nil || here.Zone != z.Zone) {
+			out.Zone, out.Subnet = z.Zone, z.Subnet
+			break
+		}
+	}
+	if out.Zone == "" {
+		return nil, "no other zone is left" + after(": refused by ", strings.Join(refused, ", "))
+	}
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		s := snapshotOf(v, vol.Name)
+		if s == nil {
+			return nil, "no complete snapshot of volume " + vol.Name + " is known"
+		}
+		age := now.Sub(s.At).Truncate(time.Second)
+		if most := vol.FromSnapshot.MaxLoss.Std(); age > most {
+			return nil, fmt.Sprintf("the newest snapshot of volume %s (%s of %s) is %s old, and fromSnapshot.maxLoss allows %s", vol.Name, s.ID, s.At.UTC().Format("2006-01-02 15:04:05 UTC"), fleet.Duration(age), fleet.Duration(most))
+		}
+		c := fleet.Copy{Volume: vol.Name, Declared: vol.ID, Of: inUse(here, vol), Snapshot: s.ID, At: s.At, Age: fleet.Duration(age)}
+		c.Token = Token(id, 0, "copy", fleet.Object{Volume: vol.Name}, out.Zone, try+"/"+s.ID)
+		out.Copies = append(out.Copies, c)
+	}
+	return out, ""
+}
+
+func after(words, list string) string {
+	if list == "" {
+		return ""
+	}
+	return words + list
+}
+
+// inUse is the id of the volume that the server really has.
+func inUse(here *fleet.Away, vol fleet.Volume) string {
+	if here != nil {
+		for _, c := range here.Copies {
+			if c.Volume == vol.Name {
+				return c.ID
+			}
+		}
+	}
+	return vol.ID
+}
+
+func snapshotOf(v View, volume string) *fleet.Snapshot {
+	for _, o := range v.Observed.Volumes {
+		if o.Volume == volume {
+			return o.Snapshot
+		}
+	}
+	return nil
+}
+
+// anotherZone reports that a start elsewhere which was refused has a further zone.
+func anotherZone(v View, now time.Time) bool {
+	if !onEC2(v) || v.Status.Recovery.Rung != fleet.Move {
+		return false
+	}
+	_, why := otherZone(v, now, 0)
+	return why == ""
+}
+
+// stayed takes back that a server is away if nothing of the epoch was ever started
+// there: it is where it was. What was made for it is not deleted (S8), and told.
+func stayed(s fleet.Status) fleet.Status {
+	if s.Away == nil || s.Recovery == nil || s.Away.Epoch != s.Recovery.To {
+		return s
+	}
+	for _, c := range s.Away.Copies {
+		known := slices.ContainsFunc(s.Unused, func(u fleet.Copy) bool { return u.ID == c.ID })
+		if c.ID != "" && !known {
+			s.Unused = append(s.Unused, c)
+		}
+	}
+	s.Away = s.Recovery.Before
+	return s
+}
+
+// used drops from those that are in no use what the server has now.
+func used(s fleet.Status) fleet.Status {
+	if s.Away == nil {
+		return s
+	}
+	s.Unused = slices.DeleteFunc(s.Unused, func(u fleet.Copy) bool {
+		return slices.ContainsFunc(s.Away.Copies, func(c fleet.Copy) bool { return c.ID == u.ID })
+	})
+	return s
+}
+
+// lossPlan is the part of a plan's hash that names what would be lost, so that an
+// approval holds for that alone (S11).
+func lossPlan(v View, rung fleet.Rung) string {
+	if !onEC2(v) || rung != fleet.Move {
+		return ""
+	}
+	out := ""
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if s := snapshotOf(v, vol.Name); s != nil {
+			out += vol.Name + "=" + s.ID + " "
+		}
+	}
+	return out
+}
+
+// withLoss adds to a sentence what data the recovery gave up.
+func withLoss(why string, r *fleet.Recovery) string {
+	if r == nil || r.Lost == "" {
+		return why
+	}
+	return why + "; it runs " + r.Lost
+}
+
+// whyNotElsewhere says, of a server that waits for room, why it is not started in
+// another zone; empty where that cannot be at all.
+func whyNotElsewhere(v View, now time.Time) string {
+	if !onEC2(v) {
+		return ""
+	}
+	if why := staysInZone(v); why != "" {
+		return why
+	}
+	why, _ := notElsewhere(v, fleet.Move, now)
+	return why
+}
