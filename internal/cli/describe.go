@@ -64,6 +64,9 @@ func (a *app) describe(out io.Writer, v client.ServerView) error {
 	}
 	fmt.Fprintln(out, "\ninstance (replaceable)")
 	fmt.Fprintf(out, "  epoch %d on %s, launched %s, verified %s\n", st.Epoch, first(st.Host, "no host"), client.Clock(st.LaunchedAt, now), client.Clock(st.VerifiedAt, now))
+	for _, line := range client.AwayLines(st) {
+		fmt.Fprintf(out, "  %s\n", clean(line))
+	}
 	for _, i := range v.Observed.Instances {
 		fmt.Fprintf(out, "  seen: epoch %d %s on %s, %s ago\n", i.Epoch, i.State, first(i.Host, "?"), client.Ago(i.At, now))
 	}

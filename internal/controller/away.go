@@ -20,3 +20,13 @@ func (s *State) locatedHere(server fleet.Server) fleet.Server {
 	}
 	return server
 }
+
+// whereItIs is a server's status for people. That it is away is over once its document
+// names other volumes.
+func whereItIs(v viewed) fleet.Status {
+	s := v.Status
+	if !s.Away.Holds(v.Server.Spec.Identity) {
+		s.Away = nil
+	}
+	return s
+}

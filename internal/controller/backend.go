@@ -121,7 +121,7 @@ func (b *Backend) Server(ctx context.Context, name string) (client.ServerView, e
 		return client.ServerView{}, err
 	}
 	return client.ServerView{
-		Server: v.Server, Raw: raw, Status: v.Status, Finding: v.Finding, Observed: v.Observed,
+		Server: v.Server, Raw: raw, Status: whereItIs(v), Finding: v.Finding, Observed: v.Observed,
 		Decision: decide.Next(v.View, now), Revision: raw.Revision,
 	}, nil
 }
@@ -133,7 +133,7 @@ func (b *Backend) Why(_ context.Context, name string) (client.Why, error) {
 	if !v.known {
 		return client.Why{}, noServer(name)
 	}
-	why := client.Why{Server: name, At: now, Finding: v.Finding, Status: v.Status, Decision: decide.Next(v.View, now), Guards: v.Guards}
+	why := client.Why{Server: name, At: now, Finding: v.Finding, Status: whereItIs(v), Decision: decide.Next(v.View, now), Guards: v.Guards}
 	why.Watching = decide.Watching(v.View)
 	for _, r := range b.Chronicle.Latest(10, func(e event.Event) bool { return e.Server == name }) {
 		why.Events = append(why.Events, client.EventRecord{ID: r.ID(), Event: r.Event})

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -49,6 +50,9 @@ func notElsewhere(v View, rung fleet.Rung, now time.Time) (string, time.Time) {
 	}
 	r := v.Status.Recovery
 	asked := r == nil && v.Request != nil && v.Request.Rung == fleet.Move || r != nil && r.Requested != "" && r.Rung == fleet.Move
+	if asked && r == nil && v.Finding.Verdict != fleet.Down {
+		return fmt.Sprintf("it is %s, and only what is down is started in another zone: what was written since the snapshot would be lost", v.Finding.Verdict), time.Time{}
+	}
 	if !asked && (r == nil || r.Lack == nil) {
 		return "its own zone was not found to have no room", time.Time{}
 	}
@@ -201,4 +205,10 @@ func whyNotElsewhere(v View, now time.Time) string {
 	}
 	why, _ := notElsewhere(v, fleet.Move, now)
 	return why
+}
+
+// attestedAlone reports that nothing but a person's word proves the epoch dead: what
+// hangs where nobody can see it is no machine that could be started again.
+func attestedAlone(proof fence.Proof) bool {
+	return !slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool { return e.Method != fleet.Attested && e.Method != fleet.NeverStarted })
 }

@@ -34,6 +34,9 @@ func workFence(v View, now time.Time) Decision {
 	if r.Rung == fleet.Recover && goneForEver(v) {
 		return climb(v, now, "the instance is gone for ever and cannot be started again", upward)
 	}
+	if r.Rung == fleet.Recover && onEC2(v) && attestedAlone(proof) {
+		return climb(v, now, "a person says that the instance is dead, and nobody saw it stopped, so it cannot be started again", upward)
+	}
 	next := v
 	taken := *r
 	next.Status.Recovery = &taken

@@ -3,6 +3,7 @@ package aws
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -109,17 +110,22 @@ const snapshotsFor = time.Minute
 // anew from one.
 func (p *Provider) readSnapshots(ctx context.Context, s *swept, servers []fleet.Server) {
 	var ids []string
+	wanted := map[string]bool{}
 	p.mu.Lock()
 	for _, server := range servers {
 		for _, v := range server.Spec.Identity.Volumes {
 			if v.FromSnapshot == nil || v.ID == "" {
 				continue
 			}
+			wanted[v.ID] = true
 			if old, ok := p.snapshots[v.ID]; ok && s.at.Sub(old.at) < snapshotsFor {
 				continue
 			}
 			ids = append(ids, v.ID)
 		}
+	}
+	if !s.few {
+		maps.DeleteFunc(p.snapshots, func(id string, _ snapshotsOf) bool { return !wanted[id] })
 	}
 	p.mu.Unlock()
 	newest := map[string]Snapshot{}

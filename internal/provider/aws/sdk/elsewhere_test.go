@@ -9,6 +9,7 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
+	"relight/internal/provider/aws/fakeaws"
 	"relight/internal/world"
 )
 
@@ -64,6 +65,14 @@ func (r *rig) stating(name string, cond func() bool) func() bool {
 	}
 }
 
+// works is that the server works in another zone.
+func (r *rig) works(name string) func() bool {
+	return r.stating(name, func() bool {
+		s := r.status(name)
+		return s.Away != nil && s.Verdict == fleet.Healthy && s.Recovery == nil
+	})
+}
+
 func (r *rig) loseZoneA() { r.locked(func() { _ = r.w.KillSite(zoneA) }) }
 
 // The zone is lost: the old instance is seen to end, its zone has no room for as long as
@@ -73,10 +82,7 @@ func TestAH_VOL_AnotherZone(t *testing.T) {
 	name := r.living(", fromSnapshot: {maxLoss: 1h}", toB, 4*time.Minute)
 	r.loseZoneA()
 	lost := r.now()
-	r.until(30*time.Minute, "it works in zone b", r.stating(name, func() bool {
-		s := r.status(name)
-		return s.Away != nil && s.Verdict == fleet.Healthy && s.Recovery == nil
-	}))
+	r.until(30*time.Minute, "it works in zone b", r.works(name))
 	s := r.status(name)
 	if took := r.now().Sub(lost); took < 5*time.Minute {
 		t.Errorf("it left after %s, and its zone must have had no room for 5m", took)
@@ -172,13 +178,18 @@ func TestAH_VOL_NoProof(t *testing.T) {
 	name := r.living(", fromSnapshot: {maxLoss: 10h}", toB, time.Minute)
 	r.locked(func() {
 		r.w.SetCapacity(zoneA, "m7i.large", 0, false)
-		_ = r.w.CutSite(zoneA, world.Cut{Control: true, In: true, Out: true, Peers: true})
-		r.w.HangGuest(r.machine(name))
+		r.w.Crash(r.machine(name)) // it is dead, and nobody can see that
+		_ = r.w.CutSite(zoneA, world.Cut{Control: true, In: true, Out: true, Peers: true, Storage: true})
 	})
 	r.during(30*time.Minute, "nothing is started", func() bool { return r.status(name).Epoch == 1 && r.count("CreateVolume") == 0 })
-	if look := r.solo.Look(name); look.Gate == "" {
-		t.Errorf("it holds nowhere: %+v", look)
+	if look := r.solo.Look(name); look.Gate != "proof" && !strings.Contains(look.Reason, "it waits until that is seen") {
+		t.Errorf("it holds at %q: %s", look.Gate, look.Reason)
 	}
+	answer, err := r.solo.Backend.ConfirmFence(context.Background(), "eve", name, client.FenceConfirmRequest{Epoch: 1, Reason: "the building burns"})
+	if err != nil {
+		t.Fatal(err, answer)
+	}
+	r.until(time.Hour, "it works in zone b", r.works(name))
 }
 
 // The controller dies after EC2 has made the volume and before it knows: the next one
@@ -187,19 +198,57 @@ func TestAH_VOL_OneCopy(t *testing.T) {
 	r := newRig(t, slowly)
 	name := r.living(", fromSnapshot: {maxLoss: 1h}", toB, time.Minute)
 	r.loseZoneA()
+	r.locked(func() { r.w.SetCapacity(zoneB, "m7i.large", 0, false) })
 	died := 0
 	r.dies = func(step fleet.Step) bool {
 		if step.Kind != fleet.StepLaunch || step.Rung != fleet.Move || died > 0 {
 			return false
 		}
 		died++
+		r.locked(func() { r.w.SetCapacity(zoneB, "m7i.large", 9, false) })
 		return true
 	}
-	r.until(40*time.Minute, "it works in zone b", r.stating(name, func() bool {
-		s := r.status(name)
-		return s.Away != nil && s.Verdict == fleet.Healthy && s.Recovery == nil
-	}))
+	r.until(40*time.Minute, "it works in zone b", r.works(name))
 	if n := r.count("CreateVolume"); n != 1 || died != 1 {
 		t.Errorf("%d volumes were made, the controller died %d times:\n%s", n, died, r.calls())
+	}
+}
+
+// A person says where the data is from now on: with the copies' ids in the document the
+// server stays, with others it goes back to its zone.
+func TestAH_VOL_StayOrGoBack(t *testing.T) {
+	for _, stay := range []bool{true, false} {
+		r := newRig(t, slowly)
+		name, text := r.wiki(", fromSnapshot: {maxLoss: 1h}", toB)
+		r.declare(text)
+		r.until(5*time.Minute, "it works", r.healthy(name, 1))
+		r.locked(func() { _, _ = r.w.TakeSnapshot("vol-01", "") })
+		r.during(time.Minute, "it goes on", func() bool { return true })
+		r.locked(func() { _ = r.w.Kill(r.machine(name)); r.w.SetCapacity(zoneA, "m7i.large", 0, false) })
+		r.until(40*time.Minute, "it works in zone b", r.works(name))
+		s := r.status(name)
+		volume, subnet := s.Away.Copies[0].ID, "subnet-b"
+		if !stay {
+			volume, subnet = "vol-back", "subnet-a"
+			r.fake.AddVolume(fakeaws.VolumeSpec{ID: volume, Server: name, Zone: zoneA})
+			r.locked(func() { r.w.SetCapacity(zoneA, "m7i.large", 9, false) })
+		}
+		text = strings.NewReplacer("id: vol-01", "id: "+volume, "subnet: subnet-a", "subnet: "+subnet, "zone: "+zoneB, "zone: eu-west-1c").Replace(text)
+		if err := r.solo.Apply(context.Background(), "eve", "spec.yaml", text); err != nil {
+			t.Fatal(err)
+		}
+		if why, err := r.solo.Backend.Why(context.Background(), name); err != nil || why.Status.Away != nil {
+			t.Errorf("stay %v: it is still away: %+v, %v", stay, why.Status.Away, err)
+		}
+		if _, err := r.solo.Backend.Heal(context.Background(), "eve", name, client.HealRequest{Rung: fleet.Relaunch, Reason: "as declared"}); err != nil {
+			t.Fatal(err)
+		}
+		r.until(30*time.Minute, "it works as declared", r.healthy(name, s.Epoch+1))
+		if v := r.w.Volume(volume); v.Holder != r.machine(name).ID {
+			t.Errorf("stay %v: volume %s is held by %q", stay, volume, v.Holder)
+		}
+		if a := r.status(name).Away; a != nil {
+			t.Errorf("stay %v: its status says that it is away: %+v", stay, a)
+		}
 	}
 }
