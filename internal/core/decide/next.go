@@ -352,11 +352,10 @@ func Token(server string, epoch fleet.Epoch, kind fleet.StepKind, o fleet.Object
 
 // PlanHash names exactly what an approval is for.
 func PlanHash(v View, rung fleet.Rung) string {
-	to := ""
+	to := lossPlan(v, rung)
 	if v.Request != nil {
-		to = v.Request.To + v.Request.By + v.Request.Host + v.Request.With()
+		to += v.Request.To + v.Request.By + v.Request.Host + v.Request.With()
 	}
-	to += lossPlan(v, rung)
 	sum := sha256.Sum256([]byte(strings.Join([]string{v.Server.Name, strconv.FormatUint(uint64(v.Status.Epoch), 10), string(rung), to}, "\x00")))
 	return hex.EncodeToString(sum[:6])
 }

@@ -101,6 +101,9 @@ func fencedForEver(v View) bool {
 }
 
 func record(v View, kind fleet.StepKind, why string) Decision {
+	if kind == fleet.StepClose {
+		why = withLoss(why, v.Status.Recovery)
+	}
 	step := fleet.Step{Kind: kind, Server: v.Server.Name, Epoch: v.Status.Epoch, Host: v.Status.Host, Why: why}
 	try := ""
 	if r := v.Status.Recovery; r != nil {
@@ -306,7 +309,7 @@ func verifyDue(v View) time.Time {
 func verify(v View, now time.Time) Decision {
 	r := v.Status.Recovery
 	if v.Finding.Verdict == fleet.Healthy && seenAfter(v, verifyFrom(v)) {
-		return record(v, fleet.StepClose, withLoss(fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason), r))
+		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
 	due := verifyDue(v)
 	if !now.Before(due) && unseen(v.Finding) {
