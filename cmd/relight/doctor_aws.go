@@ -84,7 +84,7 @@ func serversOnEC2(cmd *cobra.Command, files []string) ([]fleet.Server, error) {
 	if len(files) > 0 {
 		var docs []spec.File
 		for _, name := range files {
-			data, err := os.ReadFile(name) //nolint:gosec // a person names it
+			data, err := os.ReadFile(name)
 			if err != nil {
 				return nil, err
 			}

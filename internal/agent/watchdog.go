@@ -207,9 +207,13 @@ func setTimeout(fd, seconds int) (int, error) {
 	return int(got), err
 }
 
-func (d *device) Name() string           { return d.path }
+// Name is the device's file.
+func (d *device) Name() string { return d.path }
+
+// Timeout is how long after the last feeding it resets the host.
 func (d *device) Timeout() time.Duration { return d.timeout }
 
+// Feed arms the device, if it is not, and puts its reset off.
 func (d *device) Feed() error {
 	if d.file != nil {
 		_, err := d.file.Write([]byte{0})
@@ -243,6 +247,7 @@ func (d *device) Disarm() error {
 	return errors.Join(err, d.Leave())
 }
 
+// Leave closes the device without a word: it resets the host.
 func (d *device) Leave() error {
 	if d.file == nil {
 		return nil

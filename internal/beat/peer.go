@@ -17,7 +17,7 @@ import (
 // peerRetry is after what time an unanswered request is sent again.
 const peerRetry = 200 * time.Millisecond
 
-// ErrNobodyListens: the peer's kernel answers that no agent has its socket open. Nobody
+// ErrNobodyListens means that the peer's kernel answers that no agent has its socket open. Nobody
 // has sealed that, so it is no word of the agent; it shows that the host runs.
 var ErrNobodyListens = errors.New("its kernel says that nobody listens there")
 

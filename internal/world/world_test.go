@@ -252,7 +252,7 @@ func TestSameSeedSameTrace(t *testing.T) {
 		wantClean(t, w)
 		return w.Trace()
 	}
-	if trace(1) != trace(1) || trace(1) == trace(2) {
+	if one := trace(1); one != trace(1) || one == trace(2) {
 		t.Fatal("the trace is not a function of the seed")
 	}
 }

@@ -116,13 +116,7 @@ func (o *Oracle) untrue(s *server, e fleet.Evidence) string {
 			return "volume " + e.Volume + " is not sealed"
 		}
 	case fleet.InitiatorRemoved:
-		v := o.w.Volume(s.name + "/" + e.Volume)
-		switch {
-		case v == nil || v.LUN() == nil:
-			return "volume " + e.Volume + " is on no array"
-		case !v.LUN().Drained(world.EpochIQN(s.name, e.Epoch)):
-			return "its array lists it still"
-		}
+		return o.listed(s, e)
 	case fleet.Attested:
 		if !o.people.attests(s.name, e.Epoch) {
 			return "no person has said so"
@@ -131,6 +125,18 @@ func (o *Oracle) untrue(s *server, e fleet.Evidence) string {
 		if o.w.Highest(s.name) > 0 {
 			return "there was an epoch before"
 		}
+	}
+	return ""
+}
+
+// listed says why the volume's array may let the epoch in, or is empty.
+func (o *Oracle) listed(s *server, e fleet.Evidence) string {
+	v := o.w.Volume(s.name + "/" + e.Volume)
+	switch {
+	case v == nil || v.LUN() == nil:
+		return "volume " + e.Volume + " is on no array"
+	case !v.LUN().Drained(world.EpochIQN(s.name, e.Epoch)):
+		return "its array lists it still"
 	}
 	return ""
 }

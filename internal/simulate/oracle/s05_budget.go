@@ -114,6 +114,22 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 	if now.Sub(o.disturbed) < window(s.spec)+10*time.Second {
 		return
 	}
+	fell := o.fell(now)
+	if !o.goesOn.IsZero() && !slices.ContainsFunc(fell, o.goesOn.Before) {
+		return // all of these the person knew of
+	}
+	slices.SortFunc(fell, func(a, b time.Time) int { return a.Compare(b) })
+	sure := limit.Window.Std() - slack
+	for n := range fell {
+		if n >= limit.Hosts && fell[n].Sub(fell[n-limit.Hosts]) < sure {
+			o.Violate("S5", s.name, "its recovery begins in a storm: %d hosts are down within %s, more than %d", len(fell), limit.Window, limit.Hosts)
+			return
+		}
+	}
+}
+
+// fell lists since when hosts are down that ran a verified server, each once.
+func (o *Oracle) fell(now time.Time) []time.Time {
 	var fell []time.Time
 	seen := map[string]bool{}
 	for _, name := range o.names {
@@ -129,17 +145,7 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 		seen[t.host] = true
 		fell = append(fell, h.downSince)
 	}
-	if !o.goesOn.IsZero() && !slices.ContainsFunc(fell, o.goesOn.Before) {
-		return // all of these the person knew of
-	}
-	slices.SortFunc(fell, func(a, b time.Time) int { return a.Compare(b) })
-	sure := limit.Window.Std() - slack
-	for n := range fell {
-		if n >= limit.Hosts && fell[n].Sub(fell[n-limit.Hosts]) < sure {
-			o.Violate("S5", s.name, "its recovery begins in a storm: %d hosts are down within %s, more than %d", len(fell), limit.Window, limit.Hosts)
-			return
-		}
-	}
+	return fell
 }
 
 // noStormTold counts the hosts that are in truth down, and of which the verdicts in the

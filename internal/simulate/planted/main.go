@@ -108,7 +108,7 @@ func plant(ctx context.Context, out io.Writer, opt options) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(doc, []byte(table(rows(all, results, string(last)))+"\n"+string(left)), 0o600); err != nil {
+		if err := os.WriteFile(doc, []byte(table(rows(all, results, string(last)))+"\n"+string(left)), 0o600); err != nil { //nolint:gosec // the path is this project's own
 			return err
 		}
 	}

@@ -87,9 +87,18 @@ func (f *Found) launch(s Source) {
 	if len(l.Tags) == 0 {
 		l.Tags = nil
 	}
-	// What stands at EC2's default is left out, where the default is the same for all
-	// accounts: types refuse some of these options even at their defaults.
-	if c := l.CPU; c != nil && (s.Type.Cores == 0 || c.Cores == s.Type.Cores && c.Threads == s.Type.Threads) {
+	leaveDefaults(&l, s.Type)
+	f.Template = fleet.EC2Template{Launch: &l, AutoRecovery: fleet.AutoRecoveryPlatform}
+	if s.AutoRecovery == "disabled" {
+		f.Template.AutoRecovery = fleet.AutoRecoveryOurs
+	}
+	f.noteLaunch(s, l)
+}
+
+// leaveDefaults leaves out what stands at EC2's default, where the default is the same for
+// all accounts: types refuse some of these options even at their defaults.
+func leaveDefaults(l *fleet.EC2Launch, kind MachineType) {
+	if c := l.CPU; c != nil && (kind.Cores == 0 || c.Cores == kind.Cores && c.Threads == kind.Threads) {
 		l.CPU = nil
 	}
 	if p := l.Place; p != nil && *p == (fleet.EC2Place{Tenancy: fleet.TenancyDefault}) || p != nil && *p == (fleet.EC2Place{}) {
@@ -107,10 +116,10 @@ func (f *Found) launch(s Source) {
 	if l.OnShutdown == fleet.ShutdownStops {
 		l.OnShutdown = ""
 	}
-	f.Template = fleet.EC2Template{Launch: &l, AutoRecovery: fleet.AutoRecoveryPlatform}
-	if s.AutoRecovery == "disabled" {
-		f.Template.AutoRecovery = fleet.AutoRecoveryOurs
-	}
+}
+
+// noteLaunch tells a person what to look at before the document is used.
+func (f *Found) noteLaunch(s Source, l fleet.EC2Launch) {
 	if s.Tags["aws:ec2launchtemplate:id"] != "" {
 		f.note("it came from the launch template %s, version %s; what it really has stands here, which may be more", s.Tags["aws:ec2launchtemplate:id"], s.Tags["aws:ec2launchtemplate:version"])
 	}

@@ -212,6 +212,11 @@ func (c *Client) examineCPUs(ctx context.Context, f *examine.Facts) error {
 			f.UsedCPUs += n * f.CPUs[kind]
 		}
 	}
+	return c.examineOffers(ctx, f, names)
+}
+
+// examineOffers reads in which of the zones that matter the machine types are offered.
+func (c *Client) examineOffers(ctx context.Context, f *examine.Facts, names []string) error {
 	for _, n := range f.Subnets { // order: by zone
 		if _, read := f.Offered[n.Zone]; read || n.Zone == "" || n.Outpost != "" || len(names) == 0 {
 			continue

@@ -126,7 +126,7 @@ func count(n int) *int32 {
 	if n == 0 {
 		return nil
 	}
-	return aws.Int32(int32(n)) //nolint:gosec // the spec bounds it
+	return aws.Int32(int32(n))
 }
 
 // KeepInterface implements provider.Cloud.

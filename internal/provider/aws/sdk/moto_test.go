@@ -66,7 +66,7 @@ func motoServer(t *testing.T) *emulator {
 	address := l.Addr().String()
 	_ = l.Close() // moto takes the port
 	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command(exe, "-H", "127.0.0.1", "-p", port) //nolint:gosec,noctx // ended below
+	cmd := exec.Command(exe, "-H", "127.0.0.1", "-p", port) //nolint:noctx // ended below
 	out, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
