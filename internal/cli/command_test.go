@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -152,5 +153,21 @@ func describe(b *strings.Builder, c *cobra.Command) {
 	fmt.Fprintf(b, "\n## %s\n\n%s\n\n```\n%s\n```\n", c.CommandPath(), c.Long, regexp.MustCompile(`(?m)^  `).ReplaceAllString(c.Example, ""))
 	if flags := c.LocalNonPersistentFlags().FlagUsages(); flags != "" {
 		fmt.Fprintf(b, "\n```\n%s```\n", flags)
+	}
+}
+
+// An error of what runs on this machine ends with one next command, its own if it has
+// one.
+func TestErrorsEndWithOneNextCommand(t *testing.T) {
+	for says, want := range map[string]string{
+		"there is no lab; next: relight lab up": "error: there is no lab\nnext: relight lab up\n",
+		"the disk is full":                      "error: the disk is full\nnext: relight help\n",
+	} {
+		var errs bytes.Buffer
+		d := deps(nil, io.Discard, &errs, env(nil))
+		d.Extra = append(d.Extra, &cobra.Command{Use: "fail", RunE: func(*cobra.Command, []string) error { return errors.New(says) }})
+		if code := cli.Run(t.Context(), d, []string{"fail"}); code == 0 || errs.String() != want {
+			t.Errorf("%d, %q, want %q", code, errs.String(), want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +70,12 @@ func (a *app) report(ctx context.Context, cmd *cobra.Command, err error) client.
 func (a *app) tell(err error) {
 	var p *client.Problem
 	if !errors.As(err, &p) {
-		fmt.Fprintf(a.Err, "error: %v\nnext: relight help\n", err)
+		// Errors of what runs on this machine end with "; next: COMMAND" themselves.
+		what, next, ok := strings.Cut(err.Error(), "; next: ")
+		if !ok {
+			next = "relight help"
+		}
+		fmt.Fprintf(a.Err, "error: %s\nnext: %s\n", what, next)
 		return
 	}
 	if a.flags.output == "json" {
