@@ -70,8 +70,10 @@ func TestOP_SNAP(t *testing.T) {
 	writes(t, book, 2, 50)
 
 	kept := array.FilePath(g.dir, "db-1-data.relight-db-1-e1")
-	if last, by := lastRecord(t, kept); last != ended || by != 1 {
-		t.Errorf("the snapshot ends with record %d of epoch %d, want %d of epoch 1", last, by, ended)
+	last, by := lastRecord(t, kept)
+	// The end of an epoch may cut off the word that its last record is durable.
+	if last < ended || last > ended+1 || by != 1 {
+		t.Errorf("the snapshot ends with record %d of epoch %d, want %d of epoch 1, or one more", last, by, ended)
 	}
 	a := g.array(t)
 	list, err := a.Snapshots(t.Context(), "db-1-data")
@@ -98,7 +100,7 @@ func TestOP_SNAP(t *testing.T) {
 		m.close()
 	}
 	book.check(t, array.FilePath(g.dir, "db-1-data"))
-	g.readsBack(t, ended)
+	g.readsBack(t, last)
 }
 
 // array is the driver on the private tgtd, for who looks at it from outside.

@@ -269,9 +269,19 @@ func (h *host) keeperPID(epoch fleet.Epoch) int {
 	return st.Keeper.PID
 }
 
+// kill sends a signal. One that is to stop a process has stopped it: of two that wait for
+// it together, the kernel takes the one that ends it first.
 func kill(t *testing.T, pid int, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, sig); err != nil {
 		t.Fatal(err)
+	}
+	for state := ""; sig == syscall.SIGSTOP && state != "T"; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(string(stat), ") ")
+		state, _, _ = strings.Cut(after, " ")
 	}
 }
