@@ -26,7 +26,8 @@ import (
 // since the crash was every host out of sight, for then the controller doubts itself and
 // its silence counts from there. What only its
 // check can tell is left out for servers without one. A frozen host whose instances
-// still hold their locks is no crash: whoever looks at a lock sees that they live.
+// still hold their locks is no crash, nor can it be told any more what happened on it
+// shortly before: whoever looks at a lock sees that they live.
 
 type expectation struct {
 	at     time.Time
@@ -44,14 +45,25 @@ func (o *Oracle) failed(s *server, t *instance) {
 	if t.able && s.spec.Spec.Health.Check.IsZero() {
 		return
 	}
-	if h := o.w.Host(t.i.Host); h != nil && h.Frozen && len(t.i.Volumes) > 0 && !o.around.Cloud {
-		return // it still holds its locks, and nobody can tell it from one that works
+	if o.standsStill(t) {
+		return
 	}
 	now := o.w.Now()
-	if !o.undisturbed(now.Add(-window(s.spec))) {
+	if !o.undisturbed(now.Add(-window(s.spec))) || !o.stalled.IsZero() && now.Sub(o.stalled) < afterStall {
 		return
 	}
 	o.expect(expectation{at: now.Add(window(s.spec)), onset: now, s: s, t: t})
+}
+
+// afterStall is how long a controller that stood still may suspect more slowly than the
+// policy says (L3 counts from a controller that is well).
+const afterStall = time.Minute
+
+// standsStill reports that the instance is on a frozen host and still holds its locks:
+// nobody can tell it from one that works.
+func (o *Oracle) standsStill(t *instance) bool {
+	h := o.w.Host(t.i.Host)
+	return h != nil && h.Frozen && len(t.i.Volumes) > 0 && !o.around.Cloud
 }
 
 func (o *Oracle) expect(e expectation) {
@@ -82,7 +94,7 @@ func (o *Oracle) meetDeadlines() {
 
 func (o *Oracle) meet(e expectation) {
 	s, t := e.s, e.t
-	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || !o.undisturbed(e.onset) || !o.seen(t, e.onset) {
+	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || !o.undisturbed(e.onset) || !o.seen(t, e.onset) || o.standsStill(t) {
 		return
 	}
 	for _, name := range o.names {

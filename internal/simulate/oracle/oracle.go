@@ -90,6 +90,8 @@ type Oracle struct {
 	// ended last that concerns controllers, their store or their calls.
 	troubled  map[string]int
 	disturbed time.Time
+	// stalled is when a fault of a controller ended, zero if none did.
+	stalled time.Time
 	// arrays is when an array last came or went.
 	arrays time.Time
 	// goesOn is when a person last let a storm go on.
@@ -205,6 +207,9 @@ func (o *Oracle) Trouble(class string, began bool) {
 	switch class {
 	case "controller", "store", "api":
 		o.Disturbed()
+		if class == "controller" && !began {
+			o.stalled = o.w.Now()
+		}
 	case "stale":
 		o.staleEnd = o.w.Now()
 	default:
