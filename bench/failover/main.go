@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"relight/internal/lab"
+	"relight/internal/rack"
 )
 
 func main() {
@@ -39,23 +40,11 @@ func main() {
 	}
 }
 
-// poll asks again and again until done is true.
+// poll asks again and again until done is true, for so long at most.
 func poll(ctx context.Context, within time.Duration, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	every := time.NewTicker(10 * time.Millisecond)
-	defer every.Stop()
-	for {
-		ok, err := done()
-		if ok {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-every.C:
-		}
-	}
+	return rack.Poll(ctx, done)
 }
 
 func bench(ctx context.Context, exe string, runs int, only string, t *table) error {

@@ -1,11 +1,9 @@
 package controller_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strconv"
@@ -27,13 +25,7 @@ import (
 func TestOP_SNAP(t *testing.T) {
 	g := newTarget(t)
 	must(t, array.CreateFile(g.dir, array.LUN{Name: "db-1-data", Bytes: 64 << 20}))
-	var told bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&locked{w: &told}, nil))
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(told.String())
-		}
-	})
+	log := logOf(t)
 	c := startController(t, log)
 	book := newLedger()
 	machines := map[string]*initiators{}

@@ -236,6 +236,17 @@ func (c control) healthy(t *testing.T, epoch fleet.Epoch) string {
 	return host
 }
 
+// logOf is a log that is shown if the test fails.
+func logOf(t *testing.T) *slog.Logger {
+	var told bytes.Buffer
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(told.String())
+		}
+	})
+	return slog.New(slog.NewTextHandler(&locked{w: &told}, nil))
+}
+
 // TestZombieOnASAN is the whole way, with a real controller, real agents, a real
 // iSCSI target, and initiators in the place of virtual machines. The host of a server
 // falls silent and its initiator writes on: it is shut out on the array, the next
@@ -245,13 +256,7 @@ func (c control) healthy(t *testing.T, epoch fleet.Epoch) string {
 func TestZombieOnASAN(t *testing.T) {
 	g := newTarget(t)
 	must(t, array.CreateFile(g.dir, array.LUN{Name: "db-1-data", Bytes: 64 << 20}))
-	var told bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&locked{w: &told}, nil))
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(told.String())
-		}
-	})
+	log := logOf(t)
 	c := startController(t, log)
 	book := newLedger()
 	machines, dirs, stops := map[string]*initiators{}, map[string]string{}, map[string]func(){}
