@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -62,15 +63,29 @@ func Start(dir string, argv, env []string) (*exec.Cmd, error) {
 func dial(ctx context.Context, dir string) (net.Conn, error) {
 	d, err := os.Open(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrNoKeeper, err)
+		return nil, noKeeper(ctx, err)
 	}
 	defer func() { _ = d.Close() }()
 	var dialer net.Dialer
 	c, err := dialer.DialContext(ctx, "unix", socketPath(d))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrNoKeeper, err)
+		return nil, noKeeper(ctx, err)
 	}
 	return c, nil
+}
+
+// noKeeper tells a keeper that is not there from one that could not be asked: the
+// processes of a lost keeper are killed without grace, and a caller who gave up, or an
+// agent without a free descriptor, must not be the reason.
+func noKeeper(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: %v", ErrNoKeeper, err)
+	default:
+		return fmt.Errorf("ask the keeper: %w", err)
+	}
 }
 
 // Call asks the keeper of the instance directory once. It fails with ErrNoKeeper

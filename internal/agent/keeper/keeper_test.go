@@ -99,3 +99,23 @@ func TestNoKeeper(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestWhoGaveUpIsNoLostKeeper: what a lost keeper has left is killed without grace, so
+// only a keeper that is not there may count as lost.
+func TestWhoGaveUpIsNoLostKeeper(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Call(gone, t.TempDir(), Request{Op: OpStatus}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrNoKeeper) {
+		t.Errorf("a caller who gave up: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Call(t.Context(), file, Request{Op: OpStatus}); err == nil || errors.Is(err, ErrNoKeeper) {
+		t.Errorf("a keeper that could not be asked: %v", err)
+	}
+	if _, err := Call(t.Context(), t.TempDir(), Request{Op: OpStatus}); !errors.Is(err, ErrNoKeeper) {
+		t.Errorf("no keeper: %v", err)
+	}
+}
