@@ -100,9 +100,10 @@ func (k *keeper) environ(l *Launch) []string {
 // reap waits for every descendant. ECHILD means that none is left: orphans come
 // to the keeper, being their subreaper, before their parent can be waited for.
 func (k *keeper) reap(app int) {
+	how := unix.WALL
 	for {
 		var ws unix.WaitStatus
-		pid, err := unix.Wait4(-1, &ws, unix.WALL, nil)
+		pid, err := unix.Wait4(-1, &ws, how, nil)
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -122,6 +123,13 @@ func (k *keeper) reap(app int) {
 		if pid == app {
 			k.exited(ws)
 		}
+		// All that have ended first: a kill looks at each child, and among the dead of
+		// those that start their successor and leave it would never catch up with them.
+		if pid != 0 {
+			how = unix.WALL | unix.WNOHANG
+			continue
+		}
+		how = unix.WALL
 		k.killMu.Lock()
 		k.killRest()
 		k.killMu.Unlock()
