@@ -91,11 +91,7 @@ func (f *importAWS) run(cmd *cobra.Command, id string) error {
 			return err
 		}
 	} else {
-		doc, err := parsed(found, 1)
-		if err != nil {
-			return err
-		}
-		text, err := written(found, doc)
+		text, err := firstCapture(found)
 		if err != nil {
 			return err
 		}
@@ -139,15 +135,20 @@ func comments(out io.Writer, notes []string) {
 	}
 }
 
+// firstCapture is the document of an instance that was not captured before.
+func firstCapture(found capture.Found) ([]byte, error) {
+	doc, err := parsed(found, 1)
+	if err != nil {
+		return nil, err
+	}
+	return written(found, doc)
+}
+
 // keep writes the document into a file. The captures before it are kept.
 func (f *importAWS) keep(cmd *cobra.Command, found capture.Found) error {
 	old, err := os.ReadFile(f.out)
 	if errors.Is(err, fs.ErrNotExist) {
-		doc, err := parsed(found, 1)
-		if err != nil {
-			return err
-		}
-		text, err := written(found, doc)
+		text, err := firstCapture(found)
 		if err != nil {
 			return err
 		}

@@ -112,24 +112,13 @@ func (g *Guest) mounting(ctx context.Context) {
 			ready = true
 			g.opt.Notify("READY=1")
 		}
-		pause := lookLate
+		rest := lookLate
 		if soon {
-			pause = g.opt.LookEvery
+			rest = g.opt.LookEvery
 		}
-		if !pauseFor(ctx, min(pause, 10*g.opt.LookEvery)) {
+		if !pause(ctx, min(rest, 10*g.opt.LookEvery)) {
 			return
 		}
-	}
-}
-
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -179,7 +168,7 @@ func (g *Guest) checking(ctx context.Context) {
 		if news {
 			g.ring()
 		}
-		if !pauseFor(ctx, interval(c)) {
+		if !pause(ctx, interval(c)) {
 			return
 		}
 	}

@@ -114,7 +114,7 @@ func (g *Guest) reporting(ctx context.Context) {
 			if !wait.pause(ctx) {
 				return
 			}
-			if errors.Is(err, ErrRefused) && !pauseFor(ctx, g.opt.ReportEvery) {
+			if errors.Is(err, ErrRefused) && !pause(ctx, g.opt.ReportEvery) {
 				return // a refusal does not change by asking at once again
 			}
 			continue

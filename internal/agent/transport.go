@@ -212,14 +212,7 @@ func (b *backOff) reset() { b.next = firstBackOff }
 func (b *backOff) pause(ctx context.Context) bool {
 	d := b.next/2 + rand.N(b.next/2+1) //nolint:gosec // jitter
 	b.next = min(2*b.next, lastBackOff)
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return pause(ctx, d)
 }
 
 // trouble logs the beginning and the end of a trouble, and not each time that it is
