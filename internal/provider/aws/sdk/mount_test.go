@@ -185,15 +185,21 @@ func TestAH_MOUNT(t *testing.T) {
 	})
 }
 
-// A guest agent that dies harms no server that works (S16).
-func TestAH_MOUNT_SilentAgent(t *testing.T) {
-	r := newRig(t, slowly)
+// mounted launches a server whose guest agent has mounted its volumes.
+func (r *rig) mounted() (name string, agent inside) {
 	guests := r.guests()
 	name, spec := r.mounting()
 	r.declare(spec)
 	r.until(2*time.Minute, "it is launched", func() bool { return r.count("RunInstances") == 1 })
-	agent := r.boot(guests, r.plan(r.userData("RunInstances", "UserData")))
+	agent = r.boot(guests, r.plan(r.userData("RunInstances", "UserData")))
 	r.until(5*time.Minute, "it is healthy", func() bool { agent.tells(fleet.Yes, ""); return r.healthy(name, 1)() })
+	return name, agent
+}
+
+// A guest agent that dies harms no server that works (S16).
+func TestAH_MOUNT_SilentAgent(t *testing.T) {
+	r := newRig(t, slowly)
+	name, _ := r.mounted()
 	r.during(15*time.Minute, "nothing is ended because an agent is silent", func() bool {
 		return r.count("StopInstances", "TerminateInstances", "RebootInstances") == 0
 	})
@@ -206,12 +212,7 @@ func TestAH_MOUNT_SilentAgent(t *testing.T) {
 // verifies nothing, and no status check does in its place (S14).
 func TestAH_MOUNT_Reboot(t *testing.T) {
 	r := newRig(t, slowly)
-	guests := r.guests()
-	name, spec := r.mounting()
-	r.declare(spec)
-	r.until(2*time.Minute, "it is launched", func() bool { return r.count("RunInstances") == 1 })
-	agent := r.boot(guests, r.plan(r.userData("RunInstances", "UserData")))
-	r.until(5*time.Minute, "it is healthy", func() bool { agent.tells(fleet.Yes, ""); return r.healthy(name, 1)() })
+	name, agent := r.mounted()
 	r.until(10*time.Minute, "it is rebooted", func() bool {
 		agent.tells(fleet.No, "volume data is broken: read-only")
 		return r.count("RebootInstances") == 1
