@@ -26,7 +26,7 @@ func refusedInZone() decide.View {
 	v.Finding = fleet.Finding{Verdict: fleet.Down, Since: ended, Reason: "EC2 says terminated"}
 	v.Status = fleet.Status{Server: "wiki", Phase: fleet.PhaseRecovering, Epoch: 1, Verdict: fleet.Down, VerdictSince: ended, Recovery: &fleet.Recovery{
 		ID: "wiki.1.1", Rung: fleet.Move, From: 1, Begun: ended, DownSince: ended, RungBegun: noon,
-		Lack: &fleet.Lack{Refusals: 4, Since: ended, At: noon, Error: "InsufficientInstanceCapacity"},
+		Lack: &fleet.Lack{Refusals: 4, Rounds: 4, Since: ended, At: noon, Error: "InsufficientInstanceCapacity"},
 		Last: &fleet.StepRecord{Step: fleet.Step{Kind: fleet.StepClimb, Rung: fleet.Move}, State: fleet.StepDone},
 	}}
 	v.Status.Evidence = []fleet.Evidence{{Method: fleet.Terminated, Server: "wiki", Epoch: 1, By: "EC2", At: noon}}

@@ -52,7 +52,7 @@ func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
 	// What may have happened all the same is settled by the same call alone,
 	// whatever kind of error came instead of the reply.
 	if last.Tries >= stepTries || (last.State == fleet.StepFailed && final(last.Class)) {
-		return climb(v, now, fmt.Sprintf("%s failed %d times: %s", step.Kind, last.Tries, last.Error), afterClass(last.Class)), true
+		return climb(v, now, fmt.Sprintf("%s failed %s: %s", step.Kind, times(last.Tries), last.Error), afterClass(last.Class)), true
 	}
 	due := last.Ended.Add(callPause(last.Tries))
 	if now.Before(due) {
@@ -129,7 +129,7 @@ func roomDue(v View) time.Time {
 	if lack == nil {
 		return time.Time{}
 	}
-	return lack.At.Add(max(backOff(v.Server.Spec.Ladder, lack.Refusals), progressPause))
+	return lack.At.Add(max(backOff(v.Server.Spec.Ladder, lack.Rounds), progressPause))
 }
 
 // waitsForRoom holds a recovery until it asks for room again. After as long as the
@@ -137,11 +137,7 @@ func roomDue(v View) time.Time {
 func waitsForRoom(v View, now, due time.Time) Decision {
 	r := v.Status.Recovery
 	ends := r.Lack.Since.Add(v.Server.Spec.Ladder.Window.Std())
-	times := "once"
-	if r.Lack.Refusals > 1 {
-		times = fmt.Sprintf("%d times", r.Lack.Refusals)
-	}
-	reason := fmt.Sprintf("there is no room since %s: refused %s, at last: %s; %s is tried again at %s", clockTime(r.Lack.Since), times, r.Lack.Error, r.Rung, clockTime(due))
+	reason := fmt.Sprintf("there is no room since %s: refused %s, at last: %s; %s is tried again at %s", clockTime(r.Lack.Since), times(r.Lack.Refusals), r.Lack.Error, r.Rung, clockTime(due))
 	if why := whyNotElsewhere(v, now); why != "" {
 		reason += "; move: " + why
 	}
@@ -154,6 +150,13 @@ func waitsForRoom(v View, now, due time.Time) Decision {
 	return d
 }
 
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
 // noteRoom records whether there was room for the new epoch.
 func noteRoom(r *fleet.Recovery, rec fleet.StepRecord, now time.Time) {
 	switch {
@@ -163,10 +166,20 @@ func noteRoom(r *fleet.Recovery, rec fleet.StepRecord, now time.Time) {
 			lack = *r.Lack
 		}
 		lack.Refusals, lack.At, lack.Error = lack.Refusals+1, now, rec.Error
+		noteRound(&lack, string(rec.Step.Rung)+" "+rec.Step.Host)
 		r.Lack = &lack
 	case rec.State == fleet.StepDone && (rec.Step.Kind == fleet.StepLaunch || rec.Step.Kind == fleet.StepRecover):
 		r.Lack = nil
 	}
+}
+
+// noteRound counts a place that had no room. A place that refuses once more begins the
+// next round: many small hosts are no reason to wait longer for any of them.
+func noteRound(lack *fleet.Lack, place string) {
+	if lack.Rounds == 0 || slices.Contains(lack.Asked, place) {
+		lack.Rounds, lack.Asked = lack.Rounds+1, nil
+	}
+	lack.Asked = append(slices.Clone(lack.Asked), place)
 }
 
 // forRoom reports that the present try ends for want of room alone, so that it uses up

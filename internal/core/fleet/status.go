@@ -155,6 +155,10 @@ func (p *Planned) Goal() string {
 // succeeded.
 type Lack struct {
 	Refusals int `json:"refusals"`
+	// Rounds is how often all places were asked, or begun to be: the back-off doubles
+	// with it. Asked are the places of the round under way, each as its rung and host.
+	Rounds int      `json:"rounds"`
+	Asked  []string `json:"asked"`
 	// Since is when the first refusal came, At when the last one did.
 	Since time.Time `json:"since"`
 	At    time.Time `json:"at"`
