@@ -20,6 +20,13 @@ import (
 	"relight/internal/rack"
 )
 
+// What is killed, and who does all by hand.
+const (
+	hostKilled    = "host killed"
+	machineKilled = "machine killed"
+	byHand        = "by hand, no detection"
+)
+
 func main() {
 	runs := flag.Int("n", 3, "runs of each")
 	exe := flag.String("exe", "bin/relight", "the program under test")
@@ -52,7 +59,10 @@ func bench(ctx context.Context, exe string, runs int, only string, t *table) err
 		name string
 		do   func(context.Context, string, int, *table) error
 	}
-	parts := []part{{"floor", floor}, {"relight", relight}, {"relight, address", address}}
+	parts := []part{{"floor", floor}, {"relight, address", address}}
+	for _, limit := range []time.Duration{lab.Limit, time.Second, 500 * time.Millisecond} {
+		parts = append(parts, part{"relight, limit " + limit.String(), limited(limit)})
+	}
 	for _, tm := range pacemakers() {
 		parts = append(parts, part{"pacemaker, " + tm.name, pacemaker(tm)})
 	}
@@ -95,20 +105,32 @@ func floor(ctx context.Context, exe string, runs int, t *table) error {
 			if err := b.Wrote(ctx, 20); err != nil {
 				return err
 			}
+			next := hosts[(i+1)%3]
 			at := time.Now()
 			err := errors.Join(
-				l.PowerOff(ctx, hosts[i%3]), b.Fence(ctx, epoch), b.Allow(ctx, epoch+1), b.Launch(ctx, hosts[(i+1)%3], epoch+1))
+				l.PowerOff(ctx, hosts[i%3]), b.Fence(ctx, epoch), b.Allow(ctx, epoch+1), b.Start(next, epoch+1))
 			if err != nil {
 				return err
 			}
-			t.add("by hand, no detection", "host killed: write", b.First(uint64(epoch+1)).Sub(at))
+			t.add(byHand, hostKilled+": start", time.Since(at))
+			if err := b.HasWritten(ctx, next, epoch+1); err != nil {
+				return err
+			}
+			t.add(byHand, hostKilled+": write", b.First(uint64(epoch+1)).Sub(at))
 		}
 		return nil
 	})
 }
 
-func relight(ctx context.Context, exe string, runs int, t *table) error {
-	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true})
+// limited measures Relight with one limit of silence, on a lab of its own.
+func limited(limit time.Duration) func(context.Context, string, int, *table) error {
+	return func(ctx context.Context, exe string, runs int, t *table) error {
+		return relight(ctx, exe, runs, t, limit)
+	}
+}
+
+func relight(ctx context.Context, exe string, runs int, t *table, limit time.Duration) error {
+	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true, Limit: limit})
 	if err != nil {
 		return err
 	}
@@ -119,7 +141,7 @@ func relight(ctx context.Context, exe string, runs int, t *table) error {
 	}
 	defer func() { _ = s.Close() }()
 	for range runs {
-		for _, c := range []struct{ name, what string }{{"host-off", "host killed"}, {"qemu-killed", "machine killed"}} {
+		for _, c := range []struct{ name, what string }{{"host-off", hostKilled}, {"qemu-killed", machineKilled}} {
 			played, err := lab.FindCase(c.name)
 			if err != nil {
 				return err
@@ -130,9 +152,11 @@ func relight(ctx context.Context, exe string, runs int, t *table) error {
 				return err
 			}
 			fmt.Fprintln(os.Stderr, r)
-			t.add("relight", c.what+": start", r.Detect+r.Fence+r.Launch)
-			t.add("relight", c.what+": write", r.Write)
-			t.split(c.what, r.Split)
+			who := "relight, limit " + limit.String()
+			t.limit(who, limit)
+			t.add(who, c.what+": start", r.Detect+r.Fence+r.Launch)
+			t.add(who, c.what+": write", r.Write)
+			t.split(who+", "+c.what, r.Split)
 		}
 	}
 	return nil
@@ -142,9 +166,10 @@ func relight(ctx context.Context, exe string, runs int, t *table) error {
 // Relight's suspicion; and as short as it runs.
 func pacemakers() []timers {
 	return []timers{
-		{"defaults", "", "10s"},
-		{"token 1 s", " token: 1000\n token_coefficient: 0\n", "1s"},
-		{"token 0.5 s", " token: 500\n", "1s"},
+		// Three nodes add token_coefficient, 650 ms, once: corosync.conf(5).
+		{"defaults", "", "10s", 3650 * time.Millisecond},
+		{"token 1 s", " token: 1000\n token_coefficient: 0\n", "1s", time.Second},
+		{"token 0.5 s", " token: 500\n token_coefficient: 0\n", "1s", 500 * time.Millisecond},
 	}
 }
 
@@ -163,12 +188,13 @@ func pacemaker(tm timers) func(context.Context, string, int, *table) error {
 				for _, f := range []struct {
 					what string
 					kill func(context.Context, string) error
-				}{{"host killed", l.PowerOff}, {"machine killed", l.KillVMs}} {
+				}{{hostKilled, l.PowerOff}, {machineKilled, l.KillVMs}} {
 					started, wrote, err := c.measure(ctx, func(h string) error { return f.kill(ctx, h) })
 					if err != nil {
 						return fmt.Errorf("%s: %w", f.what, err)
 					}
 					fmt.Fprintf(os.Stderr, "pacemaker, %s, %s: started after %.2fs, wrote after %.2fs\n", tm.name, f.what, started.Seconds(), wrote.Seconds())
+					t.limit("pacemaker, "+tm.name, tm.limit)
 					t.add("pacemaker, "+tm.name, f.what+": start", started)
 					t.add("pacemaker, "+tm.name, f.what+": write", wrote)
 				}

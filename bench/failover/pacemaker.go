@@ -30,6 +30,8 @@ type timers struct {
 	name string
 	// totem are lines of corosync's configuration; monitor is the resource's.
 	totem, monitor string
+	// limit is after how long without its token a node counts as lost.
+	limit time.Duration
 }
 
 // cluster is Pacemaker and Corosync on three hosts of a lab, with one virtual

@@ -96,10 +96,20 @@ func (b *Bare) Argv(host, epoch string) []string {
 
 // Launch starts an epoch's machine on a host, and returns once it has written.
 func (b *Bare) Launch(ctx context.Context, host string, epoch int) error {
-	_, err := b.lab.Start(host, b.Argv(host, strconv.Itoa(epoch))...)
-	if err != nil {
+	if err := b.Start(host, epoch); err != nil {
 		return err
 	}
+	return b.HasWritten(ctx, host, epoch)
+}
+
+// Start starts an epoch's machine on a host, and returns once its process runs.
+func (b *Bare) Start(host string, epoch int) error {
+	_, err := b.lab.Start(host, b.Argv(host, strconv.Itoa(epoch))...)
+	return err
+}
+
+// HasWritten waits for the first record of an epoch that was started on a host.
+func (b *Bare) HasWritten(ctx context.Context, host string, epoch int) error {
 	ctx, cancel := context.WithTimeout(ctx, healWithin)
 	defer cancel()
 	return poll(ctx, func() (bool, error) {

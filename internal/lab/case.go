@@ -214,7 +214,7 @@ func agentKilled(ctx context.Context, s *Stage) (r Result, err error) {
 // storage heartbeat's and that of the host's pings end with one process. Only the host's
 // kernel tells that from a dead host.
 func agentGone(ctx context.Context, s *Stage) (r Result, err error) {
-	if err := s.Lab.Declare(ctx, s.api, patient(s.Lab.Sites(byBeat))); err != nil {
+	if err := s.Lab.Declare(ctx, s.api, s.Lab.patient(s.Lab.Sites(byBeat))); err != nil {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, s.redeclare(ctx, byBeat, fleet.BootKernel)) }()
@@ -223,9 +223,9 @@ func agentGone(ctx context.Context, s *Stage) (r Result, err error) {
 
 // patient has a fleet judged by the times that are the product's defaults: the lab's
 // own are shorter than the pace of what kernels are asked.
-func patient(sites string) string {
+func (l *Lab) patient(sites string) string {
 	return strings.NewReplacer(
-		"suspectAfter: "+SuspectAfter.String(), "suspectAfter: 3s", "isolatedFor: "+IsolatedFor.String(), "isolatedFor: 2m",
+		"suspectAfter: "+l.suspectAfter().String(), "suspectAfter: 3s", "isolatedFor: "+IsolatedFor.String(), "isolatedFor: 2m",
 	).Replace(sites)
 }
 

@@ -15,13 +15,22 @@ import (
 	"relight/internal/rack"
 )
 
-// The timings of the lab's policy.
 const (
-	SuspectAfter = time.Second
-	DownAfter    = 500 * time.Millisecond
+	// Limit is how long a lab's host may be silent, if nobody says otherwise.
+	Limit = 1500 * time.Millisecond
 	// IsolatedFor is how long a server may run on whose host nobody reaches.
 	IsolatedFor = 2 * time.Second
+	// checkEvery is how often a server is asked whether it works.
+	checkEvery = 200 * time.Millisecond
 )
+
+// suspectAfter and downAfter share the limit.
+func (l *Lab) suspectAfter() time.Duration { return l.Limit * 2 / 3 }
+func (l *Lab) downAfter() time.Duration    { return l.Limit - l.suspectAfter() }
+
+// reportEvery is how often agents report, and write the storage heartbeat: five times
+// within the limit, for a busy machine delays some.
+func (l *Lab) reportEvery() time.Duration { return l.Limit / 5 }
 
 // The server of the lab, and the array.
 const (
@@ -60,7 +69,7 @@ metadata: {name: default}
 spec:
   mode: auto
   health:
-    check: {%[8]s, interval: 200ms, timeout: 800ms}
+    check: {%[8]s, interval: %[9]s, timeout: %[10]s}
     suspectAfter: %[1]s
     downAfter: %[2]s
     impairedAfter: 2s
@@ -85,7 +94,7 @@ spec:
       driver: tgt
       portal: %[5]s
       options: {dir: %[6]q, control: "%[7]d"}
-`, SuspectAfter, DownAfter, IsolatedFor, array, l.Portal(), l.path("luns"), l.Control, check)
+`, l.suspectAfter(), l.downAfter(), IsolatedFor, array, l.Portal(), l.path("luns"), l.Control, check, checkEvery, l.suspectAfter()-checkEvery)
 	for _, h := range Hosts() {
 		fmt.Fprintf(&b, `---
 apiVersion: relight/v1alpha1

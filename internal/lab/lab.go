@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"relight/internal/rack"
 )
@@ -54,6 +55,9 @@ type Lab struct {
 	// Owner is the process whose end ends the lab; 0 if it is kept until it is
 	// taken down.
 	Owner int `json:"owner,omitempty"`
+	// Limit is how long a host may be silent before it counts as lost: two thirds until
+	// it is suspected, and one until that counts.
+	Limit time.Duration `json:"limit"`
 
 	warden *rack.Warden
 }

@@ -16,14 +16,9 @@ import (
 	"relight/internal/rack"
 )
 
-// The timings of the lab, as a site would set them that wants to be quick.
-const (
-	// BeatLease is the length of the lease that agents hold.
-	BeatLease = 3 * time.Second
-	// reportEvery is how often agents report, and write the storage heartbeat.
-	reportEvery = 300 * time.Millisecond
-	contact     = 1500 * time.Millisecond
-)
+// BeatLease is the length of the lease that agents hold, as a site would set it that
+// wants to be quick.
+const BeatLease = 3 * time.Second
 
 // hostUnits lets two hosts carry all servers.
 const hostUnits = 4
@@ -143,7 +138,7 @@ func (l *Lab) StartController(ctx context.Context) error {
 	}
 	_, err := l.Start(nodeController, l.Exe, "controller", "--dir", l.path("controller"), "--name", nodeController,
 		"--listen", "0.0.0.0:7443", "--beat-listen", "0.0.0.0:7443", "--advertise", l.people(2), "--beat-lease", BeatLease.String(),
-		"--contact", contact.String(), "--sweep", "250ms", "--ready-file", l.ClientConfig())
+		"--contact", l.Limit.String(), "--sweep", "250ms", "--ready-file", l.ClientConfig())
 	if err != nil {
 		return err
 	}
@@ -197,8 +192,8 @@ func (l *Lab) StartAgent(ctx context.Context, host string) error {
 	command := []string{
 		l.Exe, "agent", "host", "--dir", l.path(host, "agent"), "--name", host,
 		"--controller", "https://" + address, "--beat-addr", address, "--token-file", l.path(host, "token"),
-		"--units", strconv.Itoa(hostUnits), "--device", Bridge, "--report-every", reportEvery.String(),
-		"--storage-beats", l.beats(), "--storage-every", reportEvery.String(),
+		"--units", strconv.Itoa(hostUnits), "--device", Bridge, "--report-every", l.reportEvery().String(),
+		"--storage-beats", l.beats(), "--storage-every", l.reportEvery().String(),
 		"--peer", net.JoinHostPort(l.management(last(host)), "7444"),
 	}
 	cut, err := l.IsCut(ctx, host, Storage)

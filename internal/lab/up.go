@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,8 @@ type Options struct {
 	// Bare leaves out the controller and the agents: hosts that something else is to
 	// drive, or nothing.
 	Bare bool
+	// Limit is the silence after which a host counts as lost; zero means [Limit].
+	Limit time.Duration
 }
 
 // ErrExists means that there is a lab of this name already.
@@ -72,7 +75,7 @@ func reserve(o Options) (*Lab, error) {
 	if !names.MatchString(o.Name) {
 		return nil, fmt.Errorf("lab %q: a name has up to 8 lower-case letters and digits", o.Name)
 	}
-	l := &Lab{Name: o.Name, Exe: o.Exe}
+	l := &Lab{Name: o.Name, Exe: o.Exe, Limit: cmp.Or(o.Limit, Limit)}
 	if o.Owned {
 		l.Owner = os.Getpid()
 	}
