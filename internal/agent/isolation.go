@@ -12,7 +12,7 @@ import (
 func (a *Agent) guard(ctx context.Context) {
 	m := lease.NewIsolation(a.opt.Clock())
 	type told struct {
-		i      lease.Instance
+		q      lease.Question
 		answer fleet.Answer
 	}
 	answers := make(chan told)
@@ -24,18 +24,18 @@ func (a *Agent) guard(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case t := <-answers:
-			m.Answered(a.opt.Clock(), t.i, t.answer)
+			m.Answered(a.opt.Clock(), t.q, t.answer)
 		case <-timer.C:
 		}
 		now := a.opt.Clock()
 		lent, running := a.lease(), a.selfFencing()
 		v := m.Step(now, a.watchdog.until(lent), running)
 		a.watchdog.tend(m.Care(running))
-		for _, i := range v.Ask {
+		for _, q := range v.Ask {
 			a.tasks.Go(func() {
-				answer := a.askHeirs(ctx, i.Server, i.Epoch)
+				answer := a.askHeirs(ctx, q.Server, q.Epoch)
 				select {
-				case answers <- told{i, answer}:
+				case answers <- told{q, answer}:
 				case <-ctx.Done():
 				}
 			})

@@ -107,8 +107,8 @@ func (a *agent) guard(h *world.Host) {
 		return
 	}
 	act := a.iso.Step(a.now(), a.until, running)
-	for _, i := range act.Ask {
-		a.ask(h, i)
+	for _, q := range act.Ask {
+		a.ask(h, q)
 	}
 	for _, i := range act.Stop {
 		a.end(i)
@@ -124,18 +124,18 @@ func aliveOf(i *world.Instance) fleet.Answer {
 
 // ask asks every host that could take the server over. The answers come back
 // together.
-func (a *agent) ask(h *world.Host, i lease.Instance) {
+func (a *agent) ask(h *world.Host, q lease.Question) {
 	e := a.e
 	var answers []fleet.Answer
 	wait := answerAfter
 	for _, name := range e.world.Hosts() {
-		if name == a.host || !e.couldRun(name, i.Server) {
+		if name == a.host || !e.couldRun(name, q.Server) {
 			continue
 		}
 		heir := e.world.Host(name)
 		answer := fleet.CannotTell
 		if h.HasPeers() && heir.HasPeers() && !heir.Mute {
-			answer = e.world.Registry.Obeyed[name].Higher(i)
+			answer = e.world.Registry.Obeyed[name].Higher(q.Instance)
 		} else {
 			wait = lease.AskWithin
 		}
@@ -144,7 +144,7 @@ func (a *agent) ask(h *world.Host, i lease.Instance) {
 	iso := a.iso
 	e.world.After(wait, func() {
 		if a.iso == iso && e.world.Host(a.host).Runs() {
-			iso.Answered(a.now(), i, lease.Together(answers))
+			iso.Answered(a.now(), q, lease.Together(answers))
 		}
 	})
 }

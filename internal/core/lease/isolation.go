@@ -71,11 +71,19 @@ type round struct {
 	told   bool // to stop
 }
 
+// Question is one asking of an instance's heirs. At is when they were asked: an answer
+// is as old as its question, however late it is read.
+type Question struct {
+	Instance
+	At int64
+}
+
 // Actions are what is to be done now.
 type Actions struct {
-	// Ask names the instances whose heirs are to be asked. Each is answered by
-	// [Isolation.Answered] within about AskWithin, whatever came of it.
-	Ask []Instance
+	// Ask are the questions to put to the heirs. Each is answered by
+	// [Isolation.Answered] within about AskWithin, whatever came of it; one that is not,
+	// because the host stood still meanwhile, is forgotten.
+	Ask []Question
 	// Stop names the instances that must be stopped at once. Each is named once:
 	// whoever stops it tries until it has.
 	Stop []Instance
@@ -99,7 +107,7 @@ func (m *Isolation) Step(now, leaseUntil int64, running []Instance) Actions {
 	if now < leaseUntil-int64(AskAhead) {
 		// Told instances stay told: a lease that comes back does not undo a stop
 		// that is under way.
-		maps.DeleteFunc(m.rounds, func(_ Instance, r *round) bool { return !r.told && !r.asking })
+		maps.DeleteFunc(m.rounds, func(_ Instance, r *round) bool { return !r.told && !r.waits(now) })
 		out.Next = min(out.Next, leaseUntil-int64(AskAhead))
 		return out
 	}
@@ -113,7 +121,7 @@ func (m *Isolation) Step(now, leaseUntil int64, running []Instance) Actions {
 		case r.asking || r.told:
 		case r.begun == 0 || now-r.begun >= int64(AskPace):
 			r.begun, r.asking = now, true
-			out.Ask = append(out.Ask, i)
+			out.Ask = append(out.Ask, Question{i, now})
 		}
 		if mustStop(now, leaseUntil, r) {
 			r.told = true
@@ -138,13 +146,17 @@ func mustStop(now, leaseUntil int64, r *round) bool {
 	default:
 		// The first round still has its time. It began before the lease ended,
 		// unless the host slept.
-		return !r.asking || now-r.begun > int64(AskAhead)
+		return !r.waits(now)
 	}
 }
 
-// Answered takes the result of a round, see [Together].
-func (m *Isolation) Answered(now int64, i Instance, heirs fleet.Answer) {
-	if r := m.rounds[i]; r != nil {
-		r.asking, r.ended, r.answer = false, now, heirs
+// waits reports that the round may still be answered.
+func (r *round) waits(now int64) bool { return r.asking && now-r.begun <= int64(AskAhead) }
+
+// Answered takes the result of a round, see [Together]. What was read after the host
+// stood still is old: nobody knows what the heirs were given since.
+func (m *Isolation) Answered(now int64, q Question, heirs fleet.Answer) {
+	if r := m.rounds[q.Instance]; r != nil && r.begun == q.At {
+		r.asking, r.ended, r.answer = false, min(now, q.At+int64(AskAhead)), heirs
 	}
 }

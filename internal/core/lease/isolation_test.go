@@ -21,14 +21,14 @@ func TestIsolationAsksBeforeTheLeaseEnds(t *testing.T) {
 		t.Fatalf("with a lease: %+v", v)
 	}
 	v := m.Step(lease-int64(AskAhead), lease, run)
-	if !slices.Contains(v.Ask, one) || len(v.Stop) != 0 {
+	if !asks(v, one) || len(v.Stop) != 0 {
 		t.Fatalf("shortly before its end: %+v, want a question", v)
 	}
-	m.Answered(lease-second/2, one, fleet.No)
-	if v := m.Step(lease+second, lease, run); len(v.Stop) != 0 || !slices.Contains(v.Ask, one) {
+	m.Answered(lease-second/2, v.Ask[0], fleet.No)
+	if v = m.Step(lease+second, lease, run); len(v.Stop) != 0 || !asks(v, one) {
 		t.Fatalf("all said no: %+v, want the next question and no stop", v)
 	}
-	m.Answered(lease+second+1, one, fleet.CannotTell)
+	m.Answered(lease+second+1, v.Ask[0], fleet.CannotTell)
 	if v := m.Step(lease+2*second, lease, run); !slices.Contains(v.Stop, one) {
 		t.Fatalf("one cannot be asked: %+v, want a stop", v)
 	}
@@ -41,8 +41,8 @@ func TestIsolationYesStopsAtOnce(t *testing.T) {
 	m := NewIsolation(0)
 	one := Instance{"a", 1}
 	lease := 10 * second
-	m.Step(lease-int64(AskAhead), lease, []Instance{one})
-	m.Answered(lease-second, one, fleet.Yes)
+	v := m.Step(lease-int64(AskAhead), lease, []Instance{one})
+	m.Answered(lease-second, v.Ask[0], fleet.Yes)
 	if v := m.Step(lease-second, lease, []Instance{one}); !slices.Contains(v.Stop, one) {
 		t.Fatalf("a peer has a higher epoch: %+v, want a stop", v)
 	}
@@ -55,9 +55,39 @@ func TestIsolationWithoutAnyLease(t *testing.T) {
 		t.Fatalf("a fresh agent stops at once: %+v", v)
 	}
 	v := m.Step(5*second+int64(FirstGrace), 0, []Instance{one})
-	if !slices.Contains(v.Ask, one) {
+	if !asks(v, one) {
 		t.Fatalf("after the grace: %+v, want a question", v)
 	}
+}
+
+// A host that slept while its heirs answered: the round is forgotten, the next one asks
+// anew, and what comes late is as old as its question.
+func TestIsolationAfterASleep(t *testing.T) {
+	one := Instance{"a", 1}
+	run, lease := []Instance{one}, 10*second
+	m := NewIsolation(0)
+	lost := m.Step(lease-second, lease, run).Ask[0]
+	m.Step(60*second, 70*second, run) // awake, and with a new lease
+	v := m.Step(69*second, 70*second, run)
+	if !asks(v, one) || len(v.Stop) != 0 {
+		t.Fatalf("when that lease ends: %+v, want a question", v)
+	}
+	m.Answered(69*second+1, lost, fleet.CannotTell) // of the round before the sleep
+	m.Answered(69*second+2, v.Ask[0], fleet.No)
+	if v := m.Step(70*second+1, 70*second, run); len(v.Stop) != 0 {
+		t.Fatalf("all heirs said no a second ago: %+v", v)
+	}
+
+	m = NewIsolation(0)
+	late := m.Step(lease-second, lease, run).Ask[0]
+	m.Answered(60*second, late, fleet.No)
+	if v := m.Step(60*second, lease, run); !slices.Contains(v.Stop, one) {
+		t.Fatalf("the heirs said no before the host slept for 50 s: %+v, want a stop", v)
+	}
+}
+
+func asks(v Actions, i Instance) bool {
+	return slices.ContainsFunc(v.Ask, func(q Question) bool { return q.Instance == i })
 }
 
 // Whatever happens, an instance is told to stop only if the lease has ended or a
@@ -66,20 +96,23 @@ func TestIsolationStopsOnlyForAReason(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := NewIsolation(0)
 		one := Instance{"a", 1}
-		now, lease, asked := int64(0), 3*second, false
+		now, lease, asked := int64(0), 3*second, []Question(nil)
 		last, lastAt := fleet.CannotTell, int64(0)
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now += rapid.Int64Range(0, second).Draw(t, "pass")
 			if rapid.Bool().Draw(t, "renew") {
 				lease = now + 3*second
 			}
-			if asked && rapid.Bool().Draw(t, "answer") {
-				last, lastAt = rapid.SampledFrom([]fleet.Answer{fleet.Yes, fleet.No, fleet.CannotTell}).Draw(t, "say"), now
-				m.Answered(now, one, last)
-				asked = false
+			if len(asked) > 0 && rapid.Bool().Draw(t, "answer") {
+				last = rapid.SampledFrom([]fleet.Answer{fleet.Yes, fleet.No, fleet.CannotTell}).Draw(t, "say")
+				lastAt = min(now, asked[0].At+int64(AskAhead))
+				m.Answered(now, asked[0], last)
+				asked = nil
 			}
 			v := m.Step(now, lease, []Instance{one})
-			asked = asked || len(v.Ask) > 0
+			if len(v.Ask) > 0 {
+				asked = v.Ask
+			}
 			if len(v.Stop) == 0 {
 				continue
 			}

@@ -66,7 +66,7 @@ func TestWatchdogResetsWithinTheLease(t *testing.T) {
 		const length = 15 * second
 		timeout := time.Duration(rapid.IntRange(1, 5).Draw(t, "timeout")) * time.Second
 		m, one := NewIsolation(0), Instance{"a", 1}
-		now, lease, fed, asked := int64(0), length, int64(0), false
+		now, lease, fed, asked := int64(0), length, int64(0), []Question(nil)
 		cut := rapid.Int64Range(0, 10*second).Draw(t, "cut")
 		for now < cut+length+second {
 			// The guard's own pace, with delays.
@@ -74,11 +74,13 @@ func TestWatchdogResetsWithinTheLease(t *testing.T) {
 			if now < cut && rapid.Bool().Draw(t, "renew") {
 				lease = now + length
 			}
-			if asked && rapid.Bool().Draw(t, "answer") {
-				m.Answered(now, one, rapid.SampledFrom([]fleet.Answer{fleet.Yes, fleet.CannotTell}).Draw(t, "say"))
-				asked = false
+			if len(asked) > 0 && rapid.Bool().Draw(t, "answer") {
+				m.Answered(now, asked[0], rapid.SampledFrom([]fleet.Answer{fleet.Yes, fleet.CannotTell}).Draw(t, "say"))
+				asked = nil
 			}
-			asked = len(m.Step(now, WatchedUntil(lease, timeout), []Instance{one}).Ask) > 0 || asked
+			if v := m.Step(now, WatchedUntil(lease, timeout), []Instance{one}); len(v.Ask) > 0 {
+				asked = v.Ask
+			}
 			if m.Care([]Instance{one}) == Feed {
 				fed = now
 			}
