@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"relight/internal/cli"
 	"relight/internal/simulate"
 	"relight/internal/spec"
 )
@@ -46,6 +47,7 @@ line that replays it; it is shrunk to a small scenario and written as a story.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opt.out, opt.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			opt.terminal = opt.err == io.Writer(os.Stderr) && cli.IsTerminal(os.Stderr)
 			opt.one = cmd.Flags().Changed("seed") && !cmd.Flags().Changed("seeds") && opt.minutes == 0
 			return opt.run(cmd.Context())
 		},
@@ -70,7 +72,12 @@ type simRun struct {
 	dir          string
 	fleet        simulate.FleetOptions
 	out, err     io.Writer
+	// terminal is true if a person watches err.
+	terminal bool
 }
+
+// logEvery is the pace of a hunt's progress in a log.
+const logEvery = 30 * time.Second
 
 func (o simRun) run(ctx context.Context) error {
 	if o.fleet.Servers > 0 {
@@ -82,14 +89,21 @@ func (o simRun) run(ctx context.Context) error {
 	if o.seeds == 0 && o.minutes == 0 {
 		o.seeds = 100
 	}
-	told := 0
+	told, written := 0, time.Time{}
 	hunt := simulate.Hunt{
 		First: o.first, Seeds: o.seeds, For: time.Duration(o.minutes) * time.Minute, Workers: o.workers,
 		Progress: func(r simulate.Report) {
 			for ; told < len(r.Broken); told++ { // at once: a long hunt goes on for hours
 				fmt.Fprintf(o.err, "\nseed %d breaks %s\n", r.Broken[told].Scenario.Seed, r.Broken[told].Violations[0])
 			}
-			fmt.Fprintf(o.err, "\r%d seeds, %.0f simulated hours, %.0f times real time, %d broken ", r.Seeds, r.Simulated.Hours(), r.Simulated.Seconds()/max(r.Wall.Seconds(), 0.001), r.Violations)
+			begin, end := "\r", " "
+			if !o.terminal {
+				if time.Since(written) < logEvery {
+					return
+				}
+				begin, end, written = "", "\n", time.Now()
+			}
+			fmt.Fprintf(o.err, "%s%d seeds, %.0f simulated hours, %.0f times real time, %d broken%s", begin, r.Seeds, r.Simulated.Hours(), r.Simulated.Seconds()/max(r.Wall.Seconds(), 0.001), r.Violations, end)
 		},
 	}
 	report, err := hunt.Go(ctx)
