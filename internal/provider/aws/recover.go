@@ -37,7 +37,9 @@ func (p *Provider) recover(ctx context.Context, call provider.Call) (provider.Ou
 }
 
 // toStart picks the instance that the proof speaks of, or that was started already
-// under the call's own epoch and token, and refuses if any other may live.
+// under the call's own epoch and token, and refuses if any other may live. After starts
+// that came to nothing it still has the epoch that ran last, or that of the last try
+// that got as far as its tag.
 func toStart(call provider.Call, all []Machine) (Machine, error) {
 	var m *Machine
 	for n := range all {
@@ -48,7 +50,7 @@ func toStart(call provider.Call, all []Machine) (Machine, error) {
 		case e == call.Step.Epoch && all[n].Tags[TagToken] != call.Step.Token:
 			return Machine{}, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, all[n].ID)
 		case over:
-		case e == call.Step.Epoch, e == call.Proof.Epoch():
+		case e == call.Step.Epoch, e >= call.Proof.Ran() && e <= call.Proof.Epoch():
 			m = &all[n]
 		case e > call.Proof.Epoch():
 			return Machine{}, provider.Errorf(provider.Refused, call, "the proof speaks of epoch %d, and epoch %d exists", call.Proof.Epoch(), e)
@@ -64,8 +66,10 @@ func toStart(call provider.Call, all []Machine) (Machine, error) {
 // unless the spec wants that.
 func (p *Provider) nameAnew(ctx context.Context, call provider.Call, m Machine) error {
 	tags := map[string]string{TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10), TagToken: call.Step.Token}
-	if e := epochOf(m); e != call.Step.Epoch {
-		tags[TagFrom] = strconv.FormatUint(uint64(e), 10)
+	if epochOf(m) != call.Step.Epoch {
+		// Not the epoch of a try that came to nothing: who is to end the one that ran would
+		// not find it again.
+		tags[TagFrom] = strconv.FormatUint(uint64(call.Proof.Ran()), 10)
 	}
 	if err := p.opt.Cloud.Tag(ctx, m.ID, tags); err != nil {
 		return err

@@ -93,6 +93,13 @@ func (e *Endpoint) Deny(action string) {
 	e.denied[action] = true
 }
 
+// Allow ends a Deny.
+func (e *Endpoint) Allow(action string) {
+	e.w.Lock()
+	defer e.w.Unlock()
+	delete(e.denied, action)
+}
+
 // request is one call as it came.
 type request struct {
 	service, action string

@@ -31,6 +31,8 @@ type rig struct {
 	// dies tells of a step whether the controller ends before it learns how that went;
 	// nil if it never does.
 	dies func(fleet.Step) bool
+	// failed are the errors of all steps so far.
+	failed []error
 	// doors is where guest agents report; it is closed until a test opens it.
 	doors *guest.Door
 }
@@ -154,6 +156,9 @@ func (r *rig) second(n int) {
 			continue
 		}
 		out, stepErr := r.solo.Healer.Perform(ctx, w)
+		if stepErr != nil {
+			r.failed = append(r.failed, stepErr)
+		}
 		if testing.Verbose() {
 			r.t.Logf("%s %s: %s -> %s %v", r.now().Format("15:04:05"), w.Call.Step.Kind, w.Call.Step.Why, out.Detail, stepErr)
 			r.t.Logf("  because %s", r.solo.Look(w.Name).Finding)
