@@ -253,6 +253,9 @@ func fillServer(name string, s *fleet.ServerSpec) {
 	for i := range s.Identity.Volumes {
 		v := &s.Identity.Volumes[i]
 		v.LUN = lunOf(name, i, *v)
+		if v.ForceDetach != nil && v.ForceDetach.After == 0 {
+			v.ForceDetach = &fleet.ForceDetach{After: defaultForceAfter}
+		}
 		if v.Mount != nil && v.Mount.Type == "" {
 			v.Mount.Type = defaultFileSystem
 		}

@@ -153,6 +153,9 @@ func fit(kind Kind, tree map[string]any) {
 				options[name] = "x"
 			}
 			a["options"] = options
+			if more, ok := a["morePortals"].([]any); ok {
+				a["morePortals"] = slices.DeleteFunc(more, func(p any) bool { return p == a["portal"] })
+			}
 		}
 	case KindServer:
 		delete(spec, "provider")
@@ -192,6 +195,7 @@ func fitEC2(id map[string]any, isEC2 bool) {
 		for _, v := range volumes {
 			delete(v.(map[string]any), "device")
 			delete(v.(map[string]any), "mount")
+			delete(v.(map[string]any), "forceDetach")
 		}
 		return
 	}
@@ -200,6 +204,8 @@ func fitEC2(id map[string]any, isEC2 bool) {
 		v := v.(map[string]any)
 		if m, ok := v["mount"].(map[string]any); ok {
 			m["path"], m["options"] = fmt.Sprintf("/data-%d", i), []any{"noatime"}
+		} else {
+			delete(v, "forceDetach")
 		}
 		delete(v, "path")
 		delete(v, "lun")

@@ -10,6 +10,7 @@ import (
 func ec2Rules(s fleet.ServerSpec, at reporter) {
 	id := s.Identity
 	elsewhereRules(s, at)
+	forceDetachRules(s, at)
 	if s.Template.EC2 == nil {
 		for _, other := range []struct {
 			what string

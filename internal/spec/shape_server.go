@@ -51,6 +51,7 @@ func identityShape() *shape {
 			{name: "device", doc: "The name under which EC2 attaches it. Left out, it is one by the volume's place in the list.", example: "/dev/sdf", shape: &shape{form: text, format: plain(32)}},
 			{name: "mount", doc: "Have the guest agent mount it (EC2). The launch then carries user data that starts the agent.", shape: mountShape()},
 			{name: "fromSnapshot", doc: "Allow that it is made anew in another zone, out of its newest complete snapshot, when its own zone cannot start the server (EC2; see template.ec2.elsewhere). What was written after that snapshot is lost.", shape: fromSnapshotShape()},
+			{name: "forceDetach", doc: "Allow that it is taken by force from an instance that is proved dead and does not let go of it (EC2). What that had not flushed is lost, and the guest agent checks the file system before each mount, whatever mount.fsck says. Left out: never.", shape: forceDetachShape()},
 			{
 				name: "reach", doc: "From where it can be used, and with that, what its lock proves. `host` for a path, `zone` for an id, `array` for a LUN if left out.", example: "host",
 				shape: words("From where a volume can be used.",

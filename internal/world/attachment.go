@@ -82,9 +82,10 @@ func (w *World) DetachVolume(id string, i *Instance, force bool) error {
 	w.note("detaching", id, v.Server, i.name())
 	w.touch(v)
 	w.afterSpan(w.cfg.Delays.Detach, func() {
-		if v.Holder != i.ID || v.leaving == leavingNot {
+		if v.Holder != i.ID || v.leaving == leavingNot || v.stuck && !force {
 			return
 		}
+		v.stuck = v.stuck && !force
 		if !force && i.Executes && slices.Contains(v.open, i.ID) {
 			v.leaving = leavingBusy
 			w.touch(v)
@@ -93,6 +94,15 @@ func (w *World) DetachVolume(id string, i *Instance, force bool) error {
 		w.closeVolume(v, i)
 	})
 	return nil
+}
+
+// StickVolume has the volume's attachment hang, as a platform's own fault may: no detach
+// and not even the end of its instance frees it, until one detaches it by force.
+func (w *World) StickVolume(id string) {
+	if v := w.volumes[id]; v != nil {
+		v.stuck = true
+		w.note("stuck", id, v.Server, "")
+	}
 }
 
 // Unmount lets a guest close a volume properly: it writes no more to it, and a

@@ -35,6 +35,8 @@ type Volume struct {
 	// came to be.
 	creating bool
 	leaving  leaving
+	// stuck: its attachment never ends by itself; see StickVolume.
+	stuck bool
 	// lun is the unit of an array behind which it lies; nil for any other disk.
 	lun    *LUN
 	dirty  bool
@@ -171,6 +173,12 @@ func (w *World) closeVolume(v *Volume, i *Instance) {
 	i.Volumes = remove(i.Volumes, v.ID)
 	v.open = remove(v.open, i.ID)
 	if v.Holder == i.ID {
+		if v.stuck {
+			v.leaving = leavingSoon
+			i.Volumes = insert(i.Volumes, v.ID)
+			w.touch(v)
+			return
+		}
 		v.Holder, v.leaving = "", leavingNot
 		w.note("detach", v.ID, v.Server, i.name())
 	}

@@ -250,7 +250,7 @@ func failed(list []fleet.StepRecord, rec fleet.StepRecord) []fleet.StepRecord {
 		return list
 	}
 	sure := func(f fleet.StepRecord) bool {
-		return f.State == fleet.StepFailed || phaseOf(f.Step.Kind) == phaseFence
+		return f.State == fleet.StepFailed || phaseOf(f.Step.Kind) == phaseFence || f.Step.Kind == fleet.StepDetach
 	}
 	if i := slices.IndexFunc(list[:len(list)-1], sure); i >= 0 {
 		return slices.Delete(list, i, i+1)
@@ -360,11 +360,11 @@ const phaseFence = "fence"
 // Phases of a recovery's waterfall, by kind of step.
 func phaseOf(k fleet.StepKind) string {
 	switch k {
-	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff, fleet.StepDetach:
+	case fleet.StepStop, fleet.StepSeal, fleet.StepPowerOff:
 		return phaseFence
 	case fleet.StepSnapshot:
 		return "snapshot"
-	case fleet.StepAttach:
+	case fleet.StepAttach, fleet.StepDetach:
 		return "attach"
 	default:
 		return "launch"

@@ -73,6 +73,11 @@ func sourceName(step fleet.Step) string {
 		return "seal of volume " + step.Object.Volume + " via " + step.Via
 	case fleet.StepPowerOff:
 		return "power-off of " + step.Host
+	case fleet.StepDetach:
+		if step.Force {
+			return "forced detach of " + step.Object.String()
+		}
+		return "detach of " + step.Object.String()
 	default:
 		return string(step.Kind)
 	}
@@ -90,7 +95,7 @@ func fenceTry(r *fleet.Recovery, name string, epoch fleet.Epoch) fleet.FenceTry 
 
 // noteFence records how a fencing step ended, for the back-off of its source.
 func noteFence(r *fleet.Recovery, step fleet.Step, res Result, now time.Time) {
-	if phaseOf(step.Kind) != phaseFence {
+	if phaseOf(step.Kind) != phaseFence && step.Kind != fleet.StepDetach {
 		return
 	}
 	t := fenceTry(r, sourceName(step), step.Epoch)

@@ -209,14 +209,17 @@ func workBuild(v View, now time.Time) Decision {
 		if seenDone(v, step) {
 			continue
 		}
-		d, waiting := replay(v, now, step)
+		d, waiting := release(v, now, step)
+		if !waiting {
+			d, waiting = replay(v, now, step)
+		}
 		if !waiting && step.Kind != fleet.StepAttach {
 			d, waiting = booting(v, now, steps[n+1:])
 		}
 		if !waiting {
 			continue
 		}
-		if d.Step != nil && d.Step.Kind.NeedsProof() && len(missing) > 0 {
+		if d.Step != nil && (d.Step.Kind.NeedsProof() || d.Step.Force) && len(missing) > 0 {
 			// Perishable evidence has aged: look, and fence again if need be.
 			return nextFence(v, now, r.From, r.FromHost, missing)
 		}

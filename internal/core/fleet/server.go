@@ -108,7 +108,21 @@ type Volume struct {
 	Mount *Mount `json:"mount,omitempty"`
 	// FromSnapshot allows that it is made anew in another zone; nil forbids that.
 	FromSnapshot *FromSnapshot `json:"fromSnapshot,omitempty"`
+	// ForceDetach allows that it is taken by force from an epoch that is proved dead; nil
+	// forbids that.
+	ForceDetach *ForceDetach `json:"forceDetach,omitempty"`
 }
+
+// ForceDetach says when a volume of EC2 may be taken by force. What the dead instance had
+// not flushed is lost, so that its file system is checked before each mount.
+type ForceDetach struct {
+	// After is how long the ordinary detach must have been asked for in vain.
+	After Duration `json:"after"`
+}
+
+// Checked reports whether the volume's file system is checked before each mount: it may
+// have been taken by force, also from an epoch of which this one knows nothing.
+func (v Volume) Checked() bool { return v.Mount != nil && (v.Mount.Fsck || v.ForceDetach != nil) }
 
 // Mount says where and how the guest agent mounts a volume.
 type Mount struct {

@@ -78,6 +78,9 @@ type Step struct {
 	// Via is the host whose agent carries the step out if it is not Host itself.
 	Via  string `json:"via,omitempty"`
 	Rung Rung   `json:"rung,omitempty"`
+	// Force is set for a detach that does not wait for the instance: what it had not
+	// flushed is lost. It takes a proof of the instance's epoch.
+	Force bool `json:"force,omitempty"`
 	// Token makes a replay leave one effect (invariant S7).
 	Token string `json:"token,omitempty"`
 	// Within is how long the call may take before its outcome counts as unknown.

@@ -216,26 +216,18 @@ func (p *Provider) setRecord(ctx context.Context, call provider.Call) (provider.
 }
 
 // detach takes a part of the identity from the instance of its epoch, and from no
-// other. A volume that a guest still has mounted hangs busy; nothing is forced here.
+// other. A volume that a guest still has mounted hangs busy.
 func (p *Provider) detach(ctx context.Context, call provider.Call) (provider.Outcome, error) {
 	m, _, err := p.find(ctx, call)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	if m.state() == fleet.InstanceTerminated {
+	if m.state() == fleet.InstanceTerminated && call.Step.Object.Volume == "" {
 		return provider.Outcome{Detail: described(m) + ", which has nothing any more"}, nil
 	}
 	switch o := call.Step.Object; {
 	case o.Volume != "":
-		v, _, err := volumeOf(call)
-		if err != nil {
-			return provider.Outcome{}, err
-		}
-		err = p.opt.Cloud.DetachVolume(ctx, v.ID, m.ID)
-		if isCode(err, "IncorrectState", "InvalidAttachment.NotFound") {
-			err = nil // it does not have it
-		}
-		return provider.Outcome{Detail: v.ID + " is taken from " + m.ID}, err
+		return p.detachVolume(ctx, call, m)
 	case o.Interface != "":
 		return p.detachInterface(ctx, call, m)
 	case o.Address != "":

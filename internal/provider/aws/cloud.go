@@ -54,7 +54,8 @@ type Cloud interface {
 	// DisableAutoRecovery takes the platform's own recovery from an instance.
 	DisableAutoRecovery(ctx context.Context, id string) error
 	AttachVolume(ctx context.Context, volume, id, device string) error
-	DetachVolume(ctx context.Context, volume, id string) error
+	// DetachVolume waits for the guest to let go of the volume, unless it is forced.
+	DetachVolume(ctx context.Context, volume, id string, force bool) error
 	AttachInterface(ctx context.Context, iface, id string, index int) error
 	DetachInterface(ctx context.Context, attachment string) error
 	Associate(ctx context.Context, allocation, iface string, again bool) error

@@ -115,6 +115,9 @@ func (d *Door) UserData(s fleet.Server, epoch fleet.Epoch) ([]byte, error) {
 	}
 	for _, v := range s.Spec.Identity.Volumes {
 		if v.Mount != nil {
+			m := *v.Mount
+			m.Fsck = v.Checked() // an image's agent may be older than what allows the force
+			v.Mount = &m
 			p.Volumes = append(p.Volumes, v)
 		}
 	}

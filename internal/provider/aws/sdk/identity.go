@@ -99,8 +99,12 @@ func (c *Client) AttachVolume(ctx context.Context, volume, id, device string) er
 }
 
 // DetachVolume implements provider.Cloud.
-func (c *Client) DetachVolume(ctx context.Context, volume, id string) error {
-	_, err := c.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id)})
+func (c *Client) DetachVolume(ctx context.Context, volume, id string, force bool) error {
+	in := &ec2.DetachVolumeInput{VolumeId: aws.String(volume), InstanceId: aws.String(id)}
+	if force {
+		in.Force = aws.Bool(true)
+	}
+	_, err := c.ec2.DetachVolume(ctx, in)
 	return failed("DetachVolume", err)
 }
 
