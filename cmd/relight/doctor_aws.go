@@ -30,7 +30,8 @@ actions that are denied (each is tried in a dry run, and EC2's sealed answer ope
 that is allowed), quotas that the RTO cannot be met with, machine types and reserved
 capacity, keys of encrypted volumes, other healers of the same instances (Auto Scaling
 groups, EC2's automatic recovery, alarms with an action), Multi-Attach volumes without
-reservations, what ends with its instance. It changes nothing.
+reservations, what ends with its instance, snapshots that a start in another zone would
+need. It changes nothing.
 
 It examines the servers that the engine has declared, with this machine's credentials: run
 it where the controller runs. With -f it examines the servers of files, without an engine.
@@ -54,6 +55,7 @@ Exit code 0: nothing fails, though there may be warnings; 1: a check fails.`,
 			if err != nil {
 				return fmt.Errorf("AWS does not take the credentials: %w; try: aws sts get-caller-identity", err)
 			}
+			facts.At = time.Now()
 			for _, q := range quotas {
 				if err := facts.Quotas.Set(q); err != nil {
 					return err

@@ -4,6 +4,7 @@
 package examine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,14 +45,18 @@ type Facts struct {
 	Servers []fleet.Server
 	Rights  []Right
 	// Machines are the servers' instances, Facets what else is known of them by id.
-	Machines  []aws.Machine
-	Facets    map[string]Facet
-	Launches  map[string]Launch // by server
-	Subnets   map[string]Subnet
-	Offered   map[string][]string // machine types, by zone
-	CPUs      map[string]int      // by machine type
-	Reserved  []Reserved
-	Volumes   map[string]Volume
+	Machines []aws.Machine
+	Facets   map[string]Facet
+	Launches map[string]Launch // by server
+	Subnets  map[string]Subnet
+	Offered  map[string][]string // machine types, by zone
+	CPUs     map[string]int      // by machine type
+	Reserved []Reserved
+	Volumes  map[string]Volume
+	// Snapshots are the newest complete ones of the volumes that may be made anew from
+	// one, by volume; nil if they could not be read. At is when that was.
+	Snapshots map[string]aws.Snapshot
+	At        time.Time
 	Keys      map[string]Key // by ARN
 	UsedCPUs  int
 	QuotaCPUs int // 0 if it is not known
@@ -77,6 +82,8 @@ type Right struct {
 	Answer Answer
 	// Detail is what AWS said, decoded where it was allowed to be.
 	Detail string
+	// Why is what fails without it; "" for any recovery that needs it.
+	Why string
 }
 
 // Facet is what a sweep does not read of an instance.
@@ -150,7 +157,7 @@ func (f Facts) rights() []Finding {
 	for _, r := range f.Rights {
 		switch r.Answer {
 		case Denied:
-			out = append(out, Finding{"right " + r.Action, Fail, strings.TrimSpace(r.Action + " is denied: " + r.Detail), "a recovery that needs it fails", fmt.Sprintf("add %s to the policy of %s", r.Action, f.Caller)})
+			out = append(out, Finding{"right " + r.Action, Fail, strings.TrimSpace(r.Action + " is denied: " + r.Detail), cmp.Or(r.Why, "a recovery that needs it fails"), fmt.Sprintf("add %s to the policy of %s", r.Action, f.Caller)})
 		case Unknown:
 			unknown = append(unknown, r.Action)
 		default:
@@ -236,11 +243,30 @@ func (f Facts) disks(s fleet.Server) []Finding {
 		case seen.Multi && len(seen.Holders) > 1:
 			add(Warn, fmt.Sprintf("volume %s (%s) is attached to %s", v.Name, v.ID, strings.Join(seen.Holders, ", ")), "Relight fences its own instance, and not others that write to it", "aws ec2 detach-volume --volume-id "+v.ID+" --instance-id INSTANCE")
 		}
+		out = append(out, f.snapshot(s, v)...)
 		if seen.Ends {
 			add(Warn, fmt.Sprintf("volume %s (%s) is deleted with its instance", v.Name, v.ID), "its data are gone if anybody but Relight terminates that", "aws ec2 modify-instance-attribute --instance-id INSTANCE --block-device-mappings '[{\"DeviceName\":\"DEVICE\",\"Ebs\":{\"DeleteOnTermination\":false}}]'")
 		}
 	}
 	return append(out, f.keys(s, keys)...)
+}
+
+// snapshot looks at what a volume would be made anew from in another zone.
+func (f Facts) snapshot(s fleet.Server, v fleet.Volume) []Finding {
+	if v.FromSnapshot == nil || f.Snapshots == nil {
+		return nil
+	}
+	const why = "without a snapshot that is new enough the server waits for its own zone, however long that is lost"
+	next := "aws ec2 create-snapshot --volume-id " + v.ID + ", and let AWS Backup or Data Lifecycle Manager make them more often"
+	n, most := f.Snapshots[v.ID], v.FromSnapshot.MaxLoss.Std()
+	switch age := f.At.Sub(n.At).Truncate(time.Second); {
+	case n.ID == "":
+		return []Finding{{"server " + s.Name, Fail, fmt.Sprintf("volume %s (%s) has no complete snapshot, and may be made anew from one", v.Name, v.ID), why, next}}
+	case age > most:
+		return []Finding{{"server " + s.Name, Warn, fmt.Sprintf("the newest snapshot of volume %s (%s) is %s old, and fromSnapshot.maxLoss allows %s", v.Name, n.ID, fleet.Duration(age), v.FromSnapshot.MaxLoss), why, next}}
+	default:
+		return nil
+	}
 }
 
 // keys asks whether the controller's role may have EC2 use the keys.

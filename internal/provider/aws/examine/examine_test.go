@@ -36,6 +36,15 @@ func TestExamine(t *testing.T) {
 		{"protected from being terminated", Fail, func(f *Facts) { f.Facets["i-1"] = Facet{Protected: true} }},
 		{"eni-1 ends with i-1", Warn, func(f *Facts) { f.Machines[0].Ending = map[string]string{"eni-1": "a-1"} }},
 		{"is deleted with its instance", Warn, func(f *Facts) { f.Volumes["vol-1"] = Volume{Zone: "a", Ends: true} }},
+		{"has no complete snapshot", Fail, func(f *Facts) {
+			f.Servers[0].Spec.Identity.Volumes[0].FromSnapshot = &fleet.FromSnapshot{MaxLoss: fleet.Duration(time.Hour)}
+			f.Snapshots = map[string]aws.Snapshot{}
+		}},
+		{"is 2h0m0s old, and fromSnapshot.maxLoss allows 1h", Warn, func(f *Facts) {
+			f.Servers[0].Spec.Identity.Volumes[0].FromSnapshot = &fleet.FromSnapshot{MaxLoss: fleet.Duration(time.Hour)}
+			f.At = reservationsSince
+			f.Snapshots = map[string]aws.Snapshot{"vol-1": {ID: "snap-1", At: f.At.Add(-2 * time.Hour)}}
+		}},
 		{"no reserved capacity", Warn, func(f *Facts) { f.Reserved[0].Free = 0 }},
 		{"is Multi-Attach without reservations", Fail, func(f *Facts) {
 			f.Volumes["vol-1"] = Volume{Zone: "a", Type: "io2", Multi: true, Created: reservationsSince.Add(-time.Hour)}

@@ -62,6 +62,7 @@ func (c *Client) Examine(ctx context.Context, servers []fleet.Server, share floa
 	blind("the vCPU quota", c.examineQuota(ctx, &f))
 	blind("capacity reservations", c.examineReserved(ctx, &f))
 	blind("the volumes", c.examineVolumes(ctx, &f))
+	blind("the snapshots", c.examineSnapshots(ctx, &f))
 	blind("Auto Scaling groups", c.examineHealers(ctx, &f))
 	blind("alarms", c.examineAlarms(ctx, &f))
 	c.examineKeys(ctx, &f)

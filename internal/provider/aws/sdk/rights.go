@@ -24,6 +24,8 @@ import (
 type trial struct {
 	action string
 	try    func(context.Context) error
+	// why it matters, where that is not what every recovery needs.
+	why string
 }
 
 // rights tries every action that EC2 lets one try: a dry run says what a real call
@@ -34,10 +36,12 @@ func (c *Client) rights(ctx context.Context, f *examine.Facts) {
 	for _, s := range f.Servers {
 		trials = append(trials, c.launchTrial(s))
 	}
+	trials = append(trials, c.elsewhereTrials(f)...)
 	answers := map[string]examine.Right{}
 	var order []string
 	for _, t := range trials {
 		r := c.answer(ctx, t.action, t.try(ctx))
+		r.Why = t.why
 		was, tried := answers[r.Action]
 		if !tried {
 			order = append(order, r.Action)
@@ -126,23 +130,23 @@ func (c *Client) decoded(ctx context.Context, message string) string {
 func (c *Client) readTrials() []trial {
 	dry := aws.Bool(true)
 	return []trial{
-		{"ec2:DescribeInstances", func(ctx context.Context) error {
+		{action: "ec2:DescribeInstances", try: func(ctx context.Context) error {
 			_, err := c.ec2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{DryRun: dry, MaxResults: aws.Int32(5)})
 			return failed("DescribeInstances", err)
 		}},
-		{"ec2:DescribeInstanceStatus", func(ctx context.Context) error {
+		{action: "ec2:DescribeInstanceStatus", try: func(ctx context.Context) error {
 			_, err := c.ec2.DescribeInstanceStatus(ctx, &ec2.DescribeInstanceStatusInput{DryRun: dry, MaxResults: aws.Int32(5)})
 			return failed("DescribeInstanceStatus", err)
 		}},
-		{"ec2:DescribeVolumes", func(ctx context.Context) error {
+		{action: "ec2:DescribeVolumes", try: func(ctx context.Context) error {
 			_, err := c.ec2.DescribeVolumes(ctx, &ec2.DescribeVolumesInput{DryRun: dry, MaxResults: aws.Int32(5)})
 			return failed("DescribeVolumes", err)
 		}},
-		{"ec2:DescribeNetworkInterfaces", func(ctx context.Context) error {
+		{action: "ec2:DescribeNetworkInterfaces", try: func(ctx context.Context) error {
 			_, err := c.ec2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{DryRun: dry, MaxResults: aws.Int32(5)})
 			return failed("DescribeNetworkInterfaces", err)
 		}},
-		{"ec2:DescribeAddresses", func(ctx context.Context) error {
+		{action: "ec2:DescribeAddresses", try: func(ctx context.Context) error {
 			_, err := c.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{DryRun: dry, Filters: named("domain", []string{"vpc"})})
 			return failed("DescribeAddresses", err)
 		}},
@@ -163,33 +167,33 @@ func (c *Client) instanceTrials(f *examine.Facts) []trial {
 	}
 	one := []string{id}
 	return []trial{
-		{"ec2:StartInstances", func(ctx context.Context) error {
+		{action: "ec2:StartInstances", try: func(ctx context.Context) error {
 			_, err := c.ec2.StartInstances(ctx, &ec2.StartInstancesInput{DryRun: dry, InstanceIds: one})
 			return failed("StartInstances", err)
 		}},
-		{"ec2:StopInstances", func(ctx context.Context) error {
+		{action: "ec2:StopInstances", try: func(ctx context.Context) error {
 			_, err := c.ec2.StopInstances(ctx, &ec2.StopInstancesInput{DryRun: dry, InstanceIds: one})
 			return failed("StopInstances", err)
 		}},
-		{"ec2:TerminateInstances", func(ctx context.Context) error {
+		{action: "ec2:TerminateInstances", try: func(ctx context.Context) error {
 			_, err := c.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{DryRun: dry, InstanceIds: one})
 			return failed("TerminateInstances", err)
 		}},
-		{"ec2:RebootInstances", func(ctx context.Context) error {
+		{action: "ec2:RebootInstances", try: func(ctx context.Context) error {
 			_, err := c.ec2.RebootInstances(ctx, &ec2.RebootInstancesInput{DryRun: dry, InstanceIds: one})
 			return failed("RebootInstances", err)
 		}},
-		{"ec2:CreateTags", func(ctx context.Context) error {
+		{action: "ec2:CreateTags", try: func(ctx context.Context) error {
 			_, err := c.ec2.CreateTags(ctx, &ec2.CreateTagsInput{DryRun: dry, Resources: one, Tags: []types.Tag{{Key: aws.String(provider.TagReboot), Value: aws.String("trial")}}})
 			return failed("CreateTags", err)
 		}},
-		{"ec2:ModifyInstanceAttribute", func(ctx context.Context) error {
+		{action: "ec2:ModifyInstanceAttribute", try: func(ctx context.Context) error {
 			_, err := c.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{DryRun: dry, InstanceId: aws.String(id), BlockDeviceMappings: []types.InstanceBlockDeviceMappingSpecification{
 				{DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsInstanceBlockDeviceSpecification{DeleteOnTermination: aws.Bool(false)}},
 			}})
 			return failed("ModifyInstanceAttribute", err)
 		}},
-		{"ec2:ModifyInstanceMaintenanceOptions", func(ctx context.Context) error {
+		{action: "ec2:ModifyInstanceMaintenanceOptions", try: func(ctx context.Context) error {
 			_, err := c.ec2.ModifyInstanceMaintenanceOptions(ctx, &ec2.ModifyInstanceMaintenanceOptionsInput{DryRun: dry, InstanceId: aws.String(id), AutoRecovery: types.InstanceAutoRecoveryStateDisabled})
 			return failed("ModifyInstanceMaintenanceOptions", err)
 		}},
@@ -225,7 +229,7 @@ func (c *Client) identityTrials(f *examine.Facts) []trial {
 	var out []trial
 	add := func(needs bool, action string, try func(context.Context) error) {
 		if needs {
-			out = append(out, trial{action, try})
+			out = append(out, trial{action: action, try: try})
 		}
 	}
 	add(volume != "" && instance != "", "ec2:AttachVolume", func(ctx context.Context) error {
@@ -262,7 +266,7 @@ func (c *Client) identityTrials(f *examine.Facts) []trial {
 // launchTrial is the launch of a server's next instance, in all but its effect. It asks
 // for the role of the instance profile too.
 func (c *Client) launchTrial(s fleet.Server) trial {
-	return trial{"ec2:RunInstances", func(ctx context.Context) error {
+	return trial{action: "ec2:RunInstances", try: func(ctx context.Context) error {
 		t := s.Spec.Template.EC2
 		in := &ec2.RunInstancesInput{DryRun: aws.Bool(true), MinCount: aws.Int32(1), MaxCount: aws.Int32(1), SubnetId: text(t.Subnet)}
 		if t.LaunchTemplate != "" {
