@@ -38,6 +38,14 @@ type Backend interface {
 	Resume(ctx context.Context, by, name string) error
 	ConfirmFence(ctx context.Context, by, name string, req client.FenceConfirmRequest) (client.FenceConfirmAnswer, error)
 
+	// Snapshots lists what arrays keep of a server's LUNs, or of all servers' if server
+	// is empty. An array that does not answer is told in its row.
+	Snapshots(ctx context.Context, server string) (client.List[client.KeptSnapshot], error)
+	// RestoreSnapshot puts a snapshot back on all of a server's LUNs, and returns once
+	// that is done, or refuses while an epoch of it may run.
+	RestoreSnapshot(ctx context.Context, by, server, snapshot, reason string) (client.SnapshotAnswer, error)
+	DeleteSnapshot(ctx context.Context, by, server, snapshot string) (client.SnapshotAnswer, error)
+
 	Approvals(ctx context.Context) (client.List[client.ApprovalRow], error)
 	// Answer records a person's answer to a plan; denied tells which.
 	Answer(ctx context.Context, by, name string, req client.ApprovalRequest, denied bool) (client.ApprovalAnswer, error)

@@ -96,6 +96,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.servers(a)
 	s.guards(a)
 	s.hosts(a)
+	s.snapshots(a)
 	s.power(a)
 	s.drills(a)
 	s.incidents(a)

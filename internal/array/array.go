@@ -86,6 +86,10 @@ type Array interface {
 	// what is on it now is lost. Only a person asks for that. Errors: those of Snapshot;
 	// ErrNotFound (the snapshot).
 	RestoreSnapshot(ctx context.Context, lun, name string) error
+
+	// DeleteSnapshot removes a snapshot and gives its room back. Only a person asks for
+	// that. Errors: ErrMapped while somebody has made a map of what keeps it; ErrInvalid.
+	DeleteSnapshot(ctx context.Context, lun, name string) error
 }
 
 // Snapshot is a LUN's data as they were once.

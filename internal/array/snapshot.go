@@ -97,6 +97,28 @@ func RestoreFile(ctx context.Context, dir, lun, name string, mapped func() error
 	return nil
 }
 
+// DeleteFile removes a snapshot's file; mapped returns the error of the array while a
+// map has that file. One that is not there is removed already.
+func DeleteFile(dir, lun, name string, mapped func(kept string) error) error {
+	kept, err := SnapshotLUN(lun, name)
+	if err != nil {
+		return err
+	}
+	if err = mapped(kept); err == nil {
+		err = os.Remove(FilePath(dir, kept))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("delete snapshot %s of LUN %s: %w", name, lun, err)
+	}
+	return nil
+}
+
 // stillOf refuses a snapshot of an earlier life of its name: nobody has written to the
 // LUN since the one that was asked for.
 func stillOf(s Snapshot, dir string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"relight/internal/api"
@@ -14,6 +15,7 @@ import (
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
+	"relight/internal/provider/onprem"
 	"relight/internal/spec"
 )
 
@@ -40,6 +42,10 @@ type Backend struct {
 	Providers []string
 	// Changed is told after documents changed, to hand them to the providers.
 	Changed func()
+	// Kept lists what arrays keep of a server's LUNs; nil where there are none.
+	Kept func(context.Context, fleet.Server) []onprem.Kept
+	// restoring is held while a snapshot is put back.
+	restoring sync.Mutex
 	// Examine runs the doctor's checks.
 	Examine func(context.Context) []client.DoctorCheck
 }

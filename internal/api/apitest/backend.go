@@ -36,6 +36,7 @@ type Backend struct {
 	DrillRows   []fleet.Drill
 	SpareTo     client.SpareView
 	Asked       []client.ApprovalRow
+	Kept        []client.KeptSnapshot
 	IncidentOf  map[string]client.IncidentView
 	Report      client.DoctorReport
 	PowerReport client.PowerReport

@@ -102,11 +102,13 @@ type call struct {
 	query   url.Values
 	body    any
 	ifMatch Revision
+	// within is how long the call may take, if that is more than others.
+	within time.Duration
 }
 
 // do makes the call and reads the answer into out, unless that is nil.
 func (c *Client) do(ctx context.Context, in call, out any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, errCallTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, max(c.timeout, in.within), errCallTimeout)
 	defer cancel()
 	resp, err := c.send(ctx, in, "application/json")
 	if err != nil {

@@ -148,6 +148,11 @@ func HoldCommands(w Why) []string {
 		return []string{"relight doctor"}
 	case decide.GateFreeze:
 		return []string{"relight unfreeze"}
+	case decide.GateRestore:
+		if r := w.Status.Restore; r != nil {
+			return []string{"relight snapshots restore " + w.Server + " " + r.Snapshot}
+		}
+		return nil
 	case decide.GatePause:
 		return []string{"relight resume " + w.Server}
 	case decide.GateMaintenance:

@@ -96,3 +96,29 @@ func (s *suite) snapshotInvalid() {
 		s.Errorf("a snapshot that failed left %v, %v", list, err)
 	}
 }
+
+// A snapshot is deleted by its very name, once; the LUN and its other snapshots stay,
+// also while an epoch uses the LUN.
+func (s *suite) snapshotDelete() {
+	units := s.luns(1)
+	first := s.start(ref("db", 1), units)
+	c := s.login(first)
+	s.must("write", s.write(c, 1, 7, "of epoch 1"))
+	s.must("logout", c.Close())
+	s.stop(ref("db", 1), first)
+	s.must("take", s.taken(units[1], "relight-db-e1", 1))
+	s.must("take another", s.taken(units[1], "relight-db-e10", 2))
+
+	c = s.login(s.start(ref("db", 2), units))
+	s.must("delete", s.array.DeleteSnapshot(s.ctx, units[1], "relight-db-e1"))
+	s.must("delete again", s.array.DeleteSnapshot(s.ctx, units[1], "relight-db-e1"))
+	list, err := s.array.Snapshots(s.ctx, units[1])
+	if err != nil || len(list) != 1 || list[0].Name != "relight-db-e10" {
+		s.Errorf("after the delete there are %+v, %v", list, err)
+	}
+	s.holds(c, 1, 7, "of epoch 1")
+	s.must("write", s.write(c, 1, 8, "of epoch 2"))
+	for _, name := range []string{"", "db", "relight-../x", "x.relight-db-e10"} {
+		s.want("delete "+name, s.array.DeleteSnapshot(s.ctx, units[1], name), array.ErrInvalid)
+	}
+}

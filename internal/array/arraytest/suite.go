@@ -69,6 +69,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Reservations", (*suite).reservations},
 		{"Snapshot", (*suite).snapshot},
 		{"SnapshotInvalid", (*suite).snapshotInvalid},
+		{"SnapshotDelete", (*suite).snapshotDelete},
 		{"Context", (*suite).ended},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -31,6 +31,11 @@ func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
 	})
 }
 
+// DeleteSnapshot implements array.Array.
+func (a *Array) DeleteSnapshot(_ context.Context, lun, name string) error {
+	return array.DeleteFile(a.cfg.Dir, lun, name, a.mapped)
+}
+
 // mapped refuses a LUN that any target serves: without one it has no session either.
 func (a *Array) mapped(lun string) error {
 	err := a.alone(map[int]string{1: lun}, "")

@@ -57,3 +57,17 @@ func (c *cluster) clone(r *http.Request) answer {
 	c.disks[from.UUID].Overwrite(c.disks[c.luns[source].UUID])
 	return answer{201, map[string]any{}}
 }
+
+// removeLUN refuses one that has a map, as the array does unless it is forced.
+func (c *cluster) removeLUN(uuid string) answer {
+	if slices.ContainsFunc(c.maps, func(m lunMap) bool { return m.LUN.UUID == uuid }) {
+		return no(409, "5374874", "LUN is mapped")
+	}
+	n := len(c.luns)
+	c.luns = slices.DeleteFunc(c.luns, func(l lun) bool { return l.UUID == uuid })
+	if n == len(c.luns) {
+		return no(404, codeNotFound, "entry doesn't exist")
+	}
+	delete(c.disks, uuid)
+	return answer{200, map[string]any{}}
+}

@@ -279,6 +279,8 @@ func (c *cluster) remove(p string) answer {
 	ok := answer{200, map[string]any{}}
 	part := strings.Split(strings.TrimPrefix(p, "/api/protocols/san/"), "/")
 	switch {
+	case path.Dir(p) == pathLUNs:
+		return c.removeLUN(path.Base(p))
 	case part[0] == "lun-maps" && len(part) == 3:
 		n := len(c.maps)
 		c.maps = slices.DeleteFunc(c.maps, func(m lunMap) bool { return m.LUN.UUID == part[1] && m.Igroup.UUID == part[2] })

@@ -143,3 +143,24 @@ func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
 	}
 	return nil
 }
+
+// DeleteSnapshot implements array.Array.
+func (a *Array) DeleteSnapshot(ctx context.Context, lun, name string) error {
+	kept, err := array.SnapshotLUN(lun, name)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l, err := a.unmapped(ctx, kept)
+	if errors.Is(err, array.ErrNotFound) {
+		return nil
+	}
+	if err == nil {
+		err = a.call(ctx, http.MethodDelete, pathLUNs+"/"+l.UUID, nil, nil, nil)
+	}
+	if err := without(err, codeNotFound); err != nil {
+		return fmt.Errorf("delete snapshot %s of LUN %s: %w", name, lun, err)
+	}
+	return nil
+}

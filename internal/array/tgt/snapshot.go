@@ -23,6 +23,11 @@ func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
 	return array.RestoreFile(ctx, a.cfg.Dir, lun, name, func() error { return a.mapped(ctx, lun) })
 }
 
+// DeleteSnapshot implements array.Array.
+func (a *Array) DeleteSnapshot(ctx context.Context, lun, name string) error {
+	return array.DeleteFile(a.cfg.Dir, lun, name, func(kept string) error { return a.mapped(ctx, kept) })
+}
+
 // mapped refuses a LUN that any target serves: without one it has no session either.
 func (a *Array) mapped(ctx context.Context, lun string) error {
 	all, err := a.look(ctx)

@@ -80,6 +80,7 @@ const (
 	GateAuthority   = "authority"   // our own lease and the store
 	GateVerdict     = "verdict"     // is anything known to be wrong
 	GateFreeze      = "freeze"      // the fleet-wide stop
+	GateRestore     = "restore"     // a snapshot that is not on all volumes yet
 	GatePause       = "pause"       // one server's stop
 	GateMaintenance = "maintenance" // an open window
 	GateMode        = "mode"        // observe, ask, auto

@@ -15,6 +15,9 @@ func Fenced(s fleet.Status) fleet.Epoch {
 			top = max(top, e.Epoch)
 		}
 	}
+	if s.Restore != nil {
+		top = max(top, s.Epoch) // proved dead before, and shut out before its volumes change
+	}
 	r := s.Recovery
 	if r == nil {
 		return top

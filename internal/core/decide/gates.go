@@ -73,6 +73,10 @@ func (g *gatekeeper) consent() {
 }
 
 func (g *gatekeeper) pause() {
+	if r := g.v.Status.Restore; r != nil {
+		g.stop(Gate{Name: GateRestore, Value: "snapshot " + r.Snapshot + " is being put back", SetBy: r.By},
+			Hold{Reason: fmt.Sprintf("snapshot %s, which %s has put back, is not on all volumes yet: they may be of two moments", r.Snapshot, r.By), NeedsPerson: true})
+	}
 	for _, p := range g.v.Guards.Pauses {
 		if p.Server == g.v.Server.Name {
 			g.stop(Gate{Name: GatePause, Value: "paused: " + p.Reason, SetBy: p.By},

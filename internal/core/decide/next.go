@@ -343,7 +343,7 @@ func contactWith(v View, host string) fleet.Answer {
 // always has the same one. It fits EC2's 64 characters.
 func Token(server string, epoch fleet.Epoch, kind fleet.StepKind, o fleet.Object, host, try string) string {
 	parts := []string{server, strconv.FormatUint(uint64(epoch), 10), string(kind), o.Volume, o.Address, host, try}
-	if other := o.Interface + o.Group + o.Name; other != "" {
+	if other := o.Interface + o.Group + o.Name + o.Snapshot; other != "" {
 		parts = append(parts, o.String())
 	}
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))

@@ -49,8 +49,24 @@ type Status struct {
 	// Cause is the recorded verdict's shared cause, for the storm classifier.
 	Cause    string `json:"cause,omitempty"`
 	Incident string `json:"incident,omitempty"`
+	// Restore is the snapshot that is being put back. Until all volumes are as it has
+	// them they may be of two moments, and nothing may start.
+	Restore *Restore `json:"restore,omitempty"`
 	// Message is the last sentence for people about this server.
 	Message string `json:"message,omitempty"`
+}
+
+// Restore is the work of putting a snapshot of a server's LUNs back.
+type Restore struct {
+	Snapshot string    `json:"snapshot"`
+	By       string    `json:"by"`
+	Reason   string    `json:"reason,omitempty"`
+	At       time.Time `json:"at"`
+	// Done names the volumes that are as the snapshot has them.
+	Done []string `json:"done,omitempty"`
+	// Mixed is true once a volume was changed, or may have been: from then on only the
+	// end of the restore lets anything start.
+	Mixed bool `json:"mixed,omitempty"`
 }
 
 // Attempt is one rung that was tried.

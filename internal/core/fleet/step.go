@@ -17,6 +17,8 @@ const (
 	StepLaunch     StepKind = "launch"     // start a new instance
 	StepAttach     StepKind = "attach"     // give a volume or address to the new instance
 	StepSnapshot   StepKind = "snapshot"   // have an array keep a volume's data as the old epoch left it
+	StepRestore    StepKind = "restore"    // have an array put a snapshot of a volume back; a person asks for it
+	StepDrop       StepKind = "drop"       // have an array delete a snapshot of a volume; a person asks for it
 	StepClimb      StepKind = "climb"      // record: this rung failed, take the next
 	StepClose      StepKind = "close"      // record: verified healthy, the recovery ends
 	StepGiveUp     StepKind = "giveUp"     // record: a person is needed
@@ -46,11 +48,15 @@ type Object struct {
 	Interface string `json:"interface,omitempty"`
 	Group     string `json:"group,omitempty"`
 	Name      string `json:"name,omitempty"`
+	// Snapshot is that of the volume which is put back or deleted.
+	Snapshot string `json:"snapshot,omitempty"`
 }
 
 // String names the object, or is empty.
 func (o Object) String() string {
 	switch {
+	case o.Snapshot != "":
+		return "snapshot " + o.Snapshot + " of volume " + o.Volume
 	case o.Volume != "":
 		return "volume " + o.Volume
 	case o.Address != "":
@@ -71,7 +77,7 @@ type Step struct {
 	Kind   StepKind `json:"kind"`
 	Server string   `json:"server"`
 	// Epoch is the instance that the step acts on: the old one for stop, seal,
-	// powerOff, detach and snapshot, the new one for launch, attach and recover.
+	// powerOff, detach, snapshot and restore, the new one for launch, attach and recover.
 	Epoch  Epoch  `json:"epoch"`
 	Host   string `json:"host,omitempty"`
 	Object Object `json:"object"`

@@ -52,7 +52,7 @@ func (h *Hub) Do(ctx context.Context, call provider.Call) (provider.Outcome, err
 		if call.Server.Spec.Template.VM == nil {
 			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "only a virtual machine can be reset in place")
 		}
-	case fleet.StepSnapshot:
+	case fleet.StepSnapshot, fleet.StepRestore, fleet.StepDrop:
 		if _, ok := lunOf(call); !ok {
 			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "only an array takes snapshots, and the volume is on none")
 		}

@@ -57,6 +57,10 @@ func (h *Hub) onArray(ctx context.Context, call provider.Call, vol fleet.Volume)
 		return h.letIn(ctx, call, n, maps)
 	case fleet.StepSnapshot:
 		return h.snapshot(ctx, call, n, vol, maps)
+	case fleet.StepRestore:
+		return h.restore(ctx, call, n, vol, maps)
+	case fleet.StepDrop:
+		return h.drop(ctx, call, n, vol)
 	default: // all else shuts the epoch out
 	}
 	evidence, err := h.shutOut(ctx, call, n, call.Step.Epoch)
@@ -183,31 +187,6 @@ func (h *Hub) shutOlder(ctx context.Context, call provider.Call, n *san, maps []
 		}
 		out.Evidence = append(out.Evidence, evidence...)
 	}
-	return out, nil
-}
-
-// snapshotFence bounds the fence before a snapshot, which has the time of a copy.
-const snapshotFence = 20 * time.Second
-
-// snapshot has the array keep a LUN as the step's epoch left it. That epoch must be
-// proved dead, and is shut out first: what somebody may still write to is of no one
-// moment. A snapshot of that name is found again after a crash.
-func (h *Hub) snapshot(ctx context.Context, call provider.Call, n *san, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
-	if !call.Proof.Covers(call.Step.Server, call.Step.Epoch+1) {
-		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "no proof that epoch %d is dead", call.Step.Epoch)
-	}
-	fencing, cancel := context.WithTimeout(ctx, snapshotFence)
-	out, err := h.shutOlder(fencing, call, n, maps, call.Step.Epoch+1)
-	cancel()
-	if err != nil {
-		return out, err
-	}
-	name := array.SnapshotName(array.Ref{Server: call.Step.Server, Epoch: call.Step.Epoch})
-	s, err := n.arr.Snapshot(ctx, vol.LUN.Name, name)
-	if err != nil {
-		return out, classedMap(call, n, err)
-	}
-	out.Detail = fmt.Sprintf("array %s keeps snapshot %s of LUN %s, %d bytes", n.decl.Name, s.Name, s.LUN, s.Bytes)
 	return out, nil
 }
 

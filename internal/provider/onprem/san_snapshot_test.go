@@ -70,3 +70,42 @@ func TestSnapshotWithoutRoom(t *testing.T) {
 		classOf(t, err, provider.Permanent, false, "only an array takes snapshots")
 	})
 }
+
+// A snapshot is put back where nobody can write: without a proof nothing is touched,
+// and whoever is listed is shut out first.
+func TestRestoreShutsOutFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, fenced := newShelf(), fleet.Epoch(1)
+		old := array.Ref{Server: "a", Epoch: 1}
+		s.maps[old], s.kept = array.Map{Ref: old, Initiator: "i1"}, []string{"a-data relight-a-e1"}
+		h := sanHub(t, s, &fenced)
+		reaped := fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1}
+		restore := func(name string, evidence ...fleet.Evidence) provider.Call {
+			c := snapshotCall(evidence...)
+			c.Step.Kind, c.Step.Object.Snapshot, c.Step.Token = fleet.StepRestore, name, "restore "+name
+			return c
+		}
+		_, err := h.Do(t.Context(), restore("relight-a-e1"))
+		classOf(t, err, provider.Refused, false, "no proof that epoch 1 is dead")
+		if s.closed[old] || len(s.restored) != 0 {
+			t.Error("something was done to an epoch that may live")
+		}
+		_, err = h.Do(t.Context(), restore("relight-a-e9", reaped))
+		classOf(t, err, provider.Permanent, false, "not found")
+		out := h.do(t, restore("relight-a-e1", reaped))
+		if !slices.Equal(s.restored, []string{"a-data relight-a-e1"}) || len(s.maps) != 0 {
+			t.Errorf("%+v: restored %v beside %v", out, s.restored, s.maps)
+		}
+
+		kept := h.Kept(t.Context(), sanServer())
+		if len(kept) != 2 || len(kept[0].Snapshots) != 0 || len(kept[1].Snapshots) != 1 || kept[1].Volume != "data" {
+			t.Errorf("%+v", kept)
+		}
+		drop := restore("relight-a-e1")
+		drop.Step.Kind, drop.Step.Token = fleet.StepDrop, "drop"
+		h.do(t, drop)
+		if len(s.kept) != 0 {
+			t.Errorf("kept %v", s.kept)
+		}
+	})
+}

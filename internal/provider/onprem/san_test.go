@@ -28,6 +28,7 @@ type shelf struct {
 	stuck    bool  // sessions outlive their kill
 	looks    int
 	kept     []string // snapshots taken, each once
+	restored []string // those that were put back
 	full     bool
 }
 
@@ -137,8 +138,39 @@ func (s *shelf) Snapshot(_ context.Context, lun, name string) (array.Snapshot, e
 	return kept, nil
 }
 
-func (s *shelf) Snapshots(context.Context, string) ([]array.Snapshot, error) { return nil, nil }
-func (s *shelf) RestoreSnapshot(context.Context, string, string) error       { return nil }
+func (s *shelf) Snapshots(_ context.Context, lun string) ([]array.Snapshot, error) {
+	give, err := s.take()
+	defer give()
+	var out []array.Snapshot
+	for _, k := range s.kept {
+		if of, name, _ := strings.Cut(k, " "); of == lun {
+			out = append(out, array.Snapshot{LUN: lun, Name: name})
+		}
+	}
+	return out, err
+}
+
+func (s *shelf) RestoreSnapshot(_ context.Context, lun, name string) error {
+	give, err := s.take()
+	defer give()
+	switch {
+	case err != nil:
+		return err
+	case !slices.Contains(s.kept, lun+" "+name):
+		return array.ErrNotFound
+	case len(s.maps) > 0:
+		return array.ErrMapped
+	}
+	s.restored = append(s.restored, lun+" "+name)
+	return nil
+}
+
+func (s *shelf) DeleteSnapshot(_ context.Context, lun, name string) error {
+	give, err := s.take()
+	defer give()
+	s.kept = slices.DeleteFunc(s.kept, func(k string) bool { return k == lun+" "+name })
+	return err
+}
 
 // sanServer has two LUNs on san-1.
 func sanServer() fleet.Server {

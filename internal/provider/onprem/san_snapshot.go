@@ -1,0 +1,92 @@
+package onprem
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"relight/internal/array"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+// snapshotFence bounds the fence before a snapshot, which has the time of a copy.
+const snapshotFence = 20 * time.Second
+
+// snapshot has the array keep a LUN as the step's epoch left it. A snapshot of that
+// name is found again after a crash.
+func (h *Hub) snapshot(ctx context.Context, call provider.Call, n *san, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
+	out, err := h.shutAll(ctx, call, n, maps)
+	if err != nil {
+		return out, err
+	}
+	name := array.SnapshotName(array.Ref{Server: call.Step.Server, Epoch: call.Step.Epoch})
+	s, err := n.arr.Snapshot(ctx, vol.LUN.Name, name)
+	if err != nil {
+		return out, classedMap(call, n, err)
+	}
+	out.Detail = fmt.Sprintf("array %s keeps snapshot %s of LUN %s, %d bytes", n.decl.Name, s.Name, s.LUN, s.Bytes)
+	return out, nil
+}
+
+// shutAll fences every epoch that the array lists, up to the step's, which must be
+// proved dead: what somebody may still write to is of no one moment.
+func (h *Hub) shutAll(ctx context.Context, call provider.Call, n *san, maps []array.Mapped) (provider.Outcome, error) {
+	if !call.Proof.Covers(call.Step.Server, call.Step.Epoch+1) {
+		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "no proof that epoch %d is dead", call.Step.Epoch)
+	}
+	fencing, cancel := context.WithTimeout(ctx, snapshotFence)
+	defer cancel()
+	return h.shutOlder(fencing, call, n, maps, call.Step.Epoch+1)
+}
+
+// restore has the array put a snapshot back on a LUN that no epoch can write to.
+func (h *Hub) restore(ctx context.Context, call provider.Call, n *san, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
+	out, err := h.shutAll(ctx, call, n, maps)
+	if err != nil {
+		return out, err
+	}
+	name := call.Step.Object.Snapshot
+	if err := n.arr.RestoreSnapshot(ctx, vol.LUN.Name, name); err != nil {
+		return out, classedMap(call, n, err)
+	}
+	out.Detail = fmt.Sprintf("array %s has put snapshot %s back on LUN %s", n.decl.Name, name, vol.LUN.Name)
+	return out, nil
+}
+
+// drop has the array delete a snapshot of a LUN.
+func (h *Hub) drop(ctx context.Context, call provider.Call, n *san, vol fleet.Volume) (provider.Outcome, error) {
+	name := call.Step.Object.Snapshot
+	if err := n.arr.DeleteSnapshot(ctx, vol.LUN.Name, name); err != nil {
+		return provider.Outcome{}, classedMap(call, n, err)
+	}
+	return provider.Outcome{Detail: fmt.Sprintf("array %s has deleted snapshot %s of LUN %s", n.decl.Name, name, vol.LUN.Name)}, nil
+}
+
+// Kept is what an array keeps of one LUN of a server.
+type Kept struct {
+	Volume, Array, LUN string
+	Snapshots          []array.Snapshot
+	// Err is why the array could not say.
+	Err error
+}
+
+// Kept lists the snapshots of a server's LUNs, by volume as the spec has them.
+func (h *Hub) Kept(ctx context.Context, s fleet.Server) []Kept {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	var out []Kept
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.LUN == nil {
+			continue
+		}
+		k := Kept{Volume: v.Name, Array: v.LUN.Array, LUN: v.LUN.Name}
+		n, err := h.sanOf(v)
+		if err == nil {
+			k.Snapshots, err = n.bare.Snapshots(ctx, v.LUN.Name)
+		}
+		k.Err = err
+		out = append(out, k)
+	}
+	return out
+}
