@@ -15,7 +15,7 @@ import (
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
-	"relight/internal/provider/onprem"
+	"relight/internal/provider"
 	"relight/internal/spec"
 )
 
@@ -43,7 +43,7 @@ type Backend struct {
 	// Changed is told after documents changed, to hand them to the providers.
 	Changed func()
 	// Kept lists what arrays keep of a server's LUNs; nil where there are none.
-	Kept func(context.Context, fleet.Server) []onprem.Kept
+	Kept func(context.Context, fleet.Server) []provider.Kept
 	// restoring is held while a snapshot is put back.
 	restoring sync.Mutex
 	// Examine runs the doctor's checks.

@@ -10,7 +10,6 @@ import (
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
-	"relight/internal/provider/onprem"
 )
 
 // Snapshots implements api.Backend.
@@ -40,7 +39,7 @@ func (b *Backend) Snapshots(ctx context.Context, server string) (client.List[cli
 	return list, nil
 }
 
-func (b *Backend) kept(ctx context.Context, s fleet.Server) []onprem.Kept {
+func (b *Backend) kept(ctx context.Context, s fleet.Server) []provider.Kept {
 	if b.Kept == nil {
 		return nil
 	}

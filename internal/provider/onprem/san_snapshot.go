@@ -63,27 +63,23 @@ func (h *Hub) drop(ctx context.Context, call provider.Call, n *san, vol fleet.Vo
 	return provider.Outcome{Detail: fmt.Sprintf("array %s has deleted snapshot %s of LUN %s", n.decl.Name, name, vol.LUN.Name)}, nil
 }
 
-// Kept is what an array keeps of one LUN of a server.
-type Kept struct {
-	Volume, Array, LUN string
-	Snapshots          []array.Snapshot
-	// Err is why the array could not say.
-	Err error
-}
-
 // Kept lists the snapshots of a server's LUNs, by volume as the spec has them.
-func (h *Hub) Kept(ctx context.Context, s fleet.Server) []Kept {
+func (h *Hub) Kept(ctx context.Context, s fleet.Server) []provider.Kept {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	var out []Kept
+	var out []provider.Kept
 	for _, v := range s.Spec.Identity.Volumes {
 		if v.LUN == nil {
 			continue
 		}
-		k := Kept{Volume: v.Name, Array: v.LUN.Array, LUN: v.LUN.Name}
+		k := provider.Kept{Volume: v.Name, Array: v.LUN.Array, LUN: v.LUN.Name}
 		n, err := h.sanOf(v)
+		var list []array.Snapshot
 		if err == nil {
-			k.Snapshots, err = n.bare.Snapshots(ctx, v.LUN.Name)
+			list, err = n.bare.Snapshots(ctx, v.LUN.Name)
+		}
+		for _, x := range list {
+			k.Snapshots = append(k.Snapshots, provider.Snapshot{Name: x.Name, Bytes: x.Bytes, At: x.At})
 		}
 		k.Err = err
 		out = append(out, k)
