@@ -37,7 +37,7 @@ func (l *Lab) Bare(ctx context.Context) (*Bare, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.makeLUN(bareLUN); err != nil {
+	if err := l.makeLUN(bareLUN, lunSize); err != nil {
 		return nil, err
 	}
 	for _, args := range [][]string{

@@ -38,6 +38,8 @@ func Cases() []Case {
 		{"san-restart", "the SAN restarts and has forgotten everything", sanRestart},
 		{"controller-killed", "the controller is killed in the middle of a recovery", controllerKilled},
 		{"move", "a planned move, and the way back", moveAndBack},
+		{"lun", "a machine that starts from a LUN is killed, and then its host", bootedFromLUN},
+		{"sanboot", "a machine that iPXE starts from the SAN is killed, and then its host", bootedBySAN},
 	}
 }
 

@@ -77,7 +77,7 @@ func TestSoak(t *testing.T) {
 func TestCasesAreNamed(t *testing.T) {
 	for _, name := range []string{
 		"app-killed", "panic", "hung", "qemu-killed", "agent-killed", "agent-gone", "host-off", "warm", "zombie", "storage-cut", "both-cut",
-		"san-restart", "controller-killed", "move",
+		"san-restart", "controller-killed", "move", "lun", "sanboot",
 	} {
 		if _, err := lab.FindCase(name); err != nil {
 			t.Error(err)

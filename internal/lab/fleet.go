@@ -113,8 +113,24 @@ spec:
 	return b.String()
 }
 
-// server is the virtual machine on its LUN.
+// The LUNs' unit numbers. That of the data has two digits, which a firmware reads as
+// hexadecimal, and the first is the one that machines boot from.
+const (
+	bootUnit = 1
+	dataUnit = 12
+)
+
+// server is the virtual machine on its LUNs. One that was ever to boot from a LUN keeps
+// the boot disk: while an epoch may use it, it cannot be taken away.
 func (l *Lab) server(img image.Image, boot fleet.Boot) string {
+	disk := ""
+	if _, err := os.Stat(l.LUNFile(bootLUN)); err == nil {
+		disk = fmt.Sprintf("\n      - {name: boot, lun: {array: %s, unit: %d}}", array, bootUnit)
+	}
+	memory, starts := 192, fmt.Sprintf("kernel: %q\n      initrd: %q\n      cmdline: %q", img.Kernel, img.Initrd, l.cmdline())
+	if boot == fleet.BootLUN || boot == fleet.BootSAN {
+		memory, starts = 256, "cpus: 1" // all of that is on the disk
+	}
 	return fmt.Sprintf(`---
 apiVersion: relight/v1alpha1
 kind: Server
@@ -123,19 +139,17 @@ spec:
   identity:
     volumes:
       - name: %[2]s
-        lun: {array: %[3]s}
+        lun: {array: %[3]s, unit: %[9]d}%[8]s
   template:
     vm:
-      memory: 192
-      boot: %[8]s
-      kernel: %[4]q
-      initrd: %[5]q
-      cmdline: %[6]q
-      bridge: %[7]s
+      memory: %[4]d
+      boot: %[7]s
+      %[5]s
+      bridge: %[6]s
       guestBeat: true
       stopGrace: 5s
   placement: {sites: [room]}
-`, Server, volume, array, img.Kernel, img.Initrd, l.cmdline(), Bridge, boot)
+`, Server, volume, array, memory, starts, Bridge, boot, disk, dataUnit)
 }
 
 // cache keeps the guest's image for all labs of this machine.
@@ -148,7 +162,7 @@ func (l *Lab) Populate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.makeLUN(Server + "-" + volume); err != nil {
+	if err := l.makeLUN(Server+"-"+volume, lunSize); err != nil {
 		return err
 	}
 	c, err := l.Client()
@@ -197,10 +211,10 @@ func (l *Lab) Declare(ctx context.Context, c *client.Client, text string) error 
 	return nil
 }
 
-func (l *Lab) makeLUN(name string) error {
+func (l *Lab) makeLUN(name string, size int64) error {
 	f, err := os.OpenFile(l.LUNFile(name), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	return errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, lunSize), f.Sync(), f.Close())
+	return errors.Join(syscall.Fallocate(int(f.Fd()), 0, 0, size), f.Sync(), f.Close())
 }

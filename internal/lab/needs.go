@@ -42,6 +42,12 @@ func wanted() []need {
 		{"tgtd", "tgt", "the SAN: an iSCSI target in user space", program("tgtd")},
 		{"qemu-system-x86_64", "qemu-system-x86", "the virtual machines", program("qemu-system-x86_64")},
 		{"QEMU's iSCSI driver", "qemu-block-extra", "virtual machines log in to the SAN", file("/usr/lib/*/qemu/block-iscsi.so")},
+		{"syslinux", "syslinux", "starts the kernel from a boot disk", program("syslinux")},
+		{"syslinux's boot sector", "syslinux-common", "the same", file("/usr/lib/SYSLINUX/mbr.bin")},
+		{"mkfs.fat", "dosfstools", "the boot disk's file system", program("mkfs.fat")},
+		{"mcopy", "mtools", "fills it without mounting it", program("mcopy")},
+		{"iPXE", "ipxe", "starts machines from the SAN", file("/usr/lib/ipxe/ipxe.lkrn")},
+		{"iscsistart", "open-iscsi", "such machines log in to their LUNs themselves", program("iscsistart")},
 		{"cpio", "cpio", "packs the guest's first file system", program("cpio")},
 		{"depmod", "kmod", "picks the modules of the guest's kernel", program("depmod")},
 	}
