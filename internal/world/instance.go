@@ -272,7 +272,7 @@ func (w *World) setState(i *Instance, s fleet.InstanceState, detail string) {
 	case s == fleet.InstanceStopped:
 		w.freedRoom(i.Host)
 	}
-	w.note(string(s), i.name(), i.Server, detail)
+	w.tell(Event{At: w.Now(), What: string(s), Object: i.name(), Server: i.Server, Detail: detail, Instance: i.ID})
 	w.touchInstance(i)
 }
 

@@ -16,6 +16,8 @@ type Event struct {
 	// Server is the server that it happened to, if it is known.
 	Server string
 	Detail string
+	// Instance is the id of the instance whose state it tells, or empty.
+	Instance string
 }
 
 // String is one line for a log.
@@ -24,8 +26,11 @@ func (e Event) String() string {
 }
 
 func (w *World) note(what, object, server, detail string) {
-	e := Event{At: w.Now(), What: what, Object: object, Server: server, Detail: detail}
-	w.trace = w.trace.number(uint64(e.At.UnixNano())).text(what).text(object).text(detail)
+	w.tell(Event{At: w.Now(), What: what, Object: object, Server: server, Detail: detail})
+}
+
+func (w *World) tell(e Event) {
+	w.trace = w.trace.number(uint64(e.At.UnixNano())).text(e.What).text(e.Object).text(e.Detail)
 	if len(w.log) >= 2*keepEvents {
 		w.log = append(w.log[:0], w.log[keepEvents:]...)
 	}

@@ -27,12 +27,14 @@ type catalogue struct {
 	groups     map[string]*group            // by ARN
 	zones      map[string]*hostedZone
 	queues     map[string]*queue
-	scaling    map[string]string // instance -> Auto Scaling group
-	quotas     map[string]serviceQuota
-	nextIP     map[string]int
-	keys       map[string]Key
-	alarms     []Alarm
-	reserved   []Reservation
+	// rules are the paths of the queues that EventBridge sends instances' states to.
+	rules    []string
+	scaling  map[string]string // instance -> Auto Scaling group
+	quotas   map[string]serviceQuota
+	nextIP   map[string]int
+	keys     map[string]Key
+	alarms   []Alarm
+	reserved []Reservation
 	// ips are the interfaces that were made with a private address, by subnet and address.
 	ips map[string][]string
 	// ids are those of the machines in order, as far as they were needed.

@@ -51,7 +51,10 @@ type Entry struct {
 // New returns an endpoint without resources; see the Add methods.
 func New(o Options) *Endpoint {
 	e := &Endpoint{opt: o, w: o.World, cat: newCatalogue(), denied: map[string]bool{}}
-	o.World.Watch(func(ev world.Event) { e.ended = e.ended || ev.What == string(fleet.InstanceTerminated) })
+	o.World.Watch(func(ev world.Event) {
+		e.ended = e.ended || ev.What == string(fleet.InstanceTerminated)
+		e.publish(ev)
+	})
 	return e
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/md5" //nolint:gosec // the service's own checksum, which the SDK compares
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
+
+	"relight/internal/world"
 )
 
 // queue is a standard SQS queue: messages come at least once, in any order. One that
@@ -34,12 +37,38 @@ func (e *Endpoint) AddQueue(name string) string {
 
 // Send puts a message into a queue, as EventBridge and SNS do.
 func (e *Endpoint) Send(path, body string) {
-	e.locked(func() {
-		q := e.cat.queues[path]
-		q.messages = append(q.messages, message{id: fmt.Sprintf("m-%06d", e.next()), body: body})
-		close(q.arrived)
-		q.arrived = make(chan struct{})
+	e.locked(func() { e.send(path, body) })
+}
+
+func (e *Endpoint) send(path, body string) {
+	q := e.cat.queues[path]
+	q.messages = append(q.messages, message{id: fmt.Sprintf("m-%06d", e.next()), body: body})
+	close(q.arrived)
+	q.arrived = make(chan struct{})
+}
+
+// SendStates has each change of an instance's state sent to a queue, as a rule of
+// EventBridge for "EC2 Instance State-change Notification" does.
+func (e *Endpoint) SendStates(path string) {
+	e.locked(func() { e.cat.rules = append(e.cat.rules, path) })
+}
+
+// publish sends an instance's state to the queues of the rules. It hears of it in the
+// middle of the world's own work, so that it only reads.
+func (e *Endpoint) publish(ev world.Event) {
+	i := e.w.Instance(ev.Instance)
+	if ev.Instance == "" || i == nil || len(e.cat.rules) == 0 {
+		return
+	}
+	body, _ := json.Marshal(map[string]any{ // strings always marshal
+		"version": "0", "id": fmt.Sprintf("e-%06d", e.next()), "detail-type": "EC2 Instance State-change Notification", "source": "aws.ec2",
+		"account": e.opt.Account, "time": ev.At.UTC().Format(time.RFC3339), "region": e.opt.Region,
+		"resources": []string{"arn:aws:ec2:" + e.opt.Region + ":" + e.opt.Account + ":instance/" + i.ID},
+		"detail":    map[string]string{"instance-id": i.ID, "state": i.PlatformState()},
 	})
+	for _, path := range e.cat.rules {
+		e.send(path, string(body))
+	}
 }
 
 // Queued is how many messages were not deleted yet.

@@ -3,11 +3,13 @@ package sdk_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,6 +38,8 @@ type account struct {
 	group string
 	made  int
 	cfg   aws.Config
+	// events is the path of the queue that wakes the provider, if one does.
+	events string
 }
 
 const zoneA, zoneB = "eu-west-1a", "eu-west-1b"
@@ -124,7 +128,7 @@ func (a *account) harness() providertest.Harness {
 		Now:      a.now,
 		Eventually: func(cond func() bool) bool {
 			for range 200 {
-				if cond() {
+				if a.heard(); cond() {
 					return true
 				}
 				a.locked(func() { a.w.Advance(time.Second) })
@@ -148,6 +152,8 @@ func (a *account) harness() providertest.Harness {
 		Kill: func(server string, epoch fleet.Epoch) {
 			a.locked(func() { _ = a.w.Kill(a.w.Find(server, epoch)) })
 		},
+		Cut:  func(zone string) { a.cutZone(zone, world.Cut{Control: true}) },
+		Mend: func(zone string) { a.cutZone(zone, world.Cut{}) },
 		Fill: func(s fleet.Server) {
 			a.locked(func() {
 				for _, kind := range []string{"m7i.large", "m6i.large"} {
@@ -166,6 +172,43 @@ func (a *account) harness() providertest.Harness {
 			return works
 		},
 	}
+}
+
+// woken has the provider woken by a queue that EventBridge sends instances' states to.
+func (a *account) woken() *account {
+	a.events = a.fake.AddQueue("events")
+	a.fake.SendStates(a.events)
+	w := awsprovider.NewWaker(func(id string) (string, bool) { return a.p.ServerOf(id) }, provider.WallClock{}, slog.New(slog.DiscardHandler))
+	a.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.now, Wakes: w.C()})
+	ctx, cancel := context.WithCancel(context.Background())
+	var polls sync.WaitGroup
+	polls.Go(func() { w.Poll(ctx, a.cloud.Queue("https://sqs.eu-west-1.amazonaws.com"+a.events)) })
+	a.t.Cleanup(func() { cancel(); polls.Wait() })
+	return a
+}
+
+// heard waits until all that was sent to the queue has been taken from it: the world's
+// time and the wire's are not the same.
+func (a *account) heard() {
+	if a.events == "" {
+		return
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(10 * time.Second); a.fake.Queued(a.events) > 0 && time.Now().Before(deadline); {
+		<-tick.C
+	}
+}
+
+// cutZone cuts the links of a zone's hardware, or mends them.
+func (a *account) cutZone(zone string, c world.Cut) {
+	a.locked(func() {
+		for n := range 3 {
+			if err := a.w.CutHost(fmt.Sprintf("%s-host-%d", zone, n), c); err != nil {
+				a.t.Error(err)
+			}
+		}
+	})
 }
 
 func (a *account) now() (at time.Time) {
@@ -188,7 +231,7 @@ func TestSuite(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			providertest.Run(t, func(t *testing.T) providertest.Harness { return newAccount(t, change).harness() })
+			providertest.Run(t, func(t *testing.T) providertest.Harness { return newAccount(t, change).woken().harness() })
 		})
 	}
 }
