@@ -1,9 +1,12 @@
 package controller
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"relight/internal/api/client"
 	"relight/internal/core/fleet"
 )
 
@@ -41,5 +44,24 @@ func TestAwaitsNobodyForEver(t *testing.T) {
 	r.until(20*time.Second, "app is launched though db is paused", func() bool { return r.healthy("app") })
 	if r.status("db").Epoch != 0 {
 		t.Error("db was started though it is paused")
+	}
+}
+
+// Who is needed by others is not deleted: a document that names nobody would keep people
+// from applying any other.
+func TestWhoIsNeededIsNotDeleted(t *testing.T) {
+	r := newRig(t, processStyle(), "app", "db")
+	r.mustWorld(applyText(r.live.journal, r.clock.Now(), serverYAML("app", "127.0.9.1")+"  after: [db]\n"))
+	b := r.backend()
+	b.Changed, b.Providers = func() {}, []string{"sim"}
+	err := b.Delete(t.Context(), "ann", client.KindServer, "db", 0)
+	var refused *client.Problem
+	if !errors.As(err, &refused) || refused.Code != client.CodeRefused || !strings.Contains(err.Error(), "app is started after db") {
+		t.Fatalf("deleting what app needs: %v", err)
+	}
+	for _, name := range []string{"app", "db"} {
+		if err := b.Delete(t.Context(), "ann", client.KindServer, name, 0); err != nil {
+			t.Errorf("nobody needs %s: %v", name, err)
+		}
 	}
 }

@@ -263,6 +263,11 @@ func (b *Backend) Delete(ctx context.Context, by string, kind client.Kind, name 
 	}
 	status := b.State.Status(name)
 	err = b.Journal.Do(ctx, b.Clock.Now(), func(tx *Tx) error {
+		if kind == client.KindServer {
+			if err := b.mayForget(name); err != nil { // a recovery may have begun meanwhile
+				return err
+			}
+		}
 		tx.Delete(kindOfDocument(kind), name)
 		e := event.Event{Kind: event.ServerDeleted, By: by, Message: fmt.Sprintf("%s deletes %s; its instance and data stay", by, doc.ID())}
 		if kind == client.KindServer {
@@ -285,10 +290,7 @@ func (b *Backend) Delete(ctx context.Context, by string, kind client.Kind, name 
 
 func (b *Backend) mayDelete(ctx context.Context, kind client.Kind, name string) error {
 	if kind == client.KindServer {
-		if r := b.State.Status(name).Recovery; r != nil {
-			return problem(client.CodeRefused, "a recovery of %s runs (%s)", name, r.Rung).WithNext("relight why %s", name)
-		}
-		return nil
+		return b.mayForget(name)
 	}
 	existing, err := b.parsed(ctx)
 	if err != nil {
@@ -299,6 +301,25 @@ func (b *Backend) mayDelete(ctx context.Context, kind client.Kind, name string) 
 	})
 	if _, err := spec.Resolve(left, nil); err != nil {
 		return invalid(err)
+	}
+	return nil
+}
+
+// mayForget refuses to delete a server that is being recovered, and one that others are
+// started after: they would wait for what nobody knows, and no document could be applied
+// any more beside theirs.
+func (b *Backend) mayForget(name string) error {
+	if r := b.State.Status(name).Recovery; r != nil {
+		return problem(client.CodeRefused, "a recovery of %s runs (%s)", name, r.Rung).WithNext("relight why %s", name)
+	}
+	var needed []string
+	for _, s := range b.State.Servers() {
+		if slices.Contains(s.Spec.After, name) {
+			needed = append(needed, s.Name)
+		}
+	}
+	if len(needed) > 0 {
+		return problem(client.CodeRefused, "%s is started after %s (spec.after): remove it from there first", strings.Join(needed, ", "), name).WithNext("relight get server %s -o yaml", needed[0])
 	}
 	return nil
 }

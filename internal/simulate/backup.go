@@ -7,6 +7,7 @@ import (
 
 	"relight/internal/controller"
 	"relight/internal/simulate/oracle"
+	"relight/internal/spec"
 	"relight/internal/store"
 	"relight/internal/store/mem"
 )
@@ -22,12 +23,13 @@ type backup struct {
 	at      time.Time
 	records []store.Record
 	known   oracle.Mark
+	docs    []spec.Doc
 }
 
 // backUp keeps what the store holds, again and again.
 func (e *engine) backUp() {
 	if records, _, err := e.store.List(context.Background(), ""); err == nil {
-		e.backups = append(e.backups, backup{at: e.clock.Now(), records: records, known: e.oracle.Mark()})
+		e.backups = append(e.backups, backup{at: e.clock.Now(), records: records, known: e.oracle.Mark(), docs: e.docs})
 	}
 	e.world.After(backupEvery, e.backUp)
 }
@@ -66,6 +68,11 @@ func (e *engine) restoreBackup(age time.Duration) error {
 	if err != nil {
 		return err
 	}
+	set, err := spec.Resolve(last.docs, nil)
+	if err != nil {
+		return err
+	}
+	e.holds(last.docs, set)
 	e.oracle.Rewound(last.known, records)
 	return nil
 }

@@ -184,8 +184,8 @@ func (b *brain) begin() {
 
 // declare applies the specs once, as the first person does.
 func (b *brain) declare() {
-	if len(b.solo.State.Servers()) > 0 {
-		return
+	if len(b.solo.State.Servers()) > 0 || len(b.e.docs) < len(b.e.applied) {
+		return // done, or people have deleted them since
 	}
 	err := b.solo.Apply(context.Background(), "eve", "spec.yaml", b.e.sc.Spec)
 	if b.failed(err) {

@@ -79,6 +79,10 @@ type engine struct {
 	// isolations and volumes are what the agents know of the servers.
 	isolations map[string]fleet.OnIsolation
 	volumes    map[string][]string
+	// applied are the documents as they were at first, docs those in force now, and
+	// wanted those in force once the store has taken a document; see asks.
+	applied, docs []spec.Doc
+	wanted        map[string][]spec.Doc
 	// fleeting is true if no fault asks for what was seen before.
 	fleeting bool
 	lines    []Line
@@ -155,28 +159,6 @@ func newEngine(sc Scenario) (*engine, error) {
 	e.brains[0].boot()
 	e.world.After(compactEvery, e.compact)
 	return e, nil
-}
-
-// declare reads the specs as the world and the oracle know them; the product
-// reads them by itself.
-func (e *engine) declare() error {
-	docs, err := spec.Parse(spec.File{Name: "spec.yaml", Data: []byte(e.sc.Spec)})
-	if err != nil {
-		return err
-	}
-	set, err := spec.Resolve(docs, nil)
-	if err != nil {
-		return err
-	}
-	for _, s := range set.Servers {
-		sim.Declare(e.world, s, e.zoneOf(s))
-		e.isolations[s.Name] = s.Spec.OnIsolation
-		for _, v := range s.Spec.Identity.Volumes {
-			e.volumes[s.Name] = append(e.volumes[s.Name], sim.VolumeID(s, v.Name))
-		}
-	}
-	e.oracle.Declare(oracle.Intent{Servers: set.Servers, Sites: set.Sites, Fleet: set.Fleet})
-	return nil
 }
 
 // zoneOf is where zone and host volumes of a server lie: its first site, or the
@@ -326,6 +308,9 @@ func (e *engine) told(by string, ev event.Event) {
 	e.tell(ev)
 }
 
-func (e *engine) committed(txn store.Txn) { e.oracle.Committed(txn) }
+func (e *engine) committed(txn store.Txn) {
+	e.committedDocs(txn)
+	e.oracle.Committed(txn)
+}
 
 var errCrash = errors.New("the controller is killed here")

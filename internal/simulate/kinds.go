@@ -29,7 +29,7 @@ func (k kind) usage() string {
 // kinds is the whole language of faults.
 func kinds() []kind {
 	var all []kind
-	for _, part := range [][]kind{hostKinds(), serverKinds(), arrayKinds(), controllerKinds(), storeKinds(), apiKinds(), personKinds()} {
+	for _, part := range [][]kind{hostKinds(), serverKinds(), arrayKinds(), controllerKinds(), storeKinds(), apiKinds(), personKinds(), specKinds()} {
 		all = append(all, part...)
 	}
 	return all

@@ -41,7 +41,7 @@ func acts(about func(f Fault) oracle.Act, do func(ctx context.Context, b *brain,
 			// Nobody can tell whether it was taken: what allows may allow, and what
 			// forbids may forbid nothing.
 			act.Maybe = true
-			act.Accepted = slices.Contains([]string{"approves", "confirms", "heals", "moves", "unfreezes", "resumes", "goes-on"}, f.Verb)
+			act.Accepted = slices.Contains([]string{"approves", "confirms", "heals", "moves", "unfreezes", "resumes", "goes-on", "ends"}, f.Verb)
 		}
 		e.oracle.Acted(act)
 		return nil, nil
@@ -50,6 +50,10 @@ func acts(about func(f Fault) oracle.Act, do func(ctx context.Context, b *brain,
 
 func aboutServer(f Fault) oracle.Act { return oracle.Act{Server: f.Args[0]} }
 func aboutAll(Fault) oracle.Act      { return oracle.Act{} }
+
+func aboutMove(f Fault) oracle.Act {
+	return oracle.Act{Server: f.Args[0], Host: f.Args[1]}
+}
 
 func personKinds() []kind {
 	one := func(verb, args string, least, most int, about func(Fault) oracle.Act, do func(context.Context, *brain, string, Fault) error) kind {
@@ -72,6 +76,7 @@ func personKinds() []kind {
 			return b.solo.Backend.Resume(ctx, by, f.Args[0])
 		}),
 		one("maintains", "fleet|server/NAME|site/NAME TIME", 2, 2, aboutScope, maintains),
+		one("ends", "fleet|server/NAME|site/NAME", 1, 1, aboutScope, endsWindows),
 		one("approves", "SERVER", 1, 1, aboutServer, answers(false)),
 		one("denies", "SERVER", 1, 1, aboutServer, answers(true)),
 		one("confirms", "SERVER", 1, 1, aboutServer, confirms),
@@ -79,7 +84,7 @@ func personKinds() []kind {
 			_, err := b.solo.Backend.Heal(ctx, by, f.Args[0], client.HealRequest{Rung: fleet.Rung(f.Args[1]), Reason: "a person asks"})
 			return err
 		}),
-		one("moves", "SERVER HOST|back [snapshot]", 2, 3, aboutServer, moves),
+		{class: "person", verb: "moves", args: "SERVER HOST|elsewhere|back [snapshot]", min: 2, max: 3, apply: movesTo},
 	}
 }
 
@@ -104,6 +109,51 @@ func maintains(ctx context.Context, b *brain, by string, f Fault) error {
 	}
 	_, err = b.solo.Backend.StartMaintenance(ctx, by, client.MaintenanceRequest{Scope: scopeOf(f.Args[0]), For: fleet.Duration(d), Reason: "planned work"})
 	return err
+}
+
+// endsWindows ends all windows of a scope before their time.
+func endsWindows(ctx context.Context, b *brain, by string, f Fault) error {
+	all, err := b.solo.Backend.Maintenances(ctx)
+	if err != nil {
+		return err
+	}
+	ended := errors.New("there is no such window")
+	for _, w := range all.Items {
+		if w.Scope != scopeOf(f.Args[0]) || !w.Covers(b.Now()) {
+			continue
+		}
+		if ended = b.solo.Backend.EndMaintenance(ctx, by, w.ID); ended != nil {
+			break
+		}
+	}
+	return ended
+}
+
+// movesTo has the person look where the server runs, if it is to be moved elsewhere: to
+// the next host that reaches its volumes.
+func movesTo(e *engine, f Fault) (func(), error) {
+	f.Args = slices.Clone(f.Args)
+	if f.Args[1] == "elsewhere" {
+		f.Args[1] = e.nextHost(f.Args[0])
+	}
+	return acts(aboutMove, moves)(e, f)
+}
+
+// nextHost is the host after that of the server's newest instance that executes.
+func (e *engine) nextHost(server string) string {
+	hosts := e.world.Hosts()
+	at := -1
+	for _, i := range e.world.Of(server) {
+		if i.Executes {
+			at = slices.Index(hosts, i.Host)
+		}
+	}
+	for n := range hosts {
+		if next := hosts[(at+1+n)%len(hosts)]; e.couldRun(next, server) {
+			return next
+		}
+	}
+	return hosts[0]
 }
 
 // moves asks for a planned move to a host, or back to where the server came from, with

@@ -37,6 +37,10 @@ func Random(seed uint64) Scenario {
 	g.world()
 	g.spec()
 	g.faults()
+	first, last := 20*time.Second, g.sc.For-30*time.Second
+	g.aside(streamAfter+1, func() { g.ordered(first, last) })
+	g.aside(streamMoves, func() { g.moves(first, last) })
+	g.aside(streamChanges, func() { g.changes(first, last) })
 	return g.sc
 }
 
@@ -53,6 +57,8 @@ type generator struct {
 	quiet bool
 	// ask is true if something waits for a person.
 	ask bool
+	// after is true if some servers need others.
+	after bool
 	// storm is how many hosts may be lost at once, 0 for any number.
 	storm int
 }
@@ -114,6 +120,7 @@ func (g *generator) spec() {
 		g.servers = append(g.servers, name)
 		add("%s", g.server(name, n+1, apart, priorities, choosy, heavy))
 	}
+	g.aside(streamAfter, func() { g.needs(docs[len(docs)-len(g.servers):]) })
 	g.sc.Spec = strings.Join(docs, docBreak)
 }
 

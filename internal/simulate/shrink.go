@@ -17,6 +17,7 @@ func Shrink(first Result) Result {
 	for before := -1; s.tries < shrinkTries && s.size() != before; {
 		before = s.size()
 		s.faults()
+		s.needs()
 		s.documents()
 		s.hosts()
 		s.plain()
@@ -61,6 +62,22 @@ func (s *shrinker) faults() {
 			if !s.try(func(sc *Scenario) { sc.Faults = slices.Delete(sc.Faults, at, end) }) {
 				at = end
 			}
+		}
+	}
+}
+
+// needs leaves out what servers wait for: who is waited for cannot be left out himself.
+func (s *shrinker) needs() {
+	for at := 0; ; {
+		lines := strings.Split(s.best.Scenario.Spec, "\n")
+		for at < len(lines) && !strings.HasPrefix(lines[at], "  after: ") {
+			at++
+		}
+		if at == len(lines) {
+			return
+		}
+		if !s.try(func(sc *Scenario) { sc.Spec = strings.Join(slices.Delete(lines, at, at+1), "\n") }) {
+			at++
 		}
 	}
 }

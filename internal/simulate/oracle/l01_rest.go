@@ -41,7 +41,7 @@ func (o *Oracle) Rest(ends []End) {
 		o.restful(e)
 	}
 	for _, name := range o.names {
-		if _, ok := current[name]; !ok {
+		if _, ok := current[name]; !ok && !o.servers[name].gone {
 			o.Violate("L1", name, "it was declared, and the controller does not know it")
 		}
 	}
@@ -133,7 +133,7 @@ func (o *Oracle) absent(s *server, host string) []*server {
 	var out []*server
 	for _, name := range o.names {
 		other := o.servers[name]
-		if other == s || other.status.Host != host {
+		if other == s || other.gone || other.status.Host != host {
 			continue
 		}
 		if t := other.newest; t == nil || t.i.Host != host || t.i.State.Gone() {

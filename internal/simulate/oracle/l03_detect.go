@@ -17,7 +17,10 @@ import (
 //
 // Then, if its mode is auto, no guard is set, and the budgets have a unit left for
 // every server that does not work (L5), a recovery begins within the longest back-off
-// of its ladder + isolatedFor, so that the n-th failure is healed like the first.
+// of its ladder + isolatedFor (or what it may wait for a server that it needs, see
+// patience, and as long again), so that the n-th failure is healed like the first.
+//
+// What people change in the documents ends an expectation.
 //
 // It applies while every honest observer could know: one controller reigns from
 // before the crash until the end of the bound, and no fault of class controller,
@@ -39,7 +42,7 @@ type expectation struct {
 
 // failed is called when an instance stops to work.
 func (o *Oracle) failed(s *server, t *instance) {
-	if t != s.newest || !t.verified || s.asked || s.status.Recovery != nil || s.status.Epoch != t.epoch {
+	if t != s.newest || !t.verified || s.asked || s.gone || s.status.Recovery != nil || s.status.Epoch != t.epoch {
 		return
 	}
 	if t.able && s.spec.Spec.Health.Check.IsZero() {
@@ -94,7 +97,7 @@ func (o *Oracle) meetDeadlines() {
 
 func (o *Oracle) meet(e expectation) {
 	s, t := e.s, e.t
-	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || !o.undisturbed(e.onset) || !o.seen(t, e.onset) || o.standsStill(t) {
+	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || s.gone || o.declared.After(e.onset) || !o.undisturbed(e.onset) || !o.seen(t, e.onset) || o.standsStill(t) {
 		return
 	}
 	for _, name := range o.names {
@@ -108,6 +111,11 @@ func (o *Oracle) meet(e expectation) {
 		}
 	}
 	if o.excused(e) {
+		return
+	}
+	if until, waits := o.waitsInOrder(s, e.onset); e.begins && waits && o.w.Now().Before(until) {
+		e.at = until
+		o.expect(e)
 		return
 	}
 	if e.begins {
@@ -175,7 +183,7 @@ func (o *Oracle) free(s *server) bool {
 	}
 	ailing := 0
 	for _, name := range o.names {
-		if t := o.servers[name].newest; t == nil || t.okSince.IsZero() {
+		if t := o.servers[name].newest; !o.servers[name].gone && (t == nil || t.okSince.IsZero()) {
 			ailing++
 		}
 	}

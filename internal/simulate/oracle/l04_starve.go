@@ -23,7 +23,7 @@ func (o *Oracle) nobodyStarves(s *server, domains []string, now time.Time) {
 		ahead := 0
 		for _, name := range o.names {
 			other := o.servers[name]
-			if other == s || other.spec.Spec.Priority <= s.spec.Spec.Priority || !o.waits(other, now) {
+			if other == s || other.gone || other.spec.Spec.Priority <= s.spec.Spec.Priority || !o.waits(other, now) {
 				continue
 			}
 			if slices.Contains(o.domains(other), d) && !o.shutOut(other, d, now) {

@@ -16,6 +16,7 @@ import (
 const (
 	statusKeys   = "relight/v1/status/"
 	requestKeys  = "relight/v1/request/"
+	pauseKeys    = "relight/v1/pause/"
 	approvalKeys = "relight/v1/approval/"
 	termKey      = "relight/v1/term/controller"
 	leaseKey     = "relight/v1/lease/controller"
@@ -68,6 +69,13 @@ func (o *Oracle) commit(txn store.Txn) {
 	}
 	for _, e := range l.entries[before:] {
 		o.recorded(e)
+	}
+	for _, op := range txn.Ops {
+		for _, keys := range []string{statusKeys, requestKeys} {
+			if name, ok := strings.CutPrefix(op.Key, keys); ok && o.servers[name] != nil {
+				o.wishes(o.servers[name])
+			}
+		}
 	}
 }
 
@@ -132,9 +140,16 @@ func (o *Oracle) recorded(e entry) {
 	case event.RecoveryHealed, event.RecoveryGaveUp, event.MoveCalledOff:
 		s.asked = false
 		s.held = told{}
+		if e.ev.Kind == event.MoveCalledOff {
+			o.moveCalledOff(s, e)
+		}
 		if t := s.find(e.ev.Epoch); t != nil && e.ev.Kind == event.RecoveryHealed {
 			t.verified = true
 			s.verdict = told{what: "healthy", at: e.at}
+		}
+	case event.RecoveryClimbed:
+		if p := plannedOf(s); p != nil && (e.ev.Message == "" || p.Back == "") {
+			o.Violate("L1", s.name, "its move to %s failed, and nobody says why", p.To)
 		}
 	default: // tells nothing that a promise is held to
 	}

@@ -51,8 +51,10 @@ type Act struct {
 	// Server or Scope is what it was about, Until the end of a window.
 	Server string
 	Scope  string
-	Epoch  fleet.Epoch
-	Until  time.Time
+	// Host is where a move was to go, or "back".
+	Host  string
+	Epoch fleet.Epoch
+	Until time.Time
 	// Plan is what an approval or denial is about, as the store has it.
 	Plan string
 	// Accepted is false if the product refused it, or did not answer. Maybe is true
@@ -95,7 +97,9 @@ type Oracle struct {
 	// arrays is when an array last came or went.
 	arrays time.Time
 	// goesOn is when a person last let a storm go on.
-	goesOn   time.Time
+	goesOn time.Time
+	// declared is when people last changed what is declared, zero if they never did.
+	declared time.Time
 	staleEnd time.Time
 	// deafAt is when every host was out of sight last.
 	deafAt time.Time
@@ -123,7 +127,11 @@ func (o *Oracle) Surround(a Around) { o.around = a }
 
 // Declare tells what people have declared, whenever that changes.
 func (o *Oracle) Declare(in Intent) {
+	if len(o.servers) > 0 {
+		o.declared = o.w.Now()
+	}
 	o.intent = in
+	o.forgotten(in)
 	clear(o.sites)
 	for _, s := range in.Sites {
 		o.sites[s.Name] = s
@@ -139,6 +147,20 @@ func (o *Oracle) Declare(in Intent) {
 	slices.Sort(o.names)
 }
 
+// forgotten notes which servers people have deleted. What is left of one in the world is
+// no longer anybody's promise; if it is declared once more it is the same server.
+func (o *Oracle) forgotten(in Intent) {
+	for _, name := range o.names {
+		s := o.servers[name]
+		s.gone = !slices.ContainsFunc(in.Servers, func(d fleet.Server) bool { return d.Name == name })
+		if s.gone {
+			s.asked, s.held = false, told{}
+			delete(o.people.paused, name)
+			delete(o.people.goals, name)
+		}
+	}
+}
+
 // Sent is told of each call before it goes out.
 func (o *Oracle) Sent(c Call) {
 	s := o.servers[c.Call.Step.Server]
@@ -151,6 +173,7 @@ func (o *Oracle) Sent(c Call) {
 	o.sentAfterEntry(c)
 	o.sentWithConsent(c, s)
 	o.sentForAReason(c, s)
+	o.sentForPlace(c, s)
 	o.sentWithinLimits(c, s)
 	s.noteSent(c)
 }
@@ -168,6 +191,7 @@ func (o *Oracle) Executed(c Call) {
 		o.acceptedProof(c, s)
 		o.acceptedOnce(c, s)
 		o.acceptedPlace(c, s)
+		o.acceptedGoal(c, s)
 	}
 	s.noteExecuted(c)
 }

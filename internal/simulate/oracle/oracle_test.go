@@ -89,6 +89,11 @@ func (b *bench) put(key string, v any) {
 	b.o.Committed(store.Txn{Ops: []store.Op{{Key: key, Value: raw}}})
 }
 
+// drop deletes a record.
+func (b *bench) drop(key string) {
+	b.o.Committed(store.Txn{Ops: []store.Op{{Key: key, Delete: true}}})
+}
+
 // start makes an instance with its volume, healed by the product's word.
 func (b *bench) start(server string, e fleet.Epoch, host string) *world.Instance {
 	i, err := b.w.Prepare(world.Request{Server: server, Epoch: e, Host: host, Style: world.Process, Units: 1})

@@ -79,6 +79,7 @@ func (p *people) rewind(to time.Time, records map[string][]byte) {
 	_, p.frozen = records["relight/v1/freeze/fleet"]
 	clear(p.paused)
 	clear(p.requester)
+	clear(p.goals)
 	for key := range records { // each by itself: the order is all one
 		if name, ok := strings.CutPrefix(key, "relight/v1/pause/"); ok {
 			p.paused[name] = true

@@ -66,7 +66,7 @@ func (s *server) fenced(e fleet.Epoch) bool {
 func (o *Oracle) neighboursSpared(c Call, s *server) {
 	for _, name := range o.names {
 		other := o.servers[name]
-		if other == s || other.newest == nil || other.newest.host != c.Call.Step.Host || other.asked {
+		if other == s || other.gone || other.newest == nil || other.newest.host != c.Call.Step.Host || other.asked {
 			continue
 		}
 		if o.clearFor(other.newest, o.surely(other)) {

@@ -25,7 +25,8 @@ import (
 //   - storm: while more hosts than allowed are in truth down for longer than anybody
 //     needs to notice it, with their servers' newest epochs on them, and fell within
 //     one storm window, no recovery begins that nobody has asked for; nor while the
-//     durable verdicts say themselves that so many hosts that are down lost servers.
+//     durable verdicts say themselves that so many hosts that are down lost servers;
+//     a planned move begins no more than a recovery does, though a person asked for it.
 //
 // Not covered: a view that doubts itself (all hosts silent at once), and storms of
 // what is not a lost host. A platform shows none of its hosts, so to count them there
@@ -39,6 +40,8 @@ type begun struct {
 }
 
 func (o *Oracle) recoveryBegun(s *server, e entry) {
+	o.begunInOrder(s, e)
+	o.moveBegun(s)
 	if len(s.known) == 0 {
 		o.noStorm(s, e.ev)
 		return
@@ -89,7 +92,7 @@ func (o *Oracle) withinBudget(s *server, domain string, now time.Time) {
 	others := 0
 	for _, name := range o.names {
 		t := o.servers[name].newest
-		if name == s.name || t == nil || domain != "fleet" && !slices.Contains(o.path(t.host), domain) {
+		if name == s.name || t == nil || o.servers[name].gone || domain != "fleet" && !slices.Contains(o.path(t.host), domain) {
 			continue
 		}
 		if at := o.served(o.servers[name], t); !at.IsZero() && now.Sub(at) < window(o.servers[name].spec) {
@@ -103,8 +106,9 @@ func (o *Oracle) withinBudget(s *server, domain string, now time.Time) {
 
 func (o *Oracle) noStorm(s *server, _ event.Event) {
 	limit := o.intent.Fleet.Spec.Storm
-	if limit.Hosts <= 0 || s.asked || s.status.Recovery != nil && s.status.Recovery.Requested != "" {
-		return
+	asked := s.asked || s.status.Recovery != nil && s.status.Recovery.Requested != ""
+	if limit.Hosts <= 0 || asked && plannedOf(s) == nil {
+		return // a person asked for it, and not only to have what works elsewhere
 	}
 	o.noStormTold(s, limit)
 	now := o.w.Now()
@@ -135,7 +139,7 @@ func (o *Oracle) fell(now time.Time) []time.Time {
 	for _, name := range o.names {
 		other := o.servers[name]
 		t := other.newest
-		if t == nil || seen[t.host] || !t.verified || len(other.live) == 0 {
+		if t == nil || seen[t.host] || !t.verified || len(other.live) == 0 || other.gone {
 			continue
 		}
 		h := o.hosts[t.host]
@@ -156,7 +160,7 @@ func (o *Oracle) noStormTold(s *server, limit fleet.Storm) {
 	for _, name := range o.names {
 		st := o.servers[name].status
 		host, ok := strings.CutPrefix(st.Cause, "host ")
-		if h := o.hosts[host]; !ok || h == nil || h.downSince.IsZero() || st.Verdict != fleet.Down && st.Verdict != fleet.Isolated {
+		if h := o.hosts[host]; o.servers[name].gone || !ok || h == nil || h.downSince.IsZero() || st.Verdict != fleet.Down && st.Verdict != fleet.Isolated {
 			continue
 		}
 		known = known && o.hosts[host].downSince.Before(o.goesOn)

@@ -9,11 +9,12 @@ import (
 // S8, no leaks, no loss. The world reports a format of anything that is not epoch
 // 1's and empty, whenever it happens, and data that was acknowledged and is gone. At
 // rest, instances that are not gone and belong to no current epoch are leaks (see lastHeld for
-// servers that were not healed). What a person has frozen or paused, nobody may end.
+// servers that were not healed). What a person has frozen or paused, nobody may end; nor
+// what is left of a server that people have deleted.
 func (o *Oracle) leaks(current map[string]fleet.Epoch) {
 	for _, leak := range o.w.Leaks(current) {
 		server, _, _ := strings.Cut(leak.Object, ".")
-		if s := o.servers[server]; s == nil || o.guard(s) == "" {
+		if s := o.servers[server]; s == nil || !s.gone && o.guard(s) == "" {
 			o.found = append(o.found, leak)
 		}
 	}

@@ -36,12 +36,14 @@ type people struct {
 	approvals []Act
 	attested  map[string]map[fleet.Epoch]bool
 	requester map[string]string
+	// goals are where people last asked each server to be moved to.
+	goals map[string]string
 	// guarded is when the last guard was set, by "" or server.
 	guarded map[string]time.Time
 }
 
 func newPeople() people {
-	return people{paused: map[string]bool{}, attested: map[string]map[fleet.Epoch]bool{}, requester: map[string]string{}, guarded: map[string]time.Time{}}
+	return people{paused: map[string]bool{}, attested: map[string]map[fleet.Epoch]bool{}, requester: map[string]string{}, goals: map[string]string{}, guarded: map[string]time.Time{}}
 }
 
 func (p *people) attests(server string, e fleet.Epoch) bool { return p.attested[server][e] }
@@ -57,9 +59,11 @@ func (o *Oracle) act(a Act) {
 		p.paused[a.Server] = false
 	}
 	if s := o.servers[a.Server]; s != nil && (a.Verb == "heals" || a.Verb == "moves") {
-		_, waits := o.ledger.records[requestKeys+a.Server]
-		s.asked = s.asked || a.Accepted || waits
-		p.requester[a.Server] = a.By
+		if o.wishWaits(s) && a.Accepted {
+			s.asked = true
+			p.requester[a.Server] = a.By
+			p.goals[a.Server] = a.Host
+		}
 	}
 	if a.Verb == "confirms" {
 		o.confirmed(a)
@@ -82,6 +86,8 @@ func (o *Oracle) act(a Act) {
 		p.guarded[a.Server] = a.At
 	case "maintains":
 		p.windows = append(p.windows, a)
+	case "ends":
+		p.windows = slices.DeleteFunc(p.windows, func(w Act) bool { return w.Scope == a.Scope })
 	case "approves", "denies":
 		if a.Maybe && !o.entered(a) {
 			return // no answer came, and the store never took it

@@ -44,7 +44,7 @@ func (o *Oracle) acceptedPlace(c Call, s *server) {
 func (o *Oracle) companyOn(s *server, host string) string {
 	for _, n := range o.w.OnHost(host) {
 		other := o.servers[n.Server]
-		if other == nil || other == s || n.Epoch < o.w.Highest(n.Server) {
+		if other == nil || other == s || other.gone || n.Epoch < o.w.Highest(n.Server) {
 			continue
 		}
 		if apart(s, other) {

@@ -46,6 +46,10 @@ type server struct {
 	held    told
 	// asked is true from a person's request until its recovery ends.
 	asked bool
+	// moved is the last planned move of which a call has ended something.
+	moved string
+	// gone is true while nobody declares it: people have deleted it.
+	gone bool
 }
 
 // instance is what is true of one epoch. Times are zero if it is not so now.
@@ -91,6 +95,7 @@ type acted struct {
 type host struct {
 	clear, peers, runs                bool
 	clearSince, peersSince, downSince time.Time
+	closedSince                       time.Time
 	// turned is when clear changed last.
 	turned time.Time
 }
@@ -182,6 +187,7 @@ func (o *Oracle) hostOf(name string) *host {
 	since(&h.clearSince, h.clear, now)
 	since(&h.peersSince, h.peers, now)
 	since(&h.downSince, !h.runs, now)
+	since(&h.closedSince, is.Closed != "", now)
 	return h
 }
 
