@@ -25,7 +25,7 @@ func (s *State) locatedHere(server fleet.Server) fleet.Server {
 // names other volumes.
 func whereItIs(v viewed) fleet.Status {
 	s := v.Status
-	if !s.Away.Holds(v.Server.Spec.Identity) {
+	if !s.Away.Holds(v.Server.Spec) {
 		s.Away = nil
 	}
 	return s

@@ -302,7 +302,20 @@ func (c *Collector) observe(have, seen *fleet.Observed) bool {
 	for i := range have.Addresses {
 		have.Addresses[i].Host = c.shared.name(have.Addresses[i].Host)
 	}
+	have.Others, have.Zone = exact(have.Others, addressed(seen.Others)), seen.Zone
 	return !same
+}
+
+// addressed are those of the other objects that tell addresses, which a start in another
+// zone gives up. Nothing is decided by the rest, and there are many of them.
+func addressed(all []fleet.ObjectState) []fleet.ObjectState {
+	var out []fleet.ObjectState
+	for _, o := range all {
+		if len(o.Addresses) > 0 {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // exact copies news into own memory, without slack: there is one for each server.
@@ -406,13 +419,14 @@ func (c *Collector) Seen(server, host string, sight *Known) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	o := &sight.Observed
-	*o = fleet.Observed{Server: server, Instances: o.Instances[:0], Volumes: o.Volumes[:0], Addresses: o.Addresses[:0]}
+	*o = fleet.Observed{Server: server, Instances: o.Instances[:0], Volumes: o.Volumes[:0], Addresses: o.Addresses[:0], Others: o.Others[:0]}
 	sight.Signals, sight.Host, sight.Observer, sight.held = sight.Signals[:0], sight.Host[:0], c.observer, false
 	if s, ok := c.servers[server]; ok {
 		o.At, o.Lag, o.Complete, sight.held = s.observed.At, s.observed.Lag, s.observed.Complete, s.held
 		o.Instances = append(o.Instances, s.observed.Instances...)
 		o.Volumes = append(o.Volumes, s.observed.Volumes...)
 		o.Addresses = append(o.Addresses, s.observed.Addresses...)
+		o.Others, o.Zone = append(o.Others, s.observed.Others...), s.observed.Zone
 		sight.Signals = full(sight.Signals, s.signals)
 	}
 	if h, ok := c.hosts[host]; ok {

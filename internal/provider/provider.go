@@ -55,9 +55,9 @@ type Call struct {
 type Outcome struct {
 	// Evidence about the death of the epoch that the step acted on.
 	Evidence []fleet.Evidence
-	// Made are the ids of volumes that were made, by their names in the spec, also if the
-	// step failed after that.
-	Made map[string]string
+	// Made is what was made for a server that is away, by the objects of its spec, also if
+	// the step failed after that.
+	Made map[fleet.Object]fleet.Made
 	// Detail is for people.
 	Detail string
 }

@@ -18,13 +18,19 @@ func fromSnapshotShape() *shape {
 }
 
 func elsewhereShape() *shape {
-	zone := &shape{form: object, name: "EC2Zone", doc: "A zone and the subnet to live in there.", fields: []field{
+	swap := &shape{form: object, name: "EC2ZoneInterface", doc: "An interface that takes the place of one of the server's own.", fields: []field{
+		{name: "instead", doc: "The id of the one in identity.interfaces.", required: true, example: "eni-0a1b2c", shape: &shape{form: text, format: plain(64)}},
+		{name: "id", doc: "The id of the one in the zone's subnet.", required: true, example: "eni-0d4e5f", shape: &shape{form: text, format: plain(64)}},
+	}}
+	zone := &shape{form: object, name: "EC2Zone", doc: "A zone, or an Outpost in it, and the subnet to live in there.", fields: []field{
 		{name: "zone", doc: "The availability zone.", required: true, example: "eu-west-1b", shape: &shape{form: text, format: plain(64)}},
 		{name: "subnet", doc: "A subnet in it.", required: true, example: "subnet-0d4e5f", shape: &shape{form: text, format: plain(64)}},
+		{name: "outpost", doc: "The ARN of the Outpost that the subnet lies on. Volumes of EBS stay on their Outpost: a server with some goes to none.", example: `"arn:aws:outposts:eu-west-1:123456789012:outpost/op-0a1b2c"`, shape: &shape{form: text, format: plain(256)}},
+		{name: "interfaces", doc: "Interfaces that wait there for the server. One that is not named is made anew in the subnet, with the security groups of the old one.", shape: &shape{form: list, elem: swap, key: "instead", max: 16}},
 	}}
 	return &shape{form: object, name: "EC2Elsewhere", doc: "Where else a server may be started. The rung is `move`.", fields: []field{
-		{name: "after", doc: "How long its own zone must have had no room for it.", example: "30m", shape: duration(time.Second, year), def: `"30m"`, why: "most shortages end before that, and nothing is lost by waiting but time"},
-		{name: "zones", doc: "The zones, in the order in which they are tried.", required: true, shape: &shape{form: list, elem: zone, key: "zone", min: 1, max: 16}},
+		{name: "after", doc: "How long its own zone must have had no room for it, or been lost.", example: "30m", shape: duration(time.Second, year), def: `"30m"`, why: "most shortages end before that, and nothing is lost by waiting but time"},
+		{name: "zones", doc: "The zones, in the order in which they are tried.", required: true, shape: &shape{form: list, elem: zone, key: "subnet", min: 1, max: 16}},
 	}}
 }
 
@@ -49,9 +55,51 @@ func elsewhereRules(s fleet.ServerSpec, at reporter) {
 	switch {
 	case t.Elsewhere == nil && with != "":
 		at("spec.template.ec2.elsewhere", fmt.Sprintf("volume %q may be made anew, but the spec names no other zone", with), "nothing says where the server would be started", "add elsewhere: {zones: [{zone: …, subnet: …}]}, or remove fromSnapshot")
-	case t.Elsewhere != nil && without != "":
+	case t.Elsewhere == nil:
+		for i, n := range s.Identity.Interfaces {
+			if n.NewAddress {
+				at(fmt.Sprintf("spec.identity.interfaces[%d].newAddress", i), "interface "+n.ID+" may be replaced, but the spec names no other zone", "nothing says where the server would be started", "add template.ec2.elsewhere, or remove newAddress")
+			}
+		}
+	case without != "":
 		at("spec.template.ec2.elsewhere", fmt.Sprintf("volume %q never leaves its zone", without), "a server is started elsewhere with all of its volumes or not at all", "give it fromSnapshot: {maxLoss: 24h}, or remove elsewhere")
-	case t.Elsewhere != nil && len(s.Identity.Interfaces) > 0:
-		at("spec.template.ec2.elsewhere", "interface "+s.Identity.Interfaces[0].ID+" never leaves its zone", "a network interface and its private addresses are bound to its subnet", "reach the server by an elastic address, a target group or a name, and remove the interfaces; or remove elsewhere")
+	default:
+		elsewhereInterfaceRules(s, at)
+		elsewhereOutpostRules(s, at)
+	}
+}
+
+// elsewhereInterfaceRules checks that each interface may be replaced, and that what waits
+// in a zone waits for one that there is.
+func elsewhereInterfaceRules(s fleet.ServerSpec, at reporter) {
+	own := map[string]bool{}
+	for i, n := range s.Identity.Interfaces {
+		own[n.ID] = true
+		if !n.NewAddress {
+			at(fmt.Sprintf("spec.identity.interfaces[%d]", i), "interface "+n.ID+" never leaves its zone", "a network interface and its private addresses are bound to its subnet", "allow that another one takes its place: newAddress: true; or remove elsewhere")
+		}
+	}
+	for i, z := range s.Template.EC2.Elsewhere.Zones {
+		for k, n := range z.Interfaces {
+			if !own[n.Instead] {
+				at(fmt.Sprintf("spec.template.ec2.elsewhere.zones[%d].interfaces[%d].instead", i, k), "the server has no interface "+n.Instead, "nothing would take its place", "name one of spec.identity.interfaces, or remove the line")
+			}
+		}
+	}
+}
+
+// elsewhereOutpostRules checks that no volume is to follow to an Outpost, and that no two
+// places have one name: a place that refused is left out by that.
+func elsewhereOutpostRules(s fleet.ServerSpec, at reporter) {
+	first := map[string]int{}
+	for i, z := range s.Template.EC2.Elsewhere.Zones {
+		path := fmt.Sprintf("spec.template.ec2.elsewhere.zones[%d]", i)
+		if z.Outpost != "" && len(s.Identity.Volumes) > 0 {
+			at(path+".outpost", fmt.Sprintf("volume %q cannot follow to an Outpost", s.Identity.Volumes[0].Name), "volumes of EBS stay on their Outpost, and an Outposts server has none", "keep the data on a LUN that the image boots from or mounts, and remove the volumes; or remove outpost")
+		}
+		if k, twice := first[z.Place()]; twice {
+			at(path, fmt.Sprintf("%s is named twice, by zones[%d] too", z.Place(), k), "one that has no room is left out by its name", "keep one of the two")
+		}
+		first[z.Place()] = i
 	}
 }

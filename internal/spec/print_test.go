@@ -219,7 +219,7 @@ func fitEC2(id map[string]any, isEC2 bool) {
 	for i, n := range interfaces {
 		n.(map[string]any)["index"] = i
 	}
-	if len(addresses) == 0 {
+	if len(addresses)+len(interfaces) == 0 {
 		delete(id, "names")
 	}
 }
@@ -228,15 +228,43 @@ func fitEC2(id map[string]any, isEC2 bool) {
 func fitElsewhere(id map[string]any, template any) {
 	ec2, _ := template.(map[string]any)
 	volumes, _ := id["volumes"].([]any)
-	if _, far := ec2["elsewhere"]; !far {
+	interfaces, _ := id["interfaces"].([]any)
+	elsewhere, far := ec2["elsewhere"].(map[string]any)
+	if !far {
 		for _, v := range volumes {
 			delete(v.(map[string]any), "fromSnapshot")
 		}
+		for _, n := range interfaces {
+			delete(n.(map[string]any), "newAddress")
+		}
 		return
 	}
-	delete(id, "interfaces")
 	for _, v := range volumes {
 		v.(map[string]any)["fromSnapshot"] = map[string]any{"maxLoss": "1h"}
+	}
+	for _, n := range interfaces {
+		n.(map[string]any)["newAddress"] = true
+	}
+	zones, _ := elsewhere["zones"].([]any)
+	for i, z := range zones {
+		z := z.(map[string]any)
+		z["zone"] = fmt.Sprintf("zone-%d", i)
+		if z["outpost"] != nil && len(volumes) == 0 {
+			z["outpost"] = fmt.Sprintf("arn:aws:outposts:eu-west-1:123456789012:outpost/op-%d", i)
+		} else {
+			delete(z, "outpost")
+		}
+		if len(interfaces) == 0 {
+			delete(z, "interfaces")
+		}
+		waiting, _ := z["interfaces"].([]any)
+		if len(waiting) > len(interfaces) {
+			waiting = waiting[:len(interfaces)]
+			z["interfaces"] = waiting
+		}
+		for k, n := range waiting {
+			n.(map[string]any)["instead"] = interfaces[k].(map[string]any)["id"]
+		}
 	}
 }
 

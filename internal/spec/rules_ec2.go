@@ -49,8 +49,8 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 		}
 		indexes[n.Index] = n.ID
 	}
-	if len(id.Names) > 0 && len(id.Addresses) == 0 {
-		at("spec.identity.names", "the names lead nowhere", "a name leads to the first of spec.identity.addresses, and there is none", "add the address")
+	if len(id.Names) > 0 && len(id.Addresses)+len(id.Interfaces) == 0 {
+		at("spec.identity.names", "the names lead nowhere", "a name leads to the first of spec.identity.addresses, or else to the private address of the first of spec.identity.interfaces, and there is neither", "add the address or the interface")
 	}
 }
 

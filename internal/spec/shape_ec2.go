@@ -12,7 +12,7 @@ func ec2Shape() *shape {
 		{name: "version", doc: "Its version, a number: one that moves would make another server in the middle of a recovery.", example: "3", shape: number(1, 1_000_000)},
 		{name: "launch", doc: "What an instance is launched with beside the launch template, or instead of one. `relight import aws` writes it.", shape: ec2LaunchShape()},
 		{name: "subnet", doc: "The subnet that it lives in, unless its primary interface or the template says so.", example: "subnet-0a1b2c", shape: &shape{form: text, format: plain(64)}},
-		{name: "elsewhere", doc: "Other zones that it may be started in, with volumes made from snapshots: what they lack is lost. Each of its volumes needs fromSnapshot, and it has no interfaces of its own.", shape: elsewhereShape()},
+		{name: "elsewhere", doc: "Other zones and Outposts that it may be started in, with volumes made from snapshots: what they lack is lost. Each of its volumes needs fromSnapshot, each of its interfaces newAddress.", shape: elsewhereShape()},
 		{name: "types", doc: "Instance types to try, in order, when the template's has no capacity.", example: "[m7i.large, m6i.large]", shape: &shape{form: list, unique: true, max: 16, elem: &shape{form: text, format: plain(64)}}},
 		{
 			name: "autoRecovery", doc: "Who moves the instance when its hardware fails: never both.", example: "ours", def: `"ours"`,
@@ -33,6 +33,7 @@ func interfaceShape() *shape {
 		{name: "mac", doc: "Its hardware address as it was captured; shown by `relight import aws --diff` if it has changed.", example: `"0a:1b:2c:3d:4e:5f"`, shape: &shape{form: text, format: plain(17)}},
 		{name: "addresses", doc: "Its private addresses as they were captured, the primary first.", example: "[10.0.1.9]", shape: &shape{form: list, unique: true, max: 64, elem: &shape{form: text, format: ipAddress()}}},
 		{name: "groups", doc: "Its security groups as they were captured.", example: "[sg-0a1b2c]", shape: &shape{form: list, unique: true, max: 16, elem: &shape{form: text, format: plain(64)}}},
+		{name: "newAddress", doc: "Allow that another interface takes its place in another zone, with other private addresses and another hardware address (EC2; see template.ec2.elsewhere). Licences that are bound to the hardware address do not follow.", example: "true", shape: &shape{form: truth}},
 		{name: "noSourceCheck", doc: "It was captured without the check of source and destination.", example: "true", shape: &shape{form: truth}},
 	}}
 }

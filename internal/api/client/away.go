@@ -11,7 +11,11 @@ import (
 func AwayLines(s fleet.Status) []string {
 	var out []string
 	if a := s.Away; a != nil {
-		out = append(out, fmt.Sprintf("it is away in %s since epoch %d, %s", a.Zone, a.Epoch, a.Loss()))
+		line := fmt.Sprintf("it is away in %s since epoch %d", a.Place(), a.Epoch)
+		if loss := a.Loss(); loss != "" {
+			line += ", " + loss
+		}
+		out = append(out, line)
 		for _, c := range a.Copies {
 			id := c.ID
 			if id == "" {
@@ -19,9 +23,16 @@ func AwayLines(s fleet.Status) []string {
 			}
 			out = append(out, fmt.Sprintf("  volume %s is %s; %s was left as it is", c.Volume, id, c.Of))
 		}
-		out = append(out,
-			fmt.Sprintf("  to stay: write these volume ids and subnet %s into its document, then: relight apply -f FILE", a.Subnet),
-			"  to go back: copy the data to volumes in the old zone, write their ids into its document, then: relight apply -f FILE && relight heal "+s.Server+" --rung relaunch")
+		for _, n := range a.Interfaces {
+			out = append(out, fmt.Sprintf("  %s; %s was left as it is", n, n.Of))
+		}
+		out = append(out, fmt.Sprintf("  to stay: write these ids and subnet %s into its document, then: relight apply -f FILE", a.Subnet))
+		if len(a.Copies) > 0 {
+			out = append(out, "  to go back: copy the data to volumes in the old zone, write their ids into its document, then: relight apply -f FILE && relight heal "+s.Server+" --rung relaunch")
+		}
+	}
+	for _, n := range s.UnusedInterfaces {
+		out = append(out, fmt.Sprintf("interface %s was made for %s and is in no use; it is not deleted: aws ec2 delete-network-interface --network-interface-id %s", n.ID, n.Declared, n.ID))
 	}
 	for _, c := range s.Unused {
 		out = append(out, fmt.Sprintf("volume %s was made for %s from snapshot %s and is in no use; it is not deleted: aws ec2 delete-volume --volume-id %s", c.ID, c.Volume, c.Snapshot, c.ID))

@@ -16,14 +16,15 @@ func onEC2(v View) bool { return !v.Traits.Places && v.Server.Spec.Template.EC2 
 
 // awayOf is where the server runs instead of where its spec says, or nil.
 func awayOf(v View) *fleet.Away {
-	if a := v.Status.Away; a.Holds(v.Server.Spec.Identity) {
+	if a := v.Status.Away; a.Holds(v.Server.Spec) {
 		return a
 	}
 	return nil
 }
 
 // staysInZone says why a server of EC2 may never be started in another zone, or is
-// empty: each of its volumes has to be allowed to lose what its snapshot lacks.
+// empty: each of its volumes has to be allowed to lose what its snapshot lacks, each of
+// its interfaces its private addresses.
 func staysInZone(v View) string {
 	id := v.Server.Spec.Identity
 	for _, vol := range id.Volumes {
@@ -31,8 +32,10 @@ func staysInZone(v View) string {
 			return "volume " + vol.Name + " never leaves its zone (it has no fromSnapshot)"
 		}
 	}
-	if len(id.Interfaces) > 0 {
-		return "interface " + id.Interfaces[0].ID + " never leaves its zone"
+	for _, n := range id.Interfaces {
+		if !n.NewAddress {
+			return "interface " + n.ID + " never leaves its zone (it has no newAddress)"
+		}
 	}
 	if e := v.Server.Spec.Template.EC2.Elsewhere; e == nil || len(e.Zones) == 0 {
 		return "the spec names no other zone (template.ec2.elsewhere)"
@@ -42,8 +45,8 @@ func staysInZone(v View) string {
 
 // notElsewhere says why a start in another zone is not due or not possible now, and
 // from when on the clock alone allows it; empty if it is due, or is another rung. What
-// fails in its own zone for any other reason than want of room would fail elsewhere
-// too, and would have lost its data for that.
+// fails in its own zone for any other reason than want of room, or the loss of that zone
+// as a whole, would fail elsewhere too, and would have lost its data for that.
 func notElsewhere(v View, rung fleet.Rung, now time.Time) (string, time.Time) {
 	if !onEC2(v) || rung != fleet.Move {
 		return "", time.Time{}
@@ -53,44 +56,59 @@ func notElsewhere(v View, rung fleet.Rung, now time.Time) (string, time.Time) {
 	if asked && r == nil && v.Finding.Verdict != fleet.Down {
 		return fmt.Sprintf("it is %s, and only what is down is started in another zone: what was written since the snapshot would be lost", v.Finding.Verdict), time.Time{}
 	}
-	if !asked && (r == nil || r.Lack == nil) {
-		return "its own zone was not found to have no room", time.Time{}
-	}
 	if !asked {
-		if due := elsewhereDue(v); now.Before(due) {
-			return fmt.Sprintf("its own zone must have had no room for %s, until %s", v.Server.Spec.Template.EC2.Elsewhere.After, clockTime(due)), due
+		due := elsewhereDue(v)
+		if due.IsZero() {
+			return "its own zone was not found to have no room, nor to be lost", time.Time{}
+		}
+		if now.Before(due) {
+			return fmt.Sprintf("its own zone must have had no room for %s, or been lost for as long, until %s", v.Server.Spec.Template.EC2.Elsewhere.After, clockTime(due)), due
 		}
 	}
 	_, why := otherZone(v, now, 0)
 	return why, time.Time{}
 }
 
-// elsewhereDue is when the server's own zone has had no room for long enough.
+// elsewhereDue is when the server's own zone has had no room, or was lost, for long
+// enough; zero if it has room and is there, as far as is known.
 func elsewhereDue(v View) time.Time {
-	return v.Status.Recovery.Lack.Since.Add(v.Server.Spec.Template.EC2.Elsewhere.After.Std())
+	var since time.Time
+	if r := v.Status.Recovery; r != nil && r.Lack != nil {
+		since = r.Lack.Since
+	}
+	if z := lostZone(v); z != nil {
+		since = earliest(since, z.Since)
+	}
+	if since.IsZero() {
+		return since
+	}
+	return since.Add(v.Server.Spec.Template.EC2.Elsewhere.After.Std())
 }
 
-// otherZone is where the epoch would be started instead of in its own zone, and with
-// which copies; or why nowhere.
+// otherZone is where the epoch would be started instead of in its own zone, with which
+// copies and which interfaces; or why nowhere.
 func otherZone(v View, now time.Time, epoch fleet.Epoch) (*fleet.Away, string) {
 	var (
 		refused []string
-		id, try = v.Server.Name, ""
+		try     = ""
 		here    = awayOf(v)
+		t       = v.Server.Spec.Template.EC2
+		subnet  = t.Subnet
 	)
 	if r := v.Status.Recovery; r != nil {
 		refused, try = r.Refused, r.ID
 	}
-	out := &fleet.Away{Epoch: epoch}
-	for _, z := range v.Server.Spec.Template.EC2.Elsewhere.Zones {
-		if !slices.Contains(refused, z.Zone) && (here == nil || here.Zone != z.Zone) {
-			out.Zone, out.Subnet = z.Zone, z.Subnet
-			break
-		}
+	if here != nil {
+		subnet = here.Subnet
 	}
-	if out.Zone == "" {
+	n := slices.IndexFunc(t.Elsewhere.Zones, func(z fleet.EC2Zone) bool {
+		return !slices.Contains(refused, z.Place()) && z.Subnet != subnet && (here == nil || here.Place() != z.Place())
+	})
+	if n < 0 {
 		return nil, "no other zone is left" + after(": refused by ", strings.Join(refused, ", "))
 	}
+	z := t.Elsewhere.Zones[n]
+	out := &fleet.Away{Epoch: epoch, Zone: z.Zone, Subnet: z.Subnet, Outpost: z.Outpost, Declared: t.Subnet}
 	for _, vol := range v.Server.Spec.Identity.Volumes {
 		s := snapshotOf(v, vol.Name)
 		if s == nil {
@@ -101,10 +119,38 @@ func otherZone(v View, now time.Time, epoch fleet.Epoch) (*fleet.Away, string) {
 			return nil, fmt.Sprintf("the newest snapshot of volume %s (%s of %s) is %s old, and fromSnapshot.maxLoss allows %s", vol.Name, s.ID, s.At.UTC().Format("2006-01-02 15:04:05 UTC"), fleet.Duration(age), fleet.Duration(most))
 		}
 		c := fleet.Copy{Volume: vol.Name, Declared: vol.ID, Of: inUse(here, vol), Snapshot: s.ID, At: s.At, Age: fleet.Duration(age)}
-		c.Token = Token(id, 0, "copy", fleet.Object{Volume: vol.Name}, out.Zone, try+"/"+s.ID)
+		c.Token = Token(v.Server.Name, 0, "copy", fleet.Object{Volume: vol.Name}, z.Place(), try+"/"+s.ID)
 		out.Copies = append(out.Copies, c)
 	}
+	for _, own := range v.Server.Spec.Identity.Interfaces {
+		out.Interfaces = append(out.Interfaces, swapOf(v, z, own, try))
+	}
 	return out, ""
+}
+
+// swapOf is the interface that takes a declared one's place in another zone.
+func swapOf(v View, z fleet.EC2Zone, own fleet.Interface, try string) fleet.Swap {
+	s := fleet.Swap{Declared: own.ID, Of: own.ID, Was: own.Addresses}
+	if here := awayOf(v); here != nil {
+		for _, n := range here.Interfaces {
+			if n.Declared == own.ID {
+				s.Of, s.Was = n.ID, n.Now
+			}
+		}
+	}
+	for _, o := range v.Observed.Others {
+		if o.Object.Interface == own.ID && len(o.Addresses) > 0 {
+			s.Was = o.Addresses
+		}
+	}
+	for _, there := range z.Interfaces {
+		if there.Instead == own.ID {
+			s.ID = there.ID
+			return s
+		}
+	}
+	s.Token = Token(v.Server.Name, 0, "interface", fleet.Object{Interface: own.ID}, z.Place(), try+"/"+z.Subnet)
+	return s
 }
 
 func after(words, list string) string {
@@ -156,6 +202,12 @@ func stayed(s fleet.Status) fleet.Status {
 			s.Unused = append(s.Unused, c)
 		}
 	}
+	for _, n := range s.Away.Interfaces {
+		known := slices.ContainsFunc(s.UnusedInterfaces, func(u fleet.Swap) bool { return u.ID == n.ID })
+		if n.Token != "" && n.ID != "" && !known {
+			s.UnusedInterfaces = append(s.UnusedInterfaces, n)
+		}
+	}
 	s.Away = s.Recovery.Before
 	return s
 }
@@ -167,6 +219,9 @@ func used(s fleet.Status) fleet.Status {
 	}
 	s.Unused = slices.DeleteFunc(s.Unused, func(u fleet.Copy) bool {
 		return slices.ContainsFunc(s.Away.Copies, func(c fleet.Copy) bool { return c.ID == u.ID })
+	})
+	s.UnusedInterfaces = slices.DeleteFunc(s.UnusedInterfaces, func(u fleet.Swap) bool {
+		return slices.ContainsFunc(s.Away.Interfaces, func(n fleet.Swap) bool { return n.ID == u.ID })
 	})
 	return s
 }
@@ -182,6 +237,9 @@ func lossPlan(v View, rung fleet.Rung) string {
 		if s := snapshotOf(v, vol.Name); s != nil {
 			out += vol.Name + "=" + s.ID + " "
 		}
+	}
+	for _, n := range v.Server.Spec.Identity.Interfaces {
+		out += n.ID + " "
 	}
 	return out
 }

@@ -51,7 +51,7 @@ func TestElsewhereStatesTheLoss(t *testing.T) {
 		t.Errorf("away %+v, lost %q, takes %+v", s.Away, s.Recovery.Lost, d.Takes)
 	}
 	// That zone has no room either: the next one is tried, and what was made is kept in mind.
-	s = decide.Record(s, *d.Step, decide.Result{State: fleet.StepFailed, Class: "capacity", Error: "no room", Made: map[string]string{"data": "vol-2"}}, noon)
+	s = decide.Record(s, *d.Step, decide.Result{State: fleet.StepFailed, Class: "capacity", Error: "no room", Made: map[fleet.Object]fleet.Made{{Volume: "data"}: {ID: "vol-2"}}}, noon)
 	v.Status = s
 	d = decide.Next(v, noon.Add(time.Second))
 	if d.Step == nil || d.Step.Kind != fleet.StepClimb || d.Step.Rung != fleet.Move {

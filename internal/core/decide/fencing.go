@@ -26,6 +26,9 @@ func workFence(v View, now time.Time) Decision {
 			d.Missing = missing
 			return d
 		}
+		if d, onward := unstoppable(v, now, epoch, host); onward {
+			return d
+		}
 		return nextFence(v, now, epoch, host, missing)
 	}
 	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
@@ -36,6 +39,9 @@ func workFence(v View, now time.Time) Decision {
 	}
 	if r.Rung == fleet.Recover && onEC2(v) && attestedAlone(proof) {
 		return climb(v, now, "a person says that the instance is dead, and nobody saw it stopped, so it cannot be started again", upward)
+	}
+	if d, leaves := leavesZone(v, now); leaves {
+		return d
 	}
 	next := v
 	taken := *r
@@ -61,7 +67,7 @@ func workFence(v View, now time.Time) Decision {
 		if why != "" {
 			return climb(v, now, "it cannot start in another zone: "+why, anew)
 		}
-		taken.Host, next.Status.Away = to.Zone, to
+		taken.Host, next.Status.Away = to.Place(), to
 	}
 	room := Takes{Host: taken.Host, Units: max(v.Server.Spec.Placement.Units, 1)}
 	if !v.Traits.Places {
@@ -258,7 +264,7 @@ func byHost(host string, t fleet.Traits) string {
 func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []fence.Need) Decision {
 	epoch, host = fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
 	if at, waiting := stopping(v, now, epoch, host); waiting {
-		d := pending(fmt.Sprintf("epoch %d was told to stop; it waits until that is seen", epoch), at)
+		d := pending(fmt.Sprintf("epoch %d was told to stop; it waits until that is seen", epoch)+inLostZone(v, now, epoch), at)
 		d.Missing = missing
 		return d
 	}
@@ -289,6 +295,7 @@ func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []
 		due = next.due
 		reason += fmt.Sprintf("; the next try is %s at %s", next.name, clockTime(due))
 	}
+	reason += inLostZone(v, now, epoch)
 	// Who cannot be reached may answer again, a lock may become free; but nothing
 	// that we can do now makes it so.
 	d := held(GateProof, reason, true)

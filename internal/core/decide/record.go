@@ -14,8 +14,8 @@ type Result struct {
 	Class    string
 	Error    string
 	Evidence []fleet.Evidence
-	// Made are the ids of volumes that were made, by their names in the spec.
-	Made map[string]string
+	// Made is what was made for a server that is away, by the objects of its spec.
+	Made map[fleet.Object]fleet.Made
 }
 
 // keepFailed bounds the failures that a recovery carries with it.
@@ -184,6 +184,9 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 		}
 	}
 	s.Away = s.Away.Made(res.Made)
+	if s.Away != nil && s.Away.Epoch == r.To && r.To != 0 {
+		r.Lost = s.Away.Loss() // it names what was made
+	}
 	s = used(s)
 	noteFence(r, step, res, now)
 	s.Phase = phaseOfRecovery(s)
@@ -392,6 +395,7 @@ func clone(s fleet.Status) fleet.Status {
 	s.Attempts = append([]fleet.Attempt(nil), s.Attempts...)
 	s.Leftovers = append([]fleet.StepRecord(nil), s.Leftovers...)
 	s.Unused = append([]fleet.Copy(nil), s.Unused...)
+	s.UnusedInterfaces = append([]fleet.Swap(nil), s.UnusedInterfaces...)
 	if s.Recovery == nil {
 		return s
 	}

@@ -110,6 +110,9 @@ func noRoom(v View, now time.Time, step fleet.Step, last *fleet.StepRecord) Deci
 		return climb(v, now, why, elsewhere)
 	}
 	for rung, _ := pickRung(after, now, r.Rung); rung != ""; rung, _ = pickRung(after, now, rung) {
+		if leavesUnasked(v, now, rung, last) {
+			return Decision{Step: &step, Reason: step.Why}
+		}
 		if !v.Traits.Places || placeable(after, rung, r.Refused) {
 			return climbTo(v, why, rung, 0)
 		}
@@ -121,6 +124,15 @@ func noRoom(v View, now time.Time, step fleet.Step, last *fleet.StepRecord) Deci
 		return waitsForRoom(v, now, due)
 	}
 	return Decision{Step: &step, Reason: step.Why}
+}
+
+// askedLately is how old the refusal of a zone may be on which it is left.
+const askedLately = 30 * time.Second
+
+// leavesUnasked reports that a server would leave its zone on a refusal of a while ago:
+// room may have come back since, and the data with it, so that it is asked once more.
+func leavesUnasked(v View, now time.Time, rung fleet.Rung, last *fleet.StepRecord) bool {
+	return onEC2(v) && rung == fleet.Move && lostZone(v) == nil && now.Sub(last.Ended) > askedLately
 }
 
 // roomDue is when a place that had no room is asked again; zero if all had.

@@ -18,6 +18,19 @@ type Observed struct {
 	Addresses []AddressState `json:"addresses,omitempty"`
 	// Others are interfaces, places in target groups and names.
 	Others []ObjectState `json:"others,omitempty"`
+	// Zone is the zone that the server's instance or volumes are in; nil if nothing is
+	// known of it.
+	Zone *ZoneState `json:"zone,omitempty"`
+}
+
+// ZoneState is a zone of a platform as it was seen.
+type ZoneState struct {
+	Name string `json:"name"`
+	// Lost is Yes if the zone as a whole does not work, and no answer if that is not known.
+	Lost Answer `json:"lost,omitempty"`
+	// Since is when it was first seen so.
+	Since  time.Time `json:"since"`
+	Detail string    `json:"detail,omitempty"`
 }
 
 // Room is how much older than usual a fact of it may be before it counts as stale: it
@@ -28,8 +41,10 @@ func (o Observed) Room() time.Duration { return 2 * o.Lag.Std() }
 type ObjectState struct {
 	Object Object `json:"object"`
 	// Holder is the epoch that has it, 0 if none.
-	Holder Epoch     `json:"holder,omitempty"`
-	At     time.Time `json:"at"`
+	Holder Epoch `json:"holder,omitempty"`
+	// Addresses are an interface's private ones, as far as they were seen.
+	Addresses []string  `json:"addresses,omitempty"`
+	At        time.Time `json:"at"`
 }
 
 // InstanceState is the state of an instance as its provider tells it.

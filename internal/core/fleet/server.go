@@ -74,6 +74,20 @@ type Interface struct {
 	Addresses     []string `json:"addresses,omitempty"`
 	Groups        []string `json:"groups,omitempty"`
 	NoSourceCheck bool     `json:"noSourceCheck,omitempty"`
+	// NewAddress allows that another one takes its place in another zone, with other
+	// private addresses and another hardware address.
+	NewAddress bool `json:"newAddress,omitempty"`
+	// Instead is the declared one whose place this one has, where the server is away. It is
+	// no part of the document; see Located.
+	Instead string `json:"-"`
+}
+
+// Named is the id under which the document knows the interface.
+func (n Interface) Named() string {
+	if n.Instead != "" {
+		return n.Instead
+	}
+	return n.ID
 }
 
 // Group is a target group that the server has a place in.

@@ -32,6 +32,8 @@ type Status struct {
 	// Unused are volumes that were made for a start in another zone that came to
 	// nothing. They are left to a person.
 	Unused []Copy `json:"unused,omitempty"`
+	// UnusedInterfaces are interfaces that were made for such a start.
+	UnusedInterfaces []Swap `json:"unusedInterfaces,omitempty"`
 	// Given lists what steps gave to the current epoch, until it is verified: from
 	// then on that it was says VerifiedAt.
 	Given []Object `json:"given,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"relight/internal/core/fleet"
@@ -93,7 +94,7 @@ func (p *Provider) attachVolume(ctx context.Context, call provider.Call, m Machi
 
 func interfaceOf(call provider.Call) (fleet.Interface, error) {
 	for _, n := range call.Server.Spec.Identity.Interfaces {
-		if n.ID == call.Step.Object.Interface {
+		if n.Named() == call.Step.Object.Interface {
 			return n, nil
 		}
 	}
@@ -101,19 +102,30 @@ func interfaceOf(call provider.Call) (fleet.Interface, error) {
 }
 
 func (p *Provider) attachInterface(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
+	made, err := p.copies(ctx, &call)
+	if err != nil {
+		return provider.Outcome{Made: made}, err
+	}
 	n, err := interfaceOf(call)
 	if err != nil {
-		return provider.Outcome{}, err
+		return provider.Outcome{Made: made}, err
 	}
 	seen, err := p.reads.interfaces.one(ctx, n.ID)
 	if err != nil {
-		return provider.Outcome{}, err
+		return provider.Outcome{Made: made}, err
 	}
-	done := provider.Outcome{Detail: n.ID + " attached to " + m.ID}
+	done := provider.Outcome{Detail: n.ID + " attached to " + m.ID, Made: made}
 	if seen != nil && seen.Holder == m.ID {
 		return done, nil
 	}
-	return done, p.opt.Cloud.AttachInterface(ctx, n.ID, m.ID, n.Index)
+	err = p.opt.Cloud.AttachInterface(ctx, n.ID, m.ID, n.Index)
+	if isCode(err, "InvalidNetworkInterface.InUse") {
+		// It may be ours already, and only the look before lagged.
+		if again, lookErr := p.reads.interfaces.one(ctx, n.ID); lookErr == nil && again != nil && again.Holder == m.ID {
+			return done, nil
+		}
+	}
+	return done, err
 }
 
 func addressOf(call provider.Call) (fleet.Address, error) {
@@ -151,7 +163,17 @@ func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine,
 		}
 		again = true
 	}
+	if seen != nil && seen.Holder == "" && seen.Interface != m.Interfaces[0] && ours(call.Server, seen.Interface) {
+		again = true // it stayed with an interface that the server left behind, which no instance has
+	}
 	return done, p.opt.Cloud.Associate(ctx, a.Allocation, m.Interfaces[0], again)
+}
+
+// ours reports whether an interface is one that the server has or left behind.
+func ours(s fleet.Server, iface string) bool {
+	is := func(n fleet.Interface) bool { return n.ID == iface || n.Named() == iface }
+	was := func(n fleet.Swap) bool { return n.Of == iface }
+	return slices.ContainsFunc(s.Spec.Identity.Interfaces, is) || s.Away != nil && slices.ContainsFunc(s.Away.Interfaces, was)
 }
 
 // fromOlder allows to take something from an instance only if that is an older
@@ -197,22 +219,55 @@ func (p *Provider) register(ctx context.Context, call provider.Call, m Machine, 
 
 // setRecord points a name to the first address.
 func (p *Provider) setRecord(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	id := call.Server.Spec.Identity
-	for _, n := range id.Names {
+	for _, n := range call.Server.Spec.Identity.Names {
 		if n.Name != call.Step.Object.Name {
 			continue
 		}
-		if len(id.Addresses) == 0 {
-			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "the server has no address for the name")
+		to, err := p.leadsTo(ctx, call)
+		if err != nil {
+			return provider.Outcome{}, err
 		}
-		done := provider.Outcome{Detail: n.Name + " leads to " + id.Addresses[0].IP}
+		done := provider.Outcome{Detail: n.Name + " leads to " + to}
 		now, err := p.opt.Cloud.Records(ctx, n.Zone, []string{n.Name})
-		if err != nil || now[undotted(n.Name)] == id.Addresses[0].IP {
+		if err != nil || now[undotted(n.Name)] == to {
 			return done, err
 		}
-		return done, p.opt.Cloud.SetRecord(ctx, n.Zone, n.Name, id.Addresses[0].IP, n.TTL.Std())
+		return done, p.opt.Cloud.SetRecord(ctx, n.Zone, n.Name, to, n.TTL.Std())
 	}
 	return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "the server has no such name")
+}
+
+// leadsTo is the address that a server's names lead to: its first elastic one, or the
+// private one of its first interface, which may be another one where it is away.
+func (p *Provider) leadsTo(ctx context.Context, call provider.Call) (string, error) {
+	id := call.Server.Spec.Identity
+	if len(id.Addresses) > 0 {
+		return id.Addresses[0].IP, nil
+	}
+	first := named(id)
+	if first == nil {
+		return "", provider.Errorf(provider.Permanent, call, "the server has no address for the name")
+	}
+	n, err := p.reads.interfaces.one(ctx, first.ID)
+	switch {
+	case err != nil:
+		return "", err
+	case n == nil || len(n.Addresses) == 0:
+		return "", provider.Errorf(provider.Retry, call, "the private address of %s is not known yet", first.ID)
+	}
+	return n.Addresses[0], nil
+}
+
+// named is the interface whose private address the names of a server without elastic
+// addresses lead to: that of the lowest index; nil if it has none.
+func named(id fleet.Identity) *fleet.Interface {
+	var first *fleet.Interface
+	for i := range id.Interfaces {
+		if first == nil || id.Interfaces[i].Index < first.Index {
+			first = &id.Interfaces[i]
+		}
+	}
+	return first
 }
 
 // detach takes a part of the identity from the instance of its epoch, and from no

@@ -32,12 +32,23 @@ type Cloud interface {
 	// VolumeByToken returns the id of the volume that carries the token as its tag
 	// relight:token, or nothing.
 	VolumeByToken(ctx context.Context, token string) (string, error)
+	// InterfaceByToken returns the interface that carries the token as its tag
+	// relight:token, or nil.
+	InterfaceByToken(ctx context.Context, token string) (*Interface, error)
+	// Zones returns the state of each zone of the region, such as available, and
+	// OutpostOf the ARN of the Outpost that a subnet lies on, or nothing.
+	Zones(ctx context.Context) (map[string]string, error)
+	OutpostOf(ctx context.Context, subnet string) (string, error)
 	// TemplateUserData returns the user data of a launch template's version, decoded;
 	// nil if it has none.
 	TemplateUserData(ctx context.Context, template string, version int) ([]byte, error)
 
 	// MakeVolume makes a volume from a snapshot, once for its token.
 	MakeVolume(ctx context.Context, v NewVolume) (string, error)
+	// MakeInterface makes an interface in a subnet, once for its token, and
+	// SkipSourceCheck takes the check of source and destination from one.
+	MakeInterface(ctx context.Context, n NewInterface) (Interface, error)
+	SkipSourceCheck(ctx context.Context, iface string) error
 	Launch(ctx context.Context, l Launch) (string, error)
 	Start(ctx context.Context, id string) error
 	// SetUserData replaces the user data of a stopped instance.
@@ -83,6 +94,8 @@ func (e *APIError) Error() string {
 // Machine is an instance as EC2 tells of it.
 type Machine struct {
 	ID, State, Type, Zone string
+	// Outpost is the ARN of the one that it runs on, or empty.
+	Outpost string
 	// Reason is why it is in its state, such as Server.InsufficientInstanceCapacity.
 	Reason   string
 	Launched time.Time
@@ -92,6 +105,8 @@ type Machine struct {
 	// Interfaces are those that it has, the primary one first; Public are the elastic
 	// addresses that lead to them.
 	Interfaces, Public []string
+	// Private are the private addresses of its interfaces.
+	Private map[string][]string
 	// Ending are the interfaces of it that end with it, with their attachments.
 	Ending map[string]string
 	// AutoRecovery is default or disabled.
@@ -145,10 +160,26 @@ type Volume struct {
 }
 
 // Interface is a network interface, with the instance that has it and by which attachment.
-type Interface struct{ ID, Holder, Attachment string }
+type Interface struct {
+	ID, Holder, Attachment string
+	// Addresses are its private ones, the primary first, Groups its security groups.
+	Addresses, Groups []string
+	// NoSourceCheck is true if it takes what is not for its own addresses.
+	NoSourceCheck bool
+}
 
-// Address is an elastic address, with the instance that it leads to and by which association.
-type Address struct{ Allocation, IP, Association, Holder string }
+// NewInterface is an interface to be made.
+type NewInterface struct {
+	Token, Subnet string
+	Groups        []string
+	// Addresses is how many private ones it is to have.
+	Addresses int
+	Tags      map[string]string
+}
+
+// Address is an elastic address, with the instance that it leads to and by which
+// association, and the interface: it stays with that one when the instance ends.
+type Address struct{ Allocation, IP, Association, Holder, Interface string }
 
 // Target is an instance in a target group, with its health.
 type Target struct{ ID, Health string }

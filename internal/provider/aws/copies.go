@@ -45,32 +45,44 @@ func located(servers []fleet.Server) []fleet.Server {
 	return out
 }
 
-// copies makes the volumes that the server is to have away and has not yet, before
-// anything is launched with them: the guest is told their ids. Volumes that they
-// replace are only read.
-func (p *Provider) copies(ctx context.Context, call *provider.Call) (map[string]string, error) {
+// copies makes the volumes and interfaces that the server is to have away and has not
+// yet, before anything is launched with them: the guest is told their ids, and a primary
+// interface comes with the launch. What they replace is only read.
+func (p *Provider) copies(ctx context.Context, call *provider.Call) (map[fleet.Object]fleet.Made, error) {
 	away := call.Server.Away
 	if away == nil {
 		return nil, nil
 	}
-	made := map[string]string{}
-	for _, c := range away.Copies {
+	made := map[fleet.Object]fleet.Made{}
+	err := p.makeVolumes(ctx, *call, made)
+	if err == nil {
+		err = p.makeInterfaces(ctx, *call, made)
+	}
+	call.Server.Away = away.Made(made)
+	id := &call.Server.Spec.Identity
+	id.Volumes, id.Interfaces = slices.Clone(id.Volumes), slices.Clone(id.Interfaces)
+	for i := range id.Volumes {
+		id.Volumes[i].ID = cmp.Or(made[fleet.Object{Volume: id.Volumes[i].Name}].ID, id.Volumes[i].ID)
+	}
+	for i := range id.Interfaces {
+		id.Interfaces[i].ID = cmp.Or(made[fleet.Object{Interface: id.Interfaces[i].Named()}].ID, id.Interfaces[i].ID)
+	}
+	return made, err
+}
+
+func (p *Provider) makeVolumes(ctx context.Context, call provider.Call, made map[fleet.Object]fleet.Made) error {
+	for _, c := range call.Server.Away.Copies {
 		has := slices.ContainsFunc(call.Server.Spec.Identity.Volumes, func(v fleet.Volume) bool { return v.Name == c.Volume && v.ID == c.ID })
 		if c.ID != "" || !has {
 			continue // it is there, or the document names another volume
 		}
-		id, err := p.copied(ctx, *call, c, away.Zone)
+		id, err := p.copied(ctx, call, c, call.Server.Away.Zone)
 		if err != nil {
-			return made, err
+			return err
 		}
-		made[c.Volume] = id
+		made[fleet.Object{Volume: c.Volume}] = fleet.Made{ID: id}
 	}
-	volumes := slices.Clone(call.Server.Spec.Identity.Volumes)
-	for i := range volumes {
-		volumes[i].ID = cmp.Or(made[volumes[i].Name], volumes[i].ID)
-	}
-	call.Server.Spec.Identity.Volumes, call.Server.Away = volumes, away.Made(made)
-	return made, nil
+	return nil
 }
 
 // copied makes one volume, once for its token. EC2 itself keeps a client token for some

@@ -1,6 +1,10 @@
 package aws
 
-import "relight/internal/core/fleet"
+import (
+	"slices"
+
+	"relight/internal/core/fleet"
+)
 
 // holders tells who has what of one server's identity.
 type holders struct {
@@ -21,13 +25,13 @@ func (s *swept) identity(server fleet.Server, o *fleet.Observed, newest func(fle
 		h.address(a)
 	}
 	for _, n := range id.Interfaces {
-		h.other("interfaces", fleet.Object{Interface: n.ID}, s.ifaces[n.ID].Holder)
+		h.iface(n)
 	}
 	for _, g := range id.Groups {
 		h.group(g)
 	}
 	for _, n := range id.Names {
-		h.name(n, id.Addresses)
+		h.name(n, id)
 	}
 }
 
@@ -76,16 +80,49 @@ func (h holders) group(g fleet.Group) {
 	}
 }
 
-func (h holders) name(n fleet.DNSName, addresses []fleet.Address) {
+func (h holders) name(n fleet.DNSName, id fleet.Identity) {
 	part := "names in " + n.Zone
 	if h.blind(part) {
 		return
 	}
-	for _, a := range addresses {
-		if h.s.records[undotted(n.Name)] == a.IP {
+	leads := h.s.records[undotted(n.Name)]
+	for _, a := range id.Addresses {
+		if leads == a.IP {
 			h.other(part, fleet.Object{Name: n.Name}, h.s.addresses[a.Allocation].Holder)
 		}
 	}
+	if first := named(id); len(id.Addresses) == 0 && first != nil {
+		if seen := h.s.ifaces[first.ID]; len(seen.Addresses) > 0 && leads == seen.Addresses[0] {
+			h.other(part, fleet.Object{Name: n.Name}, seen.Holder)
+		}
+	}
+}
+
+// iface notes who has an interface. Where the server may have to do without its private
+// addresses these are told as well, also if nobody has the interface: they are what a
+// start in another zone gives up.
+func (h holders) iface(n fleet.Interface) {
+	seen, there := h.s.ifaces[n.ID]
+	if h.blind("interfaces") || !there {
+		return
+	}
+	o := fleet.ObjectState{Object: fleet.Object{Interface: n.Named()}, At: h.s.at}
+	if seen.Holder != "" && h.s.ids[seen.Holder] == h.server {
+		o.Holder = h.s.epochs[seen.Holder]
+	}
+	if n.NewAddress && !h.well() {
+		o.Addresses = seen.Addresses
+	}
+	if o.Holder != 0 || len(o.Addresses) > 0 {
+		h.o.Others = append(h.o.Others, o)
+	}
+}
+
+// well reports whether an instance of the server runs on hardware that passes its check.
+func (h holders) well() bool {
+	return slices.ContainsFunc(h.s.machines[h.server], func(m Machine) bool {
+		return m.state() == fleet.InstanceRunning && h.s.checks[m.ID].System == "ok"
+	})
 }
 
 // other notes what an instance of the server has.

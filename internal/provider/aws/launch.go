@@ -27,6 +27,9 @@ func (p *Provider) launch(ctx context.Context, call provider.Call) (provider.Out
 		out, err = p.launchIn(ctx, call, all)
 	}
 	out.Made = made
+	if a := call.Server.Away; err == nil && a != nil && len(made) > 0 {
+		out.Detail += " " + a.Loss()
+	}
 	return out, err
 }
 
@@ -50,6 +53,9 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 			l.Primary, l.Subnet = n.ID, "" // it brings its subnet with it
 		}
 	}
+	if err := p.onOutpost(ctx, call); err != nil {
+		return provider.Outcome{}, err
+	}
 	var full error
 	for _, kind := range inStock(t.Types, all, p.opt.Now()) {
 		l.Type = kind
@@ -63,6 +69,9 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 			full = err
 		case isCode(err, "IdempotentParameterMismatch"):
 			return p.launchedBefore(ctx, call, err)
+		case isCode(err, "Unavailable", "ServiceUnavailable") && p.inLost(all):
+			// It was refused because its zone is not there: that is want of room.
+			return provider.Outcome{}, provider.Errorf(provider.Capacity, call, "its zone is lost: %w", err)
 		default:
 			return provider.Outcome{}, err
 		}
@@ -72,6 +81,36 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 		return provider.Outcome{}, provider.Errorf(provider.Capacity, call, "%w", full)
 	}
 	return provider.Outcome{}, full
+}
+
+// onOutpost refuses a launch whose subnet does not lie on the Outpost that it is meant
+// for: the instance would run in the zone, or on another Outpost, without a word.
+func (p *Provider) onOutpost(ctx context.Context, call provider.Call) error {
+	away := call.Server.Away
+	if away == nil || away.Outpost == "" {
+		return nil
+	}
+	arn, err := p.opt.Cloud.OutpostOf(ctx, away.Subnet)
+	switch {
+	case err != nil:
+		return err
+	case arn == "":
+		return provider.Errorf(provider.Refused, call, "subnet %s lies on no Outpost, and elsewhere says %s", away.Subnet, away.Outpost)
+	case arn != away.Outpost:
+		return provider.Errorf(provider.Refused, call, "subnet %s lies on %s, and elsewhere says %s", away.Subnet, arn, away.Outpost)
+	}
+	return nil
+}
+
+// inLost reports whether the server's last instance ran in a zone that is lost.
+func (p *Provider) inLost(all []Machine) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(all) == 0 {
+		return false
+	}
+	_, lost := p.zones.lost[all[len(all)-1].Zone]
+	return lost
 }
 
 // launchTags are the spec's and, over them, ours.

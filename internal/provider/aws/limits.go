@@ -28,7 +28,7 @@ func DefaultQuotas() Quotas {
 	}
 	add(100, 20, reading...)
 	add(5, 2, "RunInstances", "StartInstances")
-	add(100, 5, "TerminateInstances", "CreateVolume")
+	add(100, 5, "TerminateInstances", "CreateVolume", "CreateNetworkInterface")
 	add(100, 10, "CreateTags")
 	add(50, 5, "StopInstances", "RebootInstances", "AttachVolume", "DetachVolume", "AttachNetworkInterface", "DetachNetworkInterface", "AssociateAddress", "DisassociateAddress")
 	add(5, 5, route53)
@@ -93,7 +93,7 @@ func Uses(kind fleet.StepKind, object fleet.Object, rung fleet.Rung) []string {
 	switch kind {
 	case fleet.StepLaunch:
 		if rung == fleet.Move {
-			return []string{"CreateVolume", "RunInstances"}
+			return []string{"CreateVolume", "CreateNetworkInterface", "RunInstances"}
 		}
 		return []string{"RunInstances"}
 	case fleet.StepRecover:

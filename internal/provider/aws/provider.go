@@ -45,6 +45,7 @@ type Provider struct {
 	since map[string]sighting
 	// snapshots is what was read last of volumes' snapshots, by volume.
 	snapshots map[string]snapshotsOf
+	zones     zones
 	// size is how many instances the last sweep of all of them saw, and names are the
 	// servers of those that were seen.
 	size  int

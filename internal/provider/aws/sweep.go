@@ -25,6 +25,8 @@ type swept struct {
 	addresses map[string]Address
 	targets   map[string][]Target
 	records   map[string]string
+	// zones are those of which something is known.
+	zones map[string]fleet.ZoneState
 	// blind are the parts that could not be read, in words; a sight that needs one
 	// of them is incomplete.
 	blind map[string]string
@@ -49,6 +51,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	p.readChecks(ctx, s, all)
 	p.readIdentity(ctx, s, servers)
 	p.readSnapshots(ctx, s, servers)
+	p.readZones(ctx, s, all)
 	out := provider.Sweep{At: s.at, Servers: make([]provider.ServerSight, 0, len(servers))}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,7 +189,7 @@ func (s *swept) held() map[string]string {
 				s.volumes[d.Volume] = Volume{ID: d.Volume, Zone: m.Zone, Holder: m.ID}
 			}
 			for _, n := range m.Interfaces {
-				s.ifaces[n] = Interface{ID: n, Holder: m.ID}
+				s.ifaces[n] = Interface{ID: n, Holder: m.ID, Addresses: m.Private[n]}
 			}
 			for _, ip := range m.Public {
 				public[ip] = m.ID

@@ -35,6 +35,8 @@ type catalogue struct {
 	keys     map[string]Key
 	alarms   []Alarm
 	reserved []Reservation
+	// zoneStates are what is told of zones that are not available.
+	zoneStates map[string]string
 	// ips are the interfaces that were made with a private address, by subnet and address.
 	ips map[string][]string
 	// ids are those of the machines in order, as far as they were needed.
@@ -47,7 +49,7 @@ func newCatalogue() *catalogue {
 		addresses: map[string]*address{}, templates: map[string]*template{}, subnets: map[string]*Subnet{},
 		images: map[string]*Image{}, types: map[string]InstanceType{}, snapshots: map[string]map[string]string{},
 		groups: map[string]*group{}, zones: map[string]*hostedZone{}, queues: map[string]*queue{},
-		scaling: map[string]string{}, quotas: map[string]serviceQuota{}, nextIP: map[string]int{}, ips: map[string][]string{}, keys: map[string]Key{},
+		scaling: map[string]string{}, quotas: map[string]serviceQuota{}, nextIP: map[string]int{}, ips: map[string][]string{}, keys: map[string]Key{}, zoneStates: map[string]string{},
 	}
 }
 
@@ -135,6 +137,16 @@ type Subnet struct {
 type Image struct {
 	ID, RootDevice string
 	RootGiB        int
+	// InstanceStore images start from a disk of the host, as on an Outposts server: their
+	// instances cannot be stopped, only ended.
+	InstanceStore bool
+}
+
+func (i Image) rootType() string {
+	if i.InstanceStore {
+		return "instance-store"
+	}
+	return "ebs"
 }
 
 // InstanceType is a machine type.
@@ -162,6 +174,12 @@ func (e *Endpoint) AddSubnet(s Subnet) {
 		}
 		e.cat.subnets[s.ID] = &s
 	})
+}
+
+// SetZoneState says what EC2 tells of a zone: available, impaired or unavailable. It
+// changes nothing else.
+func (e *Endpoint) SetZoneState(zone, state string) {
+	e.locked(func() { e.cat.zoneStates[zone] = state })
 }
 
 // AddImage and AddType add what a launch may name.

@@ -31,6 +31,7 @@ func (e *Endpoint) ec2(req request) (answer, error) {
 		"DescribeNetworkInterfaces":            e.describeInterfaces,
 		"AttachNetworkInterface":               e.attachInterface,
 		"DetachNetworkInterface":               e.detachInterface,
+		"CreateNetworkInterface":               e.createInterface,
 		"DescribeInstanceCreditSpecifications": e.describeCredits,
 		"ModifyNetworkInterfaceAttribute":      e.modifyInterface,
 		"DescribeCapacityReservations":         e.describeReserved,
@@ -128,7 +129,7 @@ func (e *Endpoint) describeZones(form) (any, error) {
 	for _, id := range sorted(e.cat.subnets) {
 		if z := e.cat.subnets[id].Zone; !seen[z] {
 			seen[z] = true
-			out.Items = append(out.Items, zoneXML{z, "available", e.opt.Region})
+			out.Items = append(out.Items, zoneXML{z, cmp.Or(e.cat.zoneStates[z], "available"), e.opt.Region})
 		}
 	}
 	return out, nil
@@ -225,7 +226,7 @@ func (e *Endpoint) describeImages(f form) (any, error) {
 		if i == nil {
 			return nil, refuse("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", id)
 		}
-		out.Items = append(out.Items, imageXML{id, "available", i.RootDevice, "ebs"})
+		out.Items = append(out.Items, imageXML{id, "available", i.RootDevice, i.rootType()})
 	}
 	return out, nil
 }

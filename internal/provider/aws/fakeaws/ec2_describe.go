@@ -25,7 +25,7 @@ func (e *Endpoint) instance(id string, sight world.InstanceSight) instanceXML {
 	x := instanceXML{
 		ID: id, Image: m.Image, State: stateXML{stateCodes[sight.State], sight.State}, Key: m.Key, Type: m.Type,
 		Launched: m.Launched, Placement: placementXML{Zone: s.Zone, Tenancy: cmp.Or(m.Tenancy, "default")}, optionsXML: m.xml(e.cat.types[m.Type]),
-		Monitoring: monitoringXML{"disabled"}, RootType: "ebs", RootDevice: e.cat.images[m.Image].RootDevice,
+		Monitoring: monitoringXML{"disabled"}, RootType: e.cat.images[m.Image].rootType(), RootDevice: e.cat.images[m.Image].RootDevice,
 		Token: m.Token, Tags: tagSet(m.Tags), EBSOptimized: m.EBSOptimized, Outpost: s.OutpostARN,
 		Metadata:    &metadataXML{"applied", cmp.Or(m.Metadata.Tokens, "optional"), max(m.Metadata.HopLimit, 1), cmp.Or(m.Metadata.Endpoint, "enabled"), cmp.Or(m.MetadataIPv6, "disabled"), cmp.Or(m.MetadataTags, "disabled")},
 		Maintenance: &maintenanceXML{cmp.Or(m.AutoRecovery, "default")},

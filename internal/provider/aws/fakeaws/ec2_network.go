@@ -82,7 +82,7 @@ func (e *Endpoint) attachInterface(f form) (any, error) {
 		return nil, refuse("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", id)
 	}
 	for _, n := range e.interfacesOf(i.ID) {
-		if n.Attachment != nil && n.Attachment.Index == index {
+		if n.ID != id && n.Attachment != nil && n.Attachment.Index == index {
 			return nil, refuse("InvalidParameterValue", "Instance '%s' already has an interface attached at device index '%d'.", i.ID, index)
 		}
 	}
@@ -93,6 +93,38 @@ func (e *Endpoint) attachInterface(f form) (any, error) {
 	return struct {
 		ID string `xml:"attachmentId"`
 	}{"eni-attach-" + id}, nil
+}
+
+// createInterface makes an interface in a subnet, free, once for its token.
+func (e *Endpoint) createInterface(f form) (any, error) {
+	token, more, groups, tags := f.get("ClientToken"), f.int("SecondaryPrivateIpAddressCount", 0), f.list("SecurityGroupId"), specTags(f, "network-interface")
+	about, subnet := f.get("Description"), f.get("SubnetId")
+	s := e.cat.subnets[subnet]
+	if s == nil {
+		return nil, refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", subnet)
+	}
+	id, err := e.once(token, f, func() (string, error) {
+		id := fmt.Sprintf("eni-new-%05d", e.next())
+		var ips []string
+		for range 1 + more {
+			ips = append(ips, e.freeIP(s))
+		}
+		server, _ := identityOf(tags, id)
+		e.w.AddInterface(world.Interface{ID: id, Server: server, Place: s.Site, MAC: fmt.Sprintf("0a:00:01:%02x:%02x:%02x", e.seq>>16&255, e.seq>>8&255, e.seq&255), IPs: ips})
+		if len(groups) == 0 {
+			groups = []string{"sg-default"}
+		}
+		e.cat.addInterface(id, &iface{Subnet: subnet, Groups: groups, Tags: tags, Description: about}, ips)
+		return id, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	x := e.iface(id)
+	x.Status = "available"
+	return struct {
+		Interface interfaceXML `xml:"networkInterface"`
+	}{x}, nil
 }
 
 func (e *Endpoint) detachInterface(f form) (any, error) {

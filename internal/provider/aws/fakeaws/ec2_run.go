@@ -222,6 +222,10 @@ func (e *Endpoint) launch(o order) (string, error) {
 	m.PrivateIP = e.w.Interface(m.Primary).IPs[0]
 	m.Devices = map[string]device{}
 	image := e.cat.images[o.Image]
+	if image.InstanceStore {
+		e.began(&m, i.ID, o)
+		return i.ID, nil
+	}
 	m.Root = fmt.Sprintf("vol-root-%05d", e.next())
 	keepRoot := o.Devices[image.RootDevice]
 	m.Devices[m.Root] = device{Name: image.RootDevice, Delete: keepRoot.Name == "" || keepRoot.Delete, Attached: e.w.Now()}
@@ -229,15 +233,20 @@ func (e *Endpoint) launch(o order) (string, error) {
 	root.Zone, root.Created, root.Tags = s.Zone, e.w.Now(), specTagsOr(o.Tags)
 	maps.Copy(root.Tags, o.volumeTags)
 	e.cat.volumes[m.Root] = root
-	for n, id := range o.interfaces {
-		e.cat.interfaces[id].Index = n
+	e.began(&m, i.ID, o)
+	return i.ID, nil
+}
+
+// began notes a machine that was made.
+func (e *Endpoint) began(m *machine, id string, o order) {
+	for n, iface := range o.interfaces {
+		e.cat.interfaces[iface].Index = n
 	}
 	m.Groups = slices.Clone(o.Groups)
 	if len(m.Groups) == 0 {
 		m.Groups = []string{"sg-default"}
 	}
-	e.cat.machines[i.ID] = &m
-	return i.ID, nil
+	e.cat.machines[id] = m
 }
 
 func specTagsOr(tags map[string]string) map[string]string {
@@ -326,7 +335,12 @@ func (e *Endpoint) startInstances(f form) (any, error) {
 
 func (e *Endpoint) stopInstances(f form) (any, error) {
 	how := world.Ending{SkipOS: f.bool("SkipOsShutdown"), Force: f.bool("Force")}
-	return e.change(f, func(i *world.Instance) error { return e.w.StopMachine(i, how) })
+	return e.change(f, func(i *world.Instance) error {
+		if e.cat.images[e.cat.machines[i.ID].Image].InstanceStore {
+			return refuse("UnsupportedOperation", "The instance '%s' does not have an 'ebs' root device type and cannot be stopped", i.ID)
+		}
+		return e.w.StopMachine(i, how)
+	})
 }
 
 func (e *Endpoint) terminateInstances(f form) (any, error) {

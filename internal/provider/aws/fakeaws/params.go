@@ -70,6 +70,8 @@ var simpleParams = map[string]string{
 	"DescribeNetworkInterfaces":            "NetworkInterfaceId.N " + filterParams + pageParams,
 	"AttachNetworkInterface":               "NetworkInterfaceId InstanceId DeviceIndex",
 	"DetachNetworkInterface":               "AttachmentId Force",
+	"CreateNetworkInterface":               "SubnetId ClientToken Description SecurityGroupId.N SecondaryPrivateIpAddressCount " + tagParams,
+	"DescribeAvailabilityZones":            "",
 	"CreateTags":                           "ResourceId.N Tag.N.Key Tag.N.Value",
 	"DescribeCapacityReservations":         filterParams + pageParams,
 	"DecodeAuthorizationMessage":           "EncodedMessage",

@@ -65,12 +65,8 @@ func (c *Client) Interfaces(ctx context.Context, ids []string) ([]provider.Inter
 		if err != nil {
 			return nil, failed("DescribeNetworkInterfaces", err)
 		}
-		for _, n := range p.NetworkInterfaces {
-			x := provider.Interface{ID: aws.ToString(n.NetworkInterfaceId)}
-			if a := n.Attachment; a != nil {
-				x.Holder, x.Attachment = aws.ToString(a.InstanceId), aws.ToString(a.AttachmentId)
-			}
-			out = append(out, x)
+		for n := range p.NetworkInterfaces {
+			out = append(out, ifaceOf(&p.NetworkInterfaces[n]))
 		}
 	}
 	return out, nil
@@ -86,7 +82,7 @@ func (c *Client) Addresses(ctx context.Context, allocations []string) ([]provide
 	for _, a := range reply.Addresses {
 		out = append(out, provider.Address{
 			Allocation: aws.ToString(a.AllocationId), IP: aws.ToString(a.PublicIp), Association: aws.ToString(a.AssociationId),
-			Holder: aws.ToString(a.InstanceId),
+			Holder: aws.ToString(a.InstanceId), Interface: aws.ToString(a.NetworkInterfaceId),
 		})
 	}
 	return out, nil

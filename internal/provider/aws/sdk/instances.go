@@ -55,6 +55,7 @@ func (c *Client) describe(ctx context.Context, filters ...types.Filter) ([]provi
 func machine(i *types.Instance) provider.Machine {
 	m := provider.Machine{
 		ID: aws.ToString(i.InstanceId), Type: string(i.InstanceType), Launched: aws.ToTime(i.LaunchTime), Tags: map[string]string{},
+		Outpost: aws.ToString(i.OutpostArn), Private: map[string][]string{},
 	}
 	if i.State != nil {
 		m.State = string(i.State.Name)
@@ -78,6 +79,9 @@ func machine(i *types.Instance) provider.Machine {
 	}
 	for _, n := range i.NetworkInterfaces {
 		id := aws.ToString(n.NetworkInterfaceId)
+		for _, a := range n.PrivateIpAddresses {
+			m.Private[id] = append(m.Private[id], aws.ToString(a.PrivateIpAddress))
+		}
 		if n.Association != nil {
 			m.Public = append(m.Public, aws.ToString(n.Association.PublicIp))
 		}
