@@ -69,9 +69,9 @@ func TestElsewhereStatesTheLoss(t *testing.T) {
 // What the spec does not allow is not done, however long the server waits.
 func TestElsewhereNeedsAllOfIt(t *testing.T) {
 	for name, change := range map[string]func(*decide.View){
-		"never leaves its zone": func(v *decide.View) { v.Server.Spec.Identity.Volumes[0].FromSnapshot = nil },
-		"names no other zone":   func(v *decide.View) { v.Server.Spec.Template.EC2.Elsewhere = nil },
-		"eni-1 never leaves":    func(v *decide.View) { v.Server.Spec.Identity.Interfaces = []fleet.Interface{{ID: "eni-1"}} },
+		"never leaves its zone":                              func(v *decide.View) { v.Server.Spec.Identity.Volumes[0].FromSnapshot = nil },
+		"names no other zone":                                func(v *decide.View) { v.Server.Spec.Template.EC2.Elsewhere = nil },
+		"eni-1 never leaves its zone (it has no newAddress)": func(v *decide.View) { v.Server.Spec.Identity.Interfaces = []fleet.Interface{{ID: "eni-1"}} },
 		"maxLoss allows 1h": func(v *decide.View) {
 			v.Server.Spec.Identity.Volumes[0].FromSnapshot.MaxLoss = fleet.Duration(time.Hour)
 		},
@@ -115,5 +115,74 @@ func TestElsewhereAsks(t *testing.T) {
 	ahead := decide.Foresee(v, noon, 32)
 	if len(ahead.Steps) == 0 || !strings.Contains(ahead.Steps[0].Why, "snap-0") {
 		t.Errorf("the plan does not show the loss: %+v", ahead.Steps)
+	}
+}
+
+// lostWith is a server whose zone is seen to be lost for an hour, at the begin of its
+// relaunch; nothing refused it room.
+func lostWith(evidence ...fleet.Evidence) decide.View {
+	v := refusedInZone()
+	r := v.Status.Recovery
+	r.Rung, r.Lack, r.Last = fleet.Relaunch, nil, nil
+	v.Status.Evidence = evidence
+	v.Observed.Zone = &fleet.ZoneState{Name: "zone-a", Lost: fleet.Yes, Since: noon.Add(-time.Hour), Detail: "EC2 says unavailable"}
+	return v
+}
+
+// A zone that is lost gives no proof: nothing is started elsewhere beside what may still
+// run in it, however long that takes. With the proof the zone is not asked for room.
+func TestLostZoneNeedsAProof(t *testing.T) {
+	for name, c := range map[string]struct {
+		evidence []fleet.Evidence
+		age      time.Duration
+		leaves   bool
+	}{
+		"none":                      {nil, 0, false},
+		"about an older epoch":      {[]fleet.Evidence{{Method: fleet.Terminated, Server: "wiki", Epoch: 0, At: noon}}, 0, false},
+		"stopped a while ago":       {[]fleet.Evidence{{Method: fleet.Stopped, Server: "wiki", Epoch: 1, At: noon.Add(-time.Minute)}}, 0, false},
+		"terminated":                {[]fleet.Evidence{{Method: fleet.Terminated, Server: "wiki", Epoch: 1, At: noon}}, 0, true},
+		"a person's word":           {[]fleet.Evidence{{Method: fleet.Attested, Server: "wiki", Epoch: 1, By: "eve", At: noon}}, 0, true},
+		"terminated, lost a moment": {[]fleet.Evidence{{Method: fleet.Terminated, Server: "wiki", Epoch: 1, At: noon}}, 59 * time.Minute, false},
+	} {
+		v := lostWith(c.evidence...)
+		v.Observed.Zone.Since = v.Observed.Zone.Since.Add(c.age)
+		d := decide.Next(v, noon)
+		leaves := d.Step != nil && d.Step.Kind == fleet.StepClimb && d.Step.Rung == fleet.Move
+		if leaves != c.leaves {
+			t.Errorf("%s: leaves %v: %+v %s", name, leaves, d.Step, d.Reason)
+		}
+		if !c.leaves && d.Step != nil && d.Step.Host == "zone-b" {
+			t.Errorf("%s: it starts elsewhere: %s", name, d.Reason)
+		}
+		if !leaves {
+			continue
+		}
+		v.Status = decide.Intend(v.Status, d, noon)
+		if d = decide.Next(v, noon.Add(time.Second)); d.Step == nil || d.Step.Kind != fleet.StepLaunch || d.Step.Host != "zone-b" {
+			t.Errorf("%s: then %+v: %s", name, d.Step, d.Reason)
+		}
+	}
+	v := lostWith(fleet.Evidence{Method: fleet.Terminated, Server: "wiki", Epoch: 1, At: noon})
+	v.Observed.Zone = nil
+	if d := decide.Next(v, noon); d.Step == nil || d.Step.Kind != fleet.StepLaunch || d.Step.Host != "" {
+		t.Errorf("its zone is there, and it leaves: %+v %s", d.Step, d.Reason)
+	}
+}
+
+// A zone is left on a fresh refusal only: room may have come back since an old one.
+func TestElsewhereAsksOnceMore(t *testing.T) {
+	v := refusedInZone()
+	r := v.Status.Recovery
+	r.Rung, r.Last = fleet.Relaunch, nil
+	d := decide.Next(v, noon)
+	if d.Step == nil || d.Step.Kind != fleet.StepLaunch {
+		t.Fatalf("%+v: %s", d.Step, d.Reason)
+	}
+	v.Status = decide.Record(decide.Intend(v.Status, d, noon), *d.Step, decide.Result{State: fleet.StepFailed, Class: "capacity", Error: "no room"}, noon)
+	if d = decide.Next(v, noon.Add(time.Second)); d.Step == nil || d.Step.Rung != fleet.Move {
+		t.Errorf("a fresh refusal: %+v: %s", d.Step, d.Reason)
+	}
+	if d = decide.Next(v, noon.Add(2*time.Minute)); d.Step == nil || d.Step.Kind != fleet.StepLaunch || d.Step.Host != "" {
+		t.Errorf("an old refusal: %+v: %s", d.Step, d.Reason)
 	}
 }

@@ -82,7 +82,7 @@ func (e *Endpoint) orderOf(f form) (order, error) {
 	switch {
 	case o.Image == "" || e.cat.images[o.Image] == nil:
 		return o, refuse("InvalidAMIID.NotFound", "The image id '[%s]' does not exist", o.Image)
-	case len(o.interfaces) > 0 && o.Subnet == "":
+	case len(o.interfaces) > 0: // the interface is where it is, whatever a template says
 		i := e.cat.interfaces[o.interfaces[0]]
 		if i == nil {
 			return o, refuse("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", o.interfaces[0])

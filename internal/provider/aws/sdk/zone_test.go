@@ -10,6 +10,7 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/core/fleet"
+	awsprovider "relight/internal/provider/aws"
 	"relight/internal/world"
 )
 
@@ -228,5 +229,78 @@ func TestAH_VOL_ZoneComesBack(t *testing.T) {
 	})
 	if s := r.status(name); s.Away != nil || r.count("CreateVolume", "CreateNetworkInterface") != 0 {
 		t.Errorf("away: %+v\n%s", s.Away, r.calls())
+	}
+}
+
+// The primary interface goes as well, and the elastic address that stays with it when its
+// instance ends: it is taken from there, and only because the server left it behind.
+func TestOP_NETID_PrimaryInterface(t *testing.T) {
+	r := newRig(t, slowly)
+	name, text := r.shop("", "")
+	text = strings.Replace(text, "index: 1", "index: 0", 1)
+	r.declare(text)
+	r.until(5*time.Minute, name+" works", r.healthy(name, 1))
+	r.locked(func() { _, _ = r.w.TakeSnapshot("vol-01", "") })
+	r.during(2*time.Minute, "it goes on", func() bool { return true })
+	if at := r.w.Address("198.51.100.1").Interface; at != "eni-01" {
+		t.Fatalf("the address leads to %q", at)
+	}
+	r.loseZoneA()
+	r.until(30*time.Minute, "it works in zone b", r.works(name))
+	n := r.status(name).Away.Interfaces[0]
+	if at := r.w.Address("198.51.100.1").Interface; at != n.ID || r.w.Interface(n.ID).Holder != r.machine(name).ID {
+		t.Errorf("the address leads to %q, and the interface is %+v", at, n)
+	}
+}
+
+// Three instances of a zone all fail their check, and none passes: the zone counts as
+// lost though EC2 says nothing. Checks without data are no such loss (S4), and neither
+// are two.
+func TestDET_HOST_ZoneByItsInstances(t *testing.T) {
+	for _, c := range []struct {
+		servers int
+		hurt    func(*rig)
+		lost    bool
+	}{
+		{3, func(r *rig) { _ = r.w.KillSite(zoneA) }, true},
+		{2, func(r *rig) { _ = r.w.KillSite(zoneA) }, false},
+		{3, func(r *rig) { _ = r.w.KillHost(zoneA + "-host-0") }, false},
+	} {
+		r := newRig(t, slowly)
+		var servers []fleet.Server
+		for n := range c.servers {
+			s := r.server()
+			servers = append(servers, s)
+			if _, err := r.cloud.Launch(t.Context(), awsprovider.Launch{
+				Token: fmt.Sprint("t-", n), Template: r.lt, Version: 1, Subnet: "subnet-a", NoAutoRecovery: true,
+				Tags: map[string]string{awsprovider.TagServer: s.Name, awsprovider.TagEpoch: "1", awsprovider.TagToken: "t"},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			r.locked(func() { // one on each host
+				r.w.Advance(time.Minute)
+				_ = r.w.CloseHost(r.w.Find(s.Name, 1).Host, "one is enough")
+			})
+		}
+		r.locked(func() { r.w.Advance(5 * time.Minute) })
+		look := func() *fleet.ZoneState {
+			sweep, err := r.p.Observe(t.Context(), servers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sweep.Servers[0].Observed.Zone
+		}
+		if z := look(); z != nil {
+			t.Errorf("%d servers: %+v before anything happened", c.servers, z)
+		}
+		r.locked(func() { c.hurt(r); r.w.Advance(3 * time.Minute) })
+		if z := look(); (z != nil && z.Lost == fleet.Yes) != c.lost {
+			t.Errorf("%d servers: zone %+v, want lost %v", c.servers, z, c.lost)
+		}
+		r.fake.SetZoneState(zoneA, "impaired")
+		r.locked(func() { r.w.Advance(time.Minute) })
+		if z := look(); z == nil || !strings.Contains(z.Detail, "EC2 says impaired") {
+			t.Errorf("%d servers: EC2's own word: %+v", c.servers, z)
+		}
 	}
 }
