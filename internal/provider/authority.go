@@ -31,7 +31,9 @@ func (a *authority) Do(ctx context.Context, call Call) (Outcome, error) {
 		return Outcome{}, err
 	}
 	if err := a.allowed(ctx); err != nil {
-		return Outcome{}, &Error{Class: Refused, Op: string(call.Step.Kind), Object: ObjectOf(call), Err: err}
+		// Nobody refused anything: it is our own absence, and no fault of the place or the
+		// rung. Whoever has the next term makes the same call.
+		return Outcome{}, &Error{Class: Retry, Op: string(call.Step.Kind), Object: ObjectOf(call), Err: err}
 	}
 	return a.Provider.Do(ctx, call)
 }

@@ -34,7 +34,7 @@ type FleetOptions struct {
 	// or as many as there are servers.
 	Budget int
 	// Steady is how long nothing happens, For how long the fault lasts, and After
-	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, or 1, 5
+	// how long the run goes on once it is over; zero means 3, 10 and 10 minutes, or 3, 5
 	// and 4 for more than 200,000 servers, and less than zero none.
 	Steady, For, After time.Duration
 	// Quotas puts the default quotas of one EC2 account and Region before all calls
@@ -54,7 +54,7 @@ func (o FleetOptions) filled() FleetOptions {
 	}
 	steady, lasts, after := 3*time.Minute, 10*time.Minute, 10*time.Minute
 	if o.Servers > fleetLarge {
-		steady, lasts, after = time.Minute, 5*time.Minute, 4*time.Minute
+		lasts, after = 5*time.Minute, 4*time.Minute
 	}
 	fill(&o.Steady, steady)
 	fill(&o.For, lasts)

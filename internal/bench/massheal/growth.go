@@ -25,12 +25,15 @@ type Growth struct {
 	SteadyPasses, FallPasses, HeldPasses float64
 }
 
+// The times of a fleet that is swept each second; a slower pace multiplies all but the
+// scan's.
 const (
-	contact   = 4 * time.Second
-	scanEvery = 250 * time.Millisecond
-	settle    = 10 * time.Second
-	watched   = 60 * time.Second
-	fallen    = 30 * time.Second // until the last verdict is recorded
+	contact      = 4 * time.Second
+	suspectAfter = 6 * time.Second
+	scanEvery    = 250 * time.Millisecond
+	settle       = 10 * time.Second
+	watched      = 60 * time.Second
+	fallen       = 30 * time.Second // until the last verdict is recorded
 )
 
 // passTakes is what time a pass is given: in no time at all, thousands of incidents
@@ -44,7 +47,7 @@ metadata: {name: default}
 spec:
   mode: auto
   oneSource: fence
-  health: {check: {http: "http://127.0.9.1:80/health"}, suspectAfter: 6s}
+  health: {check: {http: "http://127.0.9.1:80/health"}, suspectAfter: %s}
   budget: {steps: 10, window: 10m}
 `
 
@@ -61,11 +64,14 @@ type quiet struct {
 	silent    int // the first so many servers
 	passes    int
 	cpu       time.Duration
+	contact   time.Duration
 }
 
-// MeasureGrowth runs a fleet of n in virtual time, on one thread.
-func MeasureGrowth(ctx context.Context, n int) (Growth, error) {
-	q, err := newQuiet(ctx, n)
+// MeasureGrowth runs a fleet of n in virtual time, on one thread. A pace above 1 sweeps
+// it so many times less often, and is as much more patient: nobody looks at a million
+// servers each second.
+func MeasureGrowth(ctx context.Context, n, pace int) (Growth, error) {
+	q, err := newQuiet(ctx, n, time.Duration(pace))
 	if err != nil {
 		return Growth{}, err
 	}
@@ -73,6 +79,7 @@ func MeasureGrowth(ctx context.Context, n int) (Growth, error) {
 	defer runtime.UnlockOSThread()
 	var g Growth
 	per := func(d time.Duration) (time.Duration, float64, error) {
+		d *= time.Duration(pace)
 		q.cpu, q.passes = 0, 0
 		err := q.live(ctx, d)
 		return time.Duration(float64(q.cpu) / d.Seconds()), float64(q.passes) / d.Seconds(), err
@@ -91,10 +98,10 @@ func MeasureGrowth(ctx context.Context, n int) (Growth, error) {
 	return g, err
 }
 
-func newQuiet(ctx context.Context, n int) (*quiet, error) {
-	q := &quiet{engine: newEngine(), state: controller.NewState(), deadlines: controller.NewDeadlines()}
+func newQuiet(ctx context.Context, n int, pace time.Duration) (*quiet, error) {
+	q := &quiet{contact: contact * pace, engine: newEngine(), state: controller.NewState(), deadlines: controller.NewDeadlines()}
 	journal := controller.NewJournal(q.state, &forgetful{})
-	q.collector = controller.NewCollector(q.now, contact)
+	q.collector = controller.NewCollector(q.now, q.contact)
 	traits := fleet.Traits{Provider: "sim", Rungs: []fleet.Rung{fleet.Relaunch}}
 	until := q.now.Add(24 * time.Hour)
 	viewer := &controller.Viewer{
@@ -105,17 +112,17 @@ func newQuiet(ctx context.Context, n int) (*quiet, error) {
 		Journal: journal, Viewer: viewer, Collector: q.collector, Providers: map[string]provider.Provider{"sim": untouched{q, traits}},
 		Clock: q.engine, Log: slog.New(slog.DiscardHandler),
 	}
-	if err := q.declare(ctx, journal, n); err != nil {
+	if err := q.declare(ctx, journal, n, fmt.Sprintf(growthPolicy, suspectAfter*pace)); err != nil {
 		return nil, err
 	}
 	for i, name := range q.names {
 		q.sweep.Servers = append(q.sweep.Servers, sightOf(name))
-		q.deadlines.Set(name, q.now.Add(time.Duration(i%1000)*time.Millisecond))
+		q.deadlines.Set(name, q.now.Add(time.Duration(i%1000)*pace*time.Millisecond))
 	}
 	return q, nil
 }
 
-func (q *quiet) declare(ctx context.Context, journal *controller.Journal, n int) error {
+func (q *quiet) declare(ctx context.Context, journal *controller.Journal, n int, rules string) error {
 	parsed := func(text string) (json.RawMessage, error) {
 		docs, err := spec.Parse(spec.File{Name: "growth.yaml", Data: []byte(text)})
 		if err != nil {
@@ -123,7 +130,7 @@ func (q *quiet) declare(ctx context.Context, journal *controller.Journal, n int)
 		}
 		return docs[0].Raw, nil
 	}
-	policy, err := parsed(growthPolicy)
+	policy, err := parsed(rules)
 	if err != nil {
 		return err
 	}
@@ -178,7 +185,7 @@ func (q *quiet) live(ctx context.Context, d time.Duration) error {
 		if next.After(q.now) {
 			q.now = next
 		}
-		if q.now.Sub(swept) >= contact/4 {
+		if q.now.Sub(swept) >= q.contact/4 {
 			swept = q.now
 			q.look()
 		}

@@ -2,10 +2,25 @@ package massheal
 
 import "testing"
 
+// A slower pace makes as many passes over each server, in more time.
+func TestGrowthAtASlowerPace(t *testing.T) {
+	fast, err := MeasureGrowth(t.Context(), 300, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow, err := MeasureGrowth(t.Context(), 300, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := fast.SteadyPasses / slow.SteadyPasses; r < 4 || r > 6 {
+		t.Errorf("%.0f passes a second, and %.0f at a fifth of the pace", fast.SteadyPasses, slow.SteadyPasses)
+	}
+}
+
 // Servers that are down and held are looked at less often than those that rest: a
 // look at one of them costs more.
 func TestHeldServersAreLookedAtNoMoreOften(t *testing.T) {
-	g, err := MeasureGrowth(t.Context(), 1000)
+	g, err := MeasureGrowth(t.Context(), 1000, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package massheal
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -45,16 +46,24 @@ func Rows(ctx context.Context) ([]Row, error) {
 		}
 		out = append(out, rowsOf(Zone(1, strict), ours, naive)...)
 	}
-	g, err := MeasureGrowth(ctx, grown)
+	growth, err := HalfDown(ctx, grown, 1)
+	return append(out, growth...), err
+}
+
+// HalfDown measures what half a fleet of n costs that is down at once, at a pace of
+// [MeasureGrowth].
+func HalfDown(ctx context.Context, n, pace int) ([]Row, error) {
+	g, err := MeasureGrowth(ctx, n, pace)
 	if err != nil {
 		return nil, err
 	}
+	half := fmt.Sprintf("half of %d ", n)
 	ms := func(d time.Duration) float64 { return d.Seconds() * 1e3 }
-	return append(out,
-		against("half of 20,000 down and held by the budget", "CPU-ms/s", "<= 1.3 x steady", "steady state", ms(g.Held), ms(g.Steady)),
-		against("half of 20,000 falling, over 30 s", "CPU-ms/s", "", "steady state", ms(g.Fall), ms(g.Steady)),
-		against("half of 20,000 down and held: passes", "1/s", "<= 1.3 x steady", "steady state", g.HeldPasses, g.SteadyPasses),
-	), nil
+	return []Row{
+		against(half+"down and held by the budget", "CPU-ms/s", "<= 1.3 x steady", "steady state", ms(g.Held), ms(g.Steady)),
+		against(half+fmt.Sprintf("falling, over %s", fallen*time.Duration(pace)), "CPU-ms/s", "", "steady state", ms(g.Fall), ms(g.Steady)),
+		against(half+"down and held: passes", "1/s", "<= 1.3 x steady", "steady state", g.HeldPasses, g.SteadyPasses),
+	}, nil
 }
 
 // grown is the fleet of the growth rows: what they count grows in proportion, and
