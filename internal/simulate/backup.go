@@ -50,20 +50,15 @@ func (e *engine) restoreBackup(age time.Duration) error {
 	for _, b := range e.brains {
 		b.die()
 	}
-	restored := mem.New(mem.Options{Now: e.clock.Now})
-	for n := 0; n < len(last.records); n += backupBatch {
-		var txn store.Txn
-		for _, r := range last.records[n:min(n+backupBatch, len(last.records))] {
-			txn.Ops = append(txn.Ops, store.Op{Key: r.Key, Value: r.Value})
-		}
-		if _, err := restored.Commit(context.Background(), txn); err != nil {
-			return err
-		}
-	}
-	if err := controller.RaiseTerm(context.Background(), restored); err != nil {
+	made := func() (*mem.Store, error) { return e.restoredFrom(last.records) }
+	restored, err := made()
+	if err != nil {
 		return err
 	}
 	e.store = restored
+	if e.quorum != nil {
+		e.quorum.restored(made)
+	}
 	records, _, err := restored.List(context.Background(), "")
 	if err != nil {
 		return err
@@ -75,4 +70,19 @@ func (e *engine) restoreBackup(age time.Duration) error {
 	e.holds(last.docs, set)
 	e.oracle.Rewound(last.known, records)
 	return nil
+}
+
+// restoredFrom makes a store of what a backup holds.
+func (e *engine) restoredFrom(records []store.Record) (*mem.Store, error) {
+	restored := mem.New(mem.Options{Now: e.clock.Now})
+	for n := 0; n < len(records); n += backupBatch {
+		var txn store.Txn
+		for _, r := range records[n:min(n+backupBatch, len(records))] {
+			txn.Ops = append(txn.Ops, store.Op{Key: r.Key, Value: r.Value})
+		}
+		if _, err := restored.Commit(context.Background(), txn); err != nil {
+			return nil, err
+		}
+	}
+	return restored, controller.RaiseTerm(context.Background(), restored)
 }

@@ -9,12 +9,12 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/controller"
+	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	"relight/internal/provider/sim"
 	"relight/internal/simulate/oracle"
 	"relight/internal/spec"
-	"relight/internal/store"
 )
 
 // brain is one controller process: the real controller, with its own clock, its
@@ -87,8 +87,8 @@ func (b *brain) boot() {
 	b.busy, b.heard = map[string]bool{}, map[string]time.Time{}
 	prov := &tap{b: b, inner: sim.New(b.e.world, sim.Options{
 		AttachFirst: b.e.sc.Style != Cloud, Rungs: rungsOf(b.e.sc.Style), Faults: b.callFault, Executed: b.e.executed(b.name),
-		Fleeting: b.e.fleeting,
-		Hearing:  &sim.Hearing{Lost: func() bool { return b.noHosts }, Beat: func(h string) time.Time { return b.heard[h] }, Contact: contactFor},
+		Fleeting: b.e.fleeting, Marks: b.marks,
+		Hearing: &sim.Hearing{Lost: func() bool { return b.noHosts }, Beat: func(h string) time.Time { return b.heard[h] }, Contact: contactFor},
 	})}
 	solo, err := controller.NewSolo(context.Background(), controller.SoloOptions{
 		Store: &vault{Store: b.e.store, b: b}, Clock: b, Providers: map[string]provider.Provider{"sim": prov},
@@ -111,6 +111,11 @@ func (b *brain) boot() {
 	// A single controller holds the lock of its store: whoever starts knows that
 	// the one before is dead. Several cannot know it, and wait.
 	b.later(solo.Reign.WaitFor(b.e.sc.Controllers <= 1), b.begin)
+}
+
+// marks is what its journal says of fences on arrays.
+func (b *brain) marks(server string) fleet.Epoch {
+	return decide.Fenced(b.solo.State.Status(server))
 }
 
 // rungsOf are the rungs of a style. A keeper restarts its application in place
@@ -377,73 +382,4 @@ func (b *brain) stamp(sweep *provider.Sweep) {
 		signals(sweep.Hosts[n].Signals)
 		sweep.Hosts[n].Host.Since = b.local(sweep.Hosts[n].Host.Since)
 	}
-}
-
-// vault is the store as one controller reaches it.
-type vault struct {
-	store.Store
-	b *brain
-}
-
-func (v *vault) reach() error {
-	if v.b.noStore || v.b.e.mischief.storeDown {
-		return store.ErrUnavailable
-	}
-	return nil
-}
-
-// Get implements store.Store.
-func (v *vault) Get(ctx context.Context, key string) (store.Record, error) {
-	if err := v.reach(); err != nil {
-		return store.Record{}, err
-	}
-	return v.Store.Get(ctx, key)
-}
-
-// List implements store.Store.
-func (v *vault) List(ctx context.Context, prefix string) ([]store.Record, store.Revision, error) {
-	if err := v.reach(); err != nil {
-		return nil, 0, err
-	}
-	return v.Store.List(ctx, prefix)
-}
-
-// Health implements store.Store.
-func (v *vault) Health(ctx context.Context) error {
-	if err := v.reach(); err != nil {
-		return err
-	}
-	if v.b.e.mischief.storeFull {
-		return store.ErrNoSpace
-	}
-	return v.Store.Health(ctx)
-}
-
-// Commit implements store.Store.
-func (v *vault) Commit(ctx context.Context, txn store.Txn) (store.Revision, error) {
-	e := v.b.e
-	if err := v.reach(); err != nil {
-		return 0, err
-	}
-	if e.mischief.storeFull {
-		return 0, store.ErrNoSpace
-	}
-	if v.b.strikes("before-commit") {
-		return 0, errCrash
-	}
-	if e.chance(e.mischief.storeLoses) {
-		return 0, store.ErrUnavailable // it did not happen, and nobody can tell
-	}
-	rev, err := v.Store.Commit(ctx, txn)
-	if err != nil {
-		return rev, err
-	}
-	e.committed(txn)
-	if v.b.strikes("after-commit") {
-		return 0, errCrash
-	}
-	if e.chance(e.mischief.storeForgets) {
-		return 0, store.ErrUnavailable // it happened, and nobody can tell
-	}
-	return rev, nil
 }

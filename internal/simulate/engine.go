@@ -67,11 +67,13 @@ type EndState struct {
 
 // engine is one run.
 type engine struct {
-	sc       Scenario
-	clock    *world.Virtual
-	world    *world.World
-	rng      *rand.Rand
-	store    *mem.Store
+	sc    Scenario
+	clock *world.Virtual
+	world *world.World
+	rng   *rand.Rand
+	store *mem.Store
+	// quorum is how the store's members agree on what it holds; nil if it has only one.
+	quorum   *quorum
 	oracle   *oracle.Oracle
 	brains   []*brain
 	agents   []*agent
@@ -145,6 +147,9 @@ func newEngine(sc Scenario) (*engine, error) {
 		e.world.AddHost(world.Host{Name: h.Name, Parent: h.Parent, Units: h.Units, Power: h.Power})
 	}
 	e.store = mem.New(mem.Options{Now: clock.Now})
+	if sc.Members > 1 {
+		e.quorum = newQuorum(e, sc.Members)
+	}
 	e.oracle = e.watchOver()
 	if err := e.declare(); err != nil {
 		return nil, err

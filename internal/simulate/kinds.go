@@ -29,7 +29,7 @@ func (k kind) usage() string {
 // kinds is the whole language of faults.
 func kinds() []kind {
 	var all []kind
-	for _, part := range [][]kind{hostKinds(), serverKinds(), arrayKinds(), controllerKinds(), storeKinds(), apiKinds(), personKinds(), specKinds()} {
+	for _, part := range [][]kind{hostKinds(), serverKinds(), arrayKinds(), controllerKinds(), storeKinds(), memberKinds(), apiKinds(), personKinds(), specKinds()} {
 		all = append(all, part...)
 	}
 	return all
@@ -58,7 +58,7 @@ func kindOf(f Fault) (kind, error) {
 		}
 	}
 	if len(near) == 0 {
-		return kind{}, fmt.Errorf("class %q is unknown: there are host, site, server, volume, array, controller, store, api, person", f.Class)
+		return kind{}, fmt.Errorf("class %q is unknown: there are host, site, server, volume, array, controller, store, member, api, person", f.Class)
 	}
 	return kind{}, fmt.Errorf("a %s does not %q: it %s", f.Class, f.Verb, strings.Join(near, ", "))
 }

@@ -10,9 +10,6 @@ func Pairs() []string {
 	}
 	var out []string
 	for _, k := range kinds() {
-		if k.class == "array" {
-			continue // the generator draws no server on an array
-		}
 		for _, s := range steps {
 			out = append(out, k.class+" "+k.verb+"/"+string(s))
 		}

@@ -3,6 +3,7 @@ package simulate
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,6 +36,8 @@ func Random(seed uint64) Scenario {
 		g.sc.Delays.Call = Span{time.Millisecond, time.Duration(1+g.r.IntN(3000)) * time.Millisecond}
 	}
 	g.world()
+	g.arrayed()
+	g.membered()
 	g.spec()
 	g.faults()
 	first, last := 20*time.Second, g.sc.For-30*time.Second
@@ -61,6 +64,9 @@ type generator struct {
 	after bool
 	// storm is how many hosts may be lost at once, 0 for any number.
 	storm int
+	// arrays are the names of SAN arrays, inUse those with a LUN, and onArrays the
+	// servers that have one.
+	arrays, inUse, onArrays []string
 }
 
 // one is true once in n times.
@@ -101,7 +107,7 @@ func (g *generator) spec() {
 	}
 	add("kind: Policy\nmetadata: {name: default}\nspec:\n%s", g.policy())
 	for _, s := range g.sc.Sites {
-		add("kind: Site\nmetadata: {name: %s}\nspec: {kind: %s%s}", s.Name, s.Kind, g.siteRules())
+		add("kind: Site\nmetadata: {name: %s}\nspec: {kind: %s%s%s}", s.Name, s.Kind, g.above(s), g.siteRules())
 	}
 	if g.sc.Style == Hosts {
 		for _, h := range g.sc.Hosts {
@@ -197,10 +203,17 @@ func (g *generator) server(name string, n int, apart, priorities, choosy, heavy 
 	if g.sc.Style == Hosts {
 		reach = pick(g, "machine", "machine", "machine", "shared", "host")
 	}
+	if len(g.arrays) > 0 && !g.one(3) {
+		reach = "array"
+		g.onArrays = append(g.onArrays, name)
+	}
 	for v := range 1 + g.r.IntN(2) {
 		place := fmt.Sprintf("path: /v/%s-%d", name, v)
 		if reach == "zone" {
 			place = fmt.Sprintf("id: vol-%s-%d", name, v)
+		}
+		if reach == "array" {
+			place = g.unit()
 		}
 		volumes = append(volumes, fmt.Sprintf("{name: v%d, %s, reach: %s}", v, place, reach))
 		if reach == "shared" {
@@ -242,9 +255,9 @@ func (g *generator) server(name string, n int, apart, priorities, choosy, heavy 
 // faults draws a few kinds of faults, and then faults of those. Half of them hit the
 // ground: what happens to controllers and calls tells little while nothing is healed.
 func (g *generator) faults() {
-	ground, others := g.swarm(g.ground(), 3), []func() Fault(nil)
+	ground, others := g.swarm(append(g.ground(), g.sans()...), 3), []func() Fault(nil)
 	if !g.quiet {
-		others = g.swarm(append(g.platform(), g.people()...), 5)
+		others = g.swarm(slices.Concat(g.platform(), g.members(), g.people()), 5)
 	}
 	if g.sc.Controllers > 1 && !g.quiet {
 		// Two controllers matter only where one succeeds the other.

@@ -27,9 +27,12 @@ type Scenario struct {
 	For, Settle time.Duration
 	// Controllers is how many controller processes are set up; one reigns.
 	Controllers int
-	Sites       []Site
-	Hosts       []Host
-	Delays      Delays
+	// Members is how many members the store has; with less than two it is one map that
+	// is there or not.
+	Members int
+	Sites   []Site
+	Hosts   []Host
+	Delays  Delays
 	// Loss is the share of beats and acks that the network loses.
 	Loss float64
 	// Drift is how far clocks may run fast or slow, in parts per million.

@@ -20,6 +20,12 @@ func (g *generator) scenes(first, last time.Duration) {
 	if len(g.shared) > 0 {
 		all = append(all, halfMade)
 	}
+	if len(g.onArrays) > 0 {
+		all = append(all, zombie, zombie)
+	}
+	if g.sc.Members > 1 {
+		all = append(all, unled, unled)
+	}
 	if g.storm > 0 && len(g.sc.Hosts) > g.storm+1 {
 		all = append(all, manyHosts)
 	}

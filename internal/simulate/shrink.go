@@ -110,11 +110,12 @@ func (s *shrinker) plain() {
 		func(sc *Scenario) { sc.Loss = 0 },
 		func(sc *Scenario) { sc.Drift = 0 },
 		func(sc *Scenario) { sc.Controllers = 1 },
+		func(sc *Scenario) { sc.Members = 0 },
 		func(sc *Scenario) { sc.Delays = DefaultDelays() },
 	} {
 		before := s.best.Scenario
 		after := before
-		if change(&after); after.Loss != before.Loss || after.Drift != before.Drift || after.Controllers != before.Controllers || after.Delays != before.Delays {
+		if change(&after); after.Loss != before.Loss || after.Drift != before.Drift || after.Controllers != before.Controllers || after.Members != before.Members || after.Delays != before.Delays {
 			s.try(change)
 		}
 	}

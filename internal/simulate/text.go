@@ -81,6 +81,8 @@ func (s *Scenario) worldLine(w []string) error {
 		return one(func(v string) (err error) { s.Settle, err = time.ParseDuration(v); return err })
 	case "controllers":
 		return one(func(v string) (err error) { s.Controllers, err = strconv.Atoi(v); return err })
+	case "members":
+		return one(func(v string) (err error) { s.Members, err = parseMembers(v); return err })
 	case "loss":
 		return one(func(v string) (err error) { s.Loss, err = parseShare(v); return err })
 	case "drift":
@@ -95,7 +97,17 @@ func (s *Scenario) worldLine(w []string) error {
 		}
 		return s.delayLine(w[1], w[2])
 	}
-	return fmt.Errorf("%q is no line of a world: seed, style, for, settle, controllers, loss, drift, site, host, delay", w[0])
+	return fmt.Errorf("%q is no line of a world: seed, style, for, settle, controllers, members, loss, drift, site, host, delay", w[0])
+}
+
+// parseMembers reads how many members a store has: of an even number, one could be lost
+// no sooner than with one less.
+func parseMembers(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err == nil && (n < 1 || n > 9 || n%2 == 0) {
+		err = fmt.Errorf("a store has 1, 3, 5, 7 or 9 members, not %d", n)
+	}
+	return n, err
 }
 
 func (s *Scenario) setStyle(v string) error {
@@ -188,6 +200,9 @@ func (s *Scenario) World() string {
 	}
 	if s.Controllers != 1 {
 		line("controllers %d", s.Controllers)
+	}
+	if s.Members > 1 {
+		line("members %d", s.Members)
 	}
 	if s.Loss > 0 {
 		line("loss %s", shareText(s.Loss))

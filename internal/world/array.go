@@ -3,6 +3,8 @@ package world
 import (
 	"fmt"
 	"slices"
+
+	"relight/internal/core/fleet"
 )
 
 // Command is a kind of SCSI command, as far as reservations tell them apart.
@@ -63,6 +65,7 @@ type Array struct {
 	// while sessions that are killed are listed on, and write on.
 	Away, Stuck bool
 
+	trouble ArrayTrouble
 	targets map[string]*target
 	names   []string // of the targets, sorted
 }
@@ -89,7 +92,11 @@ type LUN struct {
 	// came; reserved is the nexus that holds a write-exclusive reservation.
 	registered []registration
 	reserved   Nexus
-	dirty      bool
+	// shut is the highest epoch that was shut out and seen to be; pastUs are those
+	// that a person has let in since.
+	shut   fleet.Epoch
+	pastUs []fleet.Epoch
+	dirty  bool
 }
 
 // SetArray sets whether an array is dead, its management away, its sessions stuck.
@@ -223,7 +230,7 @@ func (l *LUN) check(w *World) {
 	var first *Initiator
 	for _, s := range l.port.sessions {
 		ini := s.initiator
-		if s.closing || ini.instance == nil || !w.able(ini.instance) || w.accept(s, l, CmdWrite) != nil || !w.reachesArray(ini, l.array) {
+		if s.closing || ini.instance == nil || l.PastUs(ini.epoch) || !w.able(ini.instance) || w.accept(s, l, CmdWrite) != nil || !w.reachesArray(ini, l.array) {
 			continue
 		}
 		if first != nil && (first.epoch != ini.epoch || first.instance != ini.instance) {

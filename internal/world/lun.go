@@ -29,8 +29,12 @@ func EpochOf(server, iqn string) fleet.Epoch {
 	return fleet.Epoch(n)
 }
 
-// LetIn maps a unit for an epoch of its server.
+// LetIn maps a unit for an epoch of its server. One that was shut out must not come
+// back (invariant S2).
 func (w *World) LetIn(l *LUN, epoch fleet.Epoch) {
+	if epoch <= l.shut {
+		w.violate("S2", l.name(), fmt.Sprintf("epoch %d is let in again after epoch %d was shut out", epoch, l.shut))
+	}
 	w.Map(l, EpochIQN(l.disk.Server, epoch))
 	l.disk.Epoch = max(l.disk.Epoch, epoch)
 }
@@ -67,17 +71,29 @@ func (w *World) Shut(l *LUN, epoch fleet.Epoch) bool {
 	for _, s := range slices.Clone(l.port.sessions) {
 		if s.Nexus.IQN == iqn {
 			w.KillSession(s)
-			w.Settle(s)
+			if l.array.trouble.Slow == 0 {
+				w.Settle(s)
+			}
 		}
 	}
-	return l.Drained(iqn)
+	if !l.Drained(iqn) {
+		return false
+	}
+	l.shut = max(l.shut, epoch)
+	l.pastUs = slices.DeleteFunc(l.pastUs, func(e fleet.Epoch) bool { return e == epoch })
+	return true
 }
 
 // KeepLUN has the array keep a unit's data as an epoch left them, once for the epoch.
 // Errors: ErrConflict while an initiator may use it.
 func (w *World) KeepLUN(l *LUN, epoch fleet.Epoch) (*Snapshot, error) {
-	if e := l.Epochs(); len(e) > 0 {
+	switch e := l.Epochs(); {
+	case len(e) > 0:
 		return nil, fmt.Errorf("%s is mapped to epoch %d: %w", l.name(), e[0], ErrConflict)
+	case l.Stranger():
+		return nil, fmt.Errorf("%s is mapped to %s: %w", l.name(), stranger, ErrConflict)
+	case l.array.trouble.Full:
+		return nil, fmt.Errorf("array %s is full: %w", l.array.Name, ErrCapacity)
 	}
 	return w.TakeSnapshot(l.Volume, fleet.SnapshotName(l.disk.Server, epoch)+" of "+l.Volume)
 }

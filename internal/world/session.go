@@ -95,8 +95,7 @@ func (w *World) reachesArray(ini *Initiator, a *Array) bool {
 	if a.Dead {
 		return false
 	}
-	h := w.hosts[ini.Host]
-	return h == nil || h.HasStorage() && w.Linked(ini.Host, a.Site)
+	return w.hosts[ini.Host] == nil || w.HasPath(ini.Host, a)
 }
 
 // Login opens a session. Errors: ErrUnreachable; ErrLoginRefused for an initiator
@@ -202,7 +201,7 @@ func (w *World) accept(s *Session, l *LUN, kind Command) error {
 		return fmt.Errorf("%s: %w", s.Nexus.IQN, ErrNoSession)
 	case !slices.Contains(l.maps, s.Nexus.IQN) && (s.array.Traits.UnmapStops || !slices.Contains(s.known, l.Number)):
 		return fmt.Errorf("%s for %s: %w", l.name(), s.Nexus.IQN, ErrNoUnit)
-	case l.Offline:
+	case l.Offline || l.array.trouble.Full && kind != CmdRead:
 		return fmt.Errorf("%s: %w", l.name(), ErrOffline)
 	}
 	return l.guard(s, kind)
@@ -265,7 +264,7 @@ func (w *World) send(ini *Initiator, c *command) error {
 	in := *c
 	c.then = nil
 	s.inside = append(s.inside, &in)
-	w.afterSpan(a.Latency, func() { w.land(s, &in) })
+	w.afterSpan(a.latency(), func() { w.land(s, &in) })
 	return nil
 }
 
@@ -280,6 +279,9 @@ func (w *World) land(s *Session, c *command) {
 	if !c.aborted {
 		c.landed = true
 		told := !s.closing && s.initiator.lives() && w.reachesArray(s.initiator, s.array)
+		if c.epoch <= c.lun.shut && !c.lun.PastUs(c.epoch) {
+			w.violate("S2", c.lun.name(), fmt.Sprintf("a write of epoch %d landed after epoch %d was shut out", c.epoch, c.lun.shut))
+		}
 		w.put(c.lun.disk, c.epoch, c.seq, told)
 		c.hear(told)
 	}

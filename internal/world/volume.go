@@ -298,7 +298,7 @@ func (w *World) put(v *Volume, epoch fleet.Epoch, seq uint64, told bool) {
 		v.Runs[n-1].count++
 		return
 	}
-	if n := len(v.Runs); n > 0 && v.Runs[n-1].Epoch > epoch {
+	if n := len(v.Runs); n > 0 && v.Runs[n-1].Epoch > epoch && (v.lun == nil || !v.lun.PastUs(epoch)) {
 		w.violate("S1", v.ID, fmt.Sprintf("epoch %d wrote after epoch %d had", epoch, v.Runs[n-1].Epoch))
 	}
 	v.Runs = append(v.Runs, Run{Epoch: epoch, From: seq, To: seq, Last: w.Now(), count: 1})

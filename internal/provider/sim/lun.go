@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
@@ -29,7 +30,7 @@ func (p *Provider) unit(s fleet.Server, v fleet.Volume) *world.LUN {
 
 // onArray carries out a step on a LUN.
 func (p *Provider) onArray(call provider.Call, l *world.LUN) (provider.Outcome, error) {
-	if why := away(l.Array()); why != "" {
+	if why := p.away(l.Array()); why != "" {
 		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s cannot be asked: %s", l.Array().Name, why)
 	}
 	switch call.Step.Kind {
@@ -44,8 +45,11 @@ func (p *Provider) onArray(call provider.Call, l *world.LUN) (provider.Outcome, 
 	}
 }
 
-func away(a *world.Array) string {
+// away says why an array cannot be asked now, or is empty.
+func (p *Provider) away(a *world.Array) string {
 	switch {
+	case p.w.ErrsNow(a):
+		return "it answers with an error"
 	case a.Dead:
 		return "connection refused"
 	case a.Away:
@@ -65,10 +69,16 @@ func (p *Provider) onSame(call provider.Call, l *world.LUN) (units []*world.LUN,
 	return units, volumes
 }
 
-// shut fences an epoch on an array. From here on the epoch is never let in again.
+// shut fences an epoch on an array. From here on the epoch is never let in again: the
+// journal says so first, for the array may forget it.
 func (p *Provider) shut(call provider.Call, l *world.LUN, epoch fleet.Epoch) (provider.Outcome, error) {
-	by := world.Executor{Host: "array " + l.Array().Name, Server: call.Step.Server}
-	p.w.Registry.Fenced[by] = max(p.w.Registry.Fenced[by], epoch)
+	if p.opts.Marks == nil {
+		by := remembers(call, l)
+		p.w.Registry.Fenced[by] = max(p.w.Registry.Fenced[by], epoch)
+	}
+	if marked := p.marked(call, l); marked < epoch {
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s epoch %d is not fenced on array %s: journal: it is marked up to %d", call.Step.Server, epoch, l.Array().Name, marked)
+	}
 	units, volumes := p.onSame(call, l)
 	drained := true
 	for _, u := range units {
@@ -89,11 +99,22 @@ func (p *Provider) shut(call provider.Call, l *world.LUN, epoch fleet.Epoch) (pr
 	return out, nil
 }
 
+// marked is the highest epoch of the server that was fenced there.
+func (p *Provider) marked(call provider.Call, l *world.LUN) fleet.Epoch {
+	if p.opts.Marks != nil {
+		return p.opts.Marks(call.Step.Server)
+	}
+	return p.w.Registry.Fenced[remembers(call, l)]
+}
+
+func remembers(call provider.Call, l *world.LUN) world.Executor {
+	return world.Executor{Host: "array " + l.Array().Name, Server: call.Step.Server}
+}
+
 // letIn maps the server's units for a new epoch, after whatever older one the array
 // still shows has been shut out.
 func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, error) {
-	by := world.Executor{Host: "array " + l.Array().Name, Server: call.Step.Server}
-	if fenced := p.w.Registry.Fenced[by]; call.Step.Epoch <= fenced {
+	if fenced := p.marked(call, l); call.Step.Epoch <= fenced {
 		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "epoch %d was shut out for ever", fenced)
 	}
 	out, err := p.shutOlder(call, l, call.Step.Epoch)
@@ -101,6 +122,9 @@ func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, er
 		return provider.Outcome{}, err
 	}
 	units, _ := p.onSame(call, l)
+	if n := slices.IndexFunc(units, (*world.LUN).Stranger); n >= 0 {
+		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "array %s: %s is mapped to somebody who is not ours; take that map away", l.Array().Name, units[n].Volume)
+	}
 	for _, u := range units {
 		if !u.LetsIn(call.Step.Epoch) {
 			p.w.LetIn(u, call.Step.Epoch)
@@ -164,7 +188,7 @@ func (p *Provider) plug(call provider.Call, i *world.Instance) error {
 
 // maps notes what the array shows of a LUN; false if it cannot be asked.
 func (l look) maps(volume string, u *world.LUN) bool {
-	if away(u.Array()) != "" {
+	if l.p.away(u.Array()) != "" {
 		return false
 	}
 	epochs := u.Epochs()

@@ -141,7 +141,7 @@ func (l look) reached(h *world.Host, sites []string) []placed {
 	out := l.near[:0]
 	add := func(place string) {
 		for _, v := range l.volumes[place] {
-			if l.w.Reaches(h.Name, v.volume) && (v.volume.LUN() == nil || h.HasStorage() && !v.volume.LUN().Array().Dead) {
+			if l.w.Reaches(h.Name, v.volume) && (v.volume.LUN() == nil || l.w.HasPath(h.Name, v.volume.LUN().Array())) {
 				out = append(out, v)
 			}
 		}

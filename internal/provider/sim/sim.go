@@ -34,6 +34,10 @@ type Options struct {
 	// them itself, as a controller does. Nil means that it knows how they were
 	// when they fell silent.
 	Hearing *Hearing
+	// Marks reads from a controller's journal the highest epoch of a server that was
+	// fenced; no array lets one up to it in. Nil means that the arrays remember it
+	// themselves.
+	Marks func(server string) fleet.Epoch
 	// Fleeting makes a sweep good until the next one only, which is written over it,
 	// and keeps no sights for stale reads.
 	Fleeting bool

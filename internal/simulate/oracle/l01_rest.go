@@ -53,6 +53,9 @@ func (o *Oracle) restful(e End) {
 	switch {
 	case healthy:
 		o.truly(e)
+		if s := o.servers[e.Server]; s != nil {
+			o.shutAtRest(s, e.Epoch)
+		}
 	case e.Phase == fleet.PhaseNeedsPerson || e.NeedsPerson:
 		if e.Reason == "" {
 			o.Violate("L1", e.Server, "it needs a person, and nobody says why")

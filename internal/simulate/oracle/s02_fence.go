@@ -16,6 +16,11 @@ import (
 //     holds none of them (of a LUN: its array neither lets it in nor lists a session), or a person has stated that this epoch is dead;
 //     where the spec demands both, the end and the refusal;
 //   - each piece of evidence in the call is true of the world (see acceptedEvidence);
+//   - no array shows an older epoch of the LUNs that the call is about, nor is a write of
+//     one inside it, however dead its instance is: what is inside lands. But for an
+//     epoch that a person has let in past us, until it is shut out again. (The world
+//     itself reports a write that lands after its epoch was shut out, and an epoch that
+//     is let in again after that.);
 //   - no epoch starts to execute once a later one has (startedInOrder): neither then
 //     nor later may an older call that is still under way come to life.
 //
@@ -38,8 +43,47 @@ func (o *Oracle) acceptedProof(c Call, s *server) {
 	// The evidence of earlier steps may have aged; of what never perishes, all must
 	// be true still.
 	o.acceptedEvidence(s, c.Call.Proof.Evidence())
+	o.acceptedShut(c, s)
 	if c.Call.Proof.Epoch() == 0 && step.Epoch > 1 {
 		o.Violate("S2", s.name, "%s of epoch %d was accepted as that of a first epoch", step.Kind, step.Epoch)
+	}
+}
+
+// acceptedShut holds an attach of a LUN, and a start, against what the arrays show.
+func (o *Oracle) acceptedShut(c Call, s *server) {
+	step := c.Call.Step
+	if step.Kind == fleet.StepAttach && step.Object.Volume == "" {
+		return
+	}
+	for _, v := range s.spec.Spec.Identity.Volumes {
+		vol := o.w.Volume(s.name + "/" + v.Name)
+		if vol == nil || vol.LUN() == nil || step.Kind == fleet.StepAttach && step.Object.Volume != v.Name {
+			continue
+		}
+		for _, e := range append(vol.LUN().Epochs(), vol.LUN().Inside()...) {
+			if e < step.Epoch && !vol.LUN().PastUs(e) {
+				o.Violate("S2", s.name, "%s of epoch %d was accepted while the array of volume %s has epoch %d", step.Kind, step.Epoch, v.Name, e)
+			}
+		}
+	}
+}
+
+// shutAtRest: an array that shows an older epoch than the one that is healthy at rest
+// has not been watched.
+func (o *Oracle) shutAtRest(s *server, current fleet.Epoch) {
+	for _, v := range s.spec.Spec.Identity.Volumes {
+		vol := o.w.Volume(s.name + "/" + v.Name)
+		if vol == nil || vol.LUN() == nil || o.guard(s) != "" {
+			continue
+		}
+		for _, e := range vol.LUN().Epochs() {
+			if e != current {
+				o.Violate("S2", s.name, "it rests at epoch %d, and the array of volume %s still has epoch %d", current, v.Name, e)
+			}
+		}
+		if !vol.LUN().LetsIn(current) {
+			o.Violate("L1", s.name, "it is called healthy at epoch %d, and the array of volume %s does not let it in", current, v.Name)
+		}
 	}
 }
 

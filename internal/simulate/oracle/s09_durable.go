@@ -16,8 +16,11 @@ import (
 // the status that the store acknowledged last; and at the end of the run the store
 // serves exactly the bytes that it acknowledged.
 //
-// Not covered: loss of members and damaged bytes; the simulated store is one map in
-// memory. The tests of package store hold those.
+// A store of several members may lose any minority of them, with their disks, at any
+// moment, and one that loses a majority for a while acknowledges nothing meanwhile; what
+// it holds is made of the log of whichever member leads.
+//
+// Not covered: damaged bytes. The tests of package store hold those.
 func (o *Oracle) toldIsDurable(by string, ev event.Event) {
 	raw, err := json.Marshal(ev)
 	if err != nil {
