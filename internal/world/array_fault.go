@@ -34,6 +34,9 @@ func (t *ArrayTrouble) Lose(host string, lost bool) {
 	}
 }
 
+// Errs reports that some questions to the array's management fail.
+func (a *Array) Errs() bool { return a.trouble.Errs > 0 }
+
 // ErrsNow draws whether a question to the array's management fails.
 func (w *World) ErrsNow(a *Array) bool { return w.chance(a.trouble.Errs) }
 

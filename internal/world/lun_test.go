@@ -131,3 +131,44 @@ func TestEpochOf(t *testing.T) {
 		}
 	}
 }
+
+// What was shut out stays out: who lets it in again breaks a promise, unless it is a
+// person, whose doing is shown until the epoch is shut out once more.
+func TestShutOutStaysOut(t *testing.T) {
+	w, _, l, _ := sanWorld(t)
+	if !w.Shut(l, 1) {
+		t.Fatal("not shut out")
+	}
+	w.LetIn(l, 2)
+	w.LetInPastUs(l, 1)
+	if w.Advance(5 * time.Second); !l.PastUs(1) || len(w.Check()) > 0 {
+		t.Fatalf("a person's doing counts: %v", w.Check())
+	}
+	if !w.Shut(l, 1) || l.PastUs(1) {
+		t.Fatal("not shut out again")
+	}
+	w.LetIn(l, 1)
+	if found := w.Check(); len(found) != 1 || found[0].Invariant != "S2" {
+		t.Fatalf("let in again: %v", found)
+	}
+}
+
+// A slow array lists a killed session until its last write has landed, and a full one
+// takes none.
+func TestSlowAndFull(t *testing.T) {
+	w, a, l, _ := sanWorld(t)
+	w.Trouble(a, func(t *ArrayTrouble) { t.Slow = 10 * time.Second })
+	w.Advance(time.Second)
+	if w.Shut(l, 1) || len(l.Inside()) != 1 {
+		t.Fatalf("shut out with a write inside: %v", l.Inside())
+	}
+	if w.Advance(10 * time.Second); !w.Shut(l, 1) || len(l.Inside()) != 0 || len(w.Check()) > 0 {
+		t.Fatalf("still inside: %v, %v", l.Inside(), w.Check())
+	}
+	w.Trouble(a, func(t *ArrayTrouble) { t.Slow, t.Full = 0, true })
+	w.LetIn(l, 2)
+	launchOn(t, w, l, 2, "host-2")
+	if acked(w, 2) != 0 {
+		t.Error("a full array took a write")
+	}
+}

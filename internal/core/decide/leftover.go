@@ -160,13 +160,13 @@ func oldMaps(v View, now time.Time) []Decision {
 
 // lostMaps are those of the present epoch that an array lists no more: it has
 // restarted and forgotten them. They are made again, with the proof of the epoch
-// before; where that has aged and cannot be made again, a recovery will be due.
+// before.
 func lostMaps(v View, now time.Time) []Decision {
 	if v.Status.Epoch == 0 || v.Status.Phase != fleet.PhaseRunning || !runsNow(v, now) {
 		return nil
 	}
-	proof, missing := fence.Prove(v.Server, v.Status.Epoch-1, "", v.Status.Evidence, now)
-	if len(missing) > 0 {
+	proof, proved := startedOn(v, now)
+	if !proved {
 		return nil
 	}
 	var out []Decision
@@ -181,6 +181,21 @@ func lostMaps(v View, now time.Time) []Decision {
 		}})
 	}
 	return out
+}
+
+// startedOn is the proof on which the present epoch was started. What has perished since
+// counts as of then: the epoch runs, and to let it in again lets nobody in who was not
+// there before the array forgot it. Without this, a server with fence: power would write
+// no more after a restart of its array, and no recovery would be due while it answers.
+func startedOn(v View, now time.Time) (fence.Proof, bool) {
+	before := v.Status.Epoch - 1
+	proof, missing := fence.Prove(v.Server, before, "", v.Status.Evidence, now)
+	for n := len(v.Status.Evidence) - 1; n >= 0 && len(missing) > 0; n-- {
+		if e := v.Status.Evidence[n]; !e.Method.Final() {
+			proof, missing = fence.Prove(v.Server, before, e.Host, v.Status.Evidence, e.At)
+		}
+	}
+	return proof, len(missing) == 0
 }
 
 // runsNow reports that the present epoch is seen running.

@@ -18,7 +18,8 @@ import (
 //   - the same source of proof (kind, epoch, host, volume) that has failed k times in
 //     a row within one recovery is asked again only after nine tenths of the declared
 //     back-off for k failures, at least 0.9 s; a failure that the store did not take is
-//     none: the product cannot know of it, and makes the same call or another one next;
+//     none: the product cannot know of it, and makes the same call or another one next.
+//     An array that can be asked again is news, for which nobody waits;
 //   - whatever happens, no server gets more than 40 destructive calls in 10 seconds.
 //
 // Counts begin anew when a controller starts, as replays of what was under way are
@@ -67,12 +68,19 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 	if w == nil || w.failed == 0 || w.recovery != recoveryOf(s) || o.disturbed.After(w.at) || s.asked {
 		return
 	}
-	if step.Kind == fleet.StepSeal && step.Via == "" && o.arrays.After(w.at) {
+	if step.Kind == fleet.StepSeal && step.Via == "" && (o.arrays.After(w.at) || o.errs(s, step.Object.Volume)) {
 		return // the array that could not be asked can be asked again: that is news
 	}
 	if wait := now.Sub(w.at); wait < backedOff(s.spec.Spec.Ladder, w.failed) {
 		o.Violate("L2", s.name, "%s is asked again %s after it failed %d times in a row", source(step), wait, w.failed)
 	}
+}
+
+// errs reports that the array of a volume answers some questions and fails others: each
+// look that it answers is the news that it can be asked, and the call may fail again.
+func (o *Oracle) errs(s *server, volume string) bool {
+	v := o.w.Volume(s.name + "/" + volume)
+	return v != nil && v.LUN() != nil && v.LUN().Array().Errs()
 }
 
 // backedOff is the least wait that the ladder declares after so many failures.
