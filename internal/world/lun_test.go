@@ -145,7 +145,7 @@ func TestShutOutStaysOut(t *testing.T) {
 		t.Fatalf("a person's doing counts: %v", w.Check())
 	}
 	if !w.Shut(l, 1) || l.PastUs(1) {
-		t.Fatal("not shut out again")
+		t.Fatalf("not shut out again: %v, %v, inside %v, past us %v", l.Maps(), l.Epochs(), l.Inside(), l.PastUs(1))
 	}
 	w.LetIn(l, 1)
 	if found := w.Check(); len(found) != 1 || found[0].Invariant != "S2" {

@@ -262,6 +262,7 @@ func (w *World) send(ini *Initiator, c *command) error {
 		return nil
 	}
 	in := *c
+	in.landed, in.aborted = false, false // it is sent once more
 	c.then = nil
 	s.inside = append(s.inside, &in)
 	w.afterSpan(a.latency(), func() { w.land(s, &in) })
