@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relight/internal/lab"
+	"relight/internal/store/etcd"
 )
 
 // labCommand builds a small data centre on this machine and breaks it.
@@ -29,7 +30,7 @@ it installs them. All that it makes carries the lab's name and goes with lab dow
 	}
 	cmd.PersistentFlags().StringVar(&name, "name", "lab", "the lab's name, up to 8 lower-case letters and digits")
 	cmd.AddCommand(labUpCommand(&name), labStatusCommand(&name), labBreakCommand(&name), labMendCommand(&name),
-		labRunCommand(&name), labDownCommand(&name), labWardenCommand(&name), labPowerCommand())
+		labRunCommand(&name), labDownCommand(&name), labWardenCommand(&name), labPowerCommand(), labMemberCommand())
 	return cmd
 }
 
@@ -218,4 +219,32 @@ func labPowerCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// labMemberCommand is a member of the etcd cluster of a lab with several controllers.
+func labMemberCommand() *cobra.Command {
+	var m etcd.Member
+	cmd := &cobra.Command{
+		Use:     "member",
+		Short:   "A member of the store of a lab with several controllers",
+		Long:    "Run one member of an etcd cluster, with the limits that controllers ask for.",
+		Example: "  relight lab member --member e1 --dir ./e1 --client http://127.0.0.1:2379 --peer http://127.0.0.1:2380 --cluster e1=http://127.0.0.1:2380",
+		Hidden:  true,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logger(cmd.ErrOrStderr(), "warn")
+			if err != nil {
+				return err
+			}
+			m.Log = log
+			return m.Serve(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&m.Name, "member", "", "its name")
+	f.StringVar(&m.Dir, "dir", "", "directory of its data")
+	f.StringVar(&m.Client, "client", "", "URL for clients")
+	f.StringVar(&m.Peer, "peer", "", "URL for other members")
+	f.StringVar(&m.Cluster, "cluster", "", "all members, as NAME=PEER-URL with commas")
+	return cmd
 }

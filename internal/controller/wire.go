@@ -145,11 +145,15 @@ func Run(ctx context.Context, opt Options) error {
 }
 
 func (c *Controller) openStore(ctx context.Context) error {
-	var err error
-	c.store, err = etcd.Open(ctx, etcd.Options{Dir: filepath.Join(c.opt.Dir, "store"), Endpoints: c.opt.Endpoints, Logger: c.log})
-	if err != nil {
-		return err
+	opt := etcd.Options{Endpoints: c.opt.Endpoints, Logger: c.log}
+	if len(opt.Endpoints) == 0 {
+		opt.Dir = filepath.Join(c.opt.Dir, "store")
 	}
+	st, err := etcd.Open(ctx, opt)
+	if err != nil {
+		return err // c.store stays nil: there is nothing to close
+	}
+	c.store = st
 	c.state = NewState()
 	c.journal = NewJournal(c.state, c.store)
 	return c.state.Load(ctx, c.store)

@@ -17,29 +17,32 @@ import (
 type Case struct {
 	Name, Title string
 	play        func(context.Context, *Stage) (Result, error)
+	// Several is true for one that needs a lab with several controllers.
+	Several bool
 }
 
 // Cases lists all cases, in order.
 func Cases() []Case {
 	return []Case{
-		{"app-killed", "the application in the guest ends", appKilled},
-		{"panic", "the guest's kernel panics", panicked},
-		{"hung", "the guest hangs: its virtual CPUs are stopped", hung},
-		{"frozen", "the machine's process is stopped: nothing of it answers", frozen},
-		{"qemu-killed", "the virtual machine's process is killed", qemuKilled},
-		{"agent-killed", "the host's agent is killed: the virtual machine goes on", agentKilled},
-		{"agent-gone", "the same, and nobody else looks at the virtual machine", agentGone},
-		{"host-off", "the host loses its power", hostOff},
-		{"warm", "the host loses its power, and a standby guest waits elsewhere", warm},
-		{"zombie", "the management network is cut, and the machine writes on", zombie},
-		{"storage-cut", "the host's storage network is cut", storageCut},
-		{"both-cut", "the host is cut off both networks", bothCut},
-		{"san-away", "nobody reaches the SAN: nothing is relaunched", sanAway},
-		{"san-restart", "the SAN restarts and has forgotten everything", sanRestart},
-		{"controller-killed", "the controller is killed in the middle of a recovery", controllerKilled},
-		{"move", "a planned move, and the way back", moveAndBack},
-		{"lun", "a machine that starts from a LUN is killed, and then its host", bootedFromLUN},
-		{"sanboot", "a machine that iPXE starts from the SAN is killed, and then its host", bootedBySAN},
+		{"app-killed", "the application in the guest ends", appKilled, false},
+		{"panic", "the guest's kernel panics", panicked, false},
+		{"hung", "the guest hangs: its virtual CPUs are stopped", hung, false},
+		{"frozen", "the machine's process is stopped: nothing of it answers", frozen, false},
+		{"qemu-killed", "the virtual machine's process is killed", qemuKilled, false},
+		{"agent-killed", "the host's agent is killed: the virtual machine goes on", agentKilled, false},
+		{"agent-gone", "the same, and nobody else looks at the virtual machine", agentGone, false},
+		{"host-off", "the host loses its power", hostOff, false},
+		{"warm", "the host loses its power, and a standby guest waits elsewhere", warm, false},
+		{"zombie", "the management network is cut, and the machine writes on", zombie, false},
+		{"storage-cut", "the host's storage network is cut", storageCut, false},
+		{"both-cut", "the host is cut off both networks", bothCut, false},
+		{"san-away", "nobody reaches the SAN: nothing is relaunched", sanAway, false},
+		{"san-restart", "the SAN restarts and has forgotten everything", sanRestart, false},
+		{"controller-killed", "the controller is killed in the middle of a recovery", controllerKilled, false},
+		{"move", "a planned move, and the way back", moveAndBack, false},
+		{"lun", "a machine that starts from a LUN is killed, and then its host", bootedFromLUN, false},
+		{"sanboot", "a machine that iPXE starts from the SAN is killed, and then its host", bootedBySAN, false},
+		{"three-controllers", "the one of three that acts is lost in the middle of a recovery", activeLost, true},
 	}
 }
 
@@ -58,6 +61,9 @@ var ErrDamage = errors.New("the LUN is not as it must be")
 
 // Play settles the stage, plays a case and checks the LUN.
 func (s *Stage) Play(ctx context.Context, c Case) (Result, error) {
+	if c.Several != (s.Lab.Controllers > 1) {
+		return Result{Name: c.Name}, fmt.Errorf("%s is not played with %d controllers; next: relight lab run %s", c.Name, max(s.Lab.Controllers, 1), c.Name)
+	}
 	if err := s.Settle(ctx); err != nil {
 		return Result{Name: c.Name}, fmt.Errorf("before %s: %w", c.Name, err)
 	}

@@ -11,9 +11,9 @@ import (
 )
 
 // enter puts a server on a lab of the test's own.
-func enter(t *testing.T, name string) *lab.Stage {
+func enter(t *testing.T, name string, change ...func(*lab.Options)) *lab.Stage {
 	t.Helper()
-	l := up(t, name)
+	l := up(t, name, change...)
 	s, err := lab.Enter(t.Context(), l)
 	if err != nil {
 		t.Fatal(err)
@@ -49,13 +49,24 @@ func TestCases(t *testing.T) {
 		}
 	}
 	for _, c := range list {
-		if len(only) > 0 && !slices.Contains(only, c.Name) {
+		if c.Several || len(only) > 0 && !slices.Contains(only, c.Name) {
 			continue
 		}
 		if !t.Run(c.Name, func(t *testing.T) { play(t, s, c) }) {
 			t.FailNow() // what follows would be blamed for it
 		}
 	}
+}
+
+// TestThreeControllers loses the controller that acts, with its member of the store, in
+// the middle of a recovery: another one ends it.
+func TestThreeControllers(t *testing.T) {
+	s := enter(t, "t", func(o *lab.Options) { o.Several = true })
+	c, err := lab.FindCase("three-controllers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	play(t, s, c)
 }
 
 // TestSoak plays the zombie RUNS times.
@@ -77,7 +88,7 @@ func TestSoak(t *testing.T) {
 func TestCasesAreNamed(t *testing.T) {
 	for _, name := range []string{
 		"app-killed", "panic", "hung", "qemu-killed", "agent-killed", "agent-gone", "host-off", "warm", "zombie", "storage-cut", "both-cut",
-		"san-restart", "controller-killed", "move", "lun", "sanboot",
+		"san-restart", "controller-killed", "move", "lun", "sanboot", "three-controllers",
 	} {
 		if _, err := lab.FindCase(name); err != nil {
 			t.Error(err)

@@ -58,6 +58,8 @@ type Lab struct {
 	// Limit is how long a host may be silent before it counts as lost: two thirds until
 	// it is suspected, and one until that counts.
 	Limit time.Duration `json:"limit"`
+	// Controllers is how many there are; 0 for one with a store of its own.
+	Controllers int `json:"controllers,omitempty"`
 
 	warden *rack.Warden
 }

@@ -53,10 +53,14 @@ func need(t *testing.T) {
 }
 
 // up builds a lab of the test's own.
-func up(t *testing.T, name string) *lab.Lab {
+func up(t *testing.T, name string, change ...func(*lab.Options)) *lab.Lab {
 	t.Helper()
 	need(t)
-	l, err := lab.Up(t.Context(), lab.Options{Name: fmt.Sprintf("%s%d", name, os.Getpid()%100000), Exe: exe, Owned: true})
+	o := lab.Options{Name: fmt.Sprintf("%s%d", name, os.Getpid()%100000), Exe: exe, Owned: true}
+	for _, c := range change {
+		c(&o)
+	}
+	l, err := lab.Up(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

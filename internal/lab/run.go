@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -39,6 +40,26 @@ func Run(ctx context.Context, o RunOptions) (err error) {
 		list = Cases()
 	}
 	o.Owned = !o.Keep
+	sum := tally{begun: time.Now()}
+	for _, several := range []bool{false, true} {
+		own := slices.DeleteFunc(slices.Clone(list), func(c Case) bool { return c.Several != several })
+		o.Several = several
+		if len(own) > 0 && err == nil {
+			err = runOn(ctx, o, own, &sum)
+		}
+	}
+	fmt.Fprintf(o.Out, "%.0f s\nruns=%d lost=%d stale=%d\n", time.Since(sum.begun).Seconds(), sum.played, sum.lost, sum.stale)
+	return err
+}
+
+// tally counts what all cases came to.
+type tally struct {
+	begun               time.Time
+	played, lost, stale int
+}
+
+// runOn plays cases on one lab.
+func runOn(ctx context.Context, o RunOptions, list []Case, sum *tally) (err error) {
 	l, err := Up(ctx, o.Options)
 	if err != nil {
 		return err
@@ -55,34 +76,26 @@ func Run(ctx context.Context, o RunOptions) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return s.playAll(ctx, list, o)
+	return s.playAll(ctx, list, o, sum)
 }
 
-func (s *Stage) playAll(ctx context.Context, list []Case, o RunOptions) error {
-	played, lost, stale := 0, 0, 0
-	var failed error
-	begun := time.Now()
+func (s *Stage) playAll(ctx context.Context, list []Case, o RunOptions, sum *tally) error {
 	for range max(o.Runs, 1) {
 		for _, c := range list {
 			r, err := s.Play(ctx, c)
-			lost, stale = lost+r.Findings.Lost, stale+r.Findings.Stale
-			if err != nil {
-				failed = err
-				break
+			sum.lost, sum.stale = sum.lost+r.Findings.Lost, sum.stale+r.Findings.Stale
+			if err != nil && ctx.Err() == nil {
+				fmt.Fprintf(o.Out, "%v\n", err)
+				s.Explain(o.Out)
 			}
-			played++
+			if err != nil {
+				return err
+			}
+			sum.played++
 			s.print(r, o)
 		}
-		if failed != nil {
-			break
-		}
 	}
-	if failed != nil && ctx.Err() == nil {
-		fmt.Fprintf(o.Out, "%v\n", failed)
-		s.Explain(o.Out)
-	}
-	fmt.Fprintf(o.Out, "%.0f s\nruns=%d lost=%d stale=%d\n", time.Since(begun).Seconds(), played, lost, stale)
-	return failed
+	return nil
 }
 
 func (s *Stage) print(r Result, o RunOptions) {

@@ -161,7 +161,7 @@ func (s *Stage) mend(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := l.lives(nodeController, isController); err != nil {
+	if _, err := l.lives(nodeController, isController); err != nil || l.Controllers > 1 {
 		if err := l.StartController(ctx); err != nil {
 			return err
 		}

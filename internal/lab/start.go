@@ -131,40 +131,6 @@ func freeControl(pick func(n int) int) (int, error) {
 // KillSAN ends the target daemon as a power failure of the array would.
 func (l *Lab) KillSAN(ctx context.Context) error { return killAll(ctx, l.namespace(nodeSAN)) }
 
-// StartController starts the controller and returns once it serves.
-func (l *Lab) StartController(ctx context.Context) error {
-	if err := os.Remove(l.ClientConfig()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	_, err := l.Start(nodeController, l.Exe, "controller", "--dir", l.path("controller"), "--name", nodeController,
-		"--listen", "0.0.0.0:7443", "--beat-listen", "0.0.0.0:7443", "--advertise", l.people(2), "--beat-lease", BeatLease.String(),
-		"--contact", l.Limit.String(), "--sweep", "250ms", "--ready-file", l.ClientConfig())
-	if err != nil {
-		return err
-	}
-	begun := time.Now()
-	err = poll(ctx, func() (bool, error) {
-		if _, err := l.lives(nodeController, isController); err != nil && time.Since(begun) > 2*time.Second {
-			return true, fmt.Errorf("controller: %w", err)
-		}
-		_, err := os.Stat(l.ClientConfig())
-		return err == nil, err
-	})
-	if _, gone := l.lives(nodeController, isController); err == nil && gone != nil {
-		err = fmt.Errorf("controller: %w", gone)
-	}
-	if err != nil {
-		return fmt.Errorf("start the controller: %w%s", err, l.complaint(nodeController))
-	}
-	return nil
-}
-
-// KillController kills the controller and returns once it is gone.
-func (l *Lab) KillController(ctx context.Context) error {
-	_, err := killSome(ctx, l.namespace(nodeController), isController)
-	return err
-}
-
 // Client returns a client of the lab's controller.
 func (l *Lab) Client() (*client.Client, error) {
 	return rack.Connect(l.ClientConfig(), 5*time.Second)

@@ -27,6 +27,9 @@ type Options struct {
 	Bare bool
 	// Limit is the silence after which a host counts as lost; zero means [Limit].
 	Limit time.Duration
+	// Several builds three controllers beside three members of a store, of which one
+	// acts and the others wait.
+	Several bool
 }
 
 // ErrExists means that there is a lab of this name already.
@@ -78,6 +81,9 @@ func reserve(o Options) (*Lab, error) {
 	l := &Lab{Name: o.Name, Exe: o.Exe, Limit: cmp.Or(o.Limit, Limit)}
 	if o.Owned {
 		l.Owner = os.Getpid()
+	}
+	if o.Several {
+		l.Controllers = several
 	}
 	var err error
 	if l.Exe == "" {
