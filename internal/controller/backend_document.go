@@ -65,6 +65,9 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 				return moved(d)
 			}
 			tx.Put(kind, d.Name, Document{Raw: d.Raw})
+			if kind == kindServer {
+				recount(tx, d.Name, set.Servers)
+			}
 			tx.Emit(event.Event{Kind: event.ServerDeclared, Server: serverOf(d), By: by, Message: fmt.Sprintf("%s applies %s (%s)", by, d, answer.Documents[i].Result)})
 		}
 		return nil
@@ -78,6 +81,16 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 	b.Changed()
 	b.Loops.Wake("")
 	return answer, nil
+}
+
+// recount counts a server where it runs by its new spec. One that was deleted and comes
+// back may run still: a host on which nobody counts it would be filled twice, and
+// switched off as if nobody lived there. A recovery keeps its own count.
+func recount(tx *Tx, name string, servers []fleet.Server) {
+	n := slices.IndexFunc(servers, func(s fleet.Server) bool { return s.Name == name })
+	if st := tx.state.Status(name); n >= 0 && st.Recovery == nil {
+		countOn(tx, st.Host, servers[n])
+	}
 }
 
 // checkProviders refuses servers that nobody here could ever start: accepted,

@@ -109,13 +109,18 @@ func adoptPlace(tx *Tx, v viewed, host string) {
 	if old := v.Status.Host; old != "" && old != host {
 		freePlace(tx, old, v.Server.Name)
 	}
+	countOn(tx, host, v.Server)
+}
+
+// countOn counts a server on its host, with the units of its spec.
+func countOn(tx *Tx, host string, server fleet.Server) {
 	if host == "" {
 		return
 	}
 	place, _ := TxGet[Place](tx, kindPlace, host)
-	units := map[string]int{v.Server.Name: max(v.Server.Spec.Placement.Units, 1)}
+	units := map[string]int{server.Name: max(server.Spec.Placement.Units, 1)}
 	for _, other := range sortedKeys(place.Units) {
-		if other != v.Server.Name {
+		if other != server.Name {
 			units[other] = place.Units[other]
 		}
 	}
