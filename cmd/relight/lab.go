@@ -30,7 +30,7 @@ it installs them. All that it makes carries the lab's name and goes with lab dow
 	}
 	cmd.PersistentFlags().StringVar(&name, "name", "lab", "the lab's name, up to 8 lower-case letters and digits")
 	cmd.AddCommand(labUpCommand(&name), labStatusCommand(&name), labBreakCommand(&name), labMendCommand(&name),
-		labRunCommand(&name), labDownCommand(&name), labWardenCommand(&name), labPowerCommand(), labMemberCommand())
+		labRunCommand(&name), labDownCommand(&name), labWardenCommand(&name), labPowerCommand(), labDrillCommand(&name), labMemberCommand())
 	return cmd
 }
 
@@ -217,6 +217,28 @@ func labPowerCommand() *cobra.Command {
 				return powerStatus(code)
 			}
 			return nil
+		},
+	}
+}
+
+func labDrillCommand(name *string) *cobra.Command {
+	return &cobra.Command{
+		Use:     "drill",
+		Short:   "What relight drill calls to break a lab's server",
+		Long:    "Break, mend, write and check, as relight drill run asks for. Exit code 3 means that it cannot.",
+		Example: "  relight drill run --all --with \"relight lab drill --name lab\" --report drills.html --yes",
+		Hidden:  true,
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := lab.Open(*name)
+			if err != nil {
+				return err
+			}
+			err = l.Drill(cmd.Context(), args, cmd.InOrStdin(), cmd.OutOrStdout())
+			if errors.Is(err, lab.ErrNoDrill) {
+				return cannotDrill{err}
+			}
+			return err
 		},
 	}
 }

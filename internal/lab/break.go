@@ -184,12 +184,13 @@ func (l *Lab) Describe(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(out, "  %-4s %s\n", n, strings.Join(what, ", "))
 	}
 	fmt.Fprintf(out, `
-  export RELIGHT_CONFIG=%s
+  export RELIGHT_CONFIG=%[1]s
   relight get hosts
 
 Break something: relight lab break --help
-Run a command on a node: ip netns exec %s COMMAND
-Take it down: relight lab down --name %s
+Drill it: relight drill run --all --with "relight lab drill --name %[3]s" --report drills.html --yes
+Run a command on a node: ip netns exec %[2]s COMMAND
+Take it down: relight lab down --name %[3]s
 `, l.ClientConfig(), l.namespace("ha"), l.Name)
 	return nil
 }
