@@ -29,6 +29,9 @@ func (g *generator) moves(first, last span) {
 	if !g.quiet {
 		scenes = append(scenes, movedToAFailing, movedToAFailing, movedByAFailing, movedInVain, movedAgainstAStop, movedAway, movedThroughLosses)
 	}
+	if g.storm > 0 && len(g.sc.Hosts) > g.storm+1 {
+		scenes = append(scenes, movedInAStorm, movedInAStorm, movedInAStorm)
+	}
 	of := pick(g, scenes...)
 	for range 1 + g.r.IntN(5) {
 		if g.one(2) {
@@ -185,6 +188,22 @@ func movedAway(g *generator) []Fault {
 	}
 	if g.one(2) {
 		out = append(out, after(g.between(20*time.Second, time.Minute), Fault{For: g.long(), Class: "host", Object: host, Verb: "dies"}))
+	}
+	return out
+}
+
+// movedInAStorm: more hosts are lost than may be healed without a person, and people
+// move what still works; some let the storm go on.
+func movedInAStorm(g *generator) []Fault {
+	out := manyHosts(g)
+	for n := range out {
+		out[n].At = 0 // a moment later the first of them would be healed already
+	}
+	for range 1 + g.r.IntN(3) {
+		out = append(out, later(g.between(5*time.Second, 30*time.Second), g.move(g.srv(), g.to()))...)
+	}
+	if g.one(3) {
+		out = append(out, after(g.between(20*time.Second, time.Minute), Fault{Class: "person", Object: g.who(), Verb: "goes-on"}))
 	}
 	return out
 }

@@ -33,6 +33,7 @@ func TestMoveHistories(t *testing.T) {
 			history(b)
 		}
 	}
+	stormy := func(in *Intent) { in.Fleet.Spec.Storm = fleet.Storm{Hosts: 1, Window: fleet.Duration(time.Minute)} }
 	stop := func(b *bench) { b.send(step(fleet.StepStop, "a", 1, "h1")) }
 	tell(t, map[string]history{
 		"as it was asked for":    {history: asked("h3", stop)},
@@ -49,6 +50,16 @@ func TestMoveHistories(t *testing.T) {
 			in.Servers[0].Spec.Placement.Apart = []string{"p"}
 			in.Servers[0].Labels, in.Servers[1].Labels = map[string]string{"p": "1"}, map[string]string{"p": "1"}
 		}, history: asked("h2", stop), invariant: "S15", detail: "kept apart"},
+		"S5 in a storm": {change: stormy, history: func(b *bench) {
+			b.put(stormKey, fleet.StormRecord{ID: "storm-1", Reason: "2 hosts"})
+			b.wish("a", "h3")
+			b.moves(fleet.Planned{To: "h3", Home: "h1"})
+		}, invariant: "S5", detail: "storm-1 holds all"},
+		"S5 a storm that goes on": {change: stormy, history: func(b *bench) {
+			b.put(stormKey, fleet.StormRecord{ID: "storm-1", Reason: "2 hosts", GoOn: &fleet.GoOn{By: "ann"}})
+			b.wish("a", "h3")
+			b.moves(fleet.Planned{To: "h3", Home: "h1"})
+		}},
 		"S14 called off too late": {history: asked("h3", func(b *bench) {
 			c := b.send(step(fleet.StepStop, "a", 1, "h1"))
 			b.o.Executed(c)

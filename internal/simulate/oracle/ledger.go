@@ -18,6 +18,7 @@ const (
 	requestKeys  = "relight/v1/request/"
 	pauseKeys    = "relight/v1/pause/"
 	approvalKeys = "relight/v1/approval/"
+	stormKey     = "relight/v1/storm/fleet"
 	termKey      = "relight/v1/term/controller"
 	leaseKey     = "relight/v1/lease/controller"
 	entryKeys    = "audit/entry/"

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ import (
 //     needs to notice it, with their servers' newest epochs on them, and fell within
 //     one storm window, no recovery begins that nobody has asked for; nor while the
 //     durable verdicts say themselves that so many hosts that are down lost servers;
+//     nor while the store holds a storm that nobody has let go on;
 //     a planned move begins no more than a recovery does, though a person asked for it.
 //
 // Not covered: a view that doubts itself (all hosts silent at once), and storms of
@@ -111,6 +113,7 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 		return // a person asked for it, and not only to have what works elsewhere
 	}
 	o.noStormTold(s, limit)
+	o.noStormNoted(s)
 	now := o.w.Now()
 	if o.around.Cloud {
 		return
@@ -143,13 +146,31 @@ func (o *Oracle) fell(now time.Time) []time.Time {
 			continue
 		}
 		h := o.hosts[t.host]
-		if h == nil || h.downSince.IsZero() || now.Sub(h.downSince) < window(other.spec) || other.status.Epoch != t.epoch {
+		if h == nil || h.downSince.IsZero() || o.spokenFor(t.host) || now.Sub(h.downSince) < window(other.spec) || other.status.Epoch != t.epoch {
 			continue
 		}
 		seen[t.host] = true
 		fell = append(fell, h.downSince)
 	}
 	return fell
+}
+
+// spokenFor reports that the host is one of those of a storm that lasts and that a person
+// let go on. The person was told that it had lost its servers, be it because it was cut
+// off: if it dies as well, that is what was spoken of.
+func (o *Oracle) spokenFor(host string) bool {
+	var noted fleet.StormRecord
+	raw, holds := o.ledger.records[stormKey]
+	return holds && !o.goesOn.IsZero() && json.Unmarshal(raw, &noted) == nil && noted.GoOn != nil && slices.Contains(noted.Hosts, host)
+}
+
+// noStormNoted looks at the storm that the product itself has recorded.
+func (o *Oracle) noStormNoted(s *server) {
+	var noted fleet.StormRecord
+	raw, holds := o.ledger.records[stormKey]
+	if holds && json.Unmarshal(raw, &noted) == nil && noted.GoOn == nil {
+		o.Violate("S5", s.name, "its recovery begins though %s holds all in the store: %s", noted.ID, noted.Reason)
+	}
 }
 
 // noStormTold counts the hosts that are in truth down, and of which the verdicts in the
@@ -163,7 +184,7 @@ func (o *Oracle) noStormTold(s *server, limit fleet.Storm) {
 		if h := o.hosts[host]; o.servers[name].gone || !ok || h == nil || h.downSince.IsZero() || st.Verdict != fleet.Down && st.Verdict != fleet.Isolated {
 			continue
 		}
-		known = known && o.hosts[host].downSince.Before(o.goesOn)
+		known = known && (o.hosts[host].downSince.Before(o.goesOn) || o.spokenFor(host))
 		if st.VerdictSince.After(lost[host]) {
 			lost[host] = st.VerdictSince
 		}
