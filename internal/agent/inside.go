@@ -2,14 +2,17 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"relight/internal/agent/keeper"
 	"relight/internal/agent/mount"
 	"relight/internal/core/fleet"
 	core "relight/internal/core/mount"
@@ -77,7 +80,36 @@ func NewGuest(o GuestOptions) (*Guest, error) {
 	volumes.Doing = func(volume string, s core.Step) {
 		o.Log.Info("volume "+volume, "step", s.Kind, "why", s.Why)
 	}
+	if err := keepFormats(o, volumes); err != nil {
+		return nil, err
+	}
 	return &Guest{opt: o, volumes: volumes, news: make(chan struct{}, 1), boot: boot}, nil
+}
+
+// formats is what the agent keeps of what it formatted, for its next process.
+type formats struct {
+	Server  string      `json:"server"`
+	Epoch   fleet.Epoch `json:"epoch"`
+	Volumes []string    `json:"volumes"`
+}
+
+const formatsFile = "formatted.json"
+
+// keepFormats has formats kept before they are begun, and those of an earlier process
+// of the same epoch told.
+func keepFormats(o GuestOptions, volumes *mount.Volumes) error {
+	path := filepath.Join(o.Dir, formatsFile)
+	var had formats
+	if err := keeper.ReadFile(path, &had); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("what was formatted: %w", err)
+	}
+	if had.Server == o.Plan.Server && had.Epoch == o.Plan.Epoch {
+		volumes.Formatted(had.Volumes)
+	}
+	volumes.Formatting = func(names []string) error {
+		return keeper.WriteFile(path, formats{o.Plan.Server, o.Plan.Epoch, names}, true)
+	}
+	return nil
 }
 
 // Run works until ctx ends.
@@ -192,7 +224,11 @@ func (g *Guest) report() guest.Report {
 	}
 	rank := 0
 	for _, s := range g.states {
-		r.Mounts = append(r.Mounts, guest.Mount{Volume: s.Volume, State: string(s.Kind), Detail: guest.Cut(s.Why), Formatted: s.Formatted})
+		m := guest.Mount{Volume: s.Volume, State: string(s.Kind), Detail: guest.Cut(s.Why), Formatted: s.Formatted}
+		if m.Formatted {
+			m.Serial = s.Serial
+		}
+		r.Mounts = append(r.Mounts, m)
 		switch {
 		case s.Kind == core.Refuse && rank < 3:
 			rank, r.Works, r.Detail = 3, fleet.CannotTell, fmt.Sprintf("volume %s needs a person: %s", s.Volume, s.Why)

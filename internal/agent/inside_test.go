@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"relight/internal/agent/keeper"
 	"relight/internal/agent/mount"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
@@ -176,4 +177,34 @@ func TestGuestChecksItsApplication(t *testing.T) {
 	x.says(3, fleet.Yes, "")
 	must(t, l.Close())
 	x.says(3, fleet.No, "refused")
+}
+
+// What an earlier process of the epoch formatted is told by the next one; what an earlier
+// epoch formatted is not.
+func TestAH_MOUNT_FormatIsToldAfterARestart(t *testing.T) {
+	x := newVessel(t)
+	x.epoch.Store(1)
+	must(t, os.MkdirAll(filepath.Join(x.dir, "agent"), 0o700))
+	must(t, keeper.WriteFile(filepath.Join(x.dir, "agent", formatsFile), formats{"lic-07", 1, []string{"data"}}, true))
+	x.attach()
+	x.mounted(mountedRight)
+	x.open()
+	formatted := func(epoch fleet.Epoch) guest.Mount {
+		x.says(epoch, fleet.Yes, "all volumes are mounted")
+		w, _ := x.door.Told("lic-07")
+		if len(w.Mounts) != 1 {
+			t.Fatalf("%+v", w)
+		}
+		return w.Mounts[0]
+	}
+	stop := x.run(1, fleet.Check{})
+	if m := formatted(1); !m.Formatted || m.Serial != "vol0a" {
+		t.Errorf("%+v", m)
+	}
+	stop()
+	x.epoch.Store(2)
+	x.run(2, fleet.Check{})
+	if m := formatted(2); m.Formatted || m.Serial != "" {
+		t.Errorf("%+v", m)
+	}
 }

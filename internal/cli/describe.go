@@ -67,6 +67,9 @@ func (a *app) describe(out io.Writer, v client.ServerView) error {
 	for _, line := range client.AwayLines(st) {
 		fmt.Fprintf(out, "  %s\n", clean(line))
 	}
+	for _, line := range client.FormattedLines(st) {
+		fmt.Fprintf(out, "  %s\n", clean(line))
+	}
 	for _, i := range v.Observed.Instances {
 		fmt.Fprintf(out, "  seen: epoch %d %s on %s, %s ago\n", i.Epoch, i.State, first(i.Host, "?"), client.Ago(i.At, now))
 	}

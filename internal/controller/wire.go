@@ -268,7 +268,7 @@ func (c *Controller) openGuests(ctx context.Context) error {
 	c.opt.Guests.Open(guest.Options{Guests: guests, URL: c.url(), Now: c.clock.Now, Log: c.log, Epoch: func(server string) (fleet.Epoch, bool) {
 		_, known := c.state.Server(server)
 		return c.state.Status(server).Epoch, known
-	}})
+	}, Formatted: c.journal.Formatted})
 	return nil
 }
 

@@ -412,7 +412,7 @@ func TestNotableKinds(t *testing.T) {
 		}
 	}
 	want := []event.Kind{
-		event.ServerDeclared, event.StepIntended, event.StepEnded, event.EpochProved, event.HostJoined, event.HostRenewed, event.ControllerTerm,
+		event.ServerDeclared, event.StepIntended, event.StepEnded, event.EpochProved, event.VolumeFormatted, event.HostJoined, event.HostRenewed, event.ControllerTerm,
 	}
 	if diff := cmp.Diff(want, quiet); diff != "" {
 		t.Error(diff)

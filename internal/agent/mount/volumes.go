@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -24,8 +25,10 @@ type State struct {
 	Kind mount.Kind
 	// Why is what it is, or what it waits for, in words.
 	Why string
-	// Formatted is whether this process made its file system.
+	// Formatted is whether an agent of this epoch made its file system, or began to;
+	// Serial is the disk's.
 	Formatted bool
+	Serial    string
 }
 
 // Volumes are those of one instance that are to be mounted.
@@ -33,12 +36,15 @@ type Volumes struct {
 	machine *Machine
 	epoch   fleet.Epoch
 	want    []fleet.Volume
-	// checked has the disk that was checked, by volume; formatted those of which this
-	// process made the file system.
+	// checked has the disk that was checked, by volume; formatted those of which an agent
+	// of this epoch made the file system, or began to.
 	checked   map[string]mount.Disk
 	formatted map[string]bool
 	// Doing is told of each step before it is taken; nil if nobody wants to know.
 	Doing func(volume string, s mount.Step)
+	// Formatting is told of a format before it is begun, with all volumes that have been
+	// formatted then; unless it returns nil, nothing is. Nil if nobody keeps it.
+	Formatting func(volumes []string) error
 }
 
 // New returns the volumes of an instance of that epoch; those without a mount are left
@@ -55,13 +61,20 @@ func New(m *Machine, epoch fleet.Epoch, all []fleet.Volume) *Volumes {
 	return v
 }
 
+// Formatted notes which volumes an earlier process of this epoch formatted.
+func (v *Volumes) Formatted(volumes []string) {
+	for _, name := range volumes {
+		v.formatted[name] = true
+	}
+}
+
 // Advance takes each volume as far as it goes now, and tells how far that is. It keeps
 // nothing that a restart would lose: what was done is seen on the machine.
 func (v *Volumes) Advance(ctx context.Context) []State {
 	var out []State
 	done := map[string]bool{}
 	for _, one := range v.want {
-		s := State{Volume: one.Name, Path: one.Mount.Path}
+		s := State{Volume: one.Name, Path: one.Mount.Path, Serial: mount.Serial(one.ID)}
 		if above := mount.Above(v.want, one.Mount.Path); above != "" && !done[above] {
 			s.Kind, s.Why = mount.Wait, fmt.Sprintf("%s is to be mounted first", above)
 		} else {
@@ -102,12 +115,17 @@ func (v *Volumes) advance(ctx context.Context, one fleet.Volume) (mount.Kind, st
 func (v *Volumes) do(ctx context.Context, one fleet.Volume, kind mount.Kind, d mount.Disk) error {
 	switch kind {
 	case mount.Format:
-		// Nothing is forced: a mkfs that sees more than we do refuses.
-		if err := v.must(ctx, "mkfs."+one.Mount.Type, d.Node); err != nil {
-			return err
+		// Kept first: of a format that nobody remembers nobody would ever be told.
+		all := append(slices.Collect(maps.Keys(v.formatted)), one.Name)
+		slices.Sort(all)
+		if v.Formatting != nil {
+			if err := v.Formatting(slices.Compact(all)); err != nil {
+				return err
+			}
 		}
 		v.formatted[one.Name] = true
-		return nil
+		// Nothing is forced: a mkfs that sees more than we do refuses.
+		return v.must(ctx, "mkfs."+one.Mount.Type, d.Node)
 	case mount.Check:
 		argv := []string{"fsck." + one.Mount.Type, "-p", d.Node}
 		if strings.HasPrefix(one.Mount.Type, "ext") {

@@ -235,3 +235,35 @@ func TestAH_MOUNT_BelowAnother(t *testing.T) {
 		t.Error("it is not mounted")
 	}
 }
+
+// A format is kept before it is begun, so that a process which dies in the middle of it
+// is followed by one that tells of it; what cannot be kept is not formatted.
+func TestAH_MOUNT_FormatIsKeptFirst(t *testing.T) {
+	r := newRig(t)
+	real, v := r.disk(), r.volume(format)
+	r.attach("nvme1n1", serial, real)
+	first := New(r.Machine, 1, []fleet.Volume{v})
+	full := errors.New("no space")
+	first.Formatting = func([]string) error { return full }
+	s := r.advance(first)
+	r.wants(s, mount.Wait, "no space")
+	if s.Formatted || r.did("mkfs.ext4") != 0 {
+		t.Fatalf("formatted %v, ran %v", s.Formatted, r.ran)
+	}
+	var kept []string
+	first.Formatting = func(volumes []string) error {
+		if r.did("mkfs.ext4") != 0 {
+			t.Error("it is kept after the format")
+		}
+		kept = volumes
+		return nil
+	}
+	if s = r.advance(first); !s.Formatted || s.Serial != serial || !slices.Equal(kept, []string{"data"}) {
+		t.Errorf("%+v, kept %v", s, kept)
+	}
+	next := New(r.Machine, 1, []fleet.Volume{v})
+	next.Formatted(kept)
+	if s = r.advance(next); !s.Formatted || s.Kind != mount.Done {
+		t.Errorf("the next process tells %+v", s)
+	}
+}

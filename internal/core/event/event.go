@@ -34,6 +34,7 @@ const (
 	GuardSet        Kind = "guard_set"        // freeze, pause, maintenance, approval, mode by a person
 	GuardCleared    Kind = "guard_cleared"    // the end of a guard
 	FenceAttested   Kind = "fence_attested"   // a person states that an epoch is dead
+	VolumeFormatted Kind = "volume_formatted" // a guest's agent made the file system of a volume
 	HostJoined      Kind = "host_joined"      // an agent was enrolled
 	HostRenewed     Kind = "host_renewed"     // an agent was given a new certificate, or has begun to use it
 	HostSilent      Kind = "host_silent"      // a host's agent fell silent
@@ -51,7 +52,7 @@ func Kinds() []Kind {
 		ServerDeclared, ServerDeleted, VerdictChanged, IncidentOpened, IncidentClosed,
 		RecoveryBegun, StepIntended, StepEnded, EpochProved, RecoveryHealed,
 		RecoveryClimbed, RecoveryGaveUp, MoveCalledOff, Held, GuardSet, GuardCleared, FenceAttested,
-		HostJoined, HostRenewed, HostSilent, HostReturned, DrillBegun, DrillEnded, SpareLost, SpareRegained, ControllerTerm,
+		VolumeFormatted, HostJoined, HostRenewed, HostSilent, HostReturned, DrillBegun, DrillEnded, SpareLost, SpareRegained, ControllerTerm,
 	}
 }
 
@@ -74,6 +75,9 @@ type Event struct {
 	Finding     *fleet.Finding    `json:"finding,omitempty"`
 	Step        *fleet.StepRecord `json:"step,omitempty"`
 	Evidence    []fleet.Evidence  `json:"evidence,omitempty"`
+	// Volume is the one that was formatted, Serial its disk's; set for VolumeFormatted.
+	Volume string `json:"volume,omitempty"`
+	Serial string `json:"serial,omitempty"`
 	// Gate names the guard that holds; set for Held.
 	Gate string `json:"gate,omitempty"`
 	// Message is one sentence for people.

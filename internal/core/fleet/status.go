@@ -34,6 +34,8 @@ type Status struct {
 	Unused []Copy `json:"unused,omitempty"`
 	// UnusedInterfaces are interfaces that were made for such a start.
 	UnusedInterfaces []Swap `json:"unusedInterfaces,omitempty"`
+	// Formatted are the volumes of which guest agents made the file system, oldest first.
+	Formatted []Formatted `json:"formatted,omitempty"`
 	// Given lists what steps gave to the current epoch, until it is verified: from
 	// then on that it was says VerifiedAt.
 	Given []Object `json:"given,omitempty"`
@@ -56,6 +58,18 @@ type Status struct {
 	Restore *Restore `json:"restore,omitempty"`
 	// Message is the last sentence for people about this server.
 	Message string `json:"message,omitempty"`
+}
+
+// Formatted is a volume of which the guest agent of an epoch made the file system, or
+// began to: nothing else that an agent does cannot be undone.
+type Formatted struct {
+	Volume string `json:"volume"`
+	// ID is the provider's name of the volume that the spec names, Serial that of the
+	// disk that the agent wrote to.
+	ID     string    `json:"id,omitempty"`
+	Serial string    `json:"serial"`
+	Epoch  Epoch     `json:"epoch"`
+	At     time.Time `json:"at"`
 }
 
 // Restore is the work of putting a snapshot of a server's LUNs back.

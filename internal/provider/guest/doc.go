@@ -100,8 +100,10 @@ type Mount struct {
 	// State is a kind of core/mount: done, wait, broken or refuse.
 	State  string `json:"state"`
 	Detail string `json:"detail,omitempty"`
-	// Formatted is whether the agent made its file system.
-	Formatted bool `json:"formatted,omitempty"`
+	// Formatted is whether the agent of this epoch made its file system, or began to;
+	// Serial is then that of the disk.
+	Formatted bool   `json:"formatted,omitempty"`
+	Serial    string `json:"serial,omitempty"`
 }
 
 // Decode reads one message of at most MaxBody bytes. Unknown fields are passed over.

@@ -1,9 +1,11 @@
 package guest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -23,11 +25,13 @@ var (
 	ErrNowhere = errors.New("guests cannot reach this controller by its address; next: start it with --advertise")
 	// ErrOver refuses a guest whose epoch is over.
 	ErrOver = errors.New("this epoch is over")
+	// errRecord: a format could not be recorded now.
+	errRecord = errors.New("cannot record the format of volume")
 	// ErrUnknown refuses a guest of a server that does not exist.
 	ErrUnknown = errors.New("there is no such server")
 )
 
-// Options are what a Door needs. All are required but Log.
+// Options are what a Door needs. All are required but Formatted and Log.
 type Options struct {
 	Guests *enrol.Guests
 	// URL is the controller's base URL, as guests reach it.
@@ -35,7 +39,10 @@ type Options struct {
 	// Epoch returns the newest epoch of a server, or false if there is no such server.
 	Epoch func(server string) (fleet.Epoch, bool)
 	Now   func() time.Time
-	Log   *slog.Logger
+	// Formatted records that a guest made a file system, once however often it is told,
+	// and returns when that is durable. Nil means that nobody records it.
+	Formatted func(ctx context.Context, server string, f fleet.Formatted) error
+	Log       *slog.Logger
 }
 
 // Door is where guest agents join and report. It is made closed, so that a provider
@@ -185,6 +192,9 @@ func (d *Door) serveJoin(w http.ResponseWriter, r *http.Request) {
 }
 
 func statusOf(err error) int {
+	if errors.Is(err, errRecord) {
+		return http.StatusServiceUnavailable
+	}
 	for _, mine := range []error{enrol.ErrToken, enrol.ErrTokenUsed, enrol.ErrRequest, enrol.ErrIdentity, ErrUnknown} {
 		if errors.Is(err, mine) {
 			return http.StatusForbidden
@@ -230,11 +240,15 @@ func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = current(o, server, epoch)
 	}
-	if err == nil {
-		err = Decode(r.Body, &req)
-	}
-	if err == nil && (req.V != Version || req.Works < fleet.CannotTell || req.Works > fleet.No || len(req.Mounts) > 64) {
-		err = ErrMalformed
+	if bad := decodeReport(r.Body, &req); err == nil || errors.Is(err, ErrOver) {
+		if err == nil {
+			err = bad
+		}
+		if bad == nil {
+			// An epoch that is over says nothing more of the server, but what it has formatted
+			// it has formatted.
+			err = errors.Join(err, record(r.Context(), o, server, epoch, req))
+		}
 	}
 	if err != nil {
 		refuse(w, statusOf(err), err)
@@ -244,6 +258,34 @@ func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
 		o.Log.Info("guest says", "server", server, "epoch", epoch, "works", req.Works, "detail", clean(req.Detail), "formatted", formatted(req))
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func decodeReport(body io.Reader, req *Report) error {
+	if err := Decode(body, req); err != nil {
+		return err
+	}
+	if req.V != Version || req.Works < fleet.CannotTell || req.Works > fleet.No || len(req.Mounts) > 64 {
+		return ErrMalformed
+	}
+	return nil
+}
+
+// record has what the guest formatted recorded. Its report counts for nothing before
+// that: it will come again.
+func record(ctx context.Context, o Options, server string, epoch fleet.Epoch, r Report) error {
+	if o.Formatted == nil {
+		return nil
+	}
+	for _, m := range r.Mounts {
+		if !m.Formatted {
+			continue
+		}
+		f := fleet.Formatted{Volume: clean(m.Volume), Serial: clean(m.Serial), Epoch: epoch, At: o.Now()}
+		if err := o.Formatted(ctx, server, f); err != nil {
+			return fmt.Errorf("%w %s of %s: %w", errRecord, f.Volume, server, err)
+		}
+	}
+	return nil
 }
 
 // formatted names the volumes whose file system the guest has made: nothing else that

@@ -213,3 +213,46 @@ func TestReboot(t *testing.T) {
 	s.door.take("lic-07", 4, Report{V: Version, Works: fleet.Yes, Boot: "b"}, time.Now())
 	over(false)
 }
+
+// What a guest formatted is recorded before its word counts, and also if its epoch is
+// over by then; what cannot be recorded is refused, so that it comes again.
+func TestFormatsAreRecorded(t *testing.T) {
+	s := newSite(t)
+	var (
+		got    []fleet.Formatted
+		refuse error
+	)
+	o, err := s.door.options()
+	must(t, err)
+	o.Formatted = func(_ context.Context, server string, f fleet.Formatted) error {
+		if refuse == nil && server == "lic-07" {
+			got = append(got, f)
+		}
+		return refuse
+	}
+	s.door.Open(o)
+	conf, _ := s.join("lic-07", 3, s.guests.Token("lic-07", 3))
+	report := Report{V: Version, Works: fleet.Yes, Mounts: []Mount{{Volume: "data", State: "done", Formatted: true, Serial: "vol0a"}, {Volume: "more", State: "done", Serial: "vol0b"}}}
+	refuse = errors.New("no quorum")
+	if code := s.post(conf, PathReport, report, nil); code != http.StatusServiceUnavailable {
+		t.Errorf("%d while nothing can be recorded", code)
+	}
+	if w, ok := s.door.Told("lic-07"); ok {
+		t.Errorf("a word counts that hides a format: %+v", w)
+	}
+	refuse = nil
+	if code := s.post(conf, PathReport, report, nil); code != http.StatusNoContent {
+		t.Errorf("%d", code)
+	}
+	s.epochs["lic-07"] = 4
+	if code := s.post(conf, PathReport, report, nil); code != http.StatusGone {
+		t.Errorf("%d for an epoch that is over", code)
+	}
+	if len(got) != 2 || got[0].Volume != "data" || got[0].Serial != "vol0a" || got[0].Epoch != 3 || got[0].At.IsZero() || got[1].Epoch != 3 {
+		t.Errorf("%+v", got)
+	}
+	delete(s.epochs, "lic-07")
+	if s.post(conf, PathReport, report, nil); len(got) != 2 {
+		t.Error("a format of a server that is no more was recorded")
+	}
+}

@@ -2,6 +2,7 @@ package sdk_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -43,6 +44,11 @@ func (r *rig) guestsOf(epoch func(string) fleet.Epoch) *enrol.Guests {
 	}
 	r.doors.Open(guest.Options{Guests: guests, URL: "https://relight.example:7443", Now: r.now, Epoch: func(server string) (fleet.Epoch, bool) {
 		return epoch(server), true
+	}, Formatted: func(ctx context.Context, server string, f fleet.Formatted) error {
+		if r.solo == nil {
+			return nil
+		}
+		return r.solo.Journal.Formatted(ctx, server, f)
 	}})
 	return guests
 }
@@ -112,9 +118,9 @@ func (i inside) tells(works fleet.Answer, detail string) int {
 	return i.tellsOf("boot-1", works, detail)
 }
 
-func (i inside) tellsOf(boot string, works fleet.Answer, detail string) int {
+func (i inside) tellsOf(boot string, works fleet.Answer, detail string, mounts ...guest.Mount) int {
 	i.r.t.Helper()
-	body, err := json.Marshal(guest.Report{V: guest.Version, Works: works, Detail: detail, Boot: boot})
+	body, err := json.Marshal(guest.Report{V: guest.Version, Works: works, Detail: detail, Boot: boot, Mounts: mounts})
 	if err != nil {
 		i.r.t.Fatal(err)
 	}
