@@ -74,24 +74,26 @@ func (f *awsFlags) platform(ctx context.Context, guests *guest.Door, log *slog.L
 		go waker.Poll(ctx, cloud.Queue(f.queue))
 	}
 	if f.listen != "" {
-		if err := serveSNS(ctx, f.listen, &aws.SNS{Topics: f.topics, Waker: waker, Now: time.Now, Fetch: aws.FetchSNS}); err != nil {
+		at, err := serveSNS(ctx, f.listen, &aws.SNS{Topics: f.topics, Waker: waker, Now: time.Now, Fetch: aws.FetchSNS})
+		if err != nil {
 			return nil, err
 		}
+		log.Info("takes messages of SNS", "addr", at.String(), "topics", f.topics)
 	}
 	return []controller.Platform{{Name: aws.Name, Provider: p, Limits: quotas.Limits(f.share), Sweep: f.sweep}}, nil
 }
 
-// serveSNS takes notifications until ctx ends.
-func serveSNS(ctx context.Context, addr string, handler http.Handler) error {
+// serveSNS takes notifications until ctx ends, and returns where.
+func serveSNS(ctx context.Context, addr string, handler http.Handler) (net.Addr, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("listen for SNS on %s: %w; try: --aws-sns-listen :8080", addr, err)
+		return nil, fmt.Errorf("listen for SNS on %s: %w; try: --aws-sns-listen :8080", addr, err)
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second}
 	go func() { _ = server.Serve(l) }() // it ends with ctx
 	context.AfterFunc(ctx, func() { _ = server.Close() })
-	return nil
+	return l.Addr(), nil
 }
 
 // buckets are the documented quotas, as far as Service Quotas tells of the account's

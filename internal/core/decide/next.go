@@ -138,6 +138,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if adopted(v.Status) {
 			why += fmt.Sprintf("; epoch %d was adopted and waits for its own checks", v.Status.Epoch)
 		}
+		if epoch, _ := lastEpoch(v); v.Finding.Verdict == fleet.Unknown {
+			why += inLostZone(v, now, epoch)
+		}
 		return undecided(v, now, fmt.Sprintf("it is %s: %s", v.Finding.Verdict, why), v.Status.VerdictSince), true
 	case fleet.Isolated:
 		if d, waits := isolatedWait(v, now); waits {

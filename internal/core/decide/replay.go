@@ -152,6 +152,8 @@ func waitsForRoom(v View, now, due time.Time) Decision {
 	reason := fmt.Sprintf("there is no room since %s: refused %s, at last: %s; %s is tried again at %s", clockTime(r.Lack.Since), times(r.Lack.Refusals), r.Lack.Error, r.Rung, clockTime(due))
 	if why := whyNotElsewhere(v, now); why != "" {
 		reason += "; move: " + why
+	} else if next, st := pickRung(v, now, fleet.Relaunch); onEC2(v) && next == "" && len(st.skipped) > 0 {
+		reason += "; " + join(st.skipped)
 	}
 	d := held(GatePlacement, reason, !now.Before(ends))
 	d.Gates[0].ClearsAt = due

@@ -39,7 +39,7 @@ func Judge(in Input, now time.Time) fleet.Finding {
 	if (f.Verdict == fleet.Unknown || f.Verdict == fleet.Suspect) && j.oldRecord != "" {
 		f.Reason += "; " + j.oldRecord
 	}
-	return f
+	return j.byWord(f)
 }
 
 // bySigns judges by those who can err.

@@ -84,7 +84,8 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 }
 
 // onOutpost refuses a launch whose subnet does not lie on the Outpost that it is meant
-// for: the instance would run in the zone, or on another Outpost, without a word.
+// for: the instance would run in the zone, or on another Outpost, without a word. The
+// place has no room for the server then, and the next one is tried.
 func (p *Provider) onOutpost(ctx context.Context, call provider.Call) error {
 	away := call.Server.Away
 	if away == nil || away.Outpost == "" {
@@ -95,9 +96,9 @@ func (p *Provider) onOutpost(ctx context.Context, call provider.Call) error {
 	case err != nil:
 		return err
 	case arn == "":
-		return provider.Errorf(provider.Refused, call, "subnet %s lies on no Outpost, and elsewhere says %s", away.Subnet, away.Outpost)
+		return provider.Errorf(provider.Capacity, call, "subnet %s lies on no Outpost, and elsewhere says %s", away.Subnet, away.Outpost)
 	case arn != away.Outpost:
-		return provider.Errorf(provider.Refused, call, "subnet %s lies on %s, and elsewhere says %s", away.Subnet, arn, away.Outpost)
+		return provider.Errorf(provider.Capacity, call, "subnet %s lies on %s, and elsewhere says %s", away.Subnet, arn, away.Outpost)
 	}
 	return nil
 }
