@@ -29,6 +29,18 @@ func TestFenceHistories(t *testing.T) {
 			b.start("a", 3, "h3")
 			_ = b.w.Start(old)
 		}, invariant: "S2", detail: "came to life"},
+		"S2 an array that still has a dead one": {history: func(b *bench) {
+			onArray(b)
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			b.accept(step(fleet.StepLaunch, "a", 2, "h3"), reaped)
+		}, invariant: "S2", detail: "while the array of volume data has epoch 1"},
+		"S2 an array to which a person let it in": {history: func(b *bench) {
+			l := onArray(b)
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			b.w.Shut(l, 1)
+			b.w.LetInPastUs(l, 1)
+			b.accept(step(fleet.StepLaunch, "a", 2, "h3"), reaped)
+		}},
 		"S3 the store forgets an epoch": {history: func(b *bench) {
 			b.put(statusKeys+"a", fleet.Status{Server: "a"})
 		}, invariant: "S3", detail: "fell from 1 to 0"},
@@ -49,4 +61,15 @@ func TestFenceHistories(t *testing.T) {
 			b.accept(step(fleet.StepLaunch, "a", 2, "h3"), e)
 		}, invariant: "S13", detail: "never ran there"},
 	})
+}
+
+// onArray puts the volume of a behind an array that lets epoch 1 in.
+func onArray(b *bench) *world.LUN {
+	b.w.AddArray(world.Array{Name: "san-1", Traits: world.TGT()})
+	l, err := b.w.AddLUN("san-1", "a", 1, "a/data")
+	if err != nil {
+		panic(err)
+	}
+	b.w.LetIn(l, 1)
+	return l
 }
