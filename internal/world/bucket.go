@@ -33,6 +33,8 @@ func EC2Quotas() []Quota {
 	add(100, 5, "TerminateInstances", "CreateVolume", "CreateSnapshot", "CreateNetworkInterface", "AssignPrivateIpAddresses", "CreateLaunchTemplateVersion")
 	add(100, 10, "CreateTags")
 	add(100, 1, "CopyImage")
+	add(40, 10, "DescribeTargetHealth")
+	add(20, 4, "RegisterTargets", "DeregisterTargets")
 	for _, r := range []Quota{
 		{API: "RunInstances", PerSecond: 2},
 		{API: "StartInstances", PerSecond: 2},

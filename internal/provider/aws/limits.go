@@ -9,8 +9,8 @@ import (
 	"relight/internal/provider"
 )
 
-// Quotas are the token buckets of an account in a region, by API. Those of ELB and
-// Route 53 are as one: their limits are for all calls together.
+// Quotas are the token buckets of an account in a region, by API. That of
+// Route 53 is one: its limit is for all calls together.
 type Quotas map[string]Quota
 
 // Quota is what AWS grants of one API: requests, and the instances that they are about.
@@ -18,7 +18,10 @@ type Quota struct{ Requests, Resources pace.Bucket }
 
 // DefaultQuotas are the documented ones of the calls that we make
 // (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html, Route 53's
-// DNSLimitations: five requests a second of an account).
+// DNSLimitations: five requests a second of an account; Elastic Load Balancing's
+// elb-api-throttling: 40 and 10 a second for what changes nothing). Of registrations and
+// their ends, which share a bucket there, each is given half of 20 and 4 a second: that
+// much is taken on trust, and a bucket that proves smaller is learnt.
 func DefaultQuotas() Quotas {
 	q := Quotas{}
 	add := func(burst, perSecond float64, apis ...string) {
@@ -27,6 +30,8 @@ func DefaultQuotas() Quotas {
 		}
 	}
 	add(100, 20, reading...)
+	add(40, 10, targetHealth)
+	add(10, 2, "RegisterTargets", "DeregisterTargets")
 	add(5, 2, "RunInstances", "StartInstances")
 	add(100, 5, "TerminateInstances", "CreateVolume", "CreateNetworkInterface")
 	add(100, 10, "CreateTags")
@@ -40,9 +45,11 @@ func DefaultQuotas() Quotas {
 
 // reading are the reads that have buckets, and route53 is the name of Route 53's only
 // one. Half of that is for reads, which wait elsewhere than steps do.
-var reading = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces", "DescribeAddresses", "DescribeSnapshots"}
+var reading = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces", "DescribeAddresses", "DescribeSnapshots", targetHealth}
 
 const (
+	targetHealth = "DescribeTargetHealth"
+
 	route53     = "Route53"
 	listRecords = "ListResourceRecordSets"
 )
@@ -127,6 +134,10 @@ func usesOf(kind fleet.StepKind, object fleet.Object) []string {
 		return []string{"AssociateAddress"}
 	case object.Address != "":
 		return []string{"DisassociateAddress"}
+	case object.Group != "" && attach: // older instances leave it first
+		return []string{"DeregisterTargets", "RegisterTargets"}
+	case object.Group != "":
+		return []string{"DeregisterTargets"}
 	case object.Name != "" && attach:
 		return []string{route53}
 	default:

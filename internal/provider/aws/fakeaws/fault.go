@@ -86,6 +86,9 @@ func statusOf(err error) int {
 // fault words an error in the service's protocol.
 func fault(req request, err error) answer {
 	f := asFault(err)
+	if f.Code == "RequestLimitExceeded" && req.service == "elasticloadbalancing" {
+		f = &Fault{Code: "ThrottlingException", Message: "Rate exceeded"} // it has words of its own
+	}
 	switch {
 	case req.service == "ec2":
 		return answer{contentType: "text/xml;charset=UTF-8", body: []byte(xml.Header + "<Response><Errors><Error><Code>" + f.Code + "</Code><Message>" + escape(f.Message) + "</Message></Error></Errors><RequestID>req</RequestID></Response>")}
