@@ -3,7 +3,7 @@ GO ?= go
 # Dead-code elimination stays on and the build cache stays warm with one set of flags.
 FLAGS := -tags lambda.norpc
 
-.PHONY: build demo lab soak needs moto test planted bench failover lint fmt clean
+.PHONY: build demo lab soak needs moto cloud-init test planted bench failover lint fmt clean
 
 build: ## the one binary, and the guest agent that goes into virtual machines
 	$(GO) build $(FLAGS) -o bin/relight ./cmd/relight
@@ -37,8 +37,18 @@ moto: ## install moto, which checks the fake of AWS, into .cache, where Python a
 		python3 -m venv .cache/moto >/dev/null 2>&1 && .cache/moto/bin/pip install -q --disable-pip-version-check 'moto[server]==$(MOTO)' >/dev/null 2>&1 && echo $(MOTO) >.cache/moto/version; } || \
 		{ rm -rf .cache/moto; echo "SKIPPED: moto $(MOTO) cannot be installed here (python3, venv, the package index): nobody else's emulator checks the fake of AWS"; }
 
+# What reads our user data in an instance. It is unpacked, never installed: an installed
+# one would take the machine over at its next boot.
+CLOUDINIT := cloud-init python3-configobj python3-six python3-jinja2 python3-markupsafe python3-jsonpatch python3-json-pointer \
+	python3-jsonschema python3-attr python3-pyrsistent python3-netifaces python3-oauthlib python3-requests python3-urllib3 \
+	python3-chardet python3-idna python3-certifi python3-serial python3-yaml
+cloud-init: ## unpack cloud-init (Debian's packages), which reads our user data, into .cache, where that is possible
+	@[ -e .cache/cloud-init/done ] || { echo "unpacking cloud-init"; rm -rf .cache/cloud-init; mkdir -p .cache/cloud-init/root && cd .cache/cloud-init && \
+		apt-get download $(CLOUDINIT) >/dev/null 2>&1 && for d in *.deb; do dpkg -x $$d root || exit 1; done && touch done; } || \
+		{ rm -rf .cache/cloud-init; echo "SKIPPED: cloud-init cannot be fetched here (apt-get, its index): nothing but our own tests reads the user data"; }
+
 # One package at a time: several drive real processes and must not starve each other.
-test: needs moto ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
+test: needs moto cloud-init ## every test, 2,000 seeds of the simulator, 5,000 runs of each fuzz target
 	$(GO) vet $(FLAGS) ./...
 	$(GO) test $(FLAGS) -p 1 -timeout 20m ./...
 	GOGC=400 SEEDS=2000 $(GO) test $(FLAGS) -count=1 -run 'TestSeeds$$' -v -timeout 20m ./internal/simulate
