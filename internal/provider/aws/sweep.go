@@ -89,12 +89,12 @@ func (p *Provider) readMachines(ctx context.Context, s *swept, servers []fleet.S
 		for _, server := range servers {
 			names = append(names, server.Name)
 		}
-		for part := range slices.Chunk(names, atOnce) {
-			list, err := p.opt.Cloud.Instances(ctx, part)
-			if err != nil {
-				return nil, err
+		parts := slices.Collect(slices.Chunk(names, atOnce))
+		for _, got := range together(len(parts), func(n int) ([]Machine, error) { return p.opt.Cloud.Instances(ctx, parts[n]) }) {
+			if got.err != nil {
+				return nil, got.err
 			}
-			all = append(all, list...)
+			all = append(all, got.value...)
 		}
 	} else {
 		var err error
@@ -119,21 +119,24 @@ func (p *Provider) readChecks(ctx context.Context, s *swept, all []Machine) {
 			running[m.Zone] = append(running[m.Zone], m.ID)
 		}
 	}
-	for _, zone := range slices.Sorted(maps.Keys(running)) {
-		ids := running[zone]
+	zones := slices.Sorted(maps.Keys(running))
+	for n, got := range together(len(zones), func(n int) ([]Check, error) {
+		ids := running[zones[n]]
 		if !s.few {
 			ids = nil
 		}
-		list, err := p.opt.Cloud.Checks(ctx, zone, ids)
+		list, err := p.opt.Cloud.Checks(ctx, zones[n], ids)
 		if isCode(err, "InvalidInstanceID.NotFound") {
 			// One of them has ended meanwhile, which fails the whole call.
-			list, err = p.opt.Cloud.Checks(ctx, zone, nil)
+			list, err = p.opt.Cloud.Checks(ctx, zones[n], nil)
 		}
-		if err != nil {
-			s.blind["checks in "+zone] = err.Error()
+		return list, err
+	}) {
+		if got.err != nil {
+			s.blind["checks in "+zones[n]] = got.err.Error()
 			continue
 		}
-		for _, c := range list {
+		for _, c := range got.value {
 			s.checks[c.ID] = c
 		}
 	}
@@ -161,21 +164,21 @@ func (p *Provider) readIdentity(ctx context.Context, s *swept, servers []fleet.S
 	read(s, "interfaces", ask.ifaces, s.ifaces, func(n Interface) string { return n.ID }, func(ids []string) ([]Interface, error) { return p.opt.Cloud.Interfaces(ctx, ids) })
 	read(s, "addresses", ask.addresses, s.addresses, func(a Address) string { return a.Allocation }, func(ids []string) ([]Address, error) { return p.opt.Cloud.Addresses(ctx, ids) })
 	slices.Sort(ask.groups)
-	for _, g := range slices.Compact(ask.groups) {
-		targets, err := p.opt.Cloud.Targets(ctx, g)
-		if err != nil {
-			s.blind["target group "+g] = err.Error()
+	groups := slices.Compact(ask.groups)
+	for n, got := range together(len(groups), func(n int) ([]Target, error) { return p.opt.Cloud.Targets(ctx, groups[n]) }) {
+		if got.err != nil {
+			s.blind["target group "+groups[n]] = got.err.Error()
 			continue
 		}
-		s.targets[g] = targets
+		s.targets[groups[n]] = got.value
 	}
-	for _, zone := range slices.Sorted(maps.Keys(ask.names)) {
-		records, err := p.opt.Cloud.Records(ctx, zone, ask.names[zone])
-		if err != nil {
-			s.blind["names in "+zone] = err.Error()
+	zones := slices.Sorted(maps.Keys(ask.names))
+	for n, got := range together(len(zones), func(n int) (map[string]string, error) { return p.opt.Cloud.Records(ctx, zones[n], ask.names[zones[n]]) }) {
+		if got.err != nil {
+			s.blind["names in "+zones[n]] = got.err.Error()
 			continue
 		}
-		maps.Copy(s.records, records)
+		maps.Copy(s.records, got.value)
 	}
 }
 
@@ -229,13 +232,13 @@ func (a *asked) add(s *swept, id fleet.Identity, public map[string]string) {
 func read[T any](s *swept, what string, ids []string, into map[string]T, key func(T) string, ask func([]string) ([]T, error)) {
 	slices.Sort(ids)
 	ids = slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == "" })
-	for part := range slices.Chunk(ids, atOnce) {
-		list, err := ask(part)
-		if err != nil {
-			s.blind[what] = err.Error()
+	parts := slices.Collect(slices.Chunk(ids, atOnce))
+	for _, got := range together(len(parts), func(n int) ([]T, error) { return ask(parts[n]) }) {
+		if got.err != nil {
+			s.blind[what] = got.err.Error()
 			continue
 		}
-		for _, o := range list {
+		for _, o := range got.value {
 			into[key(o)] = o
 		}
 	}
