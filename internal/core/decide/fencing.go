@@ -13,6 +13,9 @@ import (
 func workFence(v View, now time.Time) Decision {
 	r := v.Status.Recovery
 	epoch, host := lastEpoch(v)
+	if epoch == 0 {
+		epoch = Fenced(v.Status)
+	}
 	proof, missing := fence.Prove(v.Server, epoch, host, evidenceFor(v, epoch), now)
 	if len(missing) > 0 {
 		if d, waits := doubted(v, now); waits {
@@ -43,6 +46,11 @@ func workFence(v View, now time.Time) Decision {
 	if d, leaves := leavesZone(v, now); leaves {
 		return d
 	}
+	beyond := max(epoch, Fenced(v.Status))
+	proof, missing = withBurnt(v, proof, epoch, beyond, now)
+	if len(missing) > 0 {
+		return nextFence(v, now, beyond, "", missing)
+	}
 	next := v
 	taken := *r
 	next.Status.Recovery = &taken
@@ -63,7 +71,7 @@ func workFence(v View, now time.Time) Decision {
 	}
 	next.Status.Away = awayOf(v)
 	if onEC2(v) && r.Rung == fleet.Move {
-		to, why := otherZone(v, now, epoch+1)
+		to, why := otherZone(v, now, beyond+1)
 		if why != "" {
 			return climb(v, now, "it cannot start in another zone: "+why, anew)
 		}
@@ -73,7 +81,7 @@ func workFence(v View, now time.Time) Decision {
 	if !v.Traits.Places {
 		room.Host = "" // a zone's room is the platform's matter
 	}
-	taken.From, taken.FromHost, taken.To = epoch, host, epoch+1
+	taken.From, taken.FromHost, taken.To = epoch, host, beyond+1
 	steps := buildSteps(next)
 	first := steps[0]
 	return Decision{
@@ -81,6 +89,17 @@ func workFence(v View, now time.Time) Decision {
 		Takes: room,
 		Gates: []Gate{{Name: GateProof, Pass: true, Value: proof.String()}},
 	}
+}
+
+// withBurnt adds to the proof of the epoch that ran that of a later one which an array was
+// made to shut out: somebody else had let it in, and what was shut out once is never let
+// in again (S2). Nobody knows that it never ran, so both must be dead.
+func withBurnt(v View, proof fence.Proof, epoch, beyond fleet.Epoch, now time.Time) (fence.Proof, []fence.Need) {
+	if beyond == epoch {
+		return proof, nil
+	}
+	later, missing := fence.Prove(v.Server, beyond, "", evidenceFor(v, beyond), now)
+	return later.With(proof), missing
 }
 
 // homeless holds a recovery for which there is no place. A person can make one; it

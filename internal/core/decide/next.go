@@ -107,7 +107,7 @@ func startDue(v View, now time.Time) Decision {
 // steps, and what has worked at birth has used up no try of its ladder.
 func firstStart(v View) bool {
 	seen, _ := lastEpoch(v)
-	return seen == 0
+	return seen == 0 && Fenced(v.Status) == 0
 }
 
 // notDue handles the servers for which nothing is to be done.
