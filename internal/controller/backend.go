@@ -43,7 +43,7 @@ type Backend struct {
 	// Changed is told after documents changed, to hand them to the providers.
 	Changed func()
 	// Kept lists what arrays keep of a server's LUNs; nil where there are none.
-	Kept func(context.Context, fleet.Server) []provider.Kept
+	Kept func(context.Context, ...fleet.Server) []provider.Kept
 	// restoring is held while a snapshot is put back.
 	restoring sync.Mutex
 	// Examine runs the doctor's checks.

@@ -23,27 +23,25 @@ func (b *Backend) Snapshots(ctx context.Context, server string) (client.List[cli
 		}
 		servers = []fleet.Server{s}
 	}
-	for _, s := range servers {
-		for _, k := range b.kept(ctx, s) {
-			row := client.KeptSnapshot{Server: s.Name, Volume: k.Volume, Array: k.Array, LUN: k.LUN}
-			if k.Err != nil {
-				row.Error = k.Err.Error()
-				list.Items = append(list.Items, row)
-			}
-			for _, snap := range k.Snapshots {
-				row.Name, row.Bytes, row.At = snap.Name, snap.Bytes, snap.At
-				list.Items = append(list.Items, row)
-			}
+	for _, k := range b.kept(ctx, servers...) {
+		row := client.KeptSnapshot{Server: k.Server, Volume: k.Volume, Array: k.Array, LUN: k.LUN}
+		if k.Err != nil {
+			row.Error = k.Err.Error()
+			list.Items = append(list.Items, row)
+		}
+		for _, snap := range k.Snapshots {
+			row.Name, row.Bytes, row.At = snap.Name, snap.Bytes, snap.At
+			list.Items = append(list.Items, row)
 		}
 	}
 	return list, nil
 }
 
-func (b *Backend) kept(ctx context.Context, s fleet.Server) []provider.Kept {
+func (b *Backend) kept(ctx context.Context, servers ...fleet.Server) []provider.Kept {
 	if b.Kept == nil {
 		return nil
 	}
-	return b.Kept(ctx, s)
+	return b.Kept(ctx, servers...)
 }
 
 // RestoreSnapshot implements api.Backend. Each volume's intent is journaled before its

@@ -40,8 +40,7 @@ func (l *Lab) Drill(ctx context.Context, args []string, in io.Reader, out io.Wri
 func (l *Lab) drillBreak(ctx context.Context, name fleet.DrillName, host string) error {
 	switch name {
 	case fleet.DrillAppKill, fleet.DrillData:
-		_, err := l.Tell(ctx, l.address(), "exit")
-		return err
+		return l.order(ctx, "exit")
 	case fleet.DrillHang:
 		return l.HangVMs(ctx, host)
 	case fleet.DrillHostLoss:

@@ -4,8 +4,8 @@ import "time"
 
 // Kept is what the array of one LUN of a server keeps of it.
 type Kept struct {
-	Volume, Array, LUN string
-	Snapshots          []Snapshot
+	Server, Volume, Array, LUN string
+	Snapshots                  []Snapshot
 	// Err is why the array could not say.
 	Err error
 }

@@ -2,6 +2,7 @@ package onprem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -63,26 +64,43 @@ func (h *Hub) drop(ctx context.Context, call provider.Call, n *san, vol fleet.Vo
 	return provider.Outcome{Detail: fmt.Sprintf("array %s has deleted snapshot %s of LUN %s", n.decl.Name, name, vol.LUN.Name)}, nil
 }
 
-// Kept lists the snapshots of a server's LUNs, by volume as the spec has them.
-func (h *Hub) Kept(ctx context.Context, s fleet.Server) []provider.Kept {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
+// Kept lists the snapshots of servers' LUNs, by volume as their specs have them. An array
+// that does not answer is asked once, not for each LUN.
+func (h *Hub) Kept(ctx context.Context, servers ...fleet.Server) []provider.Kept {
 	var out []provider.Kept
-	for _, v := range s.Spec.Identity.Volumes {
-		if v.LUN == nil {
-			continue
+	silent := map[string]error{}
+	for _, s := range servers {
+		for _, v := range s.Spec.Identity.Volumes {
+			if v.LUN == nil {
+				continue
+			}
+			k := provider.Kept{Server: s.Name, Volume: v.Name, Array: v.LUN.Array, LUN: v.LUN.Name, Err: silent[v.LUN.Array]}
+			if k.Err == nil {
+				k.Snapshots, k.Err = h.keptOf(ctx, v)
+			}
+			if k.Err != nil && !errors.Is(k.Err, array.ErrNotFound) {
+				silent[v.LUN.Array] = k.Err
+			}
+			out = append(out, k)
 		}
-		k := provider.Kept{Volume: v.Name, Array: v.LUN.Array, LUN: v.LUN.Name}
-		n, err := h.sanOf(v)
-		var list []array.Snapshot
-		if err == nil {
-			list, err = n.bare.Snapshots(ctx, v.LUN.Name)
-		}
-		for _, x := range list {
-			k.Snapshots = append(k.Snapshots, provider.Snapshot{Name: x.Name, Bytes: x.Bytes, At: x.At})
-		}
-		k.Err = err
-		out = append(out, k)
 	}
 	return out
+}
+
+func (h *Hub) keptOf(ctx context.Context, v fleet.Volume) ([]provider.Snapshot, error) {
+	n, err := h.sanOf(v)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	list, err := n.bare.Snapshots(ctx, v.LUN.Name)
+	if err != nil {
+		return nil, err
+	}
+	var out []provider.Snapshot
+	for _, x := range list {
+		out = append(out, provider.Snapshot{Name: x.Name, Bytes: x.Bytes, At: x.At})
+	}
+	return out, nil
 }

@@ -1,6 +1,7 @@
 package onprem
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -101,6 +102,12 @@ func TestRestoreShutsOutFirst(t *testing.T) {
 		if len(kept) != 2 || len(kept[0].Snapshots) != 0 || len(kept[1].Snapshots) != 1 || kept[1].Volume != "data" {
 			t.Errorf("%+v", kept)
 		}
+		s.set(func() { s.away, s.asked = errors.New("connection refused"), 0 })
+		kept = h.Kept(t.Context(), sanServer(), sanServer())
+		if len(kept) != 4 || kept[0].Err == nil || kept[3].Err == nil || s.asked != 1 {
+			t.Errorf("an array that is away was asked %d times: %+v", s.asked, kept)
+		}
+		s.set(func() { s.away = nil })
 		drop := restore("relight-a-e1")
 		drop.Step.Kind, drop.Step.Token = fleet.StepDrop, "drop"
 		h.do(t, drop)

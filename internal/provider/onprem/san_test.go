@@ -29,6 +29,7 @@ type shelf struct {
 	looks    int
 	kept     []string // snapshots taken, each once
 	restored []string // those that were put back
+	asked    int      // how often it was asked what it keeps
 	full     bool
 }
 
@@ -141,6 +142,7 @@ func (s *shelf) Snapshot(_ context.Context, lun, name string) (array.Snapshot, e
 func (s *shelf) Snapshots(_ context.Context, lun string) ([]array.Snapshot, error) {
 	give, err := s.take()
 	defer give()
+	s.asked++
 	var out []array.Snapshot
 	for _, k := range s.kept {
 		if of, name, _ := strings.Cut(k, " "); of == lun {
