@@ -200,6 +200,9 @@ func (a *Agent) execute(ctx context.Context, cmd link.Command) link.Result {
 	if cmd.Step.Kind == fleet.StepPowerOff {
 		return switchOff(ctx, cmd)
 	}
+	if err := a.quiesce(ctx, cmd); err != nil {
+		return refuse(provider.Refused, err)
+	}
 	effect, err := a.opt.Driver.Do(ctx, cmd)
 	if err != nil {
 		r := refuse("", err)

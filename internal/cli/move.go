@@ -23,6 +23,8 @@ func (a *app) moveCmd() *cobra.Command {
 its next epoch on the named host with the same disks, addresses and name. --back
 names the host that it came from.
 
+A server with spec.quiesce is quiesced first; if that fails the move is called off.
+
 What cannot be is refused before anything is ended: a host that does not reach the
 volumes, has no room, or breaks a rule of the spec. If the start over there fails it
 goes back to where it came from. Every guard counts as it does for relight heal, and

@@ -157,6 +157,8 @@ func TestDefaultsOutsideRulesMatchTheTable(t *testing.T) {
 	show := func(d fleet.Duration) string { return `"` + shortSpan(d.Std()) + `"` }
 	want := map[string]string{
 		"Server spec.priority": "0", "Server spec.placement.units": "1",
+		"Server spec.quiesce.within":             show(defaultQuiesceWithin),
+		"Server spec.quiesce.onFailure":          `"` + string(defaultQuiesceFails) + `"`,
 		"Server spec.template.process.stopGrace": show(defaultStopGrace),
 		"Server spec.template.vm.memory":         strconv.Itoa(defaultMemory),
 		"Server spec.template.vm.cpus":           strconv.Itoa(defaultCPUs),

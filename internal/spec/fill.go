@@ -236,6 +236,7 @@ func fillServer(name string, s *fleet.ServerSpec) {
 	if t := s.Template.VM; t != nil {
 		fillVM(name, t)
 	}
+	s.Quiesce = fillQuiesce(s.Quiesce)
 	if t := s.Template.EC2; t != nil {
 		if t.AutoRecovery == "" {
 			t.AutoRecovery = fleet.AutoRecoveryOurs

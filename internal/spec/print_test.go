@@ -172,6 +172,12 @@ func fit(kind Kind, tree map[string]any) {
 		for i, v := range volumes {
 			fitVolume(i, v.(map[string]any), isProcess)
 		}
+		if q, ok := spec["quiesce"].(map[string]any); ok {
+			q["command"].([]any)[0] = "/bin/true"
+		}
+		if template["process"] == nil && template["vm"] == nil {
+			delete(spec, "quiesce")
+		}
 		fitEC2(id, template["ec2"] != nil)
 		fitElsewhere(id, template["ec2"])
 		if ec2, ok := template["ec2"].(map[string]any); ok {

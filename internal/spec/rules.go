@@ -26,6 +26,7 @@ func (c *checker) rules(d Doc, whole bool) {
 		lunRules(d, s, at)
 		ec2Rules(s, at)
 		templateRules(s, at)
+		quiesceRules(s, at)
 		_, fence := c.marks["spec.fence"]
 		vmRules(d, s, fence, at)
 		apartRules(d, s, at)
@@ -98,15 +99,20 @@ func templateRules(s fleet.ServerSpec, at reporter) {
 	if want := providerOf(s.Template); s.Provider != "" && want != "" && s.Provider != want {
 		at("spec.provider", fmt.Sprintf("provider %q cannot run this template", s.Provider), "its template is run by "+want, fmt.Sprintf("write %s, or remove the line", want))
 	}
-	if s.Template.Process == nil {
-		return
+	if s.Template.Process != nil {
+		commandRules(s, "spec.template.process.command", s.Template.Process.Command, "the instance would start with a path that does not exist", at)
 	}
+}
+
+// commandRules checks a program with its arguments; lost is what a volume that is not
+// there would do.
+func commandRules(s fleet.ServerSpec, field string, command []string, lost string, at reporter) {
 	var volumes []string
 	for _, v := range s.Identity.Volumes {
 		volumes = append(volumes, v.Name)
 	}
-	for i, arg := range s.Template.Process.Command {
-		path := fmt.Sprintf("spec.template.process.command[%d]", i)
+	for i, arg := range command {
+		path := fmt.Sprintf("%s[%d]", field, i)
 		if i == 0 && arg == "" {
 			at(path, "the program has no name", "the first element is the program", `write its path, such as "/usr/bin/web"`)
 		}
@@ -116,7 +122,7 @@ func templateRules(s fleet.ServerSpec, at reporter) {
 			switch {
 			case kind == "volume" && slices.Contains(volumes, name), kind == "address" && err == nil && int(n) < len(s.Identity.Addresses):
 			case kind == "volume":
-				at(path, fmt.Sprintf("%s names no volume of this server", p), "the instance would start with a path that does not exist", suggestion(name, volumes))
+				at(path, fmt.Sprintf("%s names no volume of this server", p), lost, suggestion(name, volumes))
 			case kind == "address":
 				at(path, fmt.Sprintf("%s names no address of this server", p), fmt.Sprintf("it has %d, counted from 0", len(s.Identity.Addresses)), "correct the number, or add the address to spec.identity.addresses")
 			case didYouMean(kind, []string{"volume", "address"}) != "": // anything else may be meant for a shell in the command

@@ -32,6 +32,7 @@ func serverShape() *shape {
 			name: "after", doc: "Servers that this one needs. While one of them is down and may come back, this one is not started; a wait that lasts too long ends by itself.", example: "[db-1]",
 			shape: &shape{form: list, max: 64, elem: &shape{form: text, format: dnsLabel()}},
 		},
+		{name: "quiesce", doc: "A program that a planned move runs before it stops the server (`relight move`). What fails is never quiesced.", shape: quiesceShape()},
 	}
 	return &shape{
 		form: object, name: "ServerSpec", doc: "The declared intent for one server.",

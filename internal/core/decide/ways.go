@@ -146,6 +146,10 @@ func onlyVolumes(v View, missing []fence.Need) bool {
 func stopStep(v View, epoch fleet.Epoch, host string) fleet.Step {
 	step := newStep(v, fleet.StepStop, epoch, host, fleet.Object{}, fmt.Sprintf("end epoch %d on %s and wait for its last process", epoch, orUnknown(host)))
 	step.Within = stopWithin(v.Server)
+	if q, p := v.Server.Spec.Quiesce, v.Status.Recovery.Planned; q != nil && p != nil && p.Back == "" {
+		step.Quiesce, step.Within = true, step.Within+q.Within
+		step.Why = "quiesce it, then " + step.Why
+	}
 	return step
 }
 

@@ -48,7 +48,7 @@ func epochOf(a args, key string) fleet.Epoch { return fleet.Epoch(a.Number(key, 
 //
 //	server NAME volumes=NAME:REACH,… addresses=IP,… rungs=RUNG:TRIES,… window= backoff=
 //	  maxBackoff= verifyWithin= isolatedFor= fence=storage|power approvals=N priority=N
-//	  sites=A,B apart=LABEL labels=K:V units=N stopGrace= check=URL [vm]
+//	  sites=A,B apart=LABEL labels=K:V units=N stopGrace= quiesce= check=URL [vm]
 //
 // Volumes of reach zone get a provider's ID, those of reach array a LUN of san-1, all
 // others a path.
@@ -100,6 +100,9 @@ func (s *story) doServer(a args) error {
 		s.v.Traits = s.v.Traits.For(s.v.Server)
 	} else if _, ok := a.Pairs["stopGrace"]; ok {
 		sp.Template.Process = &fleet.ProcessTemplate{StopGrace: fleet.Duration(a.Duration("stopGrace", 0))}
+	}
+	if _, ok := a.Pairs["quiesce"]; ok {
+		sp.Quiesce = &fleet.Quiesce{Command: []string{"/usr/local/bin/flush"}, Within: fleet.Duration(a.Duration("quiesce", 0)), OnFailure: fleet.QuiesceRefuse}
 	}
 	sp.Fence = fleet.FenceDemand(a.Get("fence", string(sp.Fence)))
 	sp.Approvals, sp.Priority = a.Number("approvals", sp.Approvals), a.Number("priority", sp.Priority)

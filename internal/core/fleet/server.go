@@ -28,8 +28,31 @@ type ServerSpec struct {
 	// After names servers that this one needs: it is not started before they work,
 	// for as long as that can be awaited.
 	After []string `json:"after,omitempty"`
+	// Quiesce is run before a planned move stops it; nil for nothing.
+	Quiesce *Quiesce `json:"quiesce,omitempty"`
 	Rules
 }
+
+// Quiesce is a program that has a server flush what it holds, and take nothing new, for
+// the moment before it is stopped.
+type Quiesce struct {
+	// Command is the argument vector; ${volume:NAME} and ${address:N} are replaced as in
+	// ProcessTemplate. It may be run again, and leaves the server as it was if it fails.
+	Command   []string       `json:"command"`
+	Within    Duration       `json:"within"`
+	OnFailure QuiesceFailure `json:"onFailure"`
+}
+
+// QuiesceFailure says what a failed Quiesce means.
+type QuiesceFailure string
+
+// What a failed Quiesce means.
+const (
+	// QuiesceRefuse calls the move off; nothing was stopped.
+	QuiesceRefuse QuiesceFailure = "refuse"
+	// QuiesceGoOn stops the server all the same.
+	QuiesceGoOn QuiesceFailure = "goOn"
+)
 
 // Rules are the fields that a Policy can fill for many servers.
 type Rules struct {

@@ -87,6 +87,9 @@ type Step struct {
 	// Force is set for a detach that does not wait for the instance: what it had not
 	// flushed is lost. It takes a proof of the instance's epoch.
 	Force bool `json:"force,omitempty"`
+	// Quiesce is set for the stop of a planned move: the server's own program for it is
+	// run before.
+	Quiesce bool `json:"quiesce,omitempty"`
 	// Token makes a replay leave one effect (invariant S7).
 	Token string `json:"token,omitempty"`
 	// Within is how long the call may take before its outcome counts as unknown.

@@ -231,6 +231,13 @@ func command(call provider.Call) (link.Command, error) {
 	if call.Step.Kind == fleet.StepPowerOff {
 		cmd.Power = call.Power
 	}
+	if q := spec.Quiesce; q != nil && call.Step.Quiesce {
+		list, err := expandAll(q.Command, spec.Identity)
+		if err != nil {
+			return cmd, provider.Errorf(provider.Permanent, call, "quiesce: %w", err)
+		}
+		cmd.Quiesce = &fleet.Quiesce{Command: list, Within: q.Within, OnFailure: q.OnFailure}
+	}
 	cmd.VM = spec.Template.VM
 	if spec.Template.Process == nil {
 		if call.Step.Kind == fleet.StepLaunch && cmd.VM == nil {

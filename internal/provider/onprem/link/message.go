@@ -96,6 +96,8 @@ type Command struct {
 	VM    *fleet.VMTemplate `json:"vm,omitempty"`
 	Disks []Disk            `json:"disks,omitempty"`
 	Units int               `json:"units,omitempty"`
+	// Quiesce is run before the stop of a planned move, with all placeholders replaced.
+	Quiesce *fleet.Quiesce `json:"quiesce,omitempty"`
 	// Power is the device of Step.Host for a powerOff step through another host.
 	Power *fleet.Power `json:"power,omitempty"`
 }
