@@ -92,9 +92,10 @@ type LUN struct {
 	// came; reserved is the nexus that holds a write-exclusive reservation.
 	registered []registration
 	reserved   Nexus
-	// shut is the highest epoch that was shut out and seen to be; pastUs are those
-	// that a person has let in since.
-	shut   fleet.Epoch
+	// shut are the epochs that were shut out and seen to be, each for itself: a later one
+	// that somebody had let in may be shut out while an earlier one still serves. pastUs
+	// are those that a person has let in since.
+	shut   map[fleet.Epoch]bool
 	pastUs []fleet.Epoch
 	dirty  bool
 }

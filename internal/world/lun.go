@@ -32,8 +32,8 @@ func EpochOf(server, iqn string) fleet.Epoch {
 // LetIn maps a unit for an epoch of its server. One that was shut out must not come
 // back (invariant S2).
 func (w *World) LetIn(l *LUN, epoch fleet.Epoch) {
-	if epoch <= l.shut {
-		w.violate("S2", l.name(), fmt.Sprintf("epoch %d is let in again after epoch %d was shut out", epoch, l.shut))
+	if l.shut[epoch] {
+		w.violate("S2", l.name(), fmt.Sprintf("epoch %d is let in again after it was shut out", epoch))
 	}
 	w.Map(l, EpochIQN(l.disk.Server, epoch))
 	l.disk.Epoch = max(l.disk.Epoch, epoch)
@@ -79,7 +79,10 @@ func (w *World) Shut(l *LUN, epoch fleet.Epoch) bool {
 	if !l.Drained(iqn) {
 		return false
 	}
-	l.shut = max(l.shut, epoch)
+	if l.shut == nil {
+		l.shut = map[fleet.Epoch]bool{}
+	}
+	l.shut[epoch] = true
 	l.pastUs = slices.DeleteFunc(l.pastUs, func(e fleet.Epoch) bool { return e == epoch })
 	return true
 }

@@ -280,8 +280,8 @@ func (w *World) land(s *Session, c *command) {
 	if !c.aborted {
 		c.landed = true
 		told := !s.closing && s.initiator.lives() && w.reachesArray(s.initiator, s.array)
-		if c.epoch <= c.lun.shut && !c.lun.PastUs(c.epoch) {
-			w.violate("S2", c.lun.name(), fmt.Sprintf("a write of epoch %d landed after epoch %d was shut out", c.epoch, c.lun.shut))
+		if c.lun.shut[c.epoch] && !c.lun.PastUs(c.epoch) {
+			w.violate("S2", c.lun.name(), fmt.Sprintf("a write of epoch %d landed after it was shut out", c.epoch))
 		}
 		w.put(c.lun.disk, c.epoch, c.seq, told)
 		c.hear(told)
