@@ -193,7 +193,7 @@ func TestAH_VOL_LostZoneHolds(t *testing.T) {
 	confirmed := r.now()
 	r.until(10*time.Minute, "it works in zone b", r.works(name))
 	t.Logf("it works %s after the confirmation", r.now().Sub(confirmed))
-	if n := r.count("RunInstances"); n != 2 {
+	if n := r.count("RunInstances"); n != 2 || r.refused("RunInstances", "InsufficientInstanceCapacity", "subnet-a") {
 		t.Errorf("%d launches: the lost zone was asked for room:\n%s", n, r.calls())
 	}
 }
@@ -301,6 +301,39 @@ func TestDET_HOST_ZoneByItsInstances(t *testing.T) {
 		r.locked(func() { r.w.Advance(time.Minute) })
 		if z := look(); z == nil || !strings.Contains(z.Detail, "EC2 says impaired") {
 			t.Errorf("%d servers: EC2's own word: %+v", c.servers, z)
+		}
+	}
+}
+
+// An elastic address stays with the interface that the server left behind. It is taken
+// from there, also where reads do not lag, and from nobody else's interface.
+func TestOP_NETID_AddressOfALeftInterface(t *testing.T) {
+	for _, stranger := range []bool{false, true} {
+		a := newAccount(t, nil)
+		s := a.server()
+		s.Spec.Identity.Volumes, s.Spec.Identity.Interfaces = nil, []fleet.Interface{{ID: "eni-01", NewAddress: true}}
+		address := fleet.Object{Address: s.Spec.Identity.Addresses[0].IP}
+		x := a.steps(s)
+		settle := func() { a.locked(func() { a.w.Advance(time.Minute) }) }
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			settle()
+		}
+		must(x.at(1)(fleet.StepLaunch, fleet.Object{}))
+		must(x.at(1)(fleet.StepAttach, address))
+		x.proof = x.end(1)
+		settle()
+		if stranger {
+			a.fake.AddInterface("eni-x", "other", "subnet-a", "0a:ff:00:00:09:09", "10.0.1.99")
+			a.locked(func() { _ = a.w.Associate(address.Address, world.Destination{Interface: "eni-x"}, true) })
+		}
+		x.s.Away = &fleet.Away{Zone: zoneB, Subnet: "subnet-b", Declared: "subnet-a", Epoch: 2, Interfaces: []fleet.Swap{{Declared: "eni-01", Of: "eni-01", Token: "t-swap"}}}
+		must(x.at(2)(fleet.StepLaunch, fleet.Object{}))
+		if err := x.at(2)(fleet.StepAttach, address); (err != nil) != stranger {
+			t.Errorf("stranger %v: %v", stranger, err)
 		}
 	}
 }
