@@ -109,13 +109,14 @@ func TestDrift(t *testing.T) {
 // The next capture takes over what differs, and leaves a person's words.
 func TestRenew(t *testing.T) {
 	s := source()
-	doc := declared(t, s, `"name":"sdf"`, `"name":"data","mount":{"path":"/data","fsck":true}`, `"mode":"observe"`, `"mode":"ask","priority":3`)
+	doc := declared(t, s, `"name":"sdf"`, `"name":"data","fromSnapshot":{"maxLoss":"1h"},"mount":{"path":"/data","fsck":true}`, `"id":"eni-1"`, `"id":"eni-1","newAddress":true`,
+		`"ec2":{`, `"ec2":{"elsewhere":{"zones":[{"zone":"b","subnet":"subnet-b"}]},`, `"mode":"observe"`, `"mode":"ask","priority":3`)
 	s.Launch.Type, s.Tags["team"] = "x2.big", "billing"
 	next, err := Renew(doc, Read(s, doc.Name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"capture":2`, `"type":"x2.big"`, `"team":"billing"`, `"mode":"ask"`, `"priority":3`, `"name":"data"`, `"path":"/data"`, `"fsck":true`} {
+	for _, want := range []string{`"capture":2`, `"type":"x2.big"`, `"team":"billing"`, `"mode":"ask"`, `"priority":3`, `"name":"data"`, `"path":"/data"`, `"fsck":true`, `"newAddress":true`, `"zone":"b"`} {
 		if !strings.Contains(string(next.Raw), want) {
 			t.Errorf("no %s in %s", want, next.Raw)
 		}

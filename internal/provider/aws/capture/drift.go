@@ -56,6 +56,8 @@ func captured(c spec.Change, was *fleet.EC2Template) bool {
 		return false
 	case strings.HasPrefix(c.Path, "spec.identity.volumes["):
 		return strings.HasSuffix(c.Path, "].id") || strings.HasSuffix(c.Path, "].device") // the rest is for the guest
+	case strings.HasPrefix(c.Path, "spec.identity.interfaces[") && strings.HasSuffix(c.Path, "].newAddress"):
+		return false // a permission, which no instance shows
 	case was.Launch == nil && strings.HasPrefix(c.Path, ec2):
 		return false // its launch template says it
 	case c.Path == ec2+"launch.type":
@@ -145,7 +147,8 @@ func Renew(declared spec.Doc, f Found) (spec.Doc, error) {
 		}
 		return tree
 	}
-	keepVolumes(part(old, "spec", "identity"), part(now, "spec", "identity"))
+	keepWritten(part(old, "spec", "identity"), part(now, "spec", "identity"), "volumes")
+	keepWritten(part(old, "spec", "identity"), part(now, "spec", "identity"), "interfaces", "newAddress")
 	part(old, "spec")["identity"] = part(now, "spec", "identity")
 	to, from := part(old, "spec", "template", "ec2"), part(now, "spec", "template", "ec2")
 	for _, field := range []string{"launch", "subnet", "autoRecovery"} {
@@ -167,21 +170,21 @@ func Renew(declared spec.Doc, f Found) (spec.Doc, error) {
 	return docs[0], nil
 }
 
-// keepVolumes takes over what a person wrote of volumes that are still there, such as
-// where the guest mounts them.
-func keepVolumes(old, now map[string]any) {
+// keepWritten takes over what a person wrote of the objects of a kind that are still there,
+// such as where the guest mounts a volume: all fields that were not found, or those named.
+func keepWritten(old, now map[string]any, kind string, only ...string) {
 	written := map[any]map[string]any{}
-	was, _ := old["volumes"].([]any)
+	was, _ := old[kind].([]any)
 	for _, v := range was {
 		if m, is := v.(map[string]any); is {
 			written[m["id"]] = m
 		}
 	}
-	found, _ := now["volumes"].([]any)
+	found, _ := now[kind].([]any)
 	for _, v := range found {
 		m, _ := v.(map[string]any)
 		for field, value := range written[m["id"]] { // order: each is set by itself
-			if _, set := m[field]; !set {
+			if _, set := m[field]; !set && (len(only) == 0 || slices.Contains(only, field)) {
 				m[field] = value
 			}
 		}
