@@ -18,21 +18,7 @@ func workFence(v View, now time.Time) Decision {
 	}
 	proof, missing := fence.Prove(v.Server, epoch, host, evidenceFor(v, epoch), now)
 	if len(missing) > 0 {
-		if d, waits := doubted(v, now); waits {
-			d.Missing = missing
-			return d
-		}
-		if d, waits := provedOnce(v, now, epoch, host); waits {
-			return d
-		}
-		if d, waits := endsInVain(v, now); waits {
-			d.Missing = missing
-			return d
-		}
-		if d, onward := unstoppable(v, now, epoch, host); onward {
-			return d
-		}
-		return nextFence(v, now, epoch, host, missing)
+		return workProof(v, now, epoch, host, missing)
 	}
 	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
 		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d is only stopped: it keeps its volumes, and can be started again", ran)}})
@@ -100,6 +86,26 @@ func withBurnt(v View, proof fence.Proof, epoch, beyond fleet.Epoch, now time.Ti
 	}
 	later, missing := fence.Prove(v.Server, beyond, "", evidenceFor(v, beyond), now)
 	return later.With(proof), missing
+}
+
+// workProof gets what is missing for the proof, unless the recovery is to wait or to go on
+// with another rung.
+func workProof(v View, now time.Time, epoch fleet.Epoch, host string, missing []fence.Need) Decision {
+	if d, waits := doubted(v, now); waits {
+		d.Missing = missing
+		return d
+	}
+	if d, waits := provedOnce(v, now, epoch, host); waits {
+		return d
+	}
+	if d, waits := endsInVain(v, now); waits {
+		d.Missing = missing
+		return d
+	}
+	if d, onward := unstoppable(v, now, epoch, host); onward {
+		return d
+	}
+	return nextFence(v, now, epoch, host, missing)
 }
 
 // homeless holds a recovery for which there is no place. A person can make one; it
