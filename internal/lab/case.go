@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"relight/internal/api/client"
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
 )
@@ -380,41 +379,6 @@ func controllerKilled(ctx context.Context, s *Stage) (Result, error) {
 		}
 		return s.Lab.StartController(ctx)
 	}, anywhere)
-}
-
-func moveAndBack(ctx context.Context, s *Stage) (Result, error) {
-	before, err := s.status(ctx)
-	if err != nil {
-		return Result{}, err
-	}
-	to := Hosts()[0]
-	if before.Host == to {
-		to = Hosts()[1]
-	}
-	there, err := s.move(ctx, client.MoveRequest{To: to}, to)
-	if err != nil {
-		return there, fmt.Errorf("there: %w", err)
-	}
-	back, err := s.move(ctx, client.MoveRequest{Back: true}, before.Host)
-	if err != nil {
-		return back, fmt.Errorf("back: %w", err)
-	}
-	back.Outcome = fmt.Sprintf("%s -> %s -> %s, epoch %d -> %d", before.Host, to, before.Host, before.Epoch, back.EpochTo)
-	return back, nil
-}
-
-func (s *Stage) move(ctx context.Context, req client.MoveRequest, to string) (Result, error) {
-	return s.strike(ctx, func(fleet.Status) error {
-		_, err := s.api.Move(ctx, Server, req)
-		return err
-	}, func(before fleet.Status) func(fleet.Status) error {
-		return func(now fleet.Status) error {
-			if now.Host != to || now.Epoch <= before.Epoch {
-				return fmt.Errorf("%w: epoch %d on %s", errOutcome, now.Epoch, now.Host)
-			}
-			return nil
-		}
-	})
 }
 
 // order tells the guest to break, over the network.
