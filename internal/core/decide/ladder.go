@@ -274,6 +274,9 @@ func noPlace(v View, now time.Time, host string, candidates []Candidate) (Decisi
 	if r.Planned != nil {
 		return climb(v, now, why, elsewhere), true
 	}
+	// A wish allows a try too many of the rung that it names. Where the next one leads is
+	// asked without it, as by the climb, or that finds the rung used up and gives up.
+	v.Request = nil
 	for rung, _ := pickRung(v, now, r.Rung); rung != ""; rung, _ = pickRung(v, now, rung) {
 		if !inPlaceRung(rung, v.Traits) && placeable(v, rung, r.Refused) {
 			return climb(v, now, why, upward), true

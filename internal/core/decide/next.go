@@ -93,13 +93,24 @@ func startDue(v View, now time.Time) Decision {
 	tentative := v
 	tentative.Status.Recovery = begun
 	tentative.Status.Phase = fleet.PhaseRecovering
-	d := work(tentative, now)
+	d := unbegun(work(tentative, now))
 	d.Begins = begun
 	d.Takes.Budgets, d.Takes.Lives = takes.Budgets, takes.Lives
 	if g.hold != nil {
 		d.LookAgainAt = time.Time{} // of what has not begun: first the guards must let it
 	}
 	return g.close(d)
+}
+
+// unbegun holds what would end a recovery with its first step: it has done nothing, so
+// nobody is told that it was given up, and a server that works stays where it is.
+func unbegun(d Decision) Decision {
+	if d.Step == nil || d.Step.Kind != fleet.StepGiveUp && d.Step.Kind != fleet.StepCallOff && d.Step.Kind != fleet.StepClose {
+		return d
+	}
+	out := held(GateLadder, d.Reason, true)
+	out.Candidates = d.Candidates
+	return out
 }
 
 // firstStart reports that nothing of the server was ever started, as far as anybody
