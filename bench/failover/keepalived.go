@@ -28,7 +28,7 @@ func keepalived(ctx context.Context, exe string, runs int, t *table) error {
 	} {
 		for range runs {
 			for _, h := range hosts {
-				if err := startVRRP(l, h, address, c.global, c.advert); err != nil {
+				if err := startVRRP(ctx, l, h, address, c.global, c.advert); err != nil {
 					return err
 				}
 			}
@@ -72,7 +72,10 @@ func flush(ctx context.Context, l *lab.Lab, host, address string) error {
 	return exec.CommandContext(ctx, "ip", "-n", l.Namespace(host), "addr", "flush", "to", address, "dev", lab.Bridge).Run()
 }
 
-func startVRRP(l *lab.Lab, host, address, global, advert string) error {
+func startVRRP(ctx context.Context, l *lab.Lab, host, address, global, advert string) error {
+	if err := l.Boot(ctx, host); err != nil {
+		return err
+	}
 	priority := 100
 	if host == "ha" {
 		priority = 150

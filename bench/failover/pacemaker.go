@@ -67,7 +67,7 @@ func startCluster(ctx context.Context, l *lab.Lab, b *lab.Bare, t timers) (*clus
 	c.stop = stop
 	go c.servePower(serving)
 	for _, h := range lab.Hosts() {
-		if err := c.startNode(h); err != nil {
+		if err := c.startNode(ctx, h); err != nil {
 			return nil, err
 		}
 	}
@@ -88,7 +88,10 @@ func corosyncConf(l *lab.Lab, t timers) string {
 	return b.String()
 }
 
-func (c *cluster) startNode(host string) error {
+func (c *cluster) startNode(ctx context.Context, host string) error {
+	if err := c.lab.Boot(ctx, host); err != nil {
+		return err
+	}
 	_, err := c.lab.Start(host, "unshare", "-m", "-p", "-f", "-u", "-i", "--mount-proc", "sh", filepath.Join(c.dir, "node.sh"), c.dir, host)
 	return err
 }
@@ -214,7 +217,7 @@ func (c *cluster) measure(ctx context.Context, kill func(host string) error) (st
 		return 0, 0, err
 	}
 	if on, err := c.lab.IsOn(host); err == nil && !on {
-		return started, wrote, c.startNode(host)
+		return started, wrote, c.startNode(ctx, host)
 	}
 	return started, wrote, nil
 }

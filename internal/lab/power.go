@@ -53,6 +53,10 @@ func (l *Lab) setKernel(ctx context.Context, host, state string) error {
 	return batch(ctx, l.namespace(host), []string{"link set dev " + string(Management) + " " + state})
 }
 
+// Boot has a host's kernel answer again, with nothing of Relight on it: what somebody
+// else is to run there has a network.
+func (l *Lab) Boot(ctx context.Context, host string) error { return l.setKernel(ctx, host, "up") }
+
 // dropTaps removes what a host's kernel would have lost with its power: taps and
 // what hangs on the bridge beside its uplink.
 func (l *Lab) dropTaps(ctx context.Context, host string) error {

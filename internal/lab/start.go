@@ -151,7 +151,7 @@ func (l *Lab) join(ctx context.Context, c *client.Client, host string) error {
 // StartAgent starts a host's agent, whatever else runs there: it finds its servers
 // again.
 func (l *Lab) StartAgent(ctx context.Context, host string) error {
-	if err := l.setKernel(ctx, host, "up"); err != nil {
+	if err := l.Boot(ctx, host); err != nil {
 		return err
 	}
 	address := l.management(last(nodeController)) + ":7443"
