@@ -224,7 +224,10 @@ func resultOf(out provider.Outcome, err error) decide.Result {
 	}
 	class, maybe := provider.ClassOf(err)
 	res := decide.Result{State: fleet.StepFailed, Class: string(class), Error: err.Error(), Evidence: out.Evidence, Made: out.Made}
-	if maybe || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, provider.ErrAway):
+		res.Away = true // for sure nothing was done, also where it was the question that took too long
+	case maybe || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled):
 		res.State = fleet.StepUnknown
 	}
 	return res

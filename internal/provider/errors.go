@@ -29,6 +29,11 @@ const (
 // a call for want of tokens: WithPacing learns from it.
 var ErrThrottled = errors.New("too many requests")
 
+// ErrAway is the cause of an error of class Retry: who had to carry the call out could not
+// be asked at all, so nothing was done. As soon as it can be asked again, the call is worth
+// to be made again; who answers and refuses is left alone for the back-off of its source.
+var ErrAway = errors.New("cannot be asked")
+
 // ClassRow says of which class an adapter's own error is.
 type ClassRow struct {
 	Is    error

@@ -29,13 +29,16 @@ func EpochOf(server, iqn string) fleet.Epoch {
 	return fleet.Epoch(n)
 }
 
-// LetIn maps a unit for an epoch of its server. One that was shut out must not come
-// back (invariant S2).
+// LetIn maps a unit for an epoch of its server: from here on it is ours, whoever had let it
+// in before. One that was shut out must not come back (invariant S2).
 func (w *World) LetIn(l *LUN, epoch fleet.Epoch) {
 	if l.shut[epoch] {
 		w.violate("S2", l.name(), fmt.Sprintf("epoch %d is let in again after it was shut out", epoch))
 	}
-	w.Map(l, EpochIQN(l.disk.Server, epoch))
+	if !l.LetsIn(epoch) {
+		w.Map(l, EpochIQN(l.disk.Server, epoch))
+	}
+	l.pastUs = slices.DeleteFunc(l.pastUs, func(e fleet.Epoch) bool { return e == epoch })
 	l.disk.Epoch = max(l.disk.Epoch, epoch)
 }
 

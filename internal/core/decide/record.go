@@ -10,9 +10,11 @@ import (
 
 // Result is how a step ended.
 type Result struct {
-	State    fleet.StepState
-	Class    string
-	Error    string
+	State fleet.StepState
+	Class string
+	Error string
+	// Away is true if who had to carry it out could not be asked: nothing was done.
+	Away     bool
 	Evidence []fleet.Evidence
 	// Made is what was made for a server that is away, by the objects of its spec.
 	Made map[fleet.Object]fleet.Made

@@ -99,7 +99,7 @@ func noteFence(r *fleet.Recovery, step fleet.Step, res Result, now time.Time) {
 		return
 	}
 	t := fenceTry(r, sourceName(step), step.Epoch)
-	t.At, t.State, t.Class, t.Error = now, res.State, res.Class, res.Error
+	t.At, t.State, t.Class, t.Error, t.Away = now, res.State, res.Class, res.Error, res.Away
 	t.Array, t.Shut = shuts(step), t.Shut || shuts(step) && res.State != fleet.StepFailed
 	t.Failed++
 	if res.State == fleet.StepDone {
@@ -194,9 +194,10 @@ func volumeOf(s fleet.Server, name string) fleet.Volume {
 // through no host.
 func arrayWay(v View, epoch fleet.Epoch, host string, vol fleet.Volume) *source {
 	s := newSource(v, newStep(v, fleet.StepSeal, epoch, host, fleet.Object{Volume: vol.Name}, shutWhy(vol, epoch)), "")
-	if s.last.State == fleet.StepFailed && answersSince(v, vol.Name, s.last.At) {
+	if s.last.Away && answersSince(v, vol.Name, s.last.At) {
 		// What was in the way has gone: an array that was away for an hour must not keep
-		// its servers down for as long again.
+		// its servers down for as long again. That one which refuses answers looks as well
+		// is no news (L2).
 		s.due = s.last.At.Add(fencePause)
 	}
 	return s

@@ -360,12 +360,12 @@ func (s *story) doDone(a args) error {
 }
 
 // doFailed reports that the step in hand had no effect (failed) or that no answer
-// came (unknown): failed class= error=.
+// came (unknown), or that nobody could be asked: failed [away] class= error=.
 func (s *story) doFailed(a args) error {
 	if s.last.Step == nil {
 		return fmt.Errorf("no step is in hand")
 	}
-	res := decide.Result{State: fleet.StepFailed, Class: a.Get("class", "retry"), Error: a.Get("error", "it failed")}
+	res := decide.Result{State: fleet.StepFailed, Class: a.Get("class", "retry"), Error: a.Get("error", "it failed"), Away: a.Has("away")}
 	if a.Word == "unknown" {
 		res.State, res.Error = fleet.StepUnknown, a.Get("error", "no reply")
 	}

@@ -280,7 +280,7 @@ func buildSteps(v View) []fleet.Step {
 func seenDone(v View, s fleet.Step) bool {
 	switch {
 	case s.Object != fleet.Object{}:
-		return holds(v, s.Object, s.Epoch)
+		return holds(v, s.Object, s.Epoch) && !olderListed(v, s)
 	default:
 		for _, i := range v.Observed.Instances {
 			if i.Epoch == s.Epoch && i.State == fleet.InstanceRunning {
@@ -289,6 +289,18 @@ func seenDone(v View, s fleet.Step) bool {
 		}
 	}
 	return false
+}
+
+// olderListed reports that the array of the step's volume lists an epoch before the step's.
+// A map that a person made by hand says nothing of those: only our own attach sees to it
+// first that nothing of theirs is inside any more (S2).
+func olderListed(v View, s fleet.Step) bool {
+	if !volumeOf(v.Server, s.Object.Volume).OnArray() {
+		return false
+	}
+	return slices.ContainsFunc(v.Observed.Volumes, func(o fleet.VolumeState) bool {
+		return o.Volume == s.Object.Volume && o.Held == fleet.Yes && o.Epoch != 0 && o.Epoch < s.Epoch
+	})
 }
 
 func gone(v View, epoch fleet.Epoch) bool {

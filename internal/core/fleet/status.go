@@ -216,6 +216,8 @@ type FenceTry struct {
 	Class string    `json:"class,omitempty"`
 	Error string    `json:"error,omitempty"`
 	At    time.Time `json:"at"`
+	// Away is true if the source could not be asked at all then.
+	Away bool `json:"away,omitempty"`
 }
 
 // Mark is a moment of a recovery's waterfall.

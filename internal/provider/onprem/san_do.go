@@ -46,7 +46,7 @@ func (h *Hub) onArray(ctx context.Context, call provider.Call, vol fleet.Volume)
 	maps, err := n.bare.Maps(asking, call.Step.Server)
 	cancel()
 	if err != nil {
-		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s cannot be asked: %w", n.decl.Name, err)
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s %w: %w", n.decl.Name, provider.ErrAway, err)
 	}
 	defer func() {
 		n.did(call.Step.Server, h.opt.Now())

@@ -298,6 +298,9 @@ func TestAnArrayThatCannotBeAsked(t *testing.T) {
 		s.set(func() { s.away = errors.New("connection refused") })
 		_, err := h.Do(t.Context(), sanCall(fleet.StepSeal, 1))
 		classOf(t, err, provider.Retry, false, "array san-1 cannot be asked: connection refused")
+		if !errors.Is(err, provider.ErrAway) {
+			t.Errorf("%v is not called away", err)
+		}
 		time.Sleep(2 * time.Second)
 		h.volumes(t) // begins the look whose answer the next sweep has
 		if v := h.volumes(t); len(v) != 0 {

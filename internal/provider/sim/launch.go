@@ -11,13 +11,16 @@ import (
 // launch starts the new instance: a process once all its volumes are attached, a
 // machine out of nothing.
 func (p *Provider) launch(call provider.Call) (provider.Outcome, error) {
+	if err := p.mapAll(call); err != nil {
+		return provider.Outcome{}, err
+	}
 	i, err := p.toLaunch(call)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
 	if p.opts.AttachFirst {
 		for _, v := range call.Server.Spec.Identity.Volumes {
-			if u := p.unit(call.Server, v); v.OnArray() && u != nil && u.LetsIn(call.Step.Epoch) {
+			if v.OnArray() {
 				continue
 			}
 			if !slices.Contains(i.Volumes, VolumeID(call.Server, v.Name)) {

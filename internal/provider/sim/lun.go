@@ -31,7 +31,7 @@ func (p *Provider) unit(s fleet.Server, v fleet.Volume) *world.LUN {
 // onArray carries out a step on a LUN.
 func (p *Provider) onArray(call provider.Call, l *world.LUN) (provider.Outcome, error) {
 	if why := p.away(l.Array()); why != "" {
-		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s cannot be asked: %s", l.Array().Name, why)
+		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s %w: %s", l.Array().Name, provider.ErrAway, why)
 	}
 	switch call.Step.Kind {
 	case fleet.StepAttach:
@@ -126,12 +126,39 @@ func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, er
 		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "array %s: %s is mapped to somebody who is not ours; take that map away", l.Array().Name, units[n].Volume)
 	}
 	for _, u := range units {
-		if !u.LetsIn(call.Step.Epoch) {
-			p.w.LetIn(u, call.Step.Epoch)
-		}
+		p.w.LetIn(u, call.Step.Epoch)
 	}
 	out.Detail = fmt.Sprintf("array %s lets epoch %d in", l.Array().Name, call.Step.Epoch)
 	return out, nil
+}
+
+// mapAll sees to it that each array lets the step's epoch in, before its host hears of the
+// launch: the map is made again, or found made. It shuts nobody out; where an older epoch
+// is still listed nothing is mapped.
+func (p *Provider) mapAll(call provider.Call) error {
+	for _, v := range call.Server.Spec.Identity.Volumes {
+		u := p.unit(call.Server, v)
+		if u == nil || !v.OnArray() {
+			continue
+		}
+		name := u.Array().Name
+		if why := p.away(u.Array()); why != "" {
+			return unsure(call, fmt.Errorf("array %s: %s", name, why))
+		}
+		if fenced := p.marked(call, u); call.Step.Epoch <= fenced {
+			return provider.Errorf(provider.Refused, call, "array %s: epoch %d was shut out for ever", name, fenced)
+		}
+		for _, e := range u.Epochs() {
+			switch {
+			case e > call.Step.Epoch:
+				return provider.Errorf(provider.Refused, call, "array %s: epoch %d has a map", name, e)
+			case e < call.Step.Epoch:
+				return provider.Errorf(provider.Conflict, call, "array %s: epoch %d has a map", name, e)
+			}
+		}
+		p.w.LetIn(u, call.Step.Epoch)
+	}
+	return nil
 }
 
 // shutOlder shuts out whatever the array shows of epochs before the given one.

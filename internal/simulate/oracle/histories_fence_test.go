@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"relight/internal/core/fleet"
+	"relight/internal/provider"
 	"relight/internal/world"
 )
 
@@ -29,6 +30,36 @@ func TestFenceHistories(t *testing.T) {
 			b.start("a", 3, "h3")
 			_ = b.w.Start(old)
 		}, invariant: "S2", detail: "came to life"},
+		"S2 a start that a frozen host slept over, and its array shut out": {history: func(b *bench) {
+			overslept(b, true)
+		}},
+		"S2 a start that a frozen host slept over, and that can write": {history: func(b *bench) {
+			overslept(b, false)
+		}, invariant: "S2", detail: "came to life"},
+		"S2 a start after a later epoch lives, whatever its array says": {history: func(b *bench) {
+			l := onArray(b)
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			b.w.Shut(l, 1)
+			old, _ := b.w.Prepare(world.Request{Server: "a", Epoch: 2, Host: "h2", Style: world.Process, Units: 1})
+			b.start("a", 3, "h3")
+			b.accept(step(fleet.StepLaunch, "a", 3, "h3"), reaped)
+			b.accept(step(fleet.StepLaunch, "a", 2, "h2"), reaped)
+			_ = b.w.Start(old)
+		}, invariant: "S2", detail: "came to life"},
+		"S10 an array lets an epoch in by a call of an earlier term": {history: func(b *bench) {
+			l := onArray(b)
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			b.w.Shut(l, 1)
+			b.letIn(l, 2, 2)
+			b.letIn(l, 2, 1)
+		}},
+		"S10 an array lets an epoch in after a later one": {history: func(b *bench) {
+			l := onArray(b)
+			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+			b.w.Shut(l, 1)
+			b.letIn(l, 3, 1)
+			b.letIn(l, 2, 1)
+		}, invariant: "S10", detail: "array san-1 let epoch 2 in after epoch 3"},
 		"S2 an array that still has a dead one": {history: func(b *bench) {
 			onArray(b)
 			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
@@ -72,4 +103,39 @@ func onArray(b *bench) *world.LUN {
 	}
 	b.w.LetIn(l, 1)
 	return l
+}
+
+// letIn has the array of a let an epoch in, by a call of a term.
+func (b *bench) letIn(l *world.LUN, e fleet.Epoch, term fleet.Term) {
+	b.w.LetIn(l, e)
+	c := Call{At: b.w.Now()}
+	c.Call.Step = step(fleet.StepAttach, "a", e, "h2")
+	c.Call.Step.Object.Volume, c.Call.Term = "data", term
+	b.o.acceptedTerm(c)
+}
+
+// overslept lets epoch 2 begin to start on a host that freezes, and starts epoch 3 on
+// another, after the array has shut epoch 2 out or not.
+func overslept(b *bench, shut bool) {
+	l := onArray(b)
+	_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
+	b.w.Shut(l, 1)
+	old, _ := b.w.Prepare(world.Request{Server: "a", Epoch: 2, Host: "h2", Style: world.Process, Units: 1})
+	b.w.LetIn(l, 2)
+	launched := func(e fleet.Epoch, host string) {
+		b.o.servers["a"].noteExecuted(Call{At: b.w.Now(), Call: provider.Call{Step: step(fleet.StepLaunch, "a", e, host)}})
+	}
+	launched(2, "h2")
+	_ = b.w.FreezeHost("h2")
+	_ = b.w.Start(old)
+	b.pass(time.Second)
+	if shut {
+		b.w.Shut(l, 2)
+	}
+	launched(3, "h3")
+	next, _ := b.w.Prepare(world.Request{Server: "a", Epoch: 3, Host: "h3", Style: world.Process, Units: 1})
+	b.w.LetIn(l, 3)
+	_ = b.w.Start(next)
+	b.pass(time.Second)
+	_ = b.w.ThawHost("h2")
 }

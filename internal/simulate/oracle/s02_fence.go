@@ -3,6 +3,7 @@ package oracle
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/world"
@@ -22,7 +23,9 @@ import (
 //     itself reports a write that lands after its epoch was shut out, and an epoch that
 //     is let in again after that.);
 //   - no epoch starts to execute once a later one has (startedInOrder): neither then
-//     nor later may an older call that is still under way come to life.
+//     nor later may an older call that is still under way come to life. But one that was
+//     started before anything was given to the later one, and of which nothing can write,
+//     is a zombie as any other that its volumes refuse: its host stood still in between.
 //
 // Not covered: clock margins of leases, which the simulated proofs do not use.
 
@@ -187,9 +190,37 @@ func (o *Oracle) listed(s *server, e fleet.Evidence) string {
 
 // startedInOrder is called when an instance first executes.
 func (o *Oracle) startedInOrder(s *server, t *instance) {
-	if s.newest != nil && s.newest.epoch > t.epoch {
+	if s.newest != nil && s.newest.epoch > t.epoch && !(s.startedBefore(t.epoch, s.newest.epoch) && o.harmless(s, t)) {
 		o.Violate("S2", s.name, "epoch %d came to life on %s after epoch %d had", t.epoch, t.i.Host, s.newest.epoch)
 	}
+}
+
+// startedBefore reports that the last start of an epoch was carried out before the first
+// call that started a later one or gave it anything.
+func (s *server) startedBefore(epoch, later fleet.Epoch) bool {
+	started := false
+	for _, a := range s.acts {
+		switch {
+		case !a.done || !a.kind.NeedsProof():
+		case a.epoch >= later:
+			return started && !s.startedAfter(epoch, a.at)
+		case a.epoch == epoch && a.kind != fleet.StepAttach:
+			started = true
+		}
+	}
+	return false
+}
+
+func (s *server) startedAfter(epoch fleet.Epoch, at time.Time) bool {
+	return slices.ContainsFunc(s.acts, func(a acted) bool {
+		return a.done && a.kind.NeedsProof() && a.epoch == epoch && a.at.After(at)
+	})
+}
+
+// harmless reports that the volumes refuse an instance that executes, where the spec asks
+// for no more, or that a person has stated that it is dead.
+func (o *Oracle) harmless(s *server, t *instance) bool {
+	return o.couldWrite(s, t) == "" || o.people.attests(s.name, t.epoch)
 }
 
 // hostIn returns the host that a piece of evidence names as its witness, or "".

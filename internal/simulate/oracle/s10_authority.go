@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"relight/internal/core/fleet"
+	"relight/internal/provider/sim"
 	"relight/internal/world"
 )
 
@@ -12,7 +13,10 @@ import (
 // the store only rise. And an executor never accepts a call with a lower term than
 // one that it accepted before for that server, or than that of the lease that it
 // holds. A power device has no memory, so that a power-off that was under way when
-// the term changed is not held against it.
+// the term changed is not held against it. Nor has an array one of terms: no agent hears of
+// what is done there, and nothing but the epoch tells an old call from a new one. So it is
+// held to that: it lets no epoch in after a later one (and S2 holds it to let none in that
+// it has shut out).
 
 func (o *Oracle) sentWithAuthority(c Call) {
 	l := &o.ledger
@@ -29,6 +33,12 @@ func (o *Oracle) sentWithAuthority(c Call) {
 func (o *Oracle) acceptedTerm(c Call) {
 	step := c.Call.Step
 	if step.Kind == fleet.StepPowerOff {
+		return
+	}
+	if v := o.w.Volume(sim.VolumeID(fleet.Server{Name: step.Server}, step.Object.Volume)); step.Via == "" && v != nil && v.LUN() != nil {
+		if step.Kind == fleet.StepAttach && v.Epoch > step.Epoch {
+			o.Violate("S10", step.Server, "array %s let epoch %d in after epoch %d", v.LUN().Array().Name, step.Epoch, v.Epoch)
+		}
 		return
 	}
 	by := world.Executor{Host: step.Host, Server: step.Server}
