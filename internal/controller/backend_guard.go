@@ -104,7 +104,7 @@ func (b *Backend) Answer(ctx context.Context, by, name string, req client.Approv
 	if req.Plan != d.Hold.Plan || req.Epoch != v.Status.Epoch {
 		return client.ApprovalAnswer{}, problem(client.CodeConflict, "the plan has changed since you read it: now plan %s of epoch %d", d.Hold.Plan, v.Status.Epoch).WithNext("relight plan %s", name)
 	}
-	if v.Request != nil && v.Request.By == by && !denied {
+	if decide.Requester(v.View) == by && !denied {
 		return client.ApprovalAnswer{}, problem(client.CodeForbidden, "%s asked for it and cannot approve it", by).WithNext("relight get approvals")
 	}
 	id := approvalID(name, req.Epoch, req.Plan, by)

@@ -176,6 +176,7 @@ func (g *gatekeeper) mode(plan string, epoch fleet.Epoch) {
 func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 	need := max(g.v.Server.Spec.Approvals, 1)
 	var by []string
+	requester := Requester(g.v)
 	for _, a := range g.v.Guards.Approvals {
 		if a.Server != g.v.Server.Name || a.Epoch != epoch || a.Plan != plan || !g.now.Before(a.Until) {
 			continue
@@ -185,12 +186,12 @@ func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 				Hold{Reason: fmt.Sprintf("%s denied it: %s", a.By, a.Reason), Plan: plan, NeedsPerson: true, Of: plan + " denied"})
 			return
 		}
-		if (g.v.Request == nil || a.By != g.v.Request.By) && !contains(by, a.By) {
+		if a.By != requester && !contains(by, a.By) {
 			by = append(by, a.By)
 		}
 	}
-	if g.v.Request != nil && need == 1 {
-		g.pass(GateApproval, g.v.Request.By+" asked for it")
+	if requester != "" && need == 1 {
+		g.pass(GateApproval, requester+" asked for it")
 		return
 	}
 	value := fmt.Sprintf("%d of %d", len(by), need)
@@ -200,6 +201,19 @@ func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 		return
 	}
 	g.pass(GateApproval, value+" given")
+}
+
+// Requester is who asked for what is to be done, or is being done, and whose approval
+// counts for nothing; empty if nobody did.
+func Requester(v View) string {
+	switch {
+	case v.Status.Recovery != nil:
+		return v.Status.Recovery.Requested
+	case v.Request != nil:
+		return v.Request.By
+	default:
+		return ""
+	}
 }
 
 // stormPause is how soon a server that a storm holds is looked at again, should

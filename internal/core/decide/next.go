@@ -259,16 +259,7 @@ func guarded(v View, now time.Time, d Decision) Decision {
 	g.authority()
 	if d.Step == nil || d.Step.Kind.Destructive() {
 		g.consent()
-		if r := v.Status.Recovery; r == nil || r.Requested == "" {
-			if m := Strictest(v.Guards.Modes); m.Mode == fleet.Observe {
-				g.mode("", v.Status.Epoch)
-			} else {
-				g.pass(GateMode, fmt.Sprintf("%s (set for %s)", m.Mode, m.Scope))
-				if m.Mode == fleet.Ask && justClimbed(r) {
-					g.approval(PlanHash(g.v, r.Rung), v.Status.Epoch)
-				}
-			}
-		}
+		g.underWay()
 	}
 	if r := v.Status.Recovery; r != nil && r.Requested == "" && !pastReturn(r) && d.Step != nil && d.Step.Kind.Destructive() {
 		g.storm()
@@ -276,10 +267,28 @@ func guarded(v View, now time.Time, d Decision) Decision {
 	return g.close(d)
 }
 
+// underWay asks the mode of what has begun already. What a person asked for goes on in mode
+// observe too; in mode ask their wish is enough only where one approval would be.
+func (g *gatekeeper) underWay() {
+	r, m := g.v.Status.Recovery, Strictest(g.v.Guards.Modes)
+	if r == nil || r.Requested == "" {
+		if m.Mode == fleet.Observe {
+			g.mode("", g.v.Status.Epoch)
+			return
+		}
+		g.pass(GateMode, fmt.Sprintf("%s (set for %s)", m.Mode, m.Scope))
+	}
+	if m.Mode == fleet.Ask && justClimbed(r) {
+		g.approval(PlanHash(g.v, r.Rung), g.v.Status.Epoch)
+	}
+}
+
 // justClimbed reports that the present try has done nothing yet after a climb: what
-// people approved was the try before it, so they are asked again (S11).
+// people approved was the try before it, so they are asked again (S11). The way back of a
+// planned move is part of what they approved: the server is down meanwhile.
 func justClimbed(r *fleet.Recovery) bool {
-	return r != nil && r.Last != nil && r.Last.Step.Kind == fleet.StepClimb
+	back := r != nil && r.Planned != nil && r.Planned.Back != ""
+	return r != nil && !back && r.Last != nil && r.Last.Step.Kind == fleet.StepClimb
 }
 
 // close joins the gates with the decision: the first gate that holds wins, and

@@ -15,7 +15,8 @@ import (
 //   - once the product has acknowledged a freeze, a pause of the server or a window
 //     over it, no destructive step is announced for it until that is lifted or over
 //     (a window counts for 98 % of its time, for clocks that drift); what was
-//     announced before goes out within the controller's lease or not at all;
+//     announced before goes out within the controller's lease of the first of the stops
+//     that are in force, or not at all;
 //   - in mode observe (of the server, of a site above its host) no destructive step
 //     is announced that no person has asked for;
 //   - in mode ask, the first step of a recovery, and the first after each climb, is
@@ -23,7 +24,8 @@ import (
 //     the epoch that the status had just then, the requester not among them, and
 //     nobody's last word is a denial; one who asked for it needs no approval by others
 //     if one would be enough. Each plan that was spoken of is counted by itself, and
-//     one that is approved is enough.
+//     one that is approved is enough. The way back of a planned move needs no approval of
+//     its own: it is part of the plan that was approved, and the server is down until then.
 //
 // That an approval is for this very plan is seen by the epoch and by the order only:
 // the plan's hash is the product's own.
@@ -38,7 +40,7 @@ type people struct {
 	requester map[string]string
 	// goals are where people last asked each server to be moved to.
 	goals map[string]string
-	// guarded is when the last guard was set, by "" or server.
+	// guarded is since when the fleet is frozen, by "", or a server is paused, by its name.
 	guarded map[string]time.Time
 }
 
@@ -79,11 +81,15 @@ func (o *Oracle) act(a Act) {
 	case "goes-on":
 		o.goesOn = a.At
 	case "freezes":
+		if !p.frozen {
+			p.guarded[""] = a.At
+		}
 		p.frozen = true
-		p.guarded[""] = a.At
 	case "pauses":
+		if !p.paused[a.Server] {
+			p.guarded[a.Server] = a.At
+		}
 		p.paused[a.Server] = true
-		p.guarded[a.Server] = a.At
 	case "maintains":
 		p.windows = append(p.windows, a)
 	case "ends":
@@ -156,21 +162,35 @@ func (o *Oracle) entered(a Act) bool {
 
 // guard says what a person has put before the server, or is empty.
 func (o *Oracle) guard(s *server) string {
+	why, _ := o.stopped(s)
+	return why
+}
+
+// stopped is as guard, with the time of the first of all stops that are in force.
+func (o *Oracle) stopped(s *server) (why string, since time.Time) {
 	p := &o.people
-	switch {
-	case p.frozen:
-		return "the fleet is frozen"
-	case p.paused[s.name]:
-		return "it is paused"
+	holds := func(what string, at time.Time) {
+		if why == "" {
+			why, since = what, at
+		}
+		if at.Before(since) {
+			since = at
+		}
+	}
+	if p.frozen {
+		holds("the fleet is frozen", p.guarded[""])
+	}
+	if p.paused[s.name] {
+		holds("it is paused", p.guarded[s.name])
 	}
 	now := o.w.Now()
 	for _, w := range p.windows {
 		whole := w.Until.Sub(w.At)
 		if now.Before(w.At.Add(whole-whole/50)) && o.inScope(s, w.Scope) {
-			return "a maintenance window is open for " + w.Scope
+			holds("a maintenance window is open for "+w.Scope, w.At)
 		}
 	}
-	return ""
+	return why, since
 }
 
 func (o *Oracle) inScope(s *server, scope string) bool {
@@ -219,6 +239,9 @@ func (o *Oracle) mode(s *server) fleet.Mode {
 // approved counts the approvals of the first step of a try.
 func (o *Oracle) approved(s *server, e entry, step fleet.Step) {
 	if !o.firstOfTry(s, e) {
+		return
+	}
+	if p := plannedOf(s); p != nil && p.Back != "" {
 		return
 	}
 	requester := ""
@@ -302,14 +325,11 @@ func (o *Oracle) firstOfTry(s *server, e entry) bool {
 
 // sentWithConsent holds the time between announcement and call against guards.
 func (o *Oracle) sentWithConsent(c Call, s *server) {
-	if o.guard(s) == "" {
+	why, since := o.stopped(s)
+	if why == "" {
 		return
 	}
-	at := o.people.guarded[""]
-	if t := o.people.guarded[s.name]; t.After(at) {
-		at = t
-	}
-	if limit := o.ledger.leaseFor; !at.IsZero() && limit > 0 && o.w.Now().Sub(at) > limit {
-		o.Violate("S11", s.name, "%s of epoch %d goes out %s after a person stopped it", c.Call.Step.Kind, c.Call.Step.Epoch, o.w.Now().Sub(at))
+	if limit := o.ledger.leaseFor; limit > 0 && o.w.Now().Sub(since) > limit {
+		o.Violate("S11", s.name, "%s of epoch %d goes out %s after a person stopped it: %s", c.Call.Step.Kind, c.Call.Step.Epoch, o.w.Now().Sub(since), why)
 	}
 }
