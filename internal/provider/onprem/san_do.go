@@ -237,7 +237,7 @@ func classedMap(call provider.Call, n *san, err error) error {
 		{Is: array.ErrBusy, Class: provider.Conflict},
 		{Is: array.ErrMapped, Class: provider.Conflict},
 		{Is: array.ErrDuplicate, Class: provider.Permanent},
-		{Is: array.ErrShared, Class: provider.Permanent},
+		{Is: array.ErrShared, Class: provider.Conflict}, // whoever has it may take it away again
 		{Is: array.ErrConflict, Class: provider.Permanent},
 		{Is: array.ErrNotFound, Class: provider.Permanent},
 		{Is: array.ErrInvalid, Class: provider.Permanent},

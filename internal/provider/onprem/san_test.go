@@ -31,6 +31,7 @@ type shelf struct {
 	restored []string // those that were put back
 	asked    int      // how often it was asked what it keeps
 	full     bool
+	others   bool // somebody else's map has the LUNs
 }
 
 func newShelf() *shelf {
@@ -72,6 +73,9 @@ func (s *shelf) Map(_ context.Context, m array.Map, proof fence.Proof) (array.Ta
 	}
 	if err := array.Check(m, proof, s.listed(m.Server)); err != nil {
 		return array.Target{}, err
+	}
+	if s.others {
+		return array.Target{}, array.ErrShared
 	}
 	s.maps[m.Ref] = m
 	return array.Target{Portal: "192.0.2.1:3260", IQN: "iqn.target." + m.User}, nil
@@ -281,6 +285,18 @@ func TestAttachFencesWhatIsLeft(t *testing.T) {
 		if again := h.do(t, sanCall(fleet.StepAttach, 2, reaped)); len(again.Evidence) != 0 || len(s.maps) != 1 {
 			t.Errorf("a replay did more: %+v", again)
 		}
+	})
+}
+
+// Whoever has the LUN may take it away again: a recovery waits for that, and says so,
+// instead of going through its ladder in a moment.
+func TestALUNInOtherHands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, fenced := newShelf(), fleet.Epoch(0)
+		s.others = true
+		h := sanHub(t, s, &fenced)
+		_, err := h.Do(t.Context(), sanCall(fleet.StepAttach, 1))
+		classOf(t, err, provider.Conflict, false, "another map has the LUN")
 	})
 }
 

@@ -122,11 +122,8 @@ func (p *Provider) letIn(call provider.Call, l *world.LUN) (provider.Outcome, er
 		return provider.Outcome{}, err
 	}
 	units, _ := p.onSame(call, l)
-	if n := slices.IndexFunc(units, (*world.LUN).Stranger); n >= 0 {
-		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "array %s: %s is mapped to somebody who is not ours; take that map away", l.Array().Name, units[n].Volume)
-	}
-	for _, u := range units {
-		p.w.LetIn(u, call.Step.Epoch)
+	if err := p.mapUnits(call, l.Array(), units); err != nil {
+		return provider.Outcome{}, err
 	}
 	out.Detail = fmt.Sprintf("array %s lets epoch %d in", l.Array().Name, call.Step.Epoch)
 	return out, nil
@@ -156,6 +153,21 @@ func (p *Provider) mapAll(call provider.Call) error {
 				return provider.Errorf(provider.Conflict, call, "array %s: epoch %d has a map", name, e)
 			}
 		}
+		units, _ := p.onSame(call, u)
+		if err := p.mapUnits(call, u.Array(), units); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapUnits maps a server's units on an array for the step's epoch, unless somebody else's
+// map has one of them.
+func (p *Provider) mapUnits(call provider.Call, a *world.Array, units []*world.LUN) error {
+	if n := slices.IndexFunc(units, (*world.LUN).Stranger); n >= 0 {
+		return provider.Errorf(provider.Conflict, call, "array %s: %s is mapped to somebody who is not ours; take that map away", a.Name, units[n].Volume)
+	}
+	for _, u := range units {
 		p.w.LetIn(u, call.Step.Epoch)
 	}
 	return nil
