@@ -35,3 +35,29 @@ func TestDeclaredAgainItTakesItsPlace(t *testing.T) {
 		t.Error("it runs there still, and nobody counts it")
 	}
 }
+
+// A server that is deleted runs on, and its room is taken: no other is placed there.
+func TestForgottenServerKeepsItsRoom(t *testing.T) {
+	r := newRig(t, processStyle(), "db", "web")
+	r.until(30*time.Second, "they are launched", func() bool { return r.healthy("db") && r.healthy("web") })
+	b := r.backend()
+	b.Providers, b.Changed = []string{"sim"}, func() {}
+	host := r.status("db").Host
+	used := func(server string) int {
+		for _, h := range r.live.viewer.View(server, r.clock.Now()).Hosts {
+			if h.Name == host {
+				return h.UsedUnits
+			}
+		}
+		return -1
+	}
+	before := used("web")
+	r.mustWorld(b.Delete(t.Context(), "ann", client.KindServer, "db", 0))
+	if used("web") != before || before < 1 {
+		t.Errorf("%s has %d units in use, and %d once db was deleted, which runs there still", host, before, used("web"))
+	}
+	r.world.Lock()
+	r.mustWorld(r.world.Reap(r.world.Find("db", 1), "ended"))
+	r.world.Unlock()
+	r.until(30*time.Second, "its room is seen free", func() bool { return used("web") == before-1 })
+}

@@ -51,3 +51,29 @@ func TestWhoKeepsTheIdentityIsStopped(t *testing.T) {
 		t.Errorf("the fleet is frozen, and %s", d.Reason)
 	}
 }
+
+// Epoch 2 was shut out of its volumes and runs on, and epoch 3 finds no room on its host.
+func TestWhoKeepsTheRoomIsStopped(t *testing.T) {
+	now := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	attach := fleet.Step{Kind: fleet.StepAttach, Server: "db", Epoch: 3, Host: "host-1", Rung: fleet.Relaunch, Token: "a", Object: fleet.Object{Address: "10.0.0.1"}}
+	v := decide.View{
+		Server: fleet.Server{Name: "db", Spec: fleet.ServerSpec{Rules: fleet.Rules{Mode: fleet.Auto}}},
+		Status: fleet.Status{Server: "db", Epoch: 3, Host: "host-1", Phase: fleet.PhaseRecovering, Recovery: &fleet.Recovery{
+			ID: "r", Rung: fleet.Relaunch, From: 2, FromHost: "host-1", To: 3, Host: "host-1", ActedAt: now,
+			Last: &fleet.StepRecord{Step: attach, State: fleet.StepFailed, Class: "capacity", Tries: 1, Begun: now, Ended: now},
+		}},
+		Finding:  fleet.Finding{Verdict: fleet.Down, Since: now.Add(-time.Minute)},
+		Traits:   fleet.Traits{Provider: "sim", Rungs: []fleet.Rung{fleet.Relaunch}, AttachFirst: true, Places: true, Seals: true},
+		Guards:   fleet.Guards{Authority: fleet.Authority{Term: 1, Until: now.Add(time.Minute)}, Modes: []fleet.ModeSetting{{Scope: "fleet", Mode: fleet.Auto}}},
+		Observed: fleet.Observed{Server: "db", At: now, Complete: true},
+		Hosts:    []fleet.Host{{Name: "host-1", InContact: fleet.Yes, Units: 8}, {Name: "host-2", InContact: fleet.Yes, Units: 8}},
+	}
+	for host, stops := range map[string]bool{"host-1": true, "host-2": false} {
+		v.Observed.Instances = []fleet.Instance{{Server: "db", Epoch: 2, Host: host, State: fleet.InstanceRunning, At: now}}
+		d := decide.Next(v, now)
+		stopped := d.Step != nil && d.Step.Kind == fleet.StepStop && d.Step.Epoch == 2 && d.Step.Host == host && d.Step.Rung == ""
+		if stopped != stops {
+			t.Errorf("epoch 2 runs on %s, and the next step is %+v: %s", host, d.Step, d.Reason)
+		}
+	}
+}

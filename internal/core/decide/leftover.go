@@ -69,14 +69,23 @@ func leftover(v View, now time.Time) (*Decision, *waitingLeftover) {
 
 // inTheWay finds an instance of a replaced epoch that lives after all, while the new
 // one is refused what it should be given: a person was wrong who stated that it is
-// dead, or its host has come back. All tries of the ladder would wait for it in vain.
+// dead, or its host has come back. So it is with one that was shut out of its volumes and
+// runs on where the new one finds no room: it keeps that for ever. All tries of the ladder
+// would wait for it in vain.
 func inTheWay(v View, now time.Time) *Decision {
 	r := v.Status.Recovery
-	refused := r.Last != nil && r.Last.State == fleet.StepFailed && r.Last.Class == classConflict && r.Last.Step.Kind == fleet.StepAttach
-	if r.To == 0 || !refused {
+	if r.To == 0 || r.Last == nil || r.Last.State != fleet.StepFailed {
 		return nil
 	}
-	d, _ := dueLeftover(v, now, oldInstances(v, now))
+	found := oldInstances(v, now)
+	switch last := r.Last; {
+	case last.Class == classConflict && last.Step.Kind == fleet.StepAttach:
+	case last.Class == classCapacity && last.Step.Kind.NeedsProof():
+		found = slices.DeleteFunc(found, func(d Decision) bool { return d.Step.Host != last.Step.Host })
+	default:
+		return nil
+	}
+	d, _ := dueLeftover(v, now, found)
 	return d
 }
 
