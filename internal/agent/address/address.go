@@ -64,6 +64,9 @@ type Network interface {
 	Add(p netip.Prefix, device string) error
 	// Remove takes p off device. It succeeds if p is not there.
 	Remove(p netip.Prefix, device string) error
+	// Announce tells device's neighbours once that p is here. It succeeds if device
+	// has none that keep MACs.
+	Announce(p netip.Prefix, device string) error
 }
 
 // Claims are the claims on this host's addresses.
@@ -87,6 +90,7 @@ type Held struct {
 	claims  Claims
 	file    *os.File // locked
 	name    *os.File // bound; nil while a claim that was left behind is cleared
+	quiet   func()   // ends the announcements and waits for them; nil if there are none
 }
 
 // Claim takes a for owner and puts it on its device. A stale claim, left by a
@@ -113,6 +117,7 @@ func (c Claims) Claim(a Address, owner string) (*Held, error) {
 }
 
 func (h *Held) close() {
+	h.silence()
 	_ = h.file.Close()
 	if h.name != nil {
 		_ = h.name.Close()
@@ -206,6 +211,9 @@ func (h *Held) Files() []*os.File { return []*os.File{h.file, h.name} }
 // when no process of the instance is left.
 func (h *Held) Release() error {
 	defer h.close()
+	// First of all: an announcement that comes after the address has left would take
+	// its neighbours away from the host that has it by then.
+	h.silence()
 	if h.Address.Device != "" {
 		p, err := h.Address.prefix()
 		if err != nil {

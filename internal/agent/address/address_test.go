@@ -40,6 +40,11 @@ func TestMain(m *testing.M) {
 type fakeNet struct {
 	has []string
 	err error
+	say func(what string) error // what becomes of an announcement
+}
+
+func (n *fakeNet) Announce(p netip.Prefix, device string) error {
+	return n.say(fmt.Sprintf("%s@%s", p, device))
 }
 
 func (n *fakeNet) Add(p netip.Prefix, device string) error {

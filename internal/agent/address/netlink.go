@@ -8,12 +8,14 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"relight/internal/agent/guest/neighbour"
 )
 
 // Host is the Network of the host itself. It talks to the kernel directly rather
 // than through a child process, since a keeper that waits for every descendant
 // must have no children of its own. It needs the right to change interfaces
-// (CAP_NET_ADMIN).
+// (CAP_NET_ADMIN) and, to announce, to send raw frames (CAP_NET_RAW).
 type Host struct{}
 
 // Add implements Network.
@@ -32,6 +34,22 @@ func (Host) Remove(p netip.Prefix, device string) error {
 		return nil
 	}
 	return err
+}
+
+// Announce implements Network. Devices without a MAC of six bytes, such as tunnels,
+// have no neighbours who could keep it.
+func (Host) Announce(p netip.Prefix, device string) error {
+	dev, err := net.InterfaceByName(device)
+	if err != nil {
+		return fmt.Errorf("device %s: %w", device, err)
+	}
+	if len(dev.HardwareAddr) != 6 || dev.Flags&(net.FlagLoopback|net.FlagPointToPoint) != 0 {
+		return nil
+	}
+	if err := neighbour.Announce(dev.Index, [6]byte(dev.HardwareAddr), p.Addr()); err != nil {
+		return fmt.Errorf("device %s: %w", device, err)
+	}
+	return nil
 }
 
 // addressMessage sends one rtnetlink request and returns the kernel's errno.

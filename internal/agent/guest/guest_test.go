@@ -157,15 +157,6 @@ func TestFindDisk(t *testing.T) {
 	}
 }
 
-func TestGratuitousARP(t *testing.T) {
-	f := gratuitous([6]byte{2, 3, 4, 5, 6, 7}, [4]byte{10, 0, 0, 9})
-	want := "\xff\xff\xff\xff\xff\xff\x02\x03\x04\x05\x06\x07\x08\x06" +
-		"\x00\x01\x08\x00\x06\x04\x00\x01\x02\x03\x04\x05\x06\x07\x0a\x00\x00\x09\x00\x00\x00\x00\x00\x00\x0a\x00\x00\x09"
-	if string(f) != want {
-		t.Errorf("% x", f)
-	}
-}
-
 // A guest that was told once who it is cannot be told otherwise.
 func TestBecomeOnce(t *testing.T) {
 	g := &inside{told: make(chan struct{}), state: Standby}

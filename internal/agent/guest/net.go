@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"relight/internal/agent/guest/neighbour"
 )
 
 var errNoInterface = errors.New("there is no network interface")
@@ -94,17 +96,12 @@ func route(fd int, gateway netip.Addr) error {
 	return nil
 }
 
-// announce sends a gratuitous ARP: switches learn at once where the address is now.
+// announce tells switches and neighbours at once where the address is now.
 func announce(device, sys string, a netip.Addr) error {
 	mac, err := macOf(device, sys)
 	if err != nil {
 		return err
 	}
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
 	b, err := os.ReadFile(filepath.Join(sys, "class/net", device, "ifindex"))
 	if err != nil {
 		return err
@@ -113,8 +110,7 @@ func announce(device, sys string, a netip.Addr) error {
 	if _, err := fmt.Sscan(string(b), &index); err != nil {
 		return err
 	}
-	to := &unix.SockaddrLinklayer{Ifindex: index, Halen: 6}
-	return unix.Sendto(fd, gratuitous(mac, a.As4()), 0, to)
+	return neighbour.Announce(index, mac, a)
 }
 
 func macOf(device, sys string) (mac [6]byte, err error) {
@@ -124,18 +120,6 @@ func macOf(device, sys string) (mac [6]byte, err error) {
 	}
 	_, err = fmt.Sscanf(string(b), "%02x:%02x:%02x:%02x:%02x:%02x", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5])
 	return mac, err
-}
-
-// gratuitous is an ARP request of an address for itself, to all.
-func gratuitous(mac [6]byte, ip [4]byte) []byte {
-	f := make([]byte, 0, 42)
-	f = append(f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
-	f = append(f, mac[:]...)
-	f = append(f, 0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1)
-	f = append(f, mac[:]...)
-	f = append(f, ip[:]...)
-	f = append(f, 0, 0, 0, 0, 0, 0)
-	return append(f, ip[:]...)
 }
 
 // datagrams is a UDP socket without package net, which would double the program.

@@ -180,6 +180,9 @@ func (k *keeper) claim(a *address.Address) error {
 		return fmt.Errorf("address: %w", err)
 	}
 	k.held = append(k.held, h)
+	h.Announce(func(err error) {
+		k.log.Warn("address is not announced; neighbours learn it when their caches age", "address", a.IP, "err", err)
+	})
 	k.st.Addresses = append(k.st.Addresses, *a)
 	return k.put()
 }

@@ -112,6 +112,30 @@ func TestAResetOfAHeldMachineGoesOn(t *testing.T) {
 	}
 }
 
+// The network is told where a machine is more than once, since nobody answers.
+func TestAnnounce(t *testing.T) {
+	var asked []string
+	fail := false
+	m := talk(t, nil, func(command, id string, args json.RawMessage) string {
+		asked = append(asked, command+" "+string(args))
+		if fail {
+			return `{"error": {"class": "GenericError", "desc": "no"}, "id": "` + id + `"}`
+		}
+		return `{"return": {}, "id": "` + id + `"}`
+	})
+	if err := m.Announce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want := `announce-self {"initial":50,"max":550,"rounds":5,"step":100}`
+	if len(asked) != 1 || asked[0] != want {
+		t.Errorf("asked %q, want %s", asked, want)
+	}
+	fail = true
+	if err := m.Announce(t.Context()); err == nil {
+		t.Error("a refusal is no success")
+	}
+}
+
 // What an earlier try has plugged in is left alone.
 func TestPlugGoesOnWhereItStopped(t *testing.T) {
 	nodes, devices, objects := map[string]bool{}, map[string]bool{}, map[string]bool{}
