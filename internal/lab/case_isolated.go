@@ -77,7 +77,7 @@ func (s *Stage) stopsWhenIsolated(ctx context.Context) error {
 // cutUntilSelfFenced cuts the management network of the server's host and waits until
 // the host runs no machine and has none on its bridge. Its agent must have lived through
 // that: a host that lost its power shows the same.
-func (s *Stage) cutUntilSelfFenced(ctx context.Context, b fleet.Status) (time.Duration, error) {
+func (s *Stage) cutUntilSelfFenced(ctx context.Context, b fleet.Status) (took time.Duration, err error) {
 	agent, err := s.Lab.lives(b.Host, isAgent)
 	if err != nil {
 		return 0, err
@@ -85,6 +85,11 @@ func (s *Stage) cutUntilSelfFenced(ctx context.Context, b fleet.Status) (time.Du
 	if taps, err := s.Lab.taps(ctx, b.Host); err != nil || len(taps) != 1 {
 		return 0, errors.Join(err, fmt.Errorf("%s has %v on its bridge, want the tap of its machine", b.Host, taps))
 	}
+	bridge, err := s.Lab.watchBridge(b.Host)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, bridge.close()) }()
 	at := time.Now()
 	if err := s.Lab.Cut(ctx, b.Host, Management); err != nil {
 		return 0, err
@@ -98,10 +103,19 @@ func (s *Stage) cutUntilSelfFenced(ctx context.Context, b fleet.Status) (time.Du
 		return err == nil && len(machines)+len(taps) == 0,
 			errors.Join(err, fmt.Errorf("%s has no lease, and runs the machines %v with %v on its bridge", b.Host, machines, taps))
 	})
-	if err == nil && !agent.Lives() {
-		err = fmt.Errorf("%w: the agent of %s has ended as well", errOutcome, b.Host)
+	took = time.Since(at)
+	if err != nil {
+		return took, err
 	}
-	return time.Since(at), err
+	if !agent.Lives() {
+		return took, fmt.Errorf("%w: the agent of %s has ended as well", errOutcome, b.Host)
+	}
+	all, live, err := bridge.left()
+	if err == nil && (all != 1 || live != 1) {
+		// A kill may wait for the machine's I/O; what it sends must not.
+		err = fmt.Errorf("%w: %d taps left the bridge of %s, %d of them before their machine ended; want 1 and 1", errOutcome, all, b.Host, live)
+	}
+	return took, err
 }
 
 // provedByArray wants an epoch to have been proved dead by the array, and by nobody who
@@ -130,19 +144,4 @@ func (s *Stage) provedByArray(ctx context.Context, since time.Time, epoch fleet.
 		return fmt.Errorf("%w: the array has not proved epoch %d dead", errOutcome, epoch)
 	}
 	return nil
-}
-
-// taps lists the interfaces of machines that are on a host's bridge.
-func (l *Lab) taps(ctx context.Context, host string) ([]string, error) {
-	out, err := output(ctx, "ip", "-n", l.namespace(host), "-br", "link", "show", "master", Bridge, "type", "tun")
-	if err != nil {
-		return nil, fmt.Errorf("bridge of %s: %w", host, err)
-	}
-	var taps []string
-	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) > 0 {
-			taps = append(taps, f[0])
-		}
-	}
-	return taps, nil
 }
