@@ -192,6 +192,31 @@ func lostMaps(v View, now time.Time) []Decision {
 	return out
 }
 
+// onlyLaterMap says that an array lists a later epoch than the present one and the present
+// one no more, or is empty. To let it in again could be a second writer beside one that
+// the store knows nothing of; to say nothing leaves a server that answers and has no disk.
+func onlyLaterMap(v View, now time.Time) string {
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if !vol.OnArray() {
+			continue
+		}
+		later, own := fleet.Epoch(0), false
+		for _, seen := range v.Observed.Volumes {
+			if seen.Volume != vol.Name || seen.Held != fleet.Yes || now.Sub(seen.At) > staleAfter(v) {
+				continue
+			}
+			own = own || seen.Epoch == v.Status.Epoch
+			if seen.Epoch > v.Status.Epoch {
+				later = max(later, seen.Epoch)
+			}
+		}
+		if later != 0 && !own {
+			return fmt.Sprintf("the array of volume %s lists epoch %d, and epoch %d no more, which runs; to end both, ask for a relaunch", vol.Name, later, v.Status.Epoch)
+		}
+	}
+	return ""
+}
+
 // startedOn is the proof on which the present epoch was started. What has perished since
 // counts as of then: the epoch runs, and to let it in again lets nobody in who was not
 // there before the array forgot it. Without this, a server with fence: power would write

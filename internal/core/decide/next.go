@@ -144,6 +144,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 			}
 			return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why)), true
 		}
+		if later := onlyLaterMap(v, now); later != "" {
+			return held(GateVerdict, later+": "+why, true), true
+		}
 		return Decision{Reason: why}, true
 	case fleet.Suspect, fleet.Unknown:
 		if adopted(v.Status) {

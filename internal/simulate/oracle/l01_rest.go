@@ -54,7 +54,7 @@ func (o *Oracle) restful(e End) {
 	case healthy:
 		o.truly(e)
 		if s := o.servers[e.Server]; s != nil {
-			o.shutAtRest(s, e.Epoch)
+			o.shutAtRest(s, e.Epoch, e.NeedsPerson && e.Reason != "")
 		}
 	case e.Phase == fleet.PhaseNeedsPerson || e.NeedsPerson:
 		if e.Reason == "" {

@@ -72,8 +72,8 @@ func (o *Oracle) acceptedShut(c Call, s *server) {
 }
 
 // shutAtRest: an array that shows an older epoch than the one that is healthy at rest
-// has not been watched.
-func (o *Oracle) shutAtRest(s *server, current fleet.Epoch) {
+// has not been watched, and one that shuts the healthy one out must be told to a person.
+func (o *Oracle) shutAtRest(s *server, current fleet.Epoch, told bool) {
 	for _, v := range s.spec.Spec.Identity.Volumes {
 		vol := o.w.Volume(s.name + "/" + v.Name)
 		if vol == nil || vol.LUN() == nil || o.guard(s) != "" {
@@ -84,7 +84,7 @@ func (o *Oracle) shutAtRest(s *server, current fleet.Epoch) {
 				o.Violate("S2", s.name, "it rests at epoch %d, and the array of volume %s still has epoch %d", current, v.Name, e)
 			}
 		}
-		if !vol.LUN().LetsIn(current) {
+		if !vol.LUN().LetsIn(current) && !told {
 			o.Violate("L1", s.name, "it is called healthy at epoch %d, and the array of volume %s does not let it in", current, v.Name)
 		}
 	}
