@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +112,91 @@ func TestDoctorAWS_OwnZoneNeedsNoCopies(t *testing.T) {
 	st.Endpoint.Deny("ec2:DescribeSnapshots")
 	if code, _, out := examined(t, "-f", file); code != client.ExitOK {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// Everything that a start in another zone calls, and a detach by force, is tried on what
+// it would be done to; where it is denied, that is told with the server that waits for it.
+func TestDoctorAWS_RightsOfAMove(t *testing.T) {
+	for action, x := range map[string]struct {
+		spec       []string // pairs for a replacer
+		tried, why string
+	}{
+		"ec2:DescribeAvailabilityZones": {nil, "DescribeAvailabilityZones", "that the zone of lic-01 is lost would not be heard"},
+		"ec2:CreateNetworkInterface": {
+			[]string{"addresses:", "interfaces: [{id: eni-01, index: 1, newAddress: true}]\n    addresses:"},
+			"CreateNetworkInterface subnet-b sg-default", "lic-01 could not be started in " + stage.Region + "b",
+		},
+		"ec2:DescribeSubnets": {
+			[]string{
+				"    volumes: [{name: data, id: vol-data-01, fromSnapshot: {maxLoss: 24h}}]\n", "",
+				"subnet: subnet-b}", `subnet: subnet-b, outpost: "arn:aws:outposts:eu-west-1:123456789012:outpost/op-0f"}`,
+			}, "DescribeSubnets", "lic-01 could not be started in op-0f",
+		},
+		"ec2:DetachVolume": {
+			[]string{"fromSnapshot: {maxLoss: 24h}", "fromSnapshot: {maxLoss: 24h}, mount: {path: /data, type: xfs}, forceDetach: {after: 10m}"},
+			"DetachVolume vol-data-01 true", "volume data of lic-01 could not be taken by force (forceDetach)",
+		},
+	} {
+		st, file := movable(t)
+		snapped(t, st)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strings.NewReplacer(x.spec...).Replace(string(text))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, out := examined(t, "-f", file); code != client.ExitOK {
+			t.Errorf("%s: all is well, and it exits with %d: %s", action, code, out)
+		}
+		tried := []string{}
+		for _, e := range st.Endpoint.Ledger() {
+			if e.Code == "DryRunOperation" {
+				tried = append(tried, strings.Join(strings.Fields(strings.Join([]string{e.Action, e.Form.Get("SubnetId"), e.Form.Get("SecurityGroupId.1"), e.Form.Get("VolumeId"), e.Form.Get("Force")}, " ")), " "))
+			}
+		}
+		if !slices.Contains(tried, x.tried) {
+			t.Errorf("%s was not tried as %q: %q", action, x.tried, tried)
+		}
+		st.Endpoint.Deny(action)
+		code, r, out := examined(t, "-f", file)
+		found := slices.ContainsFunc(r.Checks, func(c client.DoctorCheck) bool {
+			return c.State == client.DoctorFail && c.Name == "right "+action && strings.Contains(c.Why, x.why) && strings.Contains(c.Next, "add "+action+" to the policy of arn:")
+		})
+		if !found || code == client.ExitOK {
+			t.Errorf("%s: exit %d: %s", action, code, out)
+		}
+	}
+}
+
+// An interface that waits in the other zone is made by nobody, and a volume that is never
+// taken by force is tried the ordinary way alone.
+func TestDoctorAWS_NoMoreThanNeeded(t *testing.T) {
+	st, file := movable(t)
+	snapped(t, st)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Endpoint.AddInterface("eni-b1", "lic-01", "subnet-b", "0a:ff:00:00:01:01", "10.0.2.77")
+	there := strings.NewReplacer("addresses:", "interfaces: [{id: eni-01, index: 0, newAddress: true}]\n    addresses:",
+		"subnet: subnet-b}", "subnet: subnet-b, interfaces: [{instead: eni-01, id: eni-b1}]}").Replace(string(text))
+	if err := os.WriteFile(file, []byte(there), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	st.Endpoint.Deny("ec2:CreateNetworkInterface")
+	if code, _, out := examined(t, "-f", file); code != client.ExitOK {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	waits := false
+	for _, e := range st.Endpoint.Ledger() {
+		if e.Form.Get("Force") != "" {
+			t.Errorf("%s was tried by force", e.Action)
+		}
+		waits = waits || e.Action == "RunInstances" && e.Code == "DryRunOperation" && e.Form.Get("NetworkInterface.1.NetworkInterfaceId") == "eni-b1"
+	}
+	if !waits {
+		t.Error("the launch was not tried with the interface that waits there")
 	}
 }

@@ -70,8 +70,9 @@ func classed(call provider.Call, err error) error {
 	case throttles[e.Code]:
 		out.Class, out.Err = provider.Retry, fmt.Errorf("%w: %w", provider.ErrThrottled, err)
 	case classes[e.Code] != "":
-		// A server's error may have come after the effect.
-		out.Class, out.MayHaveHappened = classes[e.Code], e.Code == "InternalError" || e.Code == "InternalFailure" || e.Code == "RequestTimeout"
+		// A server's error may have come after the effect; only one that says that it took
+		// the request on no account (Unavailable: overloaded) is a refusal.
+		out.Class, out.MayHaveHappened = classes[e.Code], e.Code == "InternalError" || e.Code == "InternalFailure" || e.Code == "RequestTimeout" || e.Code == "ServiceUnavailable"
 	case strings.HasSuffix(e.Code, ".NotFound"), strings.HasSuffix(e.Code, "NotFound"), strings.HasPrefix(e.Code, "NoSuch"):
 		out.Class = provider.NotFound
 	}

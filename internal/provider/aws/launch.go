@@ -69,8 +69,9 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 			full = err
 		case isCode(err, "IdempotentParameterMismatch"):
 			return p.launchedBefore(ctx, call, err)
-		case isCode(err, "Unavailable", "ServiceUnavailable") && p.inLost(all):
-			// It was refused because its zone is not there: that is want of room.
+		case isCode(err, "Unavailable") && p.inLost(call.Server.Away, all):
+			// It was refused because its zone is not there: that is want of room. Another
+			// zone that answers so is asked again: it would be passed over for a moment's trouble.
 			return provider.Outcome{}, provider.Errorf(provider.Capacity, call, "its zone is lost: %w", err)
 		default:
 			return provider.Outcome{}, err
@@ -103,14 +104,19 @@ func (p *Provider) onOutpost(ctx context.Context, call provider.Call) error {
 	return nil
 }
 
-// inLost reports whether the server's last instance ran in a zone that is lost.
-func (p *Provider) inLost(all []Machine) bool {
+// inLost reports whether the zone is lost that the server is to be started in: the one
+// that it is away in, or that of its last instance.
+func (p *Provider) inLost(away *fleet.Away, all []Machine) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(all) == 0 {
-		return false
+	zone := ""
+	switch {
+	case away != nil:
+		zone = away.Zone
+	case len(all) > 0:
+		zone = all[len(all)-1].Zone
 	}
-	_, lost := p.zones.lost[all[len(all)-1].Zone]
+	_, lost := p.zones.lost[zone]
 	return lost
 }
 

@@ -34,9 +34,12 @@ type zones struct {
 	at   time.Time
 	// seen are the instances by id.
 	seen map[string]living
-	// lost is since when a zone is seen to be lost.
-	lost map[string]time.Time
+	// lost are the zones that are seen to be lost.
+	lost map[string]spell
 }
+
+// spell is how long something is seen: since when, and when last.
+type spell struct{ since, seen time.Time }
 
 // readZones notes which zones are lost as a whole: by EC2's own word, or because each of
 // several instances of ours there fails its system check. A check without data counts for
@@ -57,20 +60,30 @@ func (p *Provider) readZones(ctx context.Context, s *swept, all []Machine) {
 			s.zones[zone] = fleet.ZoneState{Name: zone, Lost: fleet.Yes, Detail: "EC2 says " + state}
 		}
 	}
-	for zone := range p.zones.lost {
-		if _, still := s.zones[zone]; !still {
-			delete(p.zones.lost, zone)
+	p.zones.remember(s, said != nil && fails)
+}
+
+// remember keeps since when each zone is lost. A look that brings no word of EC2's, for
+// want of anything that fails or of an answer, ends none of it at once: the time after
+// which a server may leave its zone would begin anew with each look at another one.
+func (z *zones) remember(s *swept, told bool) {
+	if z.lost == nil {
+		z.lost = map[string]spell{}
+	}
+	for zone, l := range z.lost { // order: each is looked at alone
+		if _, still := s.zones[zone]; !still && (told || s.at.Sub(l.seen) > zoneSight) {
+			delete(z.lost, zone)
 		}
 	}
-	for zone, z := range s.zones {
-		if p.zones.lost == nil {
-			p.zones.lost = map[string]time.Time{}
+	for zone, state := range s.zones { // order: each is changed by itself
+		l, known := z.lost[zone]
+		if !known {
+			l.since = s.at
 		}
-		if _, known := p.zones.lost[zone]; !known {
-			p.zones.lost[zone] = s.at
-		}
-		z.Since = p.zones.lost[zone]
-		s.zones[zone] = z
+		l.seen = s.at
+		z.lost[zone] = l
+		state.Since = l.since
+		s.zones[zone] = state
 	}
 }
 

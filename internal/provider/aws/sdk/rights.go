@@ -36,6 +36,7 @@ func (c *Client) rights(ctx context.Context, f *examine.Facts) {
 	for _, s := range f.Servers {
 		trials = append(trials, c.launchTrial(s))
 	}
+	trials = append(trials, c.forceTrials(f)...)
 	trials = append(trials, c.elsewhereTrials(f)...)
 	answers := map[string]examine.Right{}
 	var order []string
