@@ -20,16 +20,7 @@ func workFence(v View, now time.Time) Decision {
 	if len(missing) > 0 {
 		return workProof(v, now, epoch, host, missing)
 	}
-	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
-		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d is only stopped: it keeps its volumes, and can be started again", ran)}})
-	}
-	if r.Rung == fleet.Recover && goneForEver(v) {
-		return climb(v, now, "the instance is gone for ever and cannot be started again", upward)
-	}
-	if r.Rung == fleet.Recover && onEC2(v) && attestedAlone(proof) {
-		return climb(v, now, "a person says that the instance is dead, and nobody saw it stopped, so it cannot be started again", upward)
-	}
-	if d, leaves := leavesZone(v, now); leaves {
+	if d, onward := notYet(v, now, epoch, host, proof); onward {
 		return d
 	}
 	beyond := max(epoch, Fenced(v.Status))
@@ -70,11 +61,34 @@ func workFence(v View, now time.Time) Decision {
 	taken.From, taken.FromHost, taken.To = epoch, host, beyond+1
 	steps := buildSteps(next)
 	first := steps[0]
+	if d, runs := beside(v, now, proof, first); runs {
+		return d
+	}
 	return Decision{
 		Step: &first, Proof: proof, FromHost: host, Reason: first.Why, Candidates: candidates, Away: next.Status.Away,
 		Takes: room,
 		Gates: []Gate{{Name: GateProof, Pass: true, Value: proof.String()}},
 	}
+}
+
+// notYet decides what comes before the next epoch is taken though the one before is proved
+// dead: its end, where the proof leaves it its volumes or it lives all the same, or another
+// rung.
+func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.Proof) (Decision, bool) {
+	r := v.Status.Recovery
+	if livesAgainstWord(v, epoch, proof) {
+		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("a person says that epoch %d is dead, and it is seen to live: %s", epoch, v.Finding.Reason)}}), true
+	}
+	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
+		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d is only stopped: it keeps its volumes, and can be started again", ran)}}), true
+	}
+	if r.Rung == fleet.Recover && goneForEver(v) {
+		return climb(v, now, "the instance is gone for ever and cannot be started again", upward), true
+	}
+	if r.Rung == fleet.Recover && onEC2(v) && attestedAlone(proof) {
+		return climb(v, now, "a person says that the instance is dead, and nobody saw it stopped, so it cannot be started again", upward), true
+	}
+	return leavesZone(v, now)
 }
 
 // withBurnt adds to the proof of the epoch that ran that of a later one which an array was

@@ -79,7 +79,7 @@ func inTheWay(v View, now time.Time) *Decision {
 	}
 	found := oldInstances(v, now)
 	switch last := r.Last; {
-	case last.Class == classConflict && last.Step.Kind == fleet.StepAttach:
+	case last.Class == classConflict && last.Step.Kind.NeedsProof(): // a primary interface comes with the launch
 	case last.Class == classCapacity && last.Step.Kind.NeedsProof():
 		found = slices.DeleteFunc(found, func(d Decision) bool { return d.Step.Host != last.Step.Host })
 	default:
@@ -108,11 +108,7 @@ func dueLeftover(v View, now time.Time, found []Decision) (*Decision, *waitingLe
 	for _, d := range found {
 		step := d.Step
 		last := leftoverRecord(v.Status.Leftovers, *step)
-		if step.Token = last.Step.Token; step.Token == "" || last.State == fleet.StepDone {
-			// One that failed, or was never answered, is repeated as it was (S7); one that
-			// reported its effect in vain is a call of its own.
-			step.Token = Token(v.Server.Name, step.Epoch, step.Kind, step.Object, step.Host, fmt.Sprintf("leftover/%d", last.Tries))
-		}
+		step.Token = leftoverToken(v, *step, last)
 		due := leftoverDue(v.Server.Spec.Ladder, last)
 		if !now.Before(due) {
 			return &d, nil
@@ -122,6 +118,16 @@ func dueLeftover(v View, now time.Time, found []Decision) (*Decision, *waitingLe
 		}
 	}
 	return nil, wait
+}
+
+// leftoverToken is the token of the next call about a leftover. One that failed, or was
+// never answered, is repeated as it was (S7); one that reported its effect in vain is a
+// call of its own.
+func leftoverToken(v View, step fleet.Step, last fleet.StepRecord) string {
+	if last.Step.Token != "" && last.State != fleet.StepDone {
+		return last.Step.Token
+	}
+	return Token(v.Server.Name, step.Epoch, step.Kind, step.Object, step.Host, fmt.Sprintf("leftover/%d", last.Tries))
 }
 
 // oldInstances are the ones of replaced epochs that still show life.

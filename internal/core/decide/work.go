@@ -226,6 +226,11 @@ func workBuild(v View, now time.Time) Decision {
 			// Perishable evidence has aged: look, and fence again if need be.
 			return nextFence(v, now, r.From, r.FromHost, missing)
 		}
+		if d.Step != nil && d.Step.Kind.NeedsProof() {
+			if first, runs := beside(v, now, proof, step); runs {
+				return first
+			}
+		}
 		d.Proof = proof
 		return d
 	}

@@ -47,14 +47,15 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 
 // byWord takes a person's statement that the epoch is dead for the verdict where nobody
 // else can tell, and could not when it was made: without that it would prove what nothing
-// follows from. What was seen to live since then is judged by what is seen.
+// follows from. What was seen to live since then is judged by what is seen, also once
+// that is down for another reason: only the verdict that began with the word is its own.
 func (j *judgement) byWord(f fleet.Finding) fleet.Finding {
 	st := j.in.Status
 	if f.Verdict != fleet.Unknown || j.in.Observer.blind() != "" {
 		return f
 	}
 	for _, e := range st.Evidence {
-		unheard := st.Verdict == fleet.Unknown && e.At.After(st.VerdictSince) || st.Verdict == fleet.Down && !st.VerdictSince.Before(e.At)
+		unheard := st.Verdict == fleet.Unknown && e.At.After(st.VerdictSince) || st.Verdict == fleet.Down && st.VerdictSince.Equal(e.At)
 		if e.Epoch == st.Epoch && e.Method == fleet.Attested && unheard {
 			return j.finding(fleet.Down, e.At, nil, fmt.Sprintf("epoch %d was %s, and nobody can tell otherwise: %s", st.Epoch, fence.Describe(e), f.Reason), "server "+j.in.Server.Name)
 		}

@@ -20,6 +20,8 @@ func TestWordWhereNobodyCanTell(t *testing.T) {
 	}{
 		"given while nobody could tell":      {fleet.Unknown, time.Hour, 3, fleet.Attested, fleet.Down},
 		"and it stays so":                    {fleet.Down, time.Minute, 3, fleet.Attested, fleet.Down},
+		"it worked, and failed again since":  {fleet.Down, 30 * time.Second, 3, fleet.Attested, fleet.Unknown},
+		"down before, and the word after it": {fleet.Down, time.Hour, 3, fleet.Attested, fleet.Unknown},
 		"it worked after that":               {fleet.Healthy, 10 * time.Second, 3, fleet.Attested, fleet.Unknown},
 		"unheard again since":                {fleet.Unknown, 10 * time.Second, 3, fleet.Attested, fleet.Unknown},
 		"of an older epoch":                  {fleet.Unknown, time.Hour, 2, fleet.Attested, fleet.Unknown},

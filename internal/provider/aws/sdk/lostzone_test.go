@@ -5,9 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"relight/internal/api/client"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	awsprovider "relight/internal/provider/aws"
+	"relight/internal/world"
 )
 
 // runs launches an instance as epoch 1 of a new server in a subnet.
@@ -134,5 +136,38 @@ func TestAFailedServerIsNoRefusal(t *testing.T) {
 		if class, may := provider.ClassOf(err); class != provider.Retry || !may {
 			t.Errorf("%s: class %s, may have happened %v: %v", code, class, may, err)
 		}
+	}
+}
+
+// A person says that the instance in a lost zone is dead, and the zone comes back with it
+// before the server was started anywhere: it is ended first, and at no time do two run.
+func TestAH_VOL_AWordThatWasWrong(t *testing.T) {
+	r := newRig(t, slowly)
+	name := r.opened("", "")
+	r.fake.SetZoneState(zoneA, "unavailable")
+	r.locked(func() { // it goes on for itself, where nobody reaches it
+		r.w.SetCapacity(zoneA, "m7i.large", 0, false)
+		_ = r.w.CutSite(zoneA, world.Cut{Control: true, In: true, Out: true, Peers: true})
+	})
+	r.during(2*time.Minute, "it holds", func() bool { return r.status(name).Epoch == 1 })
+	if _, err := r.solo.Backend.ConfirmFence(t.Context(), "eve", name, client.FenceConfirmRequest{Epoch: 1, Reason: "the building burns"}); err != nil {
+		t.Fatal(err)
+	}
+	alone := func() bool { return len(r.w.Running(name)) <= 1 }
+	r.during(time.Minute, "nothing is started beside it", alone)
+	r.fake.SetZoneState(zoneA, "available")
+	r.locked(func() {
+		r.w.SetCapacity(zoneA, "m7i.large", 9, false)
+		_ = r.w.CutSite(zoneA, world.Cut{})
+	})
+	r.until(20*time.Minute, "it works", func() bool {
+		if !alone() {
+			t.Fatalf("two run: %v\n%s", r.w.Running(name), r.calls())
+		}
+		s := r.status(name)
+		return s.Epoch > 1 && s.Verdict == fleet.Healthy && s.Recovery == nil
+	})
+	if s := r.status(name); s.Away != nil {
+		t.Errorf("its zone is back, and it is away: %+v", s.Away)
 	}
 }

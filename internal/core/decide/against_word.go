@@ -1,0 +1,56 @@
+package decide
+
+import (
+	"slices"
+	"time"
+
+	"relight/internal/core/fence"
+	"relight/internal/core/fleet"
+)
+
+// livesAgainstWord reports, of a server on EC2, that nothing but a person's word proves the present epoch dead,
+// and that it is seen to live: its zone has come back.
+// It is ended before the next one is started, or both would run at once. What nobody can
+// see is dead as the person says.
+func livesAgainstWord(v View, epoch fleet.Epoch, proof fence.Proof) bool {
+	if !onEC2(v) || epoch == 0 || epoch != v.Status.Epoch || !attestedAlone(proof) {
+		return false
+	}
+	switch v.Finding.Verdict {
+	case fleet.Healthy, fleet.Impaired:
+		return true
+	case fleet.Suspect:
+		return slices.ContainsFunc(v.Finding.Evidence, func(s fleet.Signal) bool {
+			return s.Question == fleet.Alive && s.Answer == fleet.Yes && s.Epoch == epoch
+		})
+	default:
+		return false
+	}
+}
+
+// beside finds, on EC2, an instance of a replaced epoch that runs by the platform's own word while
+// only a person's says that it is dead, before anything of the new one is made. It is told
+// to end before each call that would start a second one, and has its time for that; where
+// that does nothing, as in a zone that is lost, the person's word counts.
+func beside(v View, now time.Time, proof fence.Proof, start fleet.Step) (Decision, bool) {
+	r := v.Status.Recovery
+	if !onEC2(v) || len(r.Done) > 0 || !attestedAlone(proof) || proof.Epoch() == 0 {
+		return Decision{}, false
+	}
+	asked := r.RungBegun
+	if last := lastCall(r, start.Token); last != nil {
+		asked = last.Ended
+	}
+	for _, d := range oldInstances(v, now) {
+		last := leftoverRecord(v.Status.Leftovers, *d.Step)
+		ends := last.Ended.Add(last.Step.Within.Std())
+		switch {
+		case last.Begun.Before(asked) || last.State == fleet.StepIntended:
+			d.Step.Token = leftoverToken(v, *d.Step, last)
+			return d, true
+		case last.State == fleet.StepDone && now.Before(ends):
+			return pending(d.Reason+"; it was told to stop, and nothing is started beside it until that had its time", ends), true
+		}
+	}
+	return Decision{}, false
+}
