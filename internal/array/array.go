@@ -49,6 +49,9 @@ type Array interface {
 	// ErrConflict if it exists with another size.
 	Create(ctx context.Context, l LUN) error
 
+	// LUN says what is there of a LUN. Errors: ErrNotFound.
+	LUN(ctx context.Context, name string) (LUN, error)
+
 	// Map lets one epoch in, and says where. Errors: ErrNoProof, ErrFenced, ErrHeld,
 	// ErrDuplicate, ErrShared, ErrNotFound (a LUN), ErrInvalid.
 	Map(ctx context.Context, m Map, proof fence.Proof) (Target, error)

@@ -19,30 +19,64 @@ func CreateFile(dir string, l LUN) error {
 		return err
 	}
 	path := FilePath(dir, l.Name)
-	if info, err := os.Stat(path); err == nil {
-		if info.Size() != l.Bytes {
-			return fmt.Errorf("LUN %s of %d bytes has %d: %w", l.Name, l.Bytes, info.Size(), ErrConflict)
-		}
-		return nil
+	wrap := func(err error) error { return fmt.Errorf("LUN %s of %d bytes: %w", l.Name, l.Bytes, err) }
+	if _, err := os.Stat(path); err == nil {
+		return sameSize(dir, l)
+	}
+	// Those of controllers that died while they made it: each is as large as the LUN.
+	left, err := filepath.Glob(path + newSuffix + "*")
+	if err != nil {
+		return wrap(err)
+	}
+	for _, rest := range left {
+		_ = os.Remove(rest)
 	}
 	// Under another name until it is whole: half a LUN must not look like one.
-	f, err := os.CreateTemp(dir, l.Name+".new-")
+	f, err := os.CreateTemp(dir, filepath.Base(path)+newSuffix)
 	if err != nil {
-		return fmt.Errorf("LUN %s: %w", l.Name, err)
+		return wrap(err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	defer func() { _ = f.Close() }()
 	if err := syscall.Fallocate(int(f.Fd()), 0, 0, l.Bytes); err != nil {
-		return fmt.Errorf("LUN %s of %d bytes: %w", l.Name, l.Bytes, noRoom(err))
+		return wrap(noRoom(err))
 	}
 	if err := f.Sync(); err != nil {
-		return fmt.Errorf("LUN %s: %w", l.Name, err)
+		return wrap(err)
 	}
 	// Link, not rename: it never replaces a LUN that another made meanwhile.
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return wrap(err)
+	}
+	return sameSize(dir, l)
+}
+
+// sameSize refuses a LUN that is there with another size. Its name is on the disk then:
+// one that is gone after a power cut would take the guest's writes with it.
+func sameSize(dir string, l LUN) error {
+	have, err := FileSize(dir, l.Name)
+	if err != nil {
+		return err
+	}
+	if have != l.Bytes {
+		return fmt.Errorf("LUN %s of %d bytes has %d: %w", l.Name, l.Bytes, have, ErrConflict)
+	}
+	if err := syncDir(dir); err != nil {
 		return fmt.Errorf("LUN %s: %w", l.Name, err)
 	}
 	return nil
+}
+
+// FileLUN says what is there of a LUN's file. Errors: ErrNotFound.
+func FileLUN(dir, name string) (LUN, error) {
+	if !isLUN(name) {
+		return LUN{}, fmt.Errorf("LUN %q: %w", name, ErrInvalid)
+	}
+	if err := CheckFile(dir, name); err != nil {
+		return LUN{}, err
+	}
+	bytes, err := FileSize(dir, name)
+	return LUN{Name: name, Bytes: bytes}, err
 }
 
 // CheckFile says whether a LUN's file is there. Errors: ErrNotFound.

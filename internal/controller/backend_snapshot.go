@@ -163,7 +163,7 @@ func deedEnded(by string, step fleet.Step, res decide.Result) event.Event {
 	record := fleet.StepRecord{Step: step, State: res.State, Class: res.Class, Error: res.Error, Tries: 1}
 	return event.Event{
 		Kind: event.StepEnded, Server: step.Server, By: by, Epoch: step.Epoch, Destructive: true, Step: &record,
-		Evidence: res.Evidence, Message: endSentence(record),
+		Evidence: res.Evidence, Message: endSentence(record, ""),
 	}
 }
 

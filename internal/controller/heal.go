@@ -207,7 +207,7 @@ func (h *Healer) Finish(ctx context.Context, w *Work, out provider.Outcome, step
 		}
 		e := event.Event{
 			Kind: event.StepEnded, Server: w.Name, Host: step.Host, Incident: status.Incident, Epoch: step.Epoch,
-			Destructive: step.Kind.Destructive(), Step: &record, Evidence: res.Evidence, Message: endSentence(record),
+			Destructive: step.Kind.Destructive(), Step: &record, Evidence: res.Evidence, Message: endSentence(record, out.Note),
 		}
 		if status.Recovery != nil {
 			e.Recovery = status.Recovery.ID
@@ -233,7 +233,10 @@ func resultOf(out provider.Outcome, err error) decide.Result {
 	return res
 }
 
-func endSentence(r fleet.StepRecord) string {
+func endSentence(r fleet.StepRecord, note string) string {
+	if r.State == fleet.StepDone && note != "" {
+		return fmt.Sprintf("done: %s; %s", r.Step.Why, note)
+	}
 	if r.State == fleet.StepDone {
 		return fmt.Sprintf("done: %s", r.Step.Why)
 	}

@@ -58,8 +58,9 @@ type Outcome struct {
 	// Made is what was made for a server that is away, by the objects of its spec, also if
 	// the step failed after that.
 	Made map[fleet.Object]fleet.Made
-	// Detail is for people.
-	Detail string
+	// Detail is for people. Note is what the record of the step's end must say besides,
+	// such as what was made; empty for most steps.
+	Detail, Note string
 }
 
 // Sweep is what one batched look saw.

@@ -11,6 +11,7 @@ func lunShape() *shape {
 		{name: "array", doc: "The array, as a Site above the server's hosts declares it.", required: true, example: "san-1", shape: &shape{form: text, format: dnsLabel()}},
 		{name: "name", doc: "The LUN's name on its array. Without it, the server's name, a dash, and the volume's.", example: "db-1-data", shape: &shape{form: text, format: lunName()}},
 		{name: "unit", doc: "The number under which the server sees it. Without it, the volume's place in the list, counted from 1.", example: "1", shape: number(1, 255)},
+		{name: "size", doc: "GiB. With it, a LUN that its array does not have is made, empty, when the server is started for the first time; one that is there is used as it is, whatever its size. From the second epoch on none is ever made. Without it, the LUN must be there.", example: "20", shape: number(1, 65536)},
 	}}
 }
 

@@ -51,6 +51,9 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 	}{
 		{"Create", (*suite).create},
 		{"FullArray", (*suite).full},
+		{"FirstEpoch", (*suite).firstEpoch},
+		{"NeverMadeAgain", (*suite).neverAgain},
+		{"FirstEpochOnAFullArray", (*suite).firstFull},
 		{"Invalid", (*suite).invalid},
 		{"Proof", (*suite).proof},
 		{"UnitsFromTenOn", (*suite).unitNumbers},

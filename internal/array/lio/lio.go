@@ -48,6 +48,11 @@ func (a *Array) Name() string { return a.cfg.Name }
 // Create implements array.Array.
 func (a *Array) Create(_ context.Context, l array.LUN) error { return array.CreateFile(a.cfg.Dir, l) }
 
+// LUN implements array.Array.
+func (a *Array) LUN(_ context.Context, name string) (array.LUN, error) {
+	return array.FileLUN(a.cfg.Dir, name)
+}
+
 // group is the target portal group of an epoch's target.
 func (a *Array) group(r array.Ref) (target, group string, err error) {
 	iqn, err := array.IQN(a.cfg.Prefix+":t", r)

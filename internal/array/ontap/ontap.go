@@ -113,6 +113,18 @@ func (a *Array) Create(ctx context.Context, l array.LUN) error {
 	return nil
 }
 
+// LUN implements array.Array.
+func (a *Array) LUN(ctx context.Context, name string) (array.LUN, error) {
+	l, err := a.lun(ctx, name)
+	if err == nil && l == nil {
+		err = array.ErrNotFound
+	}
+	if err != nil {
+		return array.LUN{}, fmt.Errorf("LUN %s: %w", name, err)
+	}
+	return array.LUN{Name: name, Bytes: l.Space.Size}, nil
+}
+
 func (a *Array) create(ctx context.Context, l array.LUN) error {
 	if err := a.room(ctx, l.Bytes); err != nil {
 		return err

@@ -57,6 +57,11 @@ func (a *Array) Name() string { return a.cfg.Name }
 // Create implements array.Array.
 func (a *Array) Create(_ context.Context, l array.LUN) error { return array.CreateFile(a.cfg.Dir, l) }
 
+// LUN implements array.Array.
+func (a *Array) LUN(_ context.Context, name string) (array.LUN, error) {
+	return array.FileLUN(a.cfg.Dir, name)
+}
+
 func (a *Array) iqn(r array.Ref) (string, error) { return array.IQN(a.cfg.Prefix+":t", r) }
 
 // look lists the targets.

@@ -197,7 +197,7 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 	noteRoom(r, *r.Last, now)
 	if res.State != fleet.StepDone {
 		r.Failed = failed(r.Failed, *r.Last)
-		if (res.Class == classCapacity || res.Class == classRefused) && step.Kind.NeedsProof() && step.Host != "" {
+		if (res.Class == classCapacity || res.Class == classRefused) && step.Kind.NeedsProof() && step.Host != "" && !step.Create {
 			r.Refused = append(r.Refused, step.Host)
 		}
 		return s

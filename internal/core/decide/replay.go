@@ -39,6 +39,9 @@ func replay(v View, now time.Time, step fleet.Step) (Decision, bool) {
 	if due := nextPlaceDue(r, last); now.Before(due) {
 		return pending(fmt.Sprintf("%d hosts refused one after the other, at last: %s; it goes on at %s", len(r.Refused), last.Error, clockTime(due)), due), true
 	}
+	if step.Create && waitsForLUN(last) {
+		return awaitLUN(v, now, step, last), true
+	}
 	if lacksRoom(last) {
 		return noRoom(v, now, step, last), true
 	}

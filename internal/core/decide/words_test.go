@@ -46,7 +46,7 @@ func epochOf(a args, key string) fleet.Epoch { return fleet.Epoch(a.Number(key, 
 
 // doServer sets the spec; keys that are left out keep their value:
 //
-//	server NAME volumes=NAME:REACH,… addresses=IP,… rungs=RUNG:TRIES,… window= backoff=
+//	server NAME volumes=NAME:REACH[:GiB],… addresses=IP,… rungs=RUNG:TRIES,… window= backoff=
 //	  maxBackoff= verifyWithin= isolatedFor= fence=storage|power approvals=N priority=N
 //	  sites=A,B apart=LABEL labels=K:V units=N stopGrace= quiesce= check=URL [vm]
 //
@@ -62,12 +62,14 @@ func (s *story) doServer(a args) error {
 		sp.Identity.Volumes = nil
 		for _, v := range a.List("volumes") {
 			name, reach, _ := strings.Cut(v, ":")
+			reach, size, _ := strings.Cut(reach, ":")
 			vol := fleet.Volume{Name: name, Reach: fleet.Reach(reach), Path: "/srv/" + name}
 			if vol.Reach == fleet.ReachZone {
 				vol.Path, vol.ID = "", "vol-"+name
 			}
 			if vol.OnArray() {
-				vol.Path, vol.LUN = "", &fleet.LUN{Array: "san-1", Name: s.v.Server.Name + "-" + name, Unit: len(sp.Identity.Volumes) + 1}
+				gib, _ := strconv.Atoi(size)
+				vol.Path, vol.LUN = "", &fleet.LUN{Array: "san-1", Name: s.v.Server.Name + "-" + name, Unit: len(sp.Identity.Volumes) + 1, Size: gib}
 			}
 			sp.Identity.Volumes = append(sp.Identity.Volumes, vol)
 		}

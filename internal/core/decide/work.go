@@ -260,7 +260,7 @@ func buildSteps(v View) []fleet.Step {
 	r := v.Status.Recovery
 	var attach []fleet.Step
 	for _, o := range identityOf(v.Server) {
-		attach = append(attach, newStep(v, fleet.StepAttach, r.To, r.Host, o, fmt.Sprintf("give %s to epoch %d", o, r.To)))
+		attach = append(attach, withLUNs(v, newStep(v, fleet.StepAttach, r.To, r.Host, o, fmt.Sprintf("give %s to epoch %d", o, r.To))))
 	}
 	kind := fleet.StepLaunch
 	if r.Rung == fleet.Recover {

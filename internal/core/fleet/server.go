@@ -185,6 +185,20 @@ type LUN struct {
 	Name string `json:"name"`
 	// Unit is the number under which the server sees it, 1 to 255.
 	Unit int `json:"unit"`
+	// Size is what it has, in GiB, if it is made for the server's first epoch; 0 means
+	// that it is never made.
+	Size int `json:"size,omitempty"`
+}
+
+// Bytes is the LUN's size in bytes, 0 if none is declared.
+func (l LUN) Bytes() int64 { return int64(l.Size) << 30 }
+
+// String names the LUN and its size, for people.
+func (l LUN) String() string {
+	if l.Size == 0 {
+		return "LUN " + l.Name
+	}
+	return fmt.Sprintf("LUN %s of %d GiB", l.Name, l.Size)
 }
 
 // SnapshotName is that of the snapshots of what an epoch left on its LUNs.

@@ -90,6 +90,10 @@ type Step struct {
 	// Quiesce is set for the stop of a planned move: the server's own program for it is
 	// run before.
 	Quiesce bool `json:"quiesce,omitempty"`
+	// Create is set for an attach that may make the LUNs of its volume's array which are
+	// not there: nothing of the server was ever started, so there is no data that an
+	// empty one would stand in for.
+	Create bool `json:"create,omitempty"`
 	// Token makes a replay leave one effect (invariant S7).
 	Token string `json:"token,omitempty"`
 	// Within is how long the call may take before its outcome counts as unknown.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"relight/internal/array"
@@ -162,15 +163,50 @@ func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []arra
 	if err != nil {
 		return provider.Outcome{}, err
 	}
+	told, err := ensure(ctx, call, n)
+	if err != nil {
+		return out, err
+	}
 	e, err := h.mapFor(ctx, call, n)
 	if err != nil {
-		return provider.Outcome{}, err
+		return out, withTold(err, told)
 	}
 	out.Detail = fmt.Sprintf("array %s lets epoch %d in", n.decl.Name, call.Step.Epoch)
 	if _, real := n.bare.(array.Locator); real && call.Step.Epoch == 1 {
-		out.Detail += "; " + e.holds(ctx)
+		told = append(told, e.holds(ctx))
 	}
+	out.Note = strings.Join(told, "; ")
 	return out, nil
+}
+
+// ensure has the server's LUNs on the array there, those of which the spec says the size:
+// the step says whether what is missing may be made. Nothing is let in by it, so that what
+// failed had no effect on the epoch, whatever was made.
+func ensure(ctx context.Context, call provider.Call, n *san) ([]string, error) {
+	var luns []array.LUN
+	for _, v := range call.Server.Spec.Identity.Volumes {
+		if l := v.LUN; l != nil && l.Array == n.decl.Name && l.Size > 0 {
+			luns = append(luns, array.LUN{Name: l.Name, Bytes: l.Bytes()})
+		}
+	}
+	ref := array.Ref{Server: call.Step.Server, Epoch: call.Step.Epoch}
+	told, err := array.Ensure(ctx, n.arr, ref, call.Proof, luns, call.Step.Create)
+	if err != nil {
+		class, _ := classify(err)
+		return nil, provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
+	}
+	return told, nil
+}
+
+// withTold adds to an error what was made before it: it stays.
+func withTold(err error, told []string) error {
+	var e *provider.Error
+	if len(told) == 0 || !errors.As(err, &e) {
+		return err
+	}
+	with := *e
+	with.Err = fmt.Errorf("%w; before that: %s", e.Err, strings.Join(told, "; "))
+	return &with
 }
 
 // shutOlder fences whatever the array still lists of epochs before the given one.
@@ -230,7 +266,14 @@ func (h *Hub) mapFor(ctx context.Context, call provider.Call, n *san) (entry, er
 
 // classedMap classes an array's error once, at this edge.
 func classedMap(call provider.Call, n *san, err error) error {
-	class, may := provider.Classify(err, []provider.ClassRow{
+	class, may := classify(err)
+	e := provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
+	e.MayHaveHappened = may
+	return e
+}
+
+func classify(err error) (class provider.Class, mayHaveHappened bool) {
+	return provider.Classify(err, []provider.ClassRow{
 		{Is: array.ErrNoProof, Class: provider.Refused},
 		{Is: array.ErrFenced, Class: provider.Refused},
 		{Is: array.ErrHeld, Class: provider.Conflict},
@@ -243,9 +286,6 @@ func classedMap(call provider.Call, n *san, err error) error {
 		{Is: array.ErrInvalid, Class: provider.Permanent},
 		{Is: array.ErrFull, Class: provider.Capacity},
 	})
-	e := provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
-	e.MayHaveHappened = may
-	return e
 }
 
 // disks tells the epoch's host where its LUNs are and as whom to log in.

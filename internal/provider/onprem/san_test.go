@@ -31,11 +31,12 @@ type shelf struct {
 	restored []string // those that were put back
 	asked    int      // how often it was asked what it keeps
 	full     bool
-	others   bool // somebody else's map has the LUNs
+	others   bool             // somebody else's map has the LUNs
+	luns     map[string]int64 // those that are there, of the sizes that were asked for
 }
 
 func newShelf() *shelf {
-	return &shelf{maps: map[array.Ref]array.Map{}, closed: map[array.Ref]bool{}, sessions: map[array.Ref]int{}}
+	return &shelf{luns: map[string]int64{}, maps: map[array.Ref]array.Map{}, closed: map[array.Ref]bool{}, sessions: map[array.Ref]int{}}
 }
 
 // take begins a call.
@@ -44,11 +45,32 @@ func (s *shelf) take() (func(), error) {
 	return s.mu.Unlock, s.away
 }
 
-func (s *shelf) Name() string                            { return "san-1" }
-func (s *shelf) Create(context.Context, array.LUN) error { return nil }
-func (s *shelf) login(r array.Ref)                       { defer s.lock()(); s.sessions[r]++ }
-func (s *shelf) set(change func())                       { defer s.lock()(); change() }
-func (s *shelf) lock() func()                            { s.mu.Lock(); return s.mu.Unlock }
+func (s *shelf) Name() string      { return "san-1" }
+func (s *shelf) login(r array.Ref) { defer s.lock()(); s.sessions[r]++ }
+func (s *shelf) set(change func()) { defer s.lock()(); change() }
+func (s *shelf) lock() func()      { s.mu.Lock(); return s.mu.Unlock }
+
+func (s *shelf) Create(_ context.Context, l array.LUN) error {
+	give, err := s.take()
+	defer give()
+	switch {
+	case err != nil:
+		return err
+	case s.full:
+		return array.ErrFull
+	}
+	s.luns[l.Name] = l.Bytes
+	return nil
+}
+
+func (s *shelf) LUN(_ context.Context, name string) (array.LUN, error) {
+	give, err := s.take()
+	defer give()
+	if bytes, there := s.luns[name]; there || err != nil {
+		return array.LUN{Name: name, Bytes: bytes}, err
+	}
+	return array.LUN{}, array.ErrNotFound
+}
 
 func (s *shelf) listed(server string) []array.Mapped {
 	var out []array.Mapped
