@@ -42,7 +42,7 @@ func ensure(ctx context.Context, a Array, r Ref, proof fence.Proof, l LUN, may b
 	}
 	switch {
 	case r.Epoch != 1:
-		return "", fmt.Errorf("LUN %s is not there, and none is made for epoch %d: on an empty one %s would start without its data; bring it back (or, if it never held any, make it with %s), and then: relight heal %s: %w", l.Name, r.Epoch, r.Server, Size(l.Bytes), r.Server, ErrNotFound)
+		return "", fmt.Errorf("LUN %s is not there, and none is made for epoch %d: on an empty one %s would start without its data; bring it back (or, if it never held any, make it with %s), and then: relight heal %s --rung relaunch: %w", l.Name, r.Epoch, r.Server, Size(l.Bytes), r.Server, ErrNotFound)
 	case !may:
 		return "", fmt.Errorf("LUN %s is not there, and epoch %d of %s had its LUNs already: none is made in its place: %w", l.Name, r.Epoch, r.Server, ErrNotFound)
 	case !proof.Covers(r.Server, r.Epoch):
