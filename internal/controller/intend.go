@@ -36,6 +36,9 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 		emitIntent(tx, status, next, v, d)
 		if d.Step.Kind.Record() {
 			endRecovery(tx, status, &next, *d.Step)
+			if next.Verdict == fleet.Healthy {
+				next, _ = decide.Refuted(next) // what was said while the recovery ran
+			}
 		}
 		tx.Put(kindStatus, v.Server.Name, next)
 		return nil
