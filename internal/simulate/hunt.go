@@ -62,8 +62,7 @@ func (h Hunt) Go(ctx context.Context) (Report, error) {
 	for range max(h.Workers, 1) {
 		wg.Go(func() {
 			for seed := range seeds {
-				r, err := Run(h.Make(seed))
-				results <- outcome{seed, r, err}
+				results <- h.play(seed)
 			}
 		})
 	}
@@ -87,6 +86,18 @@ type outcome struct {
 	seed uint64
 	Result
 	err error
+}
+
+// play runs one seed. A panic of the product is told with its seed, and the others go on:
+// nothing of a run outlives it.
+func (h Hunt) play(seed uint64) (o outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			o = outcome{seed: seed, err: fmt.Errorf("it panics: %v\n%s", p, debug.Stack())}
+		}
+	}()
+	r, err := Run(h.Make(seed))
+	return outcome{seed, r, err}
 }
 
 func (h Hunt) feed(ctx context.Context, seeds chan<- uint64) {
