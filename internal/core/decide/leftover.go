@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -152,7 +153,7 @@ func oldInstances(v View, now time.Time) []Decision {
 			Kind: fleet.StepStop, Server: v.Server.Name, Epoch: i.Epoch, Host: i.Host, Within: stopWithin(v.Server), Why: why,
 		}})
 	}
-	return out
+	return inOneOrder(out)
 }
 
 // oldMaps are what arrays list of replaced epochs: somebody has let one in again, or
@@ -170,7 +171,16 @@ func oldMaps(v View, now time.Time) []Decision {
 			Within: fleet.Duration(callWithin), Why: why,
 		}})
 	}
-	return out
+	return inOneOrder(out)
+}
+
+// inOneOrder sorts what is left over, the newest first: whatever order it was seen in, two
+// controllers begin with the same.
+func inOneOrder(found []Decision) []Decision {
+	slices.SortStableFunc(found, func(a, b Decision) int {
+		return cmp.Or(cmp.Compare(a.Step.Object.Volume, b.Step.Object.Volume), cmp.Compare(b.Step.Epoch, a.Step.Epoch), cmp.Compare(a.Step.Host, b.Step.Host))
+	})
+	return found
 }
 
 // lostMaps are those of the present epoch that an array lists no more: it has
