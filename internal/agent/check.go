@@ -113,12 +113,18 @@ func unreached(ctx context.Context, err error) sight {
 	return sight{alive: fleet.No, works: fleet.No, detail: err.Error()}
 }
 
-func lookExec(ctx context.Context, argv []string) sight {
+// group is a program that the spec names, in a process group of its own, which is ended as
+// a whole when its time is over.
+func group(ctx context.Context, argv []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+func lookExec(ctx context.Context, argv []string) sight {
+	out, err := group(ctx, argv).CombinedOutput()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

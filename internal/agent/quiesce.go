@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
-	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/provider/onprem/link"
@@ -45,11 +43,8 @@ func (a *Agent) quiesce(ctx context.Context, cmd link.Command) error {
 func runQuiesce(ctx context.Context, cmd link.Command, q fleet.Quiesce) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, q.Within.Std(), fmt.Errorf("it did not end within %s", q.Within))
 	defer cancel()
-	run := exec.CommandContext(ctx, q.Command[0], q.Command[1:]...)
+	run := group(ctx, q.Command)
 	run.Env = append(os.Environ(), "RELIGHT_SERVER="+cmd.Step.Server, fmt.Sprintf("RELIGHT_EPOCH=%d", cmd.Step.Epoch))
-	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	run.Cancel = func() error { return syscall.Kill(-run.Process.Pid, syscall.SIGKILL) }
-	run.WaitDelay = time.Second
 	out, err := run.CombinedOutput()
 	if run.Process != nil {
 		_ = syscall.Kill(-run.Process.Pid, syscall.SIGKILL) // what it has left behind

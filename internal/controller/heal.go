@@ -311,11 +311,9 @@ func tellVerdict(tx *Tx, status *fleet.Status, f fleet.Finding) {
 		status.VerdictSince = tx.Now
 	}
 	openIfFailing(tx, status, f)
-	if f.Verdict == fleet.Healthy {
-		var void string
-		if *status, void = decide.Refuted(*status); void != "" {
-			f.Reason += "; " + void
-		}
+	var void string
+	if *status, void = decide.Refuted(*status); void != "" {
+		f.Reason += "; " + void
 	}
 	if f.Verdict == fleet.Healthy && status.Recovery == nil && status.Incident != "" {
 		leaveIncident(tx, *status, status, true)

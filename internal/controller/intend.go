@@ -36,9 +36,7 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 		emitIntent(tx, status, next, v, d)
 		if d.Step.Kind.Record() {
 			endRecovery(tx, status, &next, *d.Step)
-			if next.Verdict == fleet.Healthy {
-				next, _ = decide.Refuted(next) // what was said while the recovery ran
-			}
+			next, _ = decide.Refuted(next) // what was said while the recovery ran
 		}
 		tx.Put(kindStatus, v.Server.Name, next)
 		return nil
@@ -85,14 +83,7 @@ func takeLives(tx *Tx, v viewed, domains []string) error {
 func takePlace(tx *Tx, v viewed, takes decide.Takes) error {
 	name := v.Server.Name
 	place, _ := TxGet[Place](tx, kindPlace, takes.Host)
-	used := 0
-	units := map[string]int{}
-	for _, other := range sortedKeys(place.Units) {
-		if other != name {
-			used += place.Units[other]
-			units[other] = place.Units[other]
-		}
-	}
+	units, used := place.others(name)
 	for _, host := range v.Hosts {
 		if host.Name == takes.Host && used+takes.Units > host.Units {
 			return errAgain
@@ -121,12 +112,8 @@ func countOn(tx *Tx, host string, server fleet.Server) {
 		return
 	}
 	place, _ := TxGet[Place](tx, kindPlace, host)
-	units := map[string]int{server.Name: max(server.Spec.Placement.Units, 1)}
-	for _, other := range sortedKeys(place.Units) {
-		if other != server.Name {
-			units[other] = place.Units[other]
-		}
-	}
+	units, _ := place.others(server.Name)
+	units[server.Name] = max(server.Spec.Placement.Units, 1)
 	tx.Put(kindPlace, host, Place{Units: units})
 }
 
@@ -135,12 +122,7 @@ func freePlace(tx *Tx, host, server string) {
 	if !ok || place.Units[server] == 0 {
 		return
 	}
-	units := map[string]int{}
-	for _, other := range sortedKeys(place.Units) {
-		if other != server {
-			units[other] = place.Units[other]
-		}
-	}
+	units, _ := place.others(server)
 	tx.Put(kindPlace, host, Place{Units: units})
 }
 

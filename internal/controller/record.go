@@ -47,6 +47,18 @@ type Place struct {
 	Units map[string]int `json:"units"`
 }
 
+// others is what the other servers take there, each and together.
+func (p Place) others(server string) (units map[string]int, used int) {
+	units = map[string]int{}
+	for _, other := range sortedKeys(p.Units) {
+		if other != server {
+			units[other] = p.Units[other]
+			used += p.Units[other]
+		}
+	}
+	return units, used
+}
+
 // Incident is one cause with its servers, in the store.
 type Incident struct {
 	ID     string    `json:"id"`

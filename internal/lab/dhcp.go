@@ -111,7 +111,7 @@ func (o dhcpOffer) answer(ask []byte) []byte {
 	if len(ask) < dhcpHead+4 || ask[0] != 1 || binary.BigEndian.Uint32(ask[dhcpHead:]) != dhcpMagic {
 		return nil
 	}
-	kind := byte(0)
+	var kind byte
 	switch dhcpOption(ask[dhcpHead+4:], dhcpType) {
 	case dhcpDiscover:
 		kind = dhcpGiven

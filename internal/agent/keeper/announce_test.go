@@ -55,7 +55,7 @@ func playHost(dir string) error {
 				_ = to.Close()
 			}
 		}
-		fmt.Println("done", err)
+		fmt.Fprintln(os.Stdout, "done", err)
 	}
 	return nil
 }

@@ -8,10 +8,10 @@ import (
 	"relight/internal/core/fleet"
 )
 
-// livesAgainstWord reports, of a server on EC2, that nothing but a person's word proves the present epoch dead,
-// and that it is seen to live: its zone has come back.
-// It is ended before the next one is started, or both would run at once. What nobody can
-// see is dead as the person says.
+// livesAgainstWord reports, of a server on EC2, that nothing but a person's word proves the
+// present epoch dead, and that it is seen to live: its zone has come back. It is ended
+// before the next one is started, or both would run at once. What nobody can see is dead as
+// the person says.
 func livesAgainstWord(v View, epoch fleet.Epoch, proof fence.Proof) bool {
 	if !onEC2(v) || epoch == 0 || epoch != v.Status.Epoch || !attestedAlone(proof) {
 		return false

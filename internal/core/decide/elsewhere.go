@@ -172,11 +172,10 @@ func inUse(here *fleet.Away, vol fleet.Volume) string {
 	return vol.ID
 }
 
+// snapshotOf is the newest snapshot of a volume, or nil.
 func snapshotOf(v View, volume string) *fleet.Snapshot {
-	for _, o := range v.Observed.Volumes {
-		if o.Volume == volume {
-			return o.Snapshot
-		}
+	if seen := volumeSeen(v, volume); seen != nil {
+		return seen.Snapshot
 	}
 	return nil
 }

@@ -23,11 +23,7 @@ func workFence(v View, now time.Time) Decision {
 	if d, onward := notYet(v, now, epoch, host, proof); onward {
 		return d
 	}
-	beyond := max(epoch, Fenced(v.Status))
-	proof, missing = withBurnt(v, proof, epoch, beyond, now)
-	if len(missing) > 0 {
-		return nextFence(v, now, beyond, "", missing)
-	}
+	proof = passOver(v, proof, host, now)
 	next := v
 	taken := *r
 	next.Status.Recovery = &taken
@@ -48,7 +44,7 @@ func workFence(v View, now time.Time) Decision {
 	}
 	next.Status.Away = awayOf(v)
 	if onEC2(v) && r.Rung == fleet.Move {
-		to, why := otherZone(v, now, beyond+1)
+		to, why := otherZone(v, now, proof.Epoch()+1)
 		if why != "" {
 			return climb(v, now, "it cannot start in another zone: "+why, anew)
 		}
@@ -58,7 +54,7 @@ func workFence(v View, now time.Time) Decision {
 	if !v.Traits.Places {
 		room.Host = "" // a zone's room is the platform's matter
 	}
-	taken.From, taken.FromHost, taken.To = epoch, host, beyond+1
+	taken.From, taken.FromHost, taken.To = proof.Epoch(), host, proof.Epoch()+1
 	steps := buildSteps(next)
 	first := steps[0]
 	if d, runs := beside(v, now, proof, first); runs {
@@ -91,15 +87,24 @@ func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.P
 	return leavesZone(v, now)
 }
 
-// withBurnt adds to the proof of the epoch that ran that of a later one which an array was
-// made to shut out: somebody else had let it in, and what was shut out once is never let
-// in again (S2). Nobody knows that it never ran, so both must be dead.
-func withBurnt(v View, proof fence.Proof, epoch, beyond fleet.Epoch, now time.Time) (fence.Proof, []fence.Need) {
-	if beyond == epoch {
-		return proof, nil
+// passOver makes the proof of what ran one of the highest epoch that an array was made to
+// shut out, if that is proved dead too: somebody else had let it in, and what was shut out
+// once is never let in again (S2). No try of ours had its number, as of one that was given
+// up before a call had an effect, so that the proof goes on to stand on what ran. Where it
+// is not proved the number is tried: the array refuses it, and then that is known.
+func passOver(v View, proof fence.Proof, host string, now time.Time) fence.Proof {
+	beyond, evidence := Fenced(v.Status), proof.Evidence()
+	if _, missing := fence.Prove(v.Server, beyond, "", v.Status.Evidence, now); len(missing) > 0 {
+		return proof
 	}
-	later, missing := fence.Prove(v.Server, beyond, "", evidenceFor(v, beyond), now)
-	return later.With(proof), missing
+	for epoch := proof.Epoch() + 1; epoch <= beyond; epoch++ {
+		evidence = append(evidence, fleet.Evidence{
+			Method: fleet.NeverStarted, Server: v.Server.Name, Epoch: epoch, Host: host, By: "the journal", At: now,
+			Detail: "an array was made to shut it out before its time",
+		})
+		proof, _ = fence.Prove(v.Server, epoch, host, evidence, now)
+	}
+	return proof
 }
 
 // workProof gets what is missing for the proof, unless the recovery is to wait or to go on

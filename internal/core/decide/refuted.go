@@ -16,7 +16,7 @@ func Refuted(s fleet.Status) (fleet.Status, string) {
 		return e.Method == fleet.Attested && e.Server == s.Server && e.Epoch == s.Epoch
 	}
 	at := slices.IndexFunc(s.Evidence, wrong)
-	if s.Recovery != nil || at < 0 {
+	if s.Verdict != fleet.Healthy || s.Recovery != nil || at < 0 {
 		return s, ""
 	}
 	void := fmt.Sprintf("that epoch %d is dead, as %s said, is void", s.Epoch, s.Evidence[at].By)

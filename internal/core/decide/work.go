@@ -204,9 +204,6 @@ func workBuild(v View, now time.Time) Decision {
 		return climb(v, now, fmt.Sprintf("epoch %d ended before it was verified", r.To), later)
 	}
 	proof, missing := fence.Prove(v.Server, r.From, r.FromHost, evidenceFor(v, r.From), now)
-	if len(missing) == 0 {
-		proof, missing = withBurnt(v, proof, r.From, r.To-1, now)
-	}
 	steps := buildSteps(v)
 	for n, step := range steps {
 		if seenDone(v, step) {

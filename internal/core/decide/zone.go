@@ -19,8 +19,8 @@ func lostZone(v View) *fleet.ZoneState {
 }
 
 // leavesZone decides that a start in a zone which is lost is not tried at all, once the
-// old epoch is proved dead and another zone is due; what a person asked for is. The proof comes first: that a zone is
-// lost says nothing of what still runs in it.
+// old epoch is proved dead and another zone is due; what a person asked for is. The proof
+// comes first: that a zone is lost says nothing of what still runs in it.
 func leavesZone(v View, now time.Time) (Decision, bool) {
 	r, z := v.Status.Recovery, lostZone(v)
 	if z == nil || r.Requested != "" || r.Rung != fleet.Recover && r.Rung != fleet.Relaunch {

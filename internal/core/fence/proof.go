@@ -33,15 +33,6 @@ func (p Proof) Covers(server string, starting fleet.Epoch) bool {
 	return p.ok && p.server == server && p.epoch+1 == starting
 }
 
-// With adds what another proof of the same server stands on, of an earlier epoch; it
-// allows no more than the proof itself.
-func (p Proof) With(earlier Proof) Proof {
-	if p.ok && earlier.ok && p.server == earlier.server {
-		p.evidence = slices.Concat(p.evidence, earlier.evidence)
-	}
-	return p
-}
-
 // Epoch returns the epoch that was proved dead.
 func (p Proof) Epoch() fleet.Epoch { return p.epoch }
 

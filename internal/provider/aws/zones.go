@@ -45,22 +45,21 @@ type spell struct{ since, seen time.Time }
 // several instances of ours there fails its system check. A check without data counts for
 // nothing: that nobody can tell is no loss (S4).
 func (p *Provider) readZones(ctx context.Context, s *swept, all []Machine) {
-	said, fails := p.saidOfZones(ctx, s, all)
+	said := p.saidOfZones(ctx, s, all)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.zones = map[string]fleet.ZoneState{}
-	for zone, passing := range p.zones.tally(s.at) {
-		failing := passing[1]
-		if passing[0] == 0 && failing >= zoneQuorum {
-			s.zones[zone] = fleet.ZoneState{Name: zone, Lost: fleet.Yes, Detail: fmt.Sprintf("all %d instances seen there fail their system check", failing)}
+	for zone, n := range p.zones.tally(s.at) {
+		if n.pass == 0 && n.fail >= zoneQuorum {
+			s.zones[zone] = fleet.ZoneState{Name: zone, Lost: fleet.Yes, Detail: fmt.Sprintf("all %d instances seen there fail their system check", n.fail)}
 		}
 	}
 	for zone, state := range said {
-		if fails && (state == "unavailable" || state == "impaired") {
+		if state == "unavailable" || state == "impaired" {
 			s.zones[zone] = fleet.ZoneState{Name: zone, Lost: fleet.Yes, Detail: "EC2 says " + state}
 		}
 	}
-	p.zones.remember(s, said != nil && fails)
+	p.zones.remember(s, said != nil)
 }
 
 // remember keeps since when each zone is lost. A look that brings no word of EC2's, for
@@ -87,28 +86,28 @@ func (z *zones) remember(s *swept, told bool) {
 	}
 }
 
-// saidOfZones returns EC2's word about its zones, and whether it is to be believed now: it
+// saidOfZones returns EC2's word about its zones, or nil without one to be believed now: it
 // is asked while any instance of the look does not pass its check. A fleet in order costs
 // no call.
-func (p *Provider) saidOfZones(ctx context.Context, s *swept, all []Machine) (map[string]string, bool) {
+func (p *Provider) saidOfZones(ctx context.Context, s *swept, all []Machine) map[string]string {
 	p.mu.Lock()
 	well := p.zones.note(s, all)
 	said, at := p.zones.said, p.zones.at
 	p.mu.Unlock()
 	if well {
-		return nil, false
+		return nil
 	}
 	if s.at.Sub(at) < zonesFor {
-		return said, true
+		return said
 	}
 	said, err := p.opt.Cloud.Zones(ctx)
 	if err != nil {
-		return nil, false // what is not known is no loss
+		return nil // what is not known is no loss
 	}
 	p.mu.Lock()
 	p.zones.said, p.zones.at = said, s.at
 	p.mu.Unlock()
-	return said, true
+	return said
 }
 
 // note keeps what is seen of instances, and reports whether each of them works.
@@ -132,9 +131,12 @@ func (z *zones) note(s *swept, all []Machine) (well bool) {
 	return well
 }
 
-// tally counts, of each zone, the instances that pass and that fail.
-func (z *zones) tally(now time.Time) map[string][2]int {
-	out := map[string][2]int{}
+// tally is how many instances of a zone pass their system check, and fail it.
+type tally struct{ pass, fail int }
+
+// tally counts the instances of each zone.
+func (z *zones) tally(now time.Time) map[string]tally {
+	out := map[string]tally{}
 	for id, l := range z.seen { // order: each is counted alone
 		if now.Sub(l.at) > zoneSight {
 			delete(z.seen, id)
@@ -142,9 +144,9 @@ func (z *zones) tally(now time.Time) map[string][2]int {
 		}
 		n := out[l.zone]
 		if l.passes {
-			n[0]++
+			n.pass++
 		} else {
-			n[1]++
+			n.fail++
 		}
 		out[l.zone] = n
 	}
