@@ -100,7 +100,7 @@ func (s *State) Fenced(_ context.Context, server string) (fleet.Epoch, error) {
 // checkArrays asks each declared array whether it answers this controller.
 func (c *Controller) checkArrays(ctx context.Context) []client.DoctorCheck {
 	var checks []client.DoctorCheck
-	for _, a := range c.hub.AskArrays(ctx) {
+	for _, a := range c.arrays.Ask(ctx) {
 		check := client.DoctorCheck{Name: "array " + a.Name, State: client.DoctorOK, Detail: "answers; its servers can be fenced there"}
 		if a.Err != nil {
 			check.State = client.DoctorFail

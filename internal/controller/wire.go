@@ -27,6 +27,7 @@ import (
 	"relight/internal/provider/guest"
 	"relight/internal/provider/onprem"
 	"relight/internal/provider/onprem/power"
+	"relight/internal/provider/san"
 	"relight/internal/store"
 	"relight/internal/store/etcd"
 )
@@ -102,6 +103,7 @@ type Controller struct {
 	secrets   *Secrets
 	authority *enrol.Authority
 	hub       *onprem.Hub
+	arrays    *san.Arrays
 	receiver  *beat.Receiver
 	collector *Collector
 	loops     *Loops
@@ -240,11 +242,16 @@ func (c *Controller) openHosts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	key, err := enrol.Secret(ctx, c.secrets, "array-key", san.KeySize)
+	if err != nil {
+		return fmt.Errorf("open arrays: %w", err)
+	}
+	c.arrays = san.New(san.Options{Open: openArray, Fenced: c.state.Fenced, Key: key, Now: c.clock.Now})
 	c.hub, err = onprem.New(ctx, onprem.Options{
 		Authority: c.authority, Vault: c.secrets, Registry: c.secrets, BeatAddr: c.advertised(listen),
 		Contact: c.opt.Contact, Margin: beatMargin, DriftPPM: beatDriftPPM, AssumeLease: c.opt.BeatLease,
-		OpenArray: openArray, Fenced: c.state.Fenced,
-		Now: c.clock.Now, Clock: beat.BootClock(), Log: c.log,
+		Arrays: c.arrays,
+		Now:    c.clock.Now, Clock: beat.BootClock(), Log: c.log,
 	})
 	if err != nil {
 		return err
@@ -325,7 +332,7 @@ func (c *Controller) wire(ctx context.Context) error {
 	c.backend = &Backend{
 		Spares:  c.spare,
 		Journal: c.journal, State: c.state, Healer: healer, Viewer: viewer, Collector: c.collector, Chronicle: c.chronicle,
-		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine, Kept: c.hub.Kept, Webhook: c.teller,
+		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine, Kept: c.arrays.Kept, Webhook: c.teller,
 		Providers: slices.Sorted(maps.Keys(providers)),
 		Enrolment: &Enrolment{Authority: c.authority, Vault: c.secrets, Forget: c.hub.Forget, URL: c.url()},
 	}
@@ -337,8 +344,11 @@ func (c *Controller) wire(ctx context.Context) error {
 
 // tellProviders hands the documents to the providers that need them.
 func (c *Controller) tellProviders() {
-	c.hub.SetSites(c.state.Sites())
-	c.hub.SetServers(c.state.Servers())
+	sites, servers := c.state.Sites(), c.state.Servers()
+	c.arrays.SetSites(sites)
+	c.arrays.SetServers(servers)
+	c.hub.SetSites(sites)
+	c.hub.SetServers(servers)
 }
 
 // trouble is why the store takes no writes, for the authority gate.

@@ -10,7 +10,18 @@ import (
 	"relight/internal/provider"
 	"relight/internal/provider/onprem/link"
 	"relight/internal/provider/onprem/power"
+	"relight/internal/provider/san"
 )
+
+// disks tells the epoch's host where its LUNs are and as whom to log in.
+func (h *Hub) disks(ctx context.Context, call provider.Call) ([]link.Disk, error) {
+	disks, err := h.opt.Arrays.Disks(ctx, call)
+	var out []link.Disk
+	for _, d := range disks {
+		out = append(out, link.Disk(d))
+	}
+	return out, err
+}
 
 // DefaultWithin is the time of a step that says nothing.
 const DefaultWithin = 10 * time.Second
@@ -53,15 +64,15 @@ func (h *Hub) Do(ctx context.Context, call provider.Call) (provider.Outcome, err
 			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "only a virtual machine can be reset in place")
 		}
 	case fleet.StepSnapshot, fleet.StepRestore, fleet.StepDrop:
-		if _, ok := lunOf(call); !ok {
+		if _, ok := san.LUNOf(call); !ok {
 			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "only an array takes snapshots, and the volume is on none")
 		}
 	case fleet.StepStop, fleet.StepSeal, fleet.StepDetach, fleet.StepAttach, fleet.StepLaunch:
 	default:
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "provider %s has no step %s", Name, call.Step.Kind)
 	}
-	if vol, ok := lunOf(call); ok {
-		return h.onArray(ctx, call, vol)
+	if vol, ok := san.LUNOf(call); ok {
+		return h.opt.Arrays.Do(ctx, call, vol)
 	}
 	cmd, err := command(call)
 	if err != nil {

@@ -4,18 +4,17 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"relight/internal/array"
 	"relight/internal/beat"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
 	"relight/internal/provider"
 	"relight/internal/provider/onprem/link"
+	"relight/internal/provider/san"
 )
 
 // Name is the provider's name in specs.
@@ -53,12 +52,8 @@ type Options struct {
 	Now   func() time.Time
 	Clock beat.Clock
 	Log   *slog.Logger
-	// OpenArray makes the driver of a SAN array that a site declares; it touches
-	// nothing yet. Nil means that no server's volumes may be LUNs.
-	OpenArray func(fleet.Array) (array.Array, error)
-	// Fenced reads from the journal up to which epoch a server was fenced; needed
-	// with OpenArray.
-	Fenced array.Marks
+	// Arrays are where servers' LUNs are; nil means that no server's volumes may be LUNs.
+	Arrays *san.Arrays
 	// Joined is told of each host that was enrolled. May be nil.
 	Joined func(host string)
 }
@@ -71,8 +66,6 @@ type Hub struct {
 	keys  *beat.Keys
 	site  beat.SiteKey
 	wakes chan string
-	// arrayKey is what the epochs' secrets on arrays are made of.
-	arrayKey []byte
 	// run is this controller's incarnation: watches of another one say nothing.
 	run     string
 	started time.Time
@@ -85,8 +78,6 @@ type Hub struct {
 	servers map[string]fleet.Server
 	names   []string // of servers, sorted
 	sites   map[string]fleet.Site
-	// sans are the arrays that sites declare, by name.
-	sans map[string]*san
 	// effects has each server's last effect: what other hosts saw before it is not
 	// the present any more.
 	effects map[string]effect
@@ -113,6 +104,9 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	if opt.Arrays == nil {
+		opt.Arrays = san.New(san.Options{Now: opt.Now})
+	}
 	var run [8]byte
 	if _, err := rand.Read(run[:]); err != nil {
 		return nil, fmt.Errorf("open hub: %w", err)
@@ -121,17 +115,14 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 		opt: opt, keys: &beat.Keys{}, wakes: make(chan string, 1024),
 		run: hex.EncodeToString(run[:]), started: opt.Now(),
 		hosts: map[string]*host{}, agents: map[beat.AgentID]string{},
-		servers: map[string]fleet.Server{}, sites: map[string]fleet.Site{}, sans: map[string]*san{},
+		servers: map[string]fleet.Server{}, sites: map[string]fleet.Site{},
 		effects: map[string]effect{}, plan: 1, absent: map[string]time.Time{},
 	}
-	key, err := secretOf(ctx, opt.Vault, "site-key", beat.KeySize)
+	key, err := enrol.Secret(ctx, opt.Vault, "site-key", beat.KeySize)
 	if err != nil {
 		return nil, fmt.Errorf("open hub: %w", err)
 	}
 	h.site = beat.SiteKey(key)
-	if h.arrayKey, err = secretOf(ctx, opt.Vault, "array-key", arrayKeySize); err != nil {
-		return nil, fmt.Errorf("open hub: %w", err)
-	}
 	h.beats, err = beat.NewTable(beat.TableConfig{
 		Keys: h.keys, Allowed: h.mayBeat, Changes: func(c beat.Change) { h.wake(c.Server) },
 		DriftPPM: opt.DriftPPM, Margin: opt.Margin, AssumeLease: opt.AssumeLease, Rand: rand.Reader,
@@ -142,33 +133,8 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 	if err := h.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("open hub: %w", err)
 	}
+	opt.Arrays.Listen(h.wake)
 	return h, nil
-}
-
-// arrayKeySize is the length of the key of the epochs' secrets on arrays.
-const arrayKeySize = 32
-
-// secretOf loads a secret of that many bytes from the vault; the first controller
-// draws it.
-func secretOf(ctx context.Context, vault enrol.Vault, name string, size int) ([]byte, error) {
-	data, err := vault.Load(ctx, name)
-	if errors.Is(err, enrol.ErrAbsent) {
-		fresh := make([]byte, size)
-		if _, err := rand.Read(fresh); err != nil {
-			return nil, err
-		}
-		if err := vault.Save(ctx, name, fresh); err != nil && !errors.Is(err, enrol.ErrExists) {
-			return nil, err
-		}
-		data, err = vault.Load(ctx, name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if len(data) != size {
-		return nil, fmt.Errorf("vault entry %s has %d bytes", name, len(data))
-	}
-	return data, nil
 }
 
 // Traits implements provider.Provider.
@@ -221,10 +187,9 @@ func (h *Hub) SetSites(list []fleet.Site) {
 	for _, s := range list {
 		sites[s.Name] = s
 	}
-	sans := h.openArrays(list)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.sites, h.sans = sites, sans
+	h.sites = sites
 	h.planChanged()
 }
 

@@ -76,7 +76,7 @@ func (h *Hub) Observe(ctx context.Context, servers []fleet.Server) (provider.Swe
 	if err := h.lookAgain(ctx); err != nil {
 		return provider.Sweep{}, err
 	}
-	h.lookAtArrays(ctx, servers)
+	h.opt.Arrays.Look(ctx, servers, h.lookWait())
 	beats := h.allBeats()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -98,7 +98,7 @@ func (h *Hub) Observe(ctx context.Context, servers []fleet.Server) (provider.Swe
 		sweep.Hosts = append(sweep.Hosts, l.hostSight())
 	}
 	for i := range servers {
-		h.onArrays(&servers[i], &sweep.Servers[i].Observed)
+		h.opt.Arrays.Show(&servers[i], &sweep.Servers[i].Observed)
 	}
 	h.othersOnHosts(&sweep)
 	h.noteContact(silent, now)

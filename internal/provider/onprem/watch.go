@@ -109,7 +109,13 @@ func (h *Hub) watchOf(x *host) *link.Watch {
 			w.Servers = append(w.Servers, s)
 		}
 	}
-	w.Portals = h.portals(w.Servers)
+	var volumes []fleet.Volume
+	for _, s := range w.Servers {
+		volumes = append(volumes, s.Volumes...)
+	}
+	for _, p := range h.opt.Arrays.Portals(volumes) {
+		w.Portals = append(w.Portals, link.Portal(p))
+	}
 	for _, name := range hosts {
 		if name != x.record.Name {
 			w.Peers = append(w.Peers, h.peer(x, h.hosts[name], hosts))

@@ -1,4 +1,4 @@
-package onprem
+package san
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"relight/internal/array"
+	"relight/internal/array/arraytest"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
@@ -22,33 +23,33 @@ func snapshotCall(evidence ...fleet.Evidence) provider.Call {
 // shut out on the array, before it. One that was taken is found again.
 func TestSnapshotShutsOutFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, fenced := newShelf(), fleet.Epoch(1)
+		s, fenced := arraytest.NewShelf(), fleet.Epoch(1)
 		old := array.Ref{Server: "a", Epoch: 1}
-		s.maps[old] = array.Map{Ref: old, Initiator: "i1"}
-		s.login(old)
-		s.stuck = true
-		h := sanHub(t, s, &fenced)
+		s.Made[old] = array.Map{Ref: old, Initiator: "i1"}
+		s.Login(old)
+		s.Stuck = true
+		h := newRig(t, s, &fenced)
 
 		_, err := h.Do(t.Context(), snapshotCall())
 		classOf(t, err, provider.Refused, false, "no proof that epoch 1 is dead")
-		if s.closed[old] {
+		if s.Closed[old] {
 			t.Error("an epoch that may live was shut out")
 		}
 		reaped := fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1}
 		_, err = h.Do(t.Context(), snapshotCall(reaped))
 		classOf(t, err, provider.Conflict, false, "a epoch 1 is not fenced on array san-1")
-		if len(s.kept) != 0 {
-			t.Errorf("%v was taken beside a session", s.kept)
+		if len(s.Kept) != 0 {
+			t.Errorf("%v was taken beside a session", s.Kept)
 		}
 
-		s.set(func() { s.stuck = false })
+		s.Set(func() { s.Stuck = false })
 		out := h.do(t, snapshotCall(reaped))
-		if len(out.Evidence) != 2 || out.Evidence[0].Method != fleet.InitiatorRemoved || len(s.maps) != 0 {
+		if len(out.Evidence) != 2 || out.Evidence[0].Method != fleet.InitiatorRemoved || len(s.Made) != 0 {
 			t.Errorf("%+v", out)
 		}
 		h.do(t, snapshotCall(reaped))
-		if !slices.Equal(s.kept, []string{"a-data relight-a-e1"}) {
-			t.Errorf("kept %v", s.kept)
+		if !slices.Equal(s.Kept, []string{"a-data relight-a-e1"}) {
+			t.Errorf("kept %v", s.Kept)
 		}
 	})
 }
@@ -56,19 +57,15 @@ func TestSnapshotShutsOutFirst(t *testing.T) {
 // An array without room is told so, and what it shut out before is not forgotten.
 func TestSnapshotWithoutRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, fenced := newShelf(), fleet.Epoch(1)
+		s, fenced := arraytest.NewShelf(), fleet.Epoch(1)
 		old := array.Ref{Server: "a", Epoch: 1}
-		s.maps[old], s.full = array.Map{Ref: old, Initiator: "i1"}, true
-		h := sanHub(t, s, &fenced)
+		s.Made[old], s.Full = array.Map{Ref: old, Initiator: "i1"}, true
+		h := newRig(t, s, &fenced)
 		out, err := h.Do(t.Context(), snapshotCall(fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1}))
 		classOf(t, err, provider.Capacity, false, "the array is full")
 		if len(out.Evidence) != 2 {
 			t.Errorf("%+v", out)
 		}
-		c := snapshotCall(fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1})
-		c.Server.Spec.Identity.Volumes[1] = fleet.Volume{Name: "data", Path: "/srv/data", Reach: fleet.ReachMachine}
-		_, err = h.Do(t.Context(), c)
-		classOf(t, err, provider.Permanent, false, "only an array takes snapshots")
 	})
 }
 
@@ -76,10 +73,10 @@ func TestSnapshotWithoutRoom(t *testing.T) {
 // and whoever is listed is shut out first.
 func TestRestoreShutsOutFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, fenced := newShelf(), fleet.Epoch(1)
+		s, fenced := arraytest.NewShelf(), fleet.Epoch(1)
 		old := array.Ref{Server: "a", Epoch: 1}
-		s.maps[old], s.kept = array.Map{Ref: old, Initiator: "i1"}, []string{"a-data relight-a-e1"}
-		h := sanHub(t, s, &fenced)
+		s.Made[old], s.Kept = array.Map{Ref: old, Initiator: "i1"}, []string{"a-data relight-a-e1"}
+		h := newRig(t, s, &fenced)
 		reaped := fleet.Evidence{Method: fleet.Reaped, Server: "a", Epoch: 1}
 		restore := func(name string, evidence ...fleet.Evidence) provider.Call {
 			c := snapshotCall(evidence...)
@@ -88,31 +85,31 @@ func TestRestoreShutsOutFirst(t *testing.T) {
 		}
 		_, err := h.Do(t.Context(), restore("relight-a-e1"))
 		classOf(t, err, provider.Refused, false, "no proof that epoch 1 is dead")
-		if s.closed[old] || len(s.restored) != 0 {
+		if s.Closed[old] || len(s.Restored) != 0 {
 			t.Error("something was done to an epoch that may live")
 		}
 		_, err = h.Do(t.Context(), restore("relight-a-e9", reaped))
 		classOf(t, err, provider.Permanent, false, "not found")
 		out := h.do(t, restore("relight-a-e1", reaped))
-		if !slices.Equal(s.restored, []string{"a-data relight-a-e1"}) || len(s.maps) != 0 {
-			t.Errorf("%+v: restored %v beside %v", out, s.restored, s.maps)
+		if !slices.Equal(s.Restored, []string{"a-data relight-a-e1"}) || len(s.Made) != 0 {
+			t.Errorf("%+v: restored %v beside %v", out, s.Restored, s.Made)
 		}
 
 		kept := h.Kept(t.Context(), sanServer())
 		if len(kept) != 2 || len(kept[0].Snapshots) != 0 || len(kept[1].Snapshots) != 1 || kept[1].Volume != "data" {
 			t.Errorf("%+v", kept)
 		}
-		s.set(func() { s.away, s.asked = errors.New("connection refused"), 0 })
+		s.Set(func() { s.Away, s.Asked = errors.New("connection refused"), 0 })
 		kept = h.Kept(t.Context(), sanServer(), sanServer())
-		if len(kept) != 4 || kept[0].Err == nil || kept[3].Err == nil || s.asked != 1 {
-			t.Errorf("an array that is away was asked %d times: %+v", s.asked, kept)
+		if len(kept) != 4 || kept[0].Err == nil || kept[3].Err == nil || s.Asked != 1 {
+			t.Errorf("an array that is away was asked %d times: %+v", s.Asked, kept)
 		}
-		s.set(func() { s.away = nil })
+		s.Set(func() { s.Away = nil })
 		drop := restore("relight-a-e1")
 		drop.Step.Kind, drop.Step.Token = fleet.StepDrop, "drop"
 		h.do(t, drop)
-		if len(s.kept) != 0 {
-			t.Errorf("kept %v", s.kept)
+		if len(s.Kept) != 0 {
+			t.Errorf("kept %v", s.Kept)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package onprem
+package san
 
 import (
 	"context"
@@ -16,8 +16,8 @@ const snapshotFence = 20 * time.Second
 
 // snapshot has the array keep a LUN as the step's epoch left it. A snapshot of that
 // name is found again after a crash.
-func (h *Hub) snapshot(ctx context.Context, call provider.Call, n *san, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
-	out, err := h.shutAll(ctx, call, n, maps)
+func (a *Arrays) snapshot(ctx context.Context, call provider.Call, n *declared, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
+	out, err := a.shutAll(ctx, call, n, maps)
 	if err != nil {
 		return out, err
 	}
@@ -32,18 +32,18 @@ func (h *Hub) snapshot(ctx context.Context, call provider.Call, n *san, vol flee
 
 // shutAll fences every epoch that the array lists, up to the step's, which must be
 // proved dead: what somebody may still write to is of no one moment.
-func (h *Hub) shutAll(ctx context.Context, call provider.Call, n *san, maps []array.Mapped) (provider.Outcome, error) {
+func (a *Arrays) shutAll(ctx context.Context, call provider.Call, n *declared, maps []array.Mapped) (provider.Outcome, error) {
 	if !call.Proof.Covers(call.Step.Server, call.Step.Epoch+1) {
 		return provider.Outcome{}, provider.Errorf(provider.Refused, call, "no proof that epoch %d is dead", call.Step.Epoch)
 	}
 	fencing, cancel := context.WithTimeout(ctx, snapshotFence)
 	defer cancel()
-	return h.shutOlder(fencing, call, n, maps, call.Step.Epoch+1)
+	return a.shutOlder(fencing, call, n, maps, call.Step.Epoch+1)
 }
 
 // restore has the array put a snapshot back on a LUN that no epoch can write to.
-func (h *Hub) restore(ctx context.Context, call provider.Call, n *san, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
-	out, err := h.shutAll(ctx, call, n, maps)
+func (a *Arrays) restore(ctx context.Context, call provider.Call, n *declared, vol fleet.Volume, maps []array.Mapped) (provider.Outcome, error) {
+	out, err := a.shutAll(ctx, call, n, maps)
 	if err != nil {
 		return out, err
 	}
@@ -56,7 +56,7 @@ func (h *Hub) restore(ctx context.Context, call provider.Call, n *san, vol fleet
 }
 
 // drop has the array delete a snapshot of a LUN.
-func (h *Hub) drop(ctx context.Context, call provider.Call, n *san, vol fleet.Volume) (provider.Outcome, error) {
+func (a *Arrays) drop(ctx context.Context, call provider.Call, n *declared, vol fleet.Volume) (provider.Outcome, error) {
 	name := call.Step.Object.Snapshot
 	if err := n.arr.DeleteSnapshot(ctx, vol.LUN.Name, name); err != nil {
 		return provider.Outcome{}, classedMap(call, n, err)
@@ -66,7 +66,7 @@ func (h *Hub) drop(ctx context.Context, call provider.Call, n *san, vol fleet.Vo
 
 // Kept lists the snapshots of servers' LUNs, by volume as their specs have them. An array
 // that does not answer is asked once, not for each LUN.
-func (h *Hub) Kept(ctx context.Context, servers ...fleet.Server) []provider.Kept {
+func (a *Arrays) Kept(ctx context.Context, servers ...fleet.Server) []provider.Kept {
 	var out []provider.Kept
 	silent := map[string]error{}
 	for _, s := range servers {
@@ -76,7 +76,7 @@ func (h *Hub) Kept(ctx context.Context, servers ...fleet.Server) []provider.Kept
 			}
 			k := provider.Kept{Server: s.Name, Volume: v.Name, Array: v.LUN.Array, LUN: v.LUN.Name, Err: silent[v.LUN.Array]}
 			if k.Err == nil {
-				k.Snapshots, k.Err = h.keptOf(ctx, v)
+				k.Snapshots, k.Err = a.keptOf(ctx, v)
 			}
 			if k.Err != nil && !errors.Is(k.Err, array.ErrNotFound) {
 				silent[v.LUN.Array] = k.Err
@@ -87,8 +87,8 @@ func (h *Hub) Kept(ctx context.Context, servers ...fleet.Server) []provider.Kept
 	return out
 }
 
-func (h *Hub) keptOf(ctx context.Context, v fleet.Volume) ([]provider.Snapshot, error) {
-	n, err := h.sanOf(v)
+func (a *Arrays) keptOf(ctx context.Context, v fleet.Volume) ([]provider.Snapshot, error) {
+	n, err := a.of(v)
 	if err != nil {
 		return nil, err
 	}

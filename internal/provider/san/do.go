@@ -1,4 +1,4 @@
-package onprem
+package san
 
 import (
 	"cmp"
@@ -12,7 +12,6 @@ import (
 	"relight/internal/array"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
-	"relight/internal/provider/onprem/link"
 )
 
 const (
@@ -21,12 +20,14 @@ const (
 	// shutEvery is the first pause between two looks of a fence: most sessions are gone
 	// at once after their kill.
 	shutEvery = 20 * time.Millisecond
+	// fenceWithin bounds a fence whose step has no time of its own.
+	fenceWithin = 10 * time.Second
 	// shutSpare is what a fence leaves of its step's time, for its answer.
 	shutSpare = time.Second
 )
 
-// lunOf returns the LUN that a call is about.
-func lunOf(call provider.Call) (fleet.Volume, bool) {
+// LUNOf returns the LUN that a call is about.
+func LUNOf(call provider.Call) (fleet.Volume, bool) {
 	for _, v := range call.Server.Spec.Identity.Volumes {
 		if v.Name == call.Step.Object.Volume && v.Name != "" && v.LUN != nil {
 			return v, true
@@ -35,9 +36,10 @@ func lunOf(call provider.Call) (fleet.Volume, bool) {
 	return fleet.Volume{}, false
 }
 
-// onArray carries out a step on a LUN: here, through no host.
-func (h *Hub) onArray(ctx context.Context, call provider.Call, vol fleet.Volume) (provider.Outcome, error) {
-	n, err := h.sanOf(vol)
+// Do carries out a step on a LUN: from here, through no host. The caller has checked the
+// call's proof and term; vol is what LUNOf returned.
+func (a *Arrays) Do(ctx context.Context, call provider.Call, vol fleet.Volume) (provider.Outcome, error) {
+	n, err := a.of(vol)
 	if err != nil {
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "%w", err)
 	}
@@ -50,21 +52,21 @@ func (h *Hub) onArray(ctx context.Context, call provider.Call, vol fleet.Volume)
 		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "array %s %w: %w", n.decl.Name, provider.ErrAway, err)
 	}
 	defer func() {
-		n.did(call.Step.Server, h.opt.Now())
-		h.wake(call.Step.Server)
+		n.did(call.Step.Server, a.opt.Now())
+		a.wake(call.Step.Server)
 	}()
 	switch call.Step.Kind {
 	case fleet.StepAttach:
-		return h.letIn(ctx, call, n, maps)
+		return a.letIn(ctx, call, n, maps)
 	case fleet.StepSnapshot:
-		return h.snapshot(ctx, call, n, vol, maps)
+		return a.snapshot(ctx, call, n, vol, maps)
 	case fleet.StepRestore:
-		return h.restore(ctx, call, n, vol, maps)
+		return a.restore(ctx, call, n, vol, maps)
 	case fleet.StepDrop:
-		return h.drop(ctx, call, n, vol)
+		return a.drop(ctx, call, n, vol)
 	default: // all else shuts the epoch out
 	}
-	evidence, err := h.shutOut(ctx, call, n, call.Step.Epoch)
+	evidence, err := a.shutOut(ctx, call, n, call.Step.Epoch)
 	if err != nil {
 		var failed *array.FenceError
 		may := !errors.As(err, &failed) || failed.Source != array.SourceJournal
@@ -75,12 +77,12 @@ func (h *Hub) onArray(ctx context.Context, call provider.Call, vol fleet.Volume)
 
 // shutOut fences an epoch on an array and returns the evidence about all its LUNs
 // there.
-func (h *Hub) shutOut(ctx context.Context, call provider.Call, n *san, epoch fleet.Epoch) ([]fleet.Evidence, error) {
+func (a *Arrays) shutOut(ctx context.Context, call provider.Call, n *declared, epoch fleet.Epoch) ([]fleet.Evidence, error) {
 	ref := array.Ref{Server: call.Step.Server, Epoch: epoch}
 	_, volumes := unitsOn(call.Server, n.decl.Name)
 	env := array.Env{
-		Array: n.arr, Marks: h.opt.Fenced, Login: h.loginAs(call.Server, n, ref),
-		Now: h.opt.Now, Wait: waitUntil(h.opt.Now),
+		Array: n.arr, Marks: a.opt.Fenced, Login: a.loginAs(call.Server, n, ref),
+		Now: a.opt.Now, Wait: waitUntil(a.opt.Now),
 	}
 	return array.Run(ctx, env, array.Plan{Ref: ref, Volumes: volumes, Every: shutEvery, Within: left(ctx)})
 }
@@ -89,12 +91,12 @@ func (h *Hub) shutOut(ctx context.Context, call provider.Call, n *san, epoch fle
 func left(ctx context.Context) time.Duration {
 	ends, ok := ctx.Deadline()
 	if !ok {
-		return DefaultWithin
+		return fenceWithin
 	}
 	return max(time.Until(ends)-shutSpare, shutEvery)
 }
 
-// waitUntil waits by the hub's clock.
+// waitUntil waits by the given clock.
 func waitUntil(now func() time.Time) func(context.Context, time.Time) error {
 	return func(ctx context.Context, until time.Time) error {
 		t := time.NewTimer(until.Sub(now()))
@@ -111,7 +113,7 @@ func waitUntil(now func() time.Time) func(context.Context, time.Time) error {
 // loginAs tries to log in as an epoch, through each portal; nil where nobody knows where
 // it would. One that lets it in counts before all that refuse, and these before those
 // that do not answer.
-func (h *Hub) loginAs(s fleet.Server, n *san, ref array.Ref) func(context.Context) (array.LoginAnswer, error) {
+func (a *Arrays) loginAs(s fleet.Server, n *declared, ref array.Ref) func(context.Context) (array.LoginAnswer, error) {
 	at, ok := n.bare.(array.Locator)
 	if !ok {
 		return nil
@@ -122,7 +124,7 @@ func (h *Hub) loginAs(s fleet.Server, n *san, ref array.Ref) func(context.Contex
 			return array.LoginUnknown, err
 		}
 		units, _ := unitsOn(s, n.decl.Name)
-		m, err := array.MapOf(h.arrayKey, n.decl, ref, units)
+		m, err := array.MapOf(a.opt.Key, n.decl, ref, units)
 		if err != nil {
 			return array.LoginUnknown, err
 		}
@@ -158,8 +160,8 @@ const loginWithin = time.Second
 // fenced first, even where its death is proved otherwise: its sessions may be alive on
 // the array after its last process has ended. Until that is confirmed nothing of the
 // new epoch is on the array.
-func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []array.Mapped) (provider.Outcome, error) {
-	out, err := h.shutOlder(ctx, call, n, maps, call.Step.Epoch)
+func (a *Arrays) letIn(ctx context.Context, call provider.Call, n *declared, maps []array.Mapped) (provider.Outcome, error) {
+	out, err := a.shutOlder(ctx, call, n, maps, call.Step.Epoch)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
@@ -167,7 +169,7 @@ func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []arra
 	if err != nil {
 		return out, err
 	}
-	e, err := h.mapFor(ctx, call, n)
+	e, err := a.mapFor(ctx, call, n)
 	if err != nil {
 		return out, withTold(err, told)
 	}
@@ -182,7 +184,7 @@ func (h *Hub) letIn(ctx context.Context, call provider.Call, n *san, maps []arra
 // ensure has the server's LUNs on the array there, those of which the spec says the size:
 // the step says whether what is missing may be made. Nothing is let in by it, so that what
 // failed had no effect on the epoch, whatever was made.
-func ensure(ctx context.Context, call provider.Call, n *san) ([]string, error) {
+func ensure(ctx context.Context, call provider.Call, n *declared) ([]string, error) {
 	var luns []array.LUN
 	for _, v := range call.Server.Spec.Identity.Volumes {
 		if l := v.LUN; l != nil && l.Array == n.decl.Name && l.Size > 0 {
@@ -210,14 +212,14 @@ func withTold(err error, told []string) error {
 }
 
 // shutOlder fences whatever the array still lists of epochs before the given one.
-func (h *Hub) shutOlder(ctx context.Context, call provider.Call, n *san, maps []array.Mapped, before fleet.Epoch) (provider.Outcome, error) {
+func (a *Arrays) shutOlder(ctx context.Context, call provider.Call, n *declared, maps []array.Mapped, before fleet.Epoch) (provider.Outcome, error) {
 	var out provider.Outcome
 	slices.SortFunc(maps, func(a, b array.Mapped) int { return cmp.Compare(a.Epoch, b.Epoch) })
 	for _, m := range maps {
 		if m.Epoch >= before {
 			continue
 		}
-		evidence, err := h.shutOut(ctx, call, n, m.Epoch)
+		evidence, err := a.shutOut(ctx, call, n, m.Epoch)
 		if err != nil {
 			return out, provider.Errorf(provider.Conflict, call, "%w", err)
 		}
@@ -251,9 +253,9 @@ type entry struct {
 }
 
 // mapFor makes the epoch's map, or finds it made.
-func (h *Hub) mapFor(ctx context.Context, call provider.Call, n *san) (entry, error) {
+func (a *Arrays) mapFor(ctx context.Context, call provider.Call, n *declared) (entry, error) {
 	units, _ := unitsOn(call.Server, n.decl.Name)
-	m, err := array.MapOf(h.arrayKey, n.decl, array.Ref{Server: call.Step.Server, Epoch: call.Step.Epoch}, units)
+	m, err := array.MapOf(a.opt.Key, n.decl, array.Ref{Server: call.Step.Server, Epoch: call.Step.Epoch}, units)
 	if err != nil {
 		return entry{}, provider.Errorf(provider.Permanent, call, "array %s: %w", n.decl.Name, err)
 	}
@@ -265,7 +267,7 @@ func (h *Hub) mapFor(ctx context.Context, call provider.Call, n *san) (entry, er
 }
 
 // classedMap classes an array's error once, at this edge.
-func classedMap(call provider.Call, n *san, err error) error {
+func classedMap(call provider.Call, n *declared, err error) error {
 	class, may := classify(err)
 	e := provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
 	e.MayHaveHappened = may
@@ -288,26 +290,39 @@ func classify(err error) (class provider.Class, mayHaveHappened bool) {
 	})
 }
 
-// disks tells the epoch's host where its LUNs are and as whom to log in.
-func (h *Hub) disks(ctx context.Context, call provider.Call) ([]link.Disk, error) {
+// Disk is a LUN as an epoch logs in to it.
+type Disk struct {
+	Volume string
+	// Portal is address:port, Target the array's IQN, Unit the number there.
+	Portal, Target string
+	Unit           int
+	// MorePortals are further ways to the same target.
+	MorePortals []string
+	// Initiator, User and Secret are the epoch's own (CHAP).
+	Initiator, User, Secret string
+}
+
+// Disks tells where the LUNs of the call's epoch are and as whom to log in. It makes the
+// epoch's maps, or finds them made.
+func (a *Arrays) Disks(ctx context.Context, call provider.Call) ([]Disk, error) {
 	entries := map[string]entry{}
-	var out []link.Disk
+	var out []Disk
 	for _, v := range call.Server.Spec.Identity.Volumes {
 		if v.LUN == nil {
 			continue
 		}
 		e, ok := entries[v.LUN.Array]
 		if !ok {
-			n, err := h.sanOf(v)
+			n, err := a.of(v)
 			if err != nil {
 				return nil, provider.Errorf(provider.Permanent, call, "%w", err)
 			}
-			if e, err = h.mapFor(ctx, call, n); err != nil {
+			if e, err = a.mapFor(ctx, call, n); err != nil {
 				return nil, err
 			}
 			entries[v.LUN.Array] = e
 		}
-		out = append(out, link.Disk{
+		out = append(out, Disk{
 			Volume: v.Name, Portal: e.target.Portal, Target: e.target.IQN, Unit: v.LUN.Unit,
 			Initiator: e.Initiator, User: e.User, Secret: e.Secret, MorePortals: e.more,
 		})

@@ -1,4 +1,4 @@
-package onprem
+package san
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"relight/internal/array/arraytest"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
@@ -24,14 +25,14 @@ const data20 = 20 << 30
 // size is left to a person.
 func TestFirstAttachMakesItsLUN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, fenced := newShelf(), fleet.Epoch(0)
-		h := sanHub(t, s, &fenced)
+		s, fenced := arraytest.NewShelf(), fleet.Epoch(0)
+		h := newRig(t, s, &fenced)
 		out := h.do(t, firstCall(1, true))
-		if out.Note != "LUN a-data of 20 GiB was not there and was made" || !maps.Equal(s.luns, map[string]int64{"a-data": data20}) || len(s.maps) != 1 {
-			t.Errorf("%q, %v, %v", out.Note, s.luns, s.maps)
+		if out.Note != "LUN a-data of 20 GiB was not there and was made" || !maps.Equal(s.LUNs, map[string]int64{"a-data": data20}) || len(s.Made) != 1 {
+			t.Errorf("%q, %v, %v", out.Note, s.LUNs, s.Made)
 		}
-		if out = h.do(t, firstCall(1, true)); out.Note != "" || len(s.luns) != 1 {
-			t.Errorf("a replay: %q, %v", out.Note, s.luns)
+		if out = h.do(t, firstCall(1, true)); out.Note != "" || len(s.LUNs) != 1 {
+			t.Errorf("a replay: %q, %v", out.Note, s.LUNs)
 		}
 	})
 }
@@ -39,17 +40,17 @@ func TestFirstAttachMakesItsLUN(t *testing.T) {
 // What is there is used as it is; that it has another size is told at each epoch.
 func TestAttachLeavesTheSizeOfALUN(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, fenced := newShelf(), fleet.Epoch(0)
-		s.luns["a-data"] = data20 / 2
-		h := sanHub(t, s, &fenced)
+		s, fenced := arraytest.NewShelf(), fleet.Epoch(0)
+		s.LUNs["a-data"] = data20 / 2
+		h := newRig(t, s, &fenced)
 		const told = "LUN a-data has 10 GiB, not 20 GiB, and is left as it is"
 		if out := h.do(t, firstCall(1, true)); out.Note != told {
 			t.Errorf("%q", out.Note)
 		}
 		fenced = 1
 		h.do(t, sanCall(fleet.StepSeal, 1))
-		if out := h.do(t, firstCall(2, false, reapedOne())); out.Note != told || s.luns["a-data"] != data20/2 {
-			t.Errorf("%q, %v", out.Note, s.luns)
+		if out := h.do(t, firstCall(2, false, reapedOne())); out.Note != told || s.LUNs["a-data"] != data20/2 {
+			t.Errorf("%q, %v", out.Note, s.LUNs)
 		}
 	})
 }
@@ -62,8 +63,8 @@ func reapedOne() fleet.Evidence {
 // the step says; nobody is let in without it.
 func TestNoLUNIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, fenced := newShelf(), fleet.Epoch(1)
-		h := sanHub(t, s, &fenced)
+		s, fenced := arraytest.NewShelf(), fleet.Epoch(1)
+		h := newRig(t, s, &fenced)
 		for _, may := range []bool{false, true} {
 			_, err := h.Do(t.Context(), firstCall(2, may, reapedOne()))
 			classOf(t, err, provider.Permanent, false, "LUN a-data is not there, and none is made for epoch 2: on an empty one a would start without its data")
@@ -71,8 +72,8 @@ func TestNoLUNIsMadeAgain(t *testing.T) {
 		fenced = 0
 		_, err := h.Do(t.Context(), firstCall(1, false)) // the array has forgotten epoch 1, which runs
 		classOf(t, err, provider.Permanent, false, "epoch 1 of a had its LUNs already: none is made in its place")
-		if len(s.luns) != 0 || len(s.maps) != 0 {
-			t.Errorf("%v, %v", s.luns, s.maps)
+		if len(s.LUNs) != 0 || len(s.Made) != 0 {
+			t.Errorf("%v, %v", s.LUNs, s.Made)
 		}
 	})
 }
@@ -81,23 +82,23 @@ func TestNoLUNIsMadeAgain(t *testing.T) {
 // repeated as it is. Without the proof nothing is made either.
 func TestFirstAttachIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, fenced := newShelf(), fleet.Epoch(0)
-		h := sanHub(t, s, &fenced)
-		s.full = true
+		s, fenced := arraytest.NewShelf(), fleet.Epoch(0)
+		h := newRig(t, s, &fenced)
+		s.Full = true
 		call := firstCall(1, true)
 		call.Server.Spec.Identity.Volumes[0].LUN.Size = 5
-		s.luns["a-boot"] = 1 << 30
+		s.LUNs["a-boot"] = 1 << 30
 		_, err := h.Do(t.Context(), call)
 		classOf(t, err, provider.Capacity, false, "the array is full; before that: LUN a-boot has 1 GiB, not 5 GiB")
 		unproved := firstCall(1, true)
 		unproved.Proof = sanCall(fleet.StepAttach, 2, reapedOne()).Proof
-		s.set(func() { s.full = false })
+		s.Set(func() { s.Full = false })
 		_, err = h.Do(t.Context(), unproved)
 		classOf(t, err, provider.Refused, false, "proof")
-		if len(s.luns) != 1 || len(s.maps) != 0 {
-			t.Errorf("%v, %v", s.luns, s.maps)
+		if len(s.LUNs) != 1 || len(s.Made) != 0 {
+			t.Errorf("%v, %v", s.LUNs, s.Made)
 		}
-		s.set(func() { s.away = errors.New("connection refused") })
+		s.Set(func() { s.Away = errors.New("connection refused") })
 		_, err = h.Do(t.Context(), firstCall(1, true))
 		classOf(t, err, provider.Retry, false, "connection refused")
 	})
