@@ -63,7 +63,8 @@ type waitingLeftover struct {
 //
 // It takes no budget and a storm does not hold it: the epoch was proved dead for
 // writes before the present one started, no server depends on it, and the stop
-// only makes two copies one. People's stops (freeze, pause, window, observe) hold.
+// only makes two copies one. People's stops (freeze, pause, window, observe) hold; observe
+// does not if a person has asked for the epoch that replaced it.
 func leftover(v View, now time.Time) (*Decision, *waitingLeftover) {
 	return dueLeftover(v, now, slices.Concat(oldInstances(v, now), oldMaps(v, now), lostMaps(v, now)))
 }

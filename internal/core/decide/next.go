@@ -262,7 +262,7 @@ func guarded(v View, now time.Time, d Decision) Decision {
 	g.authority()
 	if d.Step == nil || d.Step.Kind.Destructive() {
 		g.consent()
-		g.underWay()
+		g.underWay(d.Step)
 	}
 	if r := v.Status.Recovery; r != nil && r.Requested == "" && !pastReturn(r) && d.Step != nil && d.Step.Kind.Destructive() {
 		g.storm()
@@ -271,11 +271,13 @@ func guarded(v View, now time.Time, d Decision) Decision {
 }
 
 // underWay asks the mode of what has begun already. What a person asked for goes on in mode
-// observe too; in mode ask their wish is enough only where one approval would be.
-func (g *gatekeeper) underWay() {
+// observe too, to the end of what it replaced: two copies with one address are not what
+// they meant. In mode ask their wish is enough only where one approval would be.
+func (g *gatekeeper) underWay(step *fleet.Step) {
 	r, m := g.v.Status.Recovery, Strictest(g.v.Guards.Modes)
+	replaced := r == nil && step != nil && step.Epoch < g.v.Status.AskedFor
 	if r == nil || r.Requested == "" {
-		if m.Mode == fleet.Observe {
+		if m.Mode == fleet.Observe && !replaced {
 			g.mode("", g.v.Status.Epoch)
 			return
 		}

@@ -39,6 +39,7 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 		return s
 	}
 	step := *d.Step
+	unanswered(s.Recovery, step, now)
 	switch step.Kind {
 	case fleet.StepAdopt:
 		// Whatever was being made of an epoch before it has no object any more. That it
@@ -88,6 +89,17 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	return s
 }
 
+// unanswered keeps that an array may have shut an epoch out, when another step follows a
+// call whose controller ended before the answer: an epoch that comes back would be let in
+// again once its array has forgotten it (S2).
+func unanswered(r *fleet.Recovery, next fleet.Step, now time.Time) {
+	if r == nil || r.Last == nil || r.Last.State != fleet.StepIntended || !shuts(r.Last.Step) || r.Last.Step.Token == next.Token {
+		return
+	}
+	acts(r, r.Last.Step.Kind, now)
+	noteFence(r, r.Last.Step, Result{State: fleet.StepUnknown, Error: "its controller ended before the answer"}, now)
+}
+
 // takeEpoch raises the epoch before the first call that carries it: a call whose
 // reply is lost must find the epoch used up (S3). The evidence behind the proof
 // is stored with it (S2).
@@ -108,6 +120,9 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 		s.CameFrom = s.Host
 	}
 	s.Epoch, s.Host = step.Epoch, step.Host
+	if r.Requested != "" {
+		s.AskedFor = s.Epoch
+	}
 	s.LaunchedAt, s.VerifiedAt, s.Given = now, time.Time{}, nil
 	s.Phase = fleet.PhaseRecovering
 	return s
@@ -266,7 +281,7 @@ func failed(list []fleet.StepRecord, rec fleet.StepRecord) []fleet.StepRecord {
 // acts notes that a step ended or replaced the instance, or may have. A restart in
 // place leaves one whole server behind, whatever becomes of it.
 func acts(r *fleet.Recovery, kind fleet.StepKind, now time.Time) {
-	if r.ActedAt.IsZero() && kind.Destructive() && kind != fleet.StepReboot && kind != fleet.StepRestartApp {
+	if r.ActedAt.IsZero() && kind.Destructive() && !mendsInPlace(kind) {
 		r.ActedAt = now
 	}
 }
@@ -301,7 +316,8 @@ func closed(s fleet.Status, now time.Time) fleet.Status {
 // replies are lost counts too, or a server could be restarted without end.
 func acted(r *fleet.Recovery) bool {
 	unknown := func(rec fleet.StepRecord) bool { return rec.State == fleet.StepUnknown }
-	return len(r.Done) > 0 || slices.ContainsFunc(r.Failed, unknown)
+	asked := r.Last != nil && r.Last.State == fleet.StepIntended && mendsInPlace(r.Last.Step.Kind)
+	return len(r.Done) > 0 || asked || slices.ContainsFunc(r.Failed, unknown)
 }
 
 func gaveUp(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
@@ -344,7 +360,7 @@ func climbed(s fleet.Status, step fleet.Step, now time.Time) fleet.Status {
 // that have no place by turns would call each other for ever.
 func placeless(r *fleet.Recovery, step fleet.Step) bool {
 	made := func(rec fleet.StepRecord) bool {
-		return rec.Step.Kind == fleet.StepRestartApp || rec.Step.Kind == fleet.StepReboot
+		return mendsInPlace(rec.Step.Kind)
 	}
 	order := fleet.Rungs()
 	later := slices.Index(order, step.Rung) > slices.Index(order, r.Rung)

@@ -34,7 +34,11 @@ func work(v View, now time.Time) Decision {
 		if onlyRemembered(v, now) {
 			return pending("it worked when it was seen last; it is looked at anew before anything is done", now.Add(progressPause))
 		}
-		return record(v, fleet.StepClose, "it came back by itself: "+v.Finding.Reason)
+		how := "it came back by itself: "
+		if r.Last != nil && r.Last.State == fleet.StepIntended {
+			how = fmt.Sprintf("it works again since %s, whose answer is lost: ", r.Last.Step.Kind)
+		}
+		return record(v, fleet.StepClose, how+v.Finding.Reason)
 	}
 	if stop := inTheWay(v, now); stop != nil {
 		return *stop
@@ -68,8 +72,13 @@ func cameBack(v View) bool {
 	if pastReturn(r) && !seenAfter(v, lastEffect(v)) {
 		return false // a yes of before the last call is no answer to it (S14)
 	}
-	return r.Last == nil || (r.Last.State != fleet.StepIntended && len(r.Done) == 0)
+	return r.Last == nil || (r.Last.State != fleet.StepIntended || mendsInPlace(r.Last.Step.Kind)) && len(r.Done) == 0
 }
+
+// mendsInPlace reports that the step leaves the instance where it is. If its answer is
+// lost and the server is seen to work after it, it has done what it was for: to repeat it
+// would only end what works (S4).
+func mendsInPlace(k fleet.StepKind) bool { return k == fleet.StepRestartApp || k == fleet.StepReboot }
 
 // shutting reports that an array was told to shut the present epoch out, and may have
 // begun to: what is half out of its disks loses them at the next fault of its path.

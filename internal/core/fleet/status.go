@@ -27,6 +27,9 @@ type Status struct {
 	// CameFrom is the host on which the server last worked before it came to this one;
 	// empty if it never left. It is where a move back goes.
 	CameFrom string `json:"cameFrom,omitempty"`
+	// AskedFor is the newest epoch that was taken because a person asked for it: that the
+	// ones before it end was part of their wish.
+	AskedFor Epoch `json:"askedFor,omitempty"`
 	// Away is set while it runs in another zone, with copies of its volumes.
 	Away *Away `json:"away,omitempty"`
 	// Unused are volumes that were made for a start in another zone that came to

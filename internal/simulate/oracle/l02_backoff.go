@@ -68,7 +68,7 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 	if w == nil || w.failed == 0 || w.recovery != recoveryOf(s) || o.disturbed.After(w.at) || s.asked {
 		return
 	}
-	if step.Kind == fleet.StepSeal && step.Via == "" && (o.arrays.After(w.at) || o.errs(s, step.Object.Volume)) {
+	if step.Kind == fleet.StepSeal && step.Via == "" && (o.arrays.After(w.at) || o.errs(s, step.Object.Volume) || o.stale()) {
 		return // the array that could not be asked can be asked again: that is news
 	}
 	if wait := now.Sub(w.at); wait < backedOff(s.spec.Spec.Ladder, w.failed) {
@@ -77,7 +77,8 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 }
 
 // errs reports that the array of a volume answers some questions and fails others: each
-// look that it answers is the news that it can be asked, and the call may fail again.
+// look that it answers is the news that it can be asked, and the call may fail again. So
+// does one that is answered with what was so a while ago.
 func (o *Oracle) errs(s *server, volume string) bool {
 	v := o.w.Volume(s.name + "/" + volume)
 	return v != nil && v.LUN() != nil && v.LUN().Array().Errs()

@@ -95,6 +95,26 @@ func (o *Oracle) meetDeadlines() {
 	}
 }
 
+// deafByChance is how seldom, in a beat's time, a controller may hear nobody for two beats
+// because all of them got lost.
+const deafByChance = 1e-8
+
+// hearsBadly reports that the controller hears a host badly, or has so few of them that
+// all may fall silent at once by chance.
+func (o *Oracle) hearsBadly() bool {
+	all, beating := 1.0, 0
+	for _, name := range o.w.Hosts() {
+		loss := o.around.Loss(name)
+		if loss > clearLoss {
+			return true
+		}
+		if h := o.w.Host(name); h != nil && h.Runs() {
+			all, beating = all*loss*loss, beating+1
+		}
+	}
+	return beating > 0 && all > deafByChance
+}
+
 func (o *Oracle) meet(e expectation) {
 	s, t := e.s, e.t
 	if !t.badSince.Equal(e.onset) || t != s.newest || s.asked || s.gone || o.declared.After(e.onset) || !o.undisturbed(e.onset) || !o.seen(t, e.onset) || o.standsStill(t) {
@@ -105,10 +125,8 @@ func (o *Oracle) meet(e expectation) {
 			return // what people hold may hold the view of others too, such as a storm
 		}
 	}
-	for _, host := range o.w.Hosts() {
-		if o.around.Loss(host) > clearLoss {
-			return // a controller that hears several hosts badly doubts itself for longer
-		}
+	if o.hearsBadly() {
+		return // it doubts itself for longer
 	}
 	if o.excused(e) {
 		return

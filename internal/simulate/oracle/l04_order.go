@@ -89,11 +89,12 @@ func (o *Oracle) wishes(s *server) {
 	if !s.asked || s.status.Recovery != nil && s.status.Recovery.Requested != "" {
 		return
 	}
-	s.asked = o.wishWaits(s)
+	_, s.asked = o.wish(s)
 }
 
-func (o *Oracle) wishWaits(s *server) bool {
+// wish is what a person has asked for, while it waits for the epoch that is.
+func (o *Oracle) wish(s *server) (fleet.Request, bool) {
 	var wish fleet.Request
 	raw, waits := o.ledger.records[requestKeys+s.name]
-	return waits && json.Unmarshal(raw, &wish) == nil && wish.Epoch == s.status.Epoch
+	return wish, waits && json.Unmarshal(raw, &wish) == nil && wish.Epoch == s.status.Epoch
 }

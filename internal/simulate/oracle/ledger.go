@@ -134,6 +134,8 @@ func (o *Oracle) recorded(e entry) {
 		o.recoveryBegun(s, e)
 	case event.StepIntended:
 		o.intended(s, e)
+	case event.GuardSet, event.FenceAttested:
+		o.heldAllAlong(e)
 	case event.VerdictChanged:
 		s.verdict = told{what: e.ev.Verdict.String(), at: e.at}
 	case event.Held:

@@ -18,7 +18,8 @@ import (
 //     announced before goes out within the controller's lease of the first of the stops
 //     that are in force, or not at all;
 //   - in mode observe (of the server, of a site above its host) no destructive step
-//     is announced that no person has asked for;
+//     is announced that no person has asked for; the end of what their wish replaced is
+//     part of it, however late;
 //   - in mode ask, the first step of a recovery, and the first after each climb, is
 //     announced only if as many different people as the spec wants have approved for
 //     the epoch that the status had just then, the requester not among them, and
@@ -36,6 +37,8 @@ type people struct {
 	paused    map[string]bool
 	windows   []Act
 	approvals []Act
+	// unsure is what got no answer and was not seen in the store.
+	unsure    []Act
 	attested  map[string]map[fleet.Epoch]bool
 	requester map[string]string
 	// goals are where people last asked each server to be moved to.
@@ -54,6 +57,10 @@ func (p *people) attests(server string, e fleet.Epoch) bool { return p.attested[
 // have happened; one that sets a guard counts if it was acknowledged.
 func (o *Oracle) act(a Act) {
 	p := &o.people
+	if a.Maybe && o.mayComeLate(a) {
+		p.unsure = append(p.unsure, a)
+		return
+	}
 	switch a.Verb {
 	case "unfreezes":
 		p.frozen = false
@@ -61,7 +68,7 @@ func (o *Oracle) act(a Act) {
 		p.paused[a.Server] = false
 	}
 	if s := o.servers[a.Server]; s != nil && (a.Verb == "heals" || a.Verb == "moves") {
-		if o.wishWaits(s) && a.Accepted {
+		if wish, waits := o.wish(s); waits && a.Accepted && wish.By == a.By && (wish.Host == a.Host || a.Host == "back") {
 			s.asked = true
 			p.requester[a.Server] = a.By
 			p.goals[a.Server] = a.Host
@@ -95,12 +102,30 @@ func (o *Oracle) act(a Act) {
 	case "ends":
 		p.windows = slices.DeleteFunc(p.windows, func(w Act) bool { return w.Scope == a.Scope })
 	case "approves", "denies":
-		if a.Maybe && !o.entered(a) {
-			return // no answer came, and the store never took it
-		}
 		a.Plan = o.planOf(a)
 		p.approvals = append(p.approvals, a)
 	}
+}
+
+// mayComeLate reports of an act without an answer that the store does not have it yet: a
+// member may hold it that comes to lead.
+func (o *Oracle) mayComeLate(a Act) bool {
+	needed := []string{"approves", "denies", "heals", "moves", "confirms"}
+	return slices.Contains(needed, a.Verb) && !o.entered(a)
+}
+
+// heldAllAlong takes the word of a person that nobody had seen in the store until another
+// member led.
+func (o *Oracle) heldAllAlong(e entry) {
+	p := &o.people
+	n := slices.IndexFunc(p.unsure, func(a Act) bool { return a.By == e.ev.By && a.Server == e.ev.Server })
+	if n < 0 {
+		return
+	}
+	a := p.unsure[n]
+	p.unsure = slices.Delete(p.unsure, n, n+1)
+	a.Maybe = false
+	o.act(a)
 }
 
 // planOf is the plan that the store says was spoken of last by that person.
@@ -211,9 +236,12 @@ func (o *Oracle) intended(s *server, e entry) {
 		o.Violate("S11", s.name, "%s of epoch %d is announced though %s", step.Kind, step.Epoch, why)
 	}
 	requested := s.asked || s.status.Recovery != nil && s.status.Recovery.Requested != ""
+	if requested && step.Kind.NeedsProof() {
+		s.wished = max(s.wished, step.Epoch)
+	}
 	switch o.mode(s) {
 	case fleet.Observe:
-		if !requested {
+		if !requested && step.Epoch >= s.wished {
 			o.Violate("S11", s.name, "%s of epoch %d is announced in mode observe", step.Kind, step.Epoch)
 		}
 	case fleet.Ask:

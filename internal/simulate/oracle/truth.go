@@ -46,6 +46,8 @@ type server struct {
 	held    told
 	// asked is true from a person's request until its recovery ends.
 	asked bool
+	// wished is the newest epoch that was announced while that was so.
+	wished fleet.Epoch
 	// moved is the last planned move of which a call has ended something.
 	moved string
 	// gone is true while nobody declares it: people have deleted it.
