@@ -46,6 +46,10 @@ type Backend interface {
 	RestoreSnapshot(ctx context.Context, by, server, snapshot, reason string) (client.SnapshotAnswer, error)
 	DeleteSnapshot(ctx context.Context, by, server, snapshot string) (client.SnapshotAnswer, error)
 
+	// Orphans lists what hosts and arrays have of servers that are not in the fleet.
+	// Whoever cannot be asked is told in a row.
+	Orphans(ctx context.Context) (client.List[client.Orphan], error)
+
 	Approvals(ctx context.Context) (client.List[client.ApprovalRow], error)
 	// Answer records a person's answer to a plan; denied tells which.
 	Answer(ctx context.Context, by, name string, req client.ApprovalRequest, denied bool) (client.ApprovalAnswer, error)

@@ -97,6 +97,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.guards(a)
 	s.hosts(a)
 	s.snapshots(a)
+	s.orphans(a)
 	s.power(a)
 	s.drills(a)
 	s.incidents(a)

@@ -50,3 +50,9 @@ type Lister interface {
 type Locator interface {
 	Locate(ctx context.Context, r Ref) (Target, error)
 }
+
+// Remover is an Array that knows with which command a person takes an epoch's map away.
+// It is one that the array refuses while somebody is logged in, where its tool has such.
+type Remover interface {
+	RemoveBy(r Ref) string
+}

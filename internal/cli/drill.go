@@ -37,7 +37,7 @@ func (a *app) drillListCmd() *cobra.Command {
 		{"RPO", false, func(d fleet.Drill) string { return drill.RPO(d.Result) }},
 		{"RESULT", false, drillState},
 	}
-	return listCmd(a, "List drills, the newest first", "List shows the drills that the engine remembers, with what came of them.", "  relight drill list -o json", l)
+	return listCmd(a, "list", "List drills, the newest first", "List shows the drills that the engine remembers, with what came of them.", "  relight drill list -o json", l)
 }
 
 func drillState(d fleet.Drill) string {

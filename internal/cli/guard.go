@@ -75,7 +75,7 @@ func (a *app) maintainStartCmd() *cobra.Command {
 }
 
 func (a *app) maintainListCmd() *cobra.Command {
-	return listCmd(a, "List windows that have not ended", "List shows open and coming maintenance windows.",
+	return listCmd(a, "list", "List windows that have not ended", "List shows open and coming maintenance windows.",
 		"  relight maintain list", a.maintenanceListing())
 }
 

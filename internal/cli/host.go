@@ -54,7 +54,7 @@ HOST it is good for a host of that name only.`,
 }
 
 func (a *app) hostListCmd() *cobra.Command {
-	return listCmd(a, "List enrolled hosts", "List shows the enrolled hosts, as relight get hosts does.",
+	return listCmd(a, "list", "List enrolled hosts", "List shows the enrolled hosts, as relight get hosts does.",
 		"  relight host list -o wide", a.hostListing())
 }
 

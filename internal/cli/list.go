@@ -26,9 +26,9 @@ func whole[T any](noun, empty string, id func(T) string, list func(*client.Clien
 }
 
 // listCmd is the command that lists, for groups whose things get lists too.
-func listCmd[T any](a *app, short, long, example string, l listing[T]) *cobra.Command {
+func listCmd[T any](a *app, use, short, long, example string, l listing[T]) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: short, Long: long, Example: example, Args: cobra.NoArgs,
+		Use: use, Short: short, Long: long, Example: example, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {

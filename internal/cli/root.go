@@ -109,7 +109,7 @@ and the exit codes are stable; the columns of tables are not.
 	}
 	root.AddCommand(
 		a.applyCmd(), a.diffCmd(), a.deleteCmd(), a.getCmd(), a.describeCmd(), a.whyCmd(), a.planCmd(),
-		a.healCmd(), a.moveCmd(), a.snapshotsCmd(), a.drillCmd(), a.pauseCmd(), a.resumeCmd(), a.maintainCmd(), a.approveCmd(), a.denyCmd(),
+		a.healCmd(), a.moveCmd(), a.snapshotsCmd(), a.orphansCmd(), a.drillCmd(), a.pauseCmd(), a.resumeCmd(), a.maintainCmd(), a.approveCmd(), a.denyCmd(),
 		a.freezeCmd(), a.unfreezeCmd(), a.stormCmd(), a.incidentCmd(), a.eventsCmd(), a.auditCmd(), a.fenceCmd(),
 		a.hostCmd(), a.powerCmd(), a.backupCmd(), a.notifyCmd(), a.schemaCmd(), a.versionCmd(), a.doctorCmd(),
 	)

@@ -103,6 +103,10 @@ func others(b *apitest.Backend) {
 		{Server: "lic-01", Volume: "data", Array: "san-1", LUN: "lic-01-data", Name: "relight-lic-01-e2", Bytes: 1 << 30, At: at.Add(-time.Hour)},
 		{Server: "web-01", Volume: "data", Array: "san-2", LUN: "web-01-data", Error: "connection refused"},
 	}
+	b.Left = []client.Orphan{
+		{Kind: "map", Server: "old-01", Epoch: 3, On: "san-1", What: "iqn.2026-01.local.relight.san-1:old-01.e3", Detail: "may log in", Next: "tgt-admin -C 0 --delete iqn.2026-01.local.relight.san-1:t:old-01.e3", At: at},
+		{On: "host-2", Error: "host host-2 does not report"},
+	}
 	b.SpareTo = client.SpareView{At: at, Sites: []decide.SiteSpare{
 		{Site: "fleet", Hosts: 2, Units: 16, Used: 2, Worst: "host-1", Reason: "1 of the 1 servers on host-1 would find no place, such as web-01: host-2: its agent is silent"},
 		{Site: "rack-1", OK: true, Hosts: 2, Units: 16, Used: 2, Warm: 1},

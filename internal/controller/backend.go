@@ -44,6 +44,9 @@ type Backend struct {
 	Changed func()
 	// Kept lists what arrays keep of a server's LUNs; nil where there are none.
 	Kept func(context.Context, ...fleet.Server) []provider.Kept
+	// Left lists what is left of servers that are not in the fleet; nil where no hosts
+	// are ours.
+	Left func(context.Context) []provider.Orphan
 	// restoring is held while a snapshot is put back.
 	restoring sync.Mutex
 	// Examine runs the doctor's checks.

@@ -61,6 +61,7 @@ func (c *Controller) examine(ctx context.Context) []client.DoctorCheck {
 	checks = append(checks, checkCertificates(All[enrol.Host](c.state, kindHost), c.clock.Now())...)
 	checks = append(checks, c.checkPower(ctx, hosts)...)
 	checks = append(checks, c.checkArrays(ctx)...)
+	checks = append(checks, checkOrphans(c.orphans(ctx)))
 	checks = append(checks, c.checkScopes(hosts), c.checkSpare(), c.checkIsolation(), c.checkTimings(), c.collector.checkSweeps(), c.checkModes(), c.checkPeople())
 	return checks
 }

@@ -37,6 +37,7 @@ type Backend struct {
 	SpareTo     client.SpareView
 	Asked       []client.ApprovalRow
 	Kept        []client.KeptSnapshot
+	Left        []client.Orphan
 	IncidentOf  map[string]client.IncidentView
 	Report      client.DoctorReport
 	PowerReport client.PowerReport

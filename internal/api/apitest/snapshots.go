@@ -20,6 +20,13 @@ func (b *Backend) Snapshots(_ context.Context, server string) (client.List[clien
 	return list, b.enter("snapshots")
 }
 
+// Orphans implements api.Backend.
+func (b *Backend) Orphans(context.Context) (client.List[client.Orphan], error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return client.List[client.Orphan]{Items: b.Left}, b.enter("orphans")
+}
+
 // RestoreSnapshot implements api.Backend. It refuses a server that is not paused.
 func (b *Backend) RestoreSnapshot(_ context.Context, by, server, snapshot, reason string) (client.SnapshotAnswer, error) {
 	b.mu.Lock()

@@ -166,6 +166,26 @@ func (s *suite) shared() {
 	_ = s.login(cfg)
 }
 
+// allMaps: what is left of a server that nobody asks about is found all the same.
+func (s *suite) allMaps() {
+	lister, ok := s.h.Array.(array.Lister)
+	if !ok {
+		s.Fatal("the driver lists maps of asked servers alone: what others left is never seen")
+	}
+	units := s.luns(1, 2)
+	_ = s.login(s.start(ref("db", 1), map[int]string{1: units[1]}))
+	web := s.start(ref("web", 3), map[int]string{1: units[2]})
+	all, err := lister.AllMaps(s.ctx)
+	s.must("all maps", err)
+	slices.SortFunc(all, func(a, b array.Mapped) int { return strings.Compare(a.Server, b.Server) })
+	if len(all) != 2 || all[0].Ref != ref("db", 1) || all[1].Ref != ref("web", 3) || !slices.Equal(all[1].Initiators, []string{web.Initiator}) {
+		s.Errorf("all maps are %+v", all)
+	}
+	if r, ok := s.h.Array.(array.Remover); ok && !strings.Contains(r.RemoveBy(ref("web", 3)), "web.e3") {
+		s.Errorf("%q does not name the map", r.RemoveBy(ref("web", 3)))
+	}
+}
+
 func (s *suite) oneEpoch() {
 	units := s.luns(1)
 	first := s.start(ref("db", 1), units)

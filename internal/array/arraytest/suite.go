@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"DuplicateIQN", (*suite).duplicate},
 		{"OneEpochAtATime", (*suite).oneEpoch},
 		{"SharedLUN", (*suite).shared},
+		{"AllMaps", (*suite).allMaps},
 		{"Repeat", (*suite).repeat},
 		{"Sessions", (*suite).sessions},
 		{"Fence", (*suite).fenceEpoch},

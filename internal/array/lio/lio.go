@@ -87,24 +87,51 @@ func gone(err error) error {
 
 // Maps implements array.Array.
 func (a *Array) Maps(ctx context.Context, server string) ([]array.Mapped, error) {
+	found, err := a.maps(ctx, func(of string) bool { return of == server })
+	if err != nil {
+		return nil, fmt.Errorf("maps of %s: %w", server, err)
+	}
+	return found, nil
+}
+
+// AllMaps implements array.Lister.
+func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
+	found, err := a.maps(ctx, func(string) bool { return true })
+	if err != nil {
+		return nil, fmt.Errorf("maps: %w", err)
+	}
+	return found, nil
+}
+
+// maps lists those of the servers that are wanted.
+func (a *Array) maps(ctx context.Context, wanted func(server string) bool) ([]array.Mapped, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	targets, err := a.list("iscsi")
 	if err != nil {
-		return nil, fmt.Errorf("maps of %s: %w", server, err)
+		return nil, err
 	}
 	var out []array.Mapped
 	for _, t := range targets {
-		if r, ok := array.ParseIQN(a.cfg.Prefix+":t", t); ok && r.Server == server {
+		if r, ok := array.ParseIQN(a.cfg.Prefix+":t", t); ok && wanted(r.Server) {
 			acls, err := a.list("iscsi/" + t + "/tpgt_1/acls")
 			if err != nil {
-				return nil, fmt.Errorf("maps of %s: %w", server, err)
+				return nil, err
 			}
 			out = append(out, array.Mapped{Ref: r, Initiators: acls})
 		}
 	}
 	return out, nil
+}
+
+// RemoveBy implements array.Remover.
+func (a *Array) RemoveBy(r array.Ref) string {
+	target, _, err := a.group(r)
+	if err != nil {
+		return "targetcli /iscsi ls"
+	}
+	return "targetcli /iscsi delete " + strings.TrimPrefix(target, "iscsi/")
 }
 
 // Locate implements array.Locator.

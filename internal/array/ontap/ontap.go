@@ -204,6 +204,16 @@ func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
 	return out, nil
 }
 
+// RemoveBy implements array.Remover. Without -force a group that maps LUNs stays: its
+// maps are deleted first, each by name.
+func (a *Array) RemoveBy(r array.Ref) string {
+	name, err := a.groupName(r)
+	if err != nil {
+		return "lun igroup show -vserver " + a.cfg.SVM
+	}
+	return fmt.Sprintf("lun mapping show -vserver %s -igroup %s; lun mapping delete; lun igroup delete -vserver %s -igroup %s", a.cfg.SVM, name, a.cfg.SVM, name)
+}
+
 // Map implements array.Array.
 func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
 	a.mu.Lock()

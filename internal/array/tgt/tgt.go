@@ -129,6 +129,15 @@ func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
 	return out, nil
 }
 
+// RemoveBy implements array.Remover. Without --force a target with sessions stays.
+func (a *Array) RemoveBy(r array.Ref) string {
+	iqn, err := a.iqn(r)
+	if err != nil {
+		return "tgt-admin --dump"
+	}
+	return fmt.Sprintf("tgt-admin -C %d --delete %s", a.cfg.Control, iqn)
+}
+
 // Locate implements array.Locator.
 func (a *Array) Locate(_ context.Context, r array.Ref) (array.Target, error) {
 	iqn, err := a.iqn(r)

@@ -39,9 +39,17 @@ type envelope struct {
 	// An alarm's notification.
 	AlarmName string
 	Trigger   struct {
-		Dimensions []struct{ Name, Value string }
+		Dimensions []dimension
+		// Of an alarm on an expression over several metrics.
+		Metrics []struct {
+			MetricStat struct {
+				Metric struct{ Dimensions []dimension }
+			}
+		}
 	}
 }
+
+type dimension struct{ Name, Value string }
 
 // parseEvent reads a message. It reports false for one that it does not know.
 func parseEvent(body string) (event, bool) { return parseWithin(body, true) }
@@ -76,7 +84,11 @@ func (m *envelope) named() []string {
 	for _, metric := range m.Detail.Config.Metrics {
 		ids = append(ids, metric.Stat.Metric.Dimensions["InstanceId"])
 	}
-	for _, d := range m.Trigger.Dimensions {
+	dimensions := slices.Clone(m.Trigger.Dimensions)
+	for _, metric := range m.Trigger.Metrics {
+		dimensions = append(dimensions, metric.MetricStat.Metric.Dimensions...)
+	}
+	for _, d := range dimensions {
 		if d.Name == "InstanceId" {
 			ids = append(ids, d.Value)
 		}
