@@ -74,6 +74,8 @@ type Backend interface {
 	RemoveHost(ctx context.Context, by, name string) error
 	// Power reads the state of a host's power devices. It switches nothing.
 	Power(ctx context.Context, host string) (client.PowerReport, error)
+	// ExamineArray tries an array's fence and reservations on a scratch LUN.
+	ExamineArray(ctx context.Context, by, array string, req client.ArrayExamination) (client.ArrayReport, error)
 
 	// BeginDrill records that a person is about to break something, or refuses it;
 	// EndDrill records what came of it.

@@ -36,6 +36,18 @@ func (s *server) power(a huma.API) {
 		})
 }
 
+type examineInput struct {
+	Name string `path:"name" maxLength:"253"`
+	Body client.ArrayExamination
+}
+
+func (s *server) arrays(a huma.API) {
+	add(a, s, op{id: "examine-array", method: http.MethodPost, path: "/arrays/{name}/examine", summary: "Try an array's fence and reservations on a scratch LUN", tag: "arrays"},
+		func(ctx context.Context, in *examineInput) (*answer[client.ArrayReport], error) {
+			return wrap(s.backend.ExamineArray(ctx, by(ctx), in.Name, in.Body))
+		})
+}
+
 func (s *server) incidents(a huma.API) {
 	add(a, s, op{id: "list-incidents", method: http.MethodGet, path: "/incidents", summary: "Incidents, newest first", tag: "incidents"},
 		func(ctx context.Context, in *page) (*answer[client.List[client.IncidentRow]], error) {

@@ -99,6 +99,7 @@ func (s *server) register(mux *http.ServeMux) huma.API {
 	s.snapshots(a)
 	s.orphans(a)
 	s.power(a)
+	s.arrays(a)
 	s.drills(a)
 	s.incidents(a)
 	s.events(a)

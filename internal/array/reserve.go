@@ -38,6 +38,10 @@ type Reservations struct {
 	Aborts bool
 	// Persists: the array accepts registrations that outlive a power loss.
 	Persists bool
+	// Rejoins: a registration is still there when its initiator comes back under the
+	// same name after its connection broke. Without it each cut of the network would
+	// take the running epoch's right to write.
+	Rejoins bool
 	// Returns: a preempted initiator can simply register again. It can everywhere;
 	// this is why a reservation alone fences nobody who does not play by the rules.
 	Returns bool
@@ -59,6 +63,9 @@ func (r Reservations) SecondLine() (ok bool, why []string) {
 	}
 	if !r.Persists {
 		why = append(why, "registrations do not outlive a restart of the array")
+	}
+	if !r.Rejoins {
+		why = append(why, "a registration ends with its connection, so that a short cut of the network would stop the epoch that runs")
 	}
 	return len(why) == 0, why
 }
@@ -107,8 +114,9 @@ const probeBlocks = 16
 
 // Probe finds out what reservations are worth on an array. It overwrites the first
 // blocks of the unit, which must be empty: a scratch LUN made for enrolment. holder
-// and other are sessions of two initiators that both may use it.
-func Probe(ctx context.Context, holder, other iscsi.Path, lun int) (Reservations, error) {
+// and other are sessions of two initiators that both may use it; again ends the
+// connection of the other and logs in under the same name and ISID.
+func Probe(ctx context.Context, holder, other iscsi.Path, again func(context.Context) (iscsi.Path, error), lun int) (Reservations, error) {
 	out := Reservations{Commands: map[string]Finding{}}
 	size, err := iscsi.Capacity(ctx, holder, lun)
 	if err != nil {
@@ -124,6 +132,9 @@ func Probe(ctx context.Context, holder, other iscsi.Path, lun int) (Reservations
 		return out, fmt.Errorf("probe: %w", err)
 	}
 	err = errors.Join(out.preempt(ctx, holder, other, lun), out.try(ctx, holder, other, lun), out.abort(ctx, holder, other, lun))
+	if err == nil {
+		err = out.rejoin(ctx, other, again, lun)
+	}
 	// Leave the scratch LUN as it was found, so that a probe can be repeated.
 	_, cleared := iscsi.Do(ctx, holder, "clear keys", iscsi.ClearKeys(lun, ours))
 	_, wiped := iscsi.Do(ctx, holder, "wipe", iscsi.Write16(lun, 0, make([]byte, probeBlocks*iscsi.Block)))
@@ -203,6 +214,21 @@ func (r *Reservations) abort(ctx context.Context, holder, other iscsi.Path, lun 
 	}
 	_, err = iscsi.Do(ctx, holder, "register for ever", iscsi.RegisterForEver(lun, ours))
 	r.Persists, err = told(err)
+	return err
+}
+
+// rejoin cuts the connection of a registered initiator, as a network does, and sees
+// whether it may write when it is back.
+func (r *Reservations) rejoin(ctx context.Context, other iscsi.Path, again func(context.Context) (iscsi.Path, error), lun int) error {
+	if _, err := iscsi.Do(ctx, other, "register before a cut", iscsi.Register(lun, theirs)); err != nil {
+		return err
+	}
+	back, err := again(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = iscsi.Do(ctx, back, "write after a cut", iscsi.Write16(lun, probeBlocks-1, make([]byte, iscsi.Block)))
+	r.Rejoins, err = told(err)
 	return err
 }
 

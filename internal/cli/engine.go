@@ -169,6 +169,7 @@ if a check fails, 8 if the engine cannot be reached.`,
 			return a.checks(r)
 		},
 	}
+	cmd.AddCommand(a.doctorArrayCmd())
 	cmd.AddCommand(a.Doctors...)
 	return cmd
 }

@@ -131,6 +131,15 @@ func others(b *apitest.Backend) {
 		{Name: "store", State: client.DoctorOK, Detail: "three members"},
 		{Name: "witness", State: client.DoctorWarn, Detail: "the loss of host-1 needs a person", Next: "relight host token witness"},
 	}}
+	b.ArrayReport = client.ArrayReport{
+		Array: "san-1", Site: "dc1", Driver: "tgt", At: at, LUN: "relight-probe", Made: true,
+		Commands: []client.ArrayCommand{{Command: "WRITE(10)", Does: "stopped"}, {Command: "WRITE SAME(10)", Does: "let through"}},
+		WhyNot:   []string{"WRITE SAME(10) passes a reservation"},
+		Fence: []client.DoctorCheck{
+			{Name: "fence", State: client.DoctorOK, Detail: "confirmed after 20ms"},
+			{Name: "nothing lands", State: client.DoctorFail, Detail: "3 blocks were overwritten", Next: "set spec.fence: power"},
+		},
+	}
 	b.Trial = client.WebhookTrial{Host: "pager.example", Status: 401, Answer: "bad signature\x1b[2J", Took: fleet.Duration(12 * time.Millisecond)}
 	b.Audit = client.AuditReport{OK: true, At: at, Shards: []client.AuditShard{{Shard: 0, Entries: 812, Head: "9f2c", OK: true}}}
 }

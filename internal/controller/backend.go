@@ -49,6 +49,8 @@ type Backend struct {
 	Left func(context.Context) []provider.Orphan
 	// restoring is held while a snapshot is put back.
 	restoring sync.Mutex
+	// examining is held while an array is examined.
+	examining sync.Mutex
 	// Examine runs the doctor's checks.
 	Examine func(context.Context) []client.DoctorCheck
 }

@@ -41,6 +41,7 @@ type Backend struct {
 	IncidentOf  map[string]client.IncidentView
 	Report      client.DoctorReport
 	PowerReport client.PowerReport
+	ArrayReport client.ArrayReport
 	Audit       client.AuditReport
 	Trial       client.WebhookTrial
 	// Saved is what a backup holds, without its sum.

@@ -265,6 +265,16 @@ func (b *Backend) Power(_ context.Context, host string) (client.PowerReport, err
 	return report, b.enter("power")
 }
 
+// ExamineArray implements api.Backend.
+func (b *Backend) ExamineArray(_ context.Context, by, array string, req client.ArrayExamination) (client.ArrayReport, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if array != b.ArrayReport.Array {
+		return client.ArrayReport{}, client.NewProblem(client.CodeNotFound, "no site declares array %q", array).WithNext("relight doctor")
+	}
+	return b.ArrayReport, b.change(by, "examine-array", array, req.LUN, req.Watch.Std().String())
+}
+
 // Doctor implements api.Backend.
 func (b *Backend) Doctor(context.Context) (client.DoctorReport, error) {
 	return b.Report, b.enter("doctor")

@@ -394,8 +394,13 @@ func (s *suite) reservations() {
 	a, b := s.login(cfg), cfg
 	b.ISID = [6]byte{0x80, 1, 2, 3, 4, 5}
 	other := s.login(b)
+	again := func(context.Context) (iscsi.Path, error) {
+		_ = other.Close()
+		other = s.login(b)
+		return other, nil
+	}
 	for range 2 { // it cleans up behind itself
-		got, err := array.Probe(s.ctx, a, other, 1)
+		got, err := array.Probe(s.ctx, a, other, again, 1)
 		s.must("probe", err)
 		ok, why := got.SecondLine()
 		s.Logf("second line %v: %v; %v", ok, why, got.Commands)
@@ -405,7 +410,7 @@ func (s *suite) reservations() {
 	}
 	s.must("write", s.write(a, 1, 900, "somebody's"))
 	s.must("write", s.write(a, 1, 0, "somebody's"))
-	_, err := array.Probe(s.ctx, a, other, 1)
+	_, err := array.Probe(s.ctx, a, other, again, 1)
 	s.want("probe of a LUN with data", err, array.ErrConflict)
 	s.holds(a, 1, 0, "somebody's")
 }

@@ -83,17 +83,26 @@ func (s *Session) Execute(ctx context.Context, c Command) (Reply, error) {
 }
 
 func (s *Session) execute(c Command) (Reply, error) {
+	now := 0
+	if len(c.Out) > 0 && !s.noImmediate {
+		now = min(len(c.Out), s.limit, max(s.firstBurst, 512))
+	}
+	tag, err := s.send(c, now)
+	if err != nil {
+		return Reply{}, err
+	}
+	return s.await(c, tag)
+}
+
+// send sends a command with that much of its data.
+func (s *Session) send(c Command, now int) (tag uint32, err error) {
 	s.tag++
 	tag, sn := s.tag, s.cmdSN
 	s.cmdSN++
 	flags := byte(final)
-	now := 0
 	switch {
 	case len(c.Out) > 0:
 		flags |= 0x20
-		if !s.noImmediate {
-			now = min(len(c.Out), s.limit, max(s.firstBurst, 512))
-		}
 	case c.In > 0:
 		flags |= 0x40
 	}
@@ -105,10 +114,7 @@ func (s *Session) execute(c Command) (Reply, error) {
 	p.put32(28, s.expStatSN)
 	copy(p.head[32:48], c.CDB)
 	p.data = c.Out[:now]
-	if err := p.write(s.conn); err != nil {
-		return Reply{}, err
-	}
-	return s.await(c, tag)
+	return tag, p.write(s.conn)
 }
 
 // await takes PDUs until the command's status is there.

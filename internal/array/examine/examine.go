@@ -1,0 +1,273 @@
+// Package examine finds out what an array is worth before servers depend on it, on a
+// scratch LUN: what its reservations stop, and whether what the storage fence says is
+// so. It shuts out an epoch of its own that writes without pause, that holds a write
+// back inside the array, and that has logged in half-way, and then looks whether
+// anything of it lands.
+package examine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"relight/internal/array"
+	"relight/internal/array/iscsi"
+	"relight/internal/core/fence"
+	"relight/internal/core/fleet"
+)
+
+const (
+	// Server is the name under which the examination has its maps.
+	Server = "relight-probe"
+	// LUN is the scratch LUN that it makes if none is named. It stays for the next
+	// time: nothing of ours deletes a LUN.
+	LUN = "relight-probe"
+	// Bytes is the size of that LUN.
+	Bytes = 16 << 20
+
+	unit   = 1
+	volume = "scratch"
+	// cleanWithin bounds what is undone after an examination was cut short.
+	cleanWithin = 20 * time.Second
+)
+
+// Options are what an examination needs.
+type Options struct {
+	Array array.Array
+	// Prefix is that of the epochs' IQNs.
+	Prefix string
+	// LUN is an empty one that somebody made for it; without a name, LUN is made.
+	LUN string
+	// Load is how many sessions write at once while the fence goes on. Watch is for how
+	// long the LUN is watched after it, FenceWithin how long it may take.
+	Load               int
+	Watch, FenceWithin time.Duration
+	// Random makes the epochs' secrets.
+	Random io.Reader
+	Now    func() time.Time
+	// Wait returns at the time, or with an error when the context ends.
+	Wait func(ctx context.Context, until time.Time) error
+}
+
+// Report is what was found out.
+type Report struct {
+	LUN  string
+	Made bool
+	// Reservations is nil if they could not be tried; Trouble says why.
+	Reservations *array.Reservations
+	Trouble      string
+	// Fence are the findings about the storage fence, in the order in which they were
+	// made, Evidence what it handed out.
+	Fence    []Finding
+	Evidence []fleet.Evidence
+}
+
+// Finding is one thing that was tried with the fence.
+type Finding struct {
+	Name string
+	// Holds: what the fence says is so. Unsure: nobody could tell.
+	Holds, Unsure bool
+	Detail        string
+}
+
+// examination is one run of it.
+type examination struct {
+	Options
+	// fenced is what the journal would say.
+	fenced fleet.Epoch
+	report Report
+}
+
+// Run examines an array. Its report is of use also with an error: the array could
+// not be asked, or the LUN is none to write to; what was made on the array is undone
+// then as far as it can be.
+func Run(ctx context.Context, opt Options) (Report, error) {
+	x := &examination{Options: opt}
+	if x.LUN == "" {
+		x.LUN = LUN
+	}
+	x.report.LUN = x.LUN
+	if err := x.lun(ctx, opt.LUN == ""); err != nil {
+		return x.report, err
+	}
+	first, proof, err := x.begin(ctx)
+	if err != nil {
+		return x.report, err
+	}
+	used := first
+	defer func() {
+		// What a run that was cut short leaves on the array would hold the LUN.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
+		defer cancel()
+		for e := first; e <= used; e++ {
+			_, _ = x.shutOut(ctx, e, iscsi.Config{})
+		}
+	}()
+	if proof, err = x.reservations(ctx, first, proof); err != nil {
+		return x.report, err
+	}
+	used = first + 2
+	return x.report, x.trial(ctx, first+1, proof)
+}
+
+// lun has the scratch LUN there.
+func (x *examination) lun(ctx context.Context, make bool) error {
+	l, err := x.Array.LUN(ctx, x.LUN)
+	if errors.Is(err, array.ErrNotFound) && make {
+		l = array.LUN{Name: x.LUN, Bytes: Bytes}
+		if err = x.Array.Create(ctx, l); err == nil {
+			x.report.Made = true
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("scratch LUN %s: %w", x.LUN, err)
+	}
+	if l.Bytes < needs {
+		return fmt.Errorf("scratch LUN %s has %s, and %s are needed: %w", x.LUN, array.Size(l.Bytes), array.Size(needs), array.ErrInvalid)
+	}
+	return nil
+}
+
+// begin shuts out what an examination before left, and returns the epoch to begin
+// with. Its number comes from the clock, so that none is used twice.
+func (x *examination) begin(ctx context.Context) (fleet.Epoch, fence.Proof, error) {
+	e := fleet.Epoch(max(x.Now().Unix(), 2))
+	left, err := x.Array.Maps(ctx, Server)
+	if err != nil {
+		return 0, fence.Proof{}, fmt.Errorf("maps of %s: %w", Server, err)
+	}
+	for _, m := range left {
+		e = max(e, m.Epoch+2)
+		if _, err := x.shutOut(ctx, m.Epoch, iscsi.Config{}); err != nil {
+			return 0, fence.Proof{}, fmt.Errorf("what an examination before left: %w", err)
+		}
+	}
+	proof, err := x.prove(ctx, e-1, iscsi.Config{})
+	return e, proof, err
+}
+
+// server is what a document would declare for the examination.
+func (x *examination) server() fleet.Server {
+	s := fleet.Server{Name: Server}
+	s.Spec.Fence = fleet.FenceStorage
+	s.Spec.Identity.Volumes = []fleet.Volume{{Name: volume, Reach: fleet.ReachArray, LUN: &fleet.LUN{Array: x.Array.Name(), Name: x.LUN, Unit: unit}}}
+	return s
+}
+
+// prove shuts an epoch out and makes the proof for the next from the evidence, as a
+// recovery would.
+func (x *examination) prove(ctx context.Context, e fleet.Epoch, as iscsi.Config) (fence.Proof, error) {
+	evidence, err := x.shutOut(ctx, e, as)
+	if err != nil {
+		return fence.Proof{}, err
+	}
+	proof, missing := fence.Prove(x.server(), e, "", evidence, x.Now())
+	if len(missing) > 0 {
+		return fence.Proof{}, fmt.Errorf("the fence's evidence proves nothing: %s", missing[0].Reason)
+	}
+	return proof, nil
+}
+
+// shutOut fences an epoch, trying to log in as it if that is told.
+func (x *examination) shutOut(ctx context.Context, e fleet.Epoch, as iscsi.Config) ([]fleet.Evidence, error) {
+	x.fenced = max(x.fenced, e)
+	env := array.Env{
+		Array: x.Array, Now: x.Now, Wait: x.Wait,
+		Marks: func(context.Context, string) (fleet.Epoch, error) { return x.fenced, nil },
+	}
+	if as.Portal != "" {
+		env.Login = array.TryLogin(array.Target{Portal: as.Portal, IQN: as.Target}, array.Map{Initiator: as.Initiator, User: as.User, Secret: as.Secret})
+	}
+	return array.Run(ctx, env, array.Plan{
+		Ref: array.Ref{Server: Server, Epoch: e}, Volumes: []string{volume}, Every: fenceEvery, Within: x.FenceWithin,
+	})
+}
+
+// letIn maps the LUN for an epoch and says as whom to log in.
+func (x *examination) letIn(ctx context.Context, e fleet.Epoch, proof fence.Proof) (iscsi.Config, error) {
+	m, err := array.NewMap(x.Prefix, array.Ref{Server: Server, Epoch: e}, map[int]string{unit: x.LUN}, x.Random)
+	if err != nil {
+		return iscsi.Config{}, err
+	}
+	t, err := x.Array.Map(ctx, m, proof)
+	if err != nil {
+		return iscsi.Config{}, err
+	}
+	return iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}, nil
+}
+
+// reservations tries them as an epoch of its own, and shuts it out again.
+func (x *examination) reservations(ctx context.Context, e fleet.Epoch, proof fence.Proof) (fence.Proof, error) {
+	cfg, err := x.letIn(ctx, e, proof)
+	if err != nil {
+		return proof, err
+	}
+	if err := x.empty(ctx, cfg); err != nil {
+		return proof, err
+	}
+	found, err := x.probe(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil {
+			return proof, err
+		}
+		x.report.Trouble = err.Error()
+	} else {
+		x.report.Reservations = &found
+	}
+	return x.prove(ctx, e, cfg)
+}
+
+// probe logs in as two initiators and tries the reservations.
+func (x *examination) probe(ctx context.Context, cfg iscsi.Config) (array.Reservations, error) {
+	one, two := cfg, cfg
+	one.ISID, two.ISID = [6]byte{0x80, 'r', 'l', 0, 0, 1}, [6]byte{0x80, 'r', 'l', 0, 0, 2}
+	holder, err := iscsi.Dial(ctx, one)
+	if err != nil {
+		return array.Reservations{}, err
+	}
+	defer func() { _ = holder.Close() }()
+	other, err := iscsi.Dial(ctx, two)
+	if err != nil {
+		return array.Reservations{}, err
+	}
+	defer func() {
+		if other != nil {
+			_ = other.Close()
+		}
+	}()
+	return array.Probe(ctx, holder, other, func(ctx context.Context) (iscsi.Path, error) {
+		_ = other.Close()
+		other, err = iscsi.Dial(ctx, two)
+		return other, err
+	}, unit)
+}
+
+// empty refuses a LUN that holds anything where the examination writes.
+func (x *examination) empty(ctx context.Context, cfg iscsi.Config) error {
+	s, err := iscsi.Dial(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	size, err := iscsi.Capacity(ctx, s, unit)
+	if err != nil {
+		return err
+	}
+	u := iscsi.Unit{Ctx: ctx, Path: s, LUN: unit, Size: size}
+	found, err := array.Scan(u, size)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		var zero bool
+		if zero, err = zeroes(u); err == nil && !zero {
+			found = []string{"data of an unknown kind"}
+		}
+	}
+	if err == nil && len(found) > 0 {
+		err = fmt.Errorf("LUN %s holds %v and is not written to; name an empty one, or empty it if it is an examination's own: %w", x.LUN, found, array.ErrConflict)
+	}
+	return err
+}
