@@ -26,6 +26,7 @@ func TestExamineArray(t *testing.T) {
 	if got.Failed() || got.SecondLine || !got.Made || got.LUN != "relight-probe" || got.Driver != "tgt" || got.Site != "dc" || len(got.Fence) != 6 {
 		t.Errorf("%+v", got)
 	}
+	t.Logf("%+v", got)
 	does := map[string]string{}
 	for _, d := range got.Commands {
 		does[d.Command] = d.Does
