@@ -199,7 +199,7 @@ func (e *engine) plan() error {
 		backups = backups || f.Verb == "restored"
 	}
 	if backups {
-		e.backUp()
+		e.world.After(backupEvery, e.backUp)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func specKinds() []kind {
 		return kind{class: "person", verb: verb, args: args, min: n, max: n, apply: acts(aboutServer, do)}
 	}
 	return []kind{
-		one("changes", "SERVER|fleet mode|priority|after VALUE", 3, changes),
+		one("changes", "SERVER|fleet mode|priority|after|fence|budget VALUE", 3, changes),
 		one("deletes", "SERVER", 1, deletes),
 		one("declares", "SERVER", 1, declares),
 	}
@@ -48,8 +48,14 @@ func changes(ctx context.Context, b *brain, by string, f Fault) error {
 // valueOf reads a value as the field has it.
 func valueOf(field, text string) (any, error) {
 	switch {
-	case field == "mode":
+	case field == "mode", field == "fence":
 		return text, nil
+	case field == "budget" && text == "none":
+		return nil, nil
+	case field == "budget":
+		steps, window, _ := strings.Cut(text, "/")
+		n, err := strconv.Atoi(steps)
+		return map[string]any{"steps": n, "window": window}, err
 	case field == "priority":
 		return strconv.Atoi(text)
 	case field == "after" && text == "none":
@@ -57,7 +63,7 @@ func valueOf(field, text string) (any, error) {
 	case field == "after":
 		return strings.Split(text, ","), nil
 	default:
-		return nil, fmt.Errorf("field %q: there are mode, priority and after", field)
+		return nil, fmt.Errorf("field %q: there are mode, priority, after, fence and budget", field)
 	}
 }
 

@@ -44,6 +44,7 @@ func Random(seed uint64) Scenario {
 	g.aside(streamAfter+1, func() { g.ordered(first, last) })
 	g.aside(streamMoves, func() { g.moves(first, last) })
 	g.aside(streamChanges, func() { g.changes(first, last) })
+	g.aside(streamRestored, func() { g.restored(first, last) })
 	return g.sc
 }
 

@@ -8,9 +8,10 @@ import (
 
 // Streams of their own, so that what is drawn in one place leaves all else as it is.
 const (
-	streamAfter   = 0x6166746572
-	streamMoves   = 0x6d6f766573
-	streamChanges = 0x6368616e6765
+	streamAfter    = 0x6166746572
+	streamMoves    = 0x6d6f766573
+	streamChanges  = 0x6368616e6765
+	streamRestored = 0x726573746f7265
 )
 
 // aside draws from a stream of its own.

@@ -17,7 +17,7 @@ func (g *generator) changes(first, last span) {
 	if g.quiet || !g.one(4) {
 		return
 	}
-	all := []scene{reordered, reranked, remoded, deleted, shortened}
+	all := []scene{reordered, reranked, remoded, deleted, shortened, refenced, rebudgeted}
 	some := []scene{pick(g, all...)}
 	for _, s := range all {
 		if g.one(3) {
@@ -56,6 +56,28 @@ func reordered(g *generator) []Fault {
 	}
 	g.after = g.after || list != "none"
 	return []Fault{after(g.between(0, 3*time.Second), g.changed(server, "after", list)), after(g.between(0, 5*time.Second), g.harm(g.srv()))}
+}
+
+// refenced: another proof is demanded of a server while the old epoch is being fenced, or
+// the next one is made on what was proof enough.
+func refenced(g *generator) []Fault {
+	server := g.srv()
+	return []Fault{
+		after(g.between(0, 5*time.Second), g.harm(server)),
+		after(g.between(0, 15*time.Second), g.changed(server, "fence", pick(g, "both", "power", "storage"))),
+		after(g.between(20*time.Second, 2*time.Minute), g.changed(server, "fence", pick(g, "storage", "power", "both"))),
+	}
+}
+
+// rebudgeted: fewer recoveries may begin than before, or more, while some have begun.
+func rebudgeted(g *generator) []Fault {
+	budget := func() string { return pick(g, "1/1m", "1/5m", "2/1m", "3/5m", "none") }
+	return []Fault{
+		after(g.between(0, 5*time.Second), g.harm(g.srv())),
+		after(g.between(0, 10*time.Second), g.changed("fleet", "budget", budget())),
+		after(g.between(0, 20*time.Second), g.harm(g.srv())),
+		after(g.between(20*time.Second, 2*time.Minute), g.changed("fleet", "budget", budget())),
+	}
 }
 
 // remoded: how far Relight may go is set anew while something is under way.

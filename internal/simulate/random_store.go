@@ -39,6 +39,19 @@ func (g *generator) members() []func() Fault {
 	}
 }
 
+// restored: the store is lost and set back to a backup, once at most in a seed: while a
+// recovery is due, or a while after it.
+func (g *generator) restored(first, last span) {
+	if g.quiet || !g.one(8) {
+		return
+	}
+	g.play([]Fault{
+		g.harm(g.srv()),
+		after(g.between(time.Second, 90*time.Second), Fault{Class: "store", Object: "main", Verb: "restored", Args: []string{pick(g, "5s", "20s", "1m", "3m")}}),
+		after(g.between(0, 2*time.Minute), g.harm(g.srv())),
+	}, first, last)
+}
+
 // unled: the store loses its leader in the middle of a write, while a recovery is due;
 // and a member comes back with less than it had.
 func unled(g *generator) []Fault {

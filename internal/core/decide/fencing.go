@@ -175,7 +175,7 @@ func provedOnce(v View, now time.Time, epoch fleet.Epoch, host string) (Decision
 // server is fenced that would not be if the recovery began now (S4, S16).
 func doubted(v View, now time.Time) (Decision, bool) {
 	r := v.Status.Recovery
-	if r.Requested != "" || pastReturn(r) || fencedForEver(v) {
+	if r.Requested != "" || pastReturn(r) && !longUnanswered(r, now) || fencedForEver(v) {
 		return Decision{}, false
 	}
 	v.Request = nil // a wish that waits is no consent to what was begun without it
@@ -194,6 +194,14 @@ func doubted(v View, now time.Time) (Decision, bool) {
 func pastReturn(r *fleet.Recovery) bool {
 	return !r.ActedAt.IsZero() || r.To != 0 ||
 		r.Last != nil && r.Last.State == fleet.StepIntended && r.Last.Step.Kind.Destructive()
+}
+
+// longUnanswered reports that all that may have been done is one call of a while ago,
+// whose answer nobody heard and whose effect would be seen: a controller that comes back
+// after that long looks first, as if the recovery began now (S4).
+func longUnanswered(r *fleet.Recovery, now time.Time) bool {
+	return r.ActedAt.IsZero() && r.To == 0 && r.Last != nil && r.Last.State == fleet.StepIntended &&
+		soonSeen(r.Last.Step) && now.Sub(r.Last.Begun) > callWithin
 }
 
 // lastEpoch is the highest epoch that the store or any resource has seen, and

@@ -196,10 +196,7 @@ func lostMaps(v View, now time.Time) []Decision {
 		return nil
 	}
 	var out []Decision
-	for _, vol := range v.Server.Spec.Identity.Volumes {
-		if !vol.OnArray() || !lostMap(v, vol.Name, now) {
-			continue
-		}
+	for _, vol := range forgottenBy(v, now) {
 		why := fmt.Sprintf("the array of volume %s has forgotten epoch %d: let it in again", vol.Name, v.Status.Epoch)
 		out = append(out, Decision{Reason: why, Proof: proof, Step: &fleet.Step{
 			Kind: fleet.StepAttach, Server: v.Server.Name, Epoch: v.Status.Epoch, Host: v.Status.Host, Object: fleet.Object{Volume: vol.Name},
@@ -207,6 +204,26 @@ func lostMaps(v View, now time.Time) []Decision {
 		}})
 	}
 	return out
+}
+
+// forgottenBy are the volumes whose array was asked since the present epoch started and
+// lists nobody.
+func forgottenBy(v View, now time.Time) []fleet.Volume {
+	return slices.DeleteFunc(slices.Clone(v.Server.Spec.Identity.Volumes), func(vol fleet.Volume) bool {
+		return !vol.OnArray() || !lostMap(v, vol.Name, now)
+	})
+}
+
+// unprovedMap says that an array has forgotten the present epoch and that nothing proves
+// the one before dead, as in a store that was set back to a backup, or is empty. To let it
+// in again could be a second writer; to say nothing leaves a server that answers and has
+// no disk.
+func unprovedMap(v View, now time.Time) string {
+	lost := forgottenBy(v, now)
+	if _, proved := startedOn(v, now); proved || len(lost) == 0 || v.Status.Epoch == 0 || !runsNow(v, now) {
+		return ""
+	}
+	return fmt.Sprintf("the array of volume %s has forgotten epoch %d, and nothing that is stored proves epoch %d dead, so it is not let in again; to end it and start the next one, ask for a relaunch", lost[0].Name, v.Status.Epoch, v.Status.Epoch-1)
 }
 
 // onlyLaterMap says that an array lists a later epoch than the present one and the present

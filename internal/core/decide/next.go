@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -144,8 +145,8 @@ func notDue(v View, now time.Time) (Decision, bool) {
 			}
 			return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why)), true
 		}
-		if later := onlyLaterMap(v, now); later != "" {
-			return held(GateVerdict, later+": "+why, true), true
+		if lost := cmp.Or(onlyLaterMap(v, now), unprovedMap(v, now)); lost != "" {
+			return held(GateVerdict, lost+": "+why, true), true
 		}
 		return Decision{Reason: why}, true
 	case fleet.Suspect, fleet.Unknown:

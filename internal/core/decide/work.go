@@ -36,7 +36,7 @@ func work(v View, now time.Time) Decision {
 		}
 		how := "it came back by itself: "
 		if r.Last != nil && r.Last.State == fleet.StepIntended {
-			how = fmt.Sprintf("it works again since %s, whose answer is lost: ", r.Last.Step.Kind)
+			how = fmt.Sprintf("it works, and nobody heard what became of %s: ", r.Last.Step.Kind)
 		}
 		return record(v, fleet.StepClose, how+v.Finding.Reason)
 	}
@@ -72,12 +72,24 @@ func cameBack(v View) bool {
 	if pastReturn(r) && !seenAfter(v, lastEffect(v)) {
 		return false // a yes of before the last call is no answer to it (S14)
 	}
-	return r.Last == nil || (r.Last.State != fleet.StepIntended || mendsInPlace(r.Last.Step.Kind)) && len(r.Done) == 0
+	return r.Last == nil || (r.Last.State != fleet.StepIntended || soonSeen(r.Last.Step)) && len(r.Done) == 0
 }
 
-// mendsInPlace reports that the step leaves the instance where it is. If its answer is
-// lost and the server is seen to work after it, it has done what it was for: to repeat it
-// would only end what works (S4).
+// soonSeen reports of a step whose answer is lost that its effect shows at once. If the
+// server is seen to work after it, it has had none, or has done what it was for: to repeat
+// it, or to go on, would only end what works (S4).
+func soonSeen(step fleet.Step) bool {
+	switch step.Kind {
+	case fleet.StepStop, fleet.StepPowerOff:
+		return true
+	case fleet.StepSeal:
+		return step.Via != ""
+	default:
+		return mendsInPlace(step.Kind)
+	}
+}
+
+// mendsInPlace reports that the step leaves the instance where it is.
 func mendsInPlace(k fleet.StepKind) bool { return k == fleet.StepRestartApp || k == fleet.StepReboot }
 
 // shutting reports that an array was told to shut the present epoch out, and may have

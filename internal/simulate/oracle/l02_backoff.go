@@ -173,15 +173,19 @@ func (o *Oracle) noRoomFor(c Call) {
 // countStart counts a relaunch for whatever reason: more than the product need count.
 func (s *server) countStart(step fleet.Step, now time.Time) {
 	again := len(s.starts) > 0 && s.starts[len(s.starts)-1].epoch == step.Epoch
-	if step.Rung == fleet.Relaunch && step.Kind.NeedsProof() && step.Epoch > 1 && !again {
+	if step.Rung == fleet.Relaunch && step.Kind.NeedsProof() && !again {
 		s.starts = append(s.starts, start{at: now, epoch: step.Epoch})
 	}
 }
 
-// triedOften reports that as many relaunches were tried as the ladder allows.
+// triedOften reports that as many relaunches were tried as the ladder allows. A first start
+// that was never verified is one of them.
 func (o *Oracle) triedOften(s *server) bool {
 	l, n := s.spec.Spec.Ladder, 0
 	for _, t := range s.starts {
+		if first := s.find(1); t.epoch == 1 && first != nil && first.verified {
+			continue
+		}
 		if o.w.Now().Sub(t.at) < l.Window.Std()+l.MaxBackOff.Std() {
 			n++
 		}

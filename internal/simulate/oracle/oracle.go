@@ -100,6 +100,10 @@ type Oracle struct {
 	goesOn time.Time
 	// declared is when people last changed what is declared, zero if they never did.
 	declared time.Time
+	// budgeted is when they last changed the fleet's budget.
+	budgeted time.Time
+	// rewound is true once the store was set back.
+	rewound  bool
 	staleEnd time.Time
 	// deafAt is when every host was out of sight last.
 	deafAt time.Time
@@ -129,6 +133,9 @@ func (o *Oracle) Surround(a Around) { o.around = a }
 func (o *Oracle) Declare(in Intent) {
 	if len(o.servers) > 0 {
 		o.declared = o.w.Now()
+	}
+	if in.Fleet.Spec.Budget != o.intent.Fleet.Spec.Budget {
+		o.budgeted = o.w.Now()
 	}
 	o.intent = in
 	o.forgotten(in)
