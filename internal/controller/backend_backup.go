@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"regexp"
 
-	"relight/internal/core/fleet"
 	"relight/internal/store"
 	"relight/internal/store/backup"
 )
@@ -49,11 +47,6 @@ func (b *Backend) Backup(ctx context.Context, by string, w io.Writer) error {
 	}
 	return nil
 }
-
-// termGap is what a restore adds to the term. Agents refuse terms below the
-// highest that they have seen; a term is taken once in a controller's life, so no
-// history since the backup has taken so many.
-const termGap = 1_000_000
 
 // Restored says what a restore has brought back.
 type Restored struct {
@@ -159,7 +152,7 @@ func restoreTo(ctx context.Context, path, dir string, log *slog.Logger) (got Res
 	if err != nil {
 		return got, err
 	}
-	if err := errors.Join(fill.flush(), RaiseTerm(ctx, st), syncDir(audit)); err != nil {
+	if err := errors.Join(fill.flush(), SetBack(ctx, st), syncDir(audit)); err != nil {
 		return got, err
 	}
 	state := NewState()
@@ -194,30 +187,6 @@ func (f *filler) flush() error {
 	}
 	_, err := f.to.Commit(f.ctx, f.txn)
 	f.txn, f.size = store.Txn{}, 0
-	return err
-}
-
-// RaiseTerm is part of each restore: it lifts the term above all that agents can have seen since the backup:
-// they would refuse every command of a controller with a term from the past.
-func RaiseTerm(ctx context.Context, st store.Store) error {
-	key := root + kindTerm + "/controller"
-	r, err := st.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var reign Reign
-	if err := json.Unmarshal(r.Value, &reign); err != nil {
-		return fmt.Errorf("record %s: %w", key, err)
-	}
-	reign.Term += fleet.Term(termGap)
-	raw, err := json.Marshal(reign)
-	if err != nil {
-		return err
-	}
-	_, err = st.Commit(ctx, store.Txn{Ops: []store.Op{{Key: key, Value: raw}}})
 	return err
 }
 

@@ -180,7 +180,7 @@ func endRecovery(tx *Tx, before fleet.Status, after *fleet.Status, step fleet.St
 	}
 	tx.Emit(e)
 	if step.Kind == fleet.StepClose {
-		after.Verdict, after.VerdictSince = fleet.Healthy, tx.Now
+		after.Verdict, after.VerdictSince, after.AilingSince = fleet.Healthy, tx.Now, time.Time{}
 	}
 	if step.Kind == fleet.StepClose || step.Kind == fleet.StepGiveUp {
 		leaveIncident(tx, before, after, step.Kind == fleet.StepClose)

@@ -84,5 +84,5 @@ func (e *engine) restoredFrom(records []store.Record) (*mem.Store, error) {
 			return nil, err
 		}
 	}
-	return restored, controller.RaiseTerm(context.Background(), restored)
+	return restored, controller.SetBack(context.Background(), restored)
 }

@@ -76,6 +76,7 @@ func startDue(v View, now time.Time) Decision {
 	g.pass(GateVerdict, v.Finding.Verdict.String()+": "+v.Finding.Reason)
 	rung, ladder := pickRung(v, now, "")
 	plan := PlanHash(v, rung)
+	g.known()
 	g.consent()
 	g.mode(plan, v.Status.Epoch)
 	g.storm()

@@ -45,6 +45,7 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 		// Whatever was being made of an epoch before it has no object any more. That it
 		// runs is not yet that it works: its own checks have to say so (S14).
 		s.Epoch, s.Host, s.LaunchedAt, s.VerifiedAt, s.Given = step.Epoch, step.Host, now, time.Time{}, nil
+		s.SetBack = false
 		s.Phase, s.Recovery, s.Message = fleet.PhaseRunning, nil, step.Why
 		return s
 	case fleet.StepClose:
@@ -89,14 +90,17 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	return s
 }
 
-// unanswered keeps that an array may have shut an epoch out, when another step follows a
-// call whose controller ended before the answer: an epoch that comes back would be let in
-// again once its array has forgotten it (S2).
+// unanswered keeps what may have been done, when another step follows a call whose
+// controller ended before the answer: a move would be called off as if it had ended
+// nothing, and an epoch that an array may have shut out would be let in again (S2).
 func unanswered(r *fleet.Recovery, next fleet.Step, now time.Time) {
-	if r == nil || r.Last == nil || r.Last.State != fleet.StepIntended || !shuts(r.Last.Step) || r.Last.Step.Token == next.Token {
+	if r == nil || r.Last == nil || r.Last.State != fleet.StepIntended || r.Last.Step.Token == next.Token {
 		return
 	}
 	acts(r, r.Last.Step.Kind, now)
+	if !shuts(r.Last.Step) {
+		return
+	}
 	noteFence(r, r.Last.Step, Result{State: fleet.StepUnknown, Error: "its controller ended before the answer"}, now)
 }
 
@@ -119,7 +123,7 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 	if s.Host != "" && step.Host != "" && s.Host != step.Host && !s.VerifiedAt.IsZero() {
 		s.CameFrom = s.Host
 	}
-	s.Epoch, s.Host = step.Epoch, step.Host
+	s.Epoch, s.Host, s.SetBack = step.Epoch, step.Host, false
 	if r.Requested != "" {
 		s.AskedFor = s.Epoch
 	}

@@ -3,9 +3,26 @@ package decide
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"relight/internal/core/fleet"
 )
+
+// Ailing is since when a server has not been healthy, once a finding about it is recorded.
+// A doubt begins nothing and ends nothing.
+func Ailing(s fleet.Status, f fleet.Finding) time.Time {
+	switch f.Verdict {
+	case fleet.Healthy:
+		return time.Time{}
+	case fleet.Suspect, fleet.Unknown:
+		return s.AilingSince
+	default:
+		if s.AilingSince.IsZero() {
+			return f.Since
+		}
+		return s.AilingSince
+	}
+}
 
 // Refuted takes from a server that is seen to work what people said against that: their
 // word on its present epoch would prove it dead for ever, and the next failure, weeks

@@ -24,12 +24,14 @@ func (s *story) doStatus(a args) error {
 	}
 	st.Phase = fleet.Phase(a.Get("phase", string(st.Phase)))
 	st.Message = a.Get("message", "")
+	st.SetBack = a.Has("setBack")
 	st.LaunchedAt = s.now.Add(-time.Hour)
 	if a.Has("verified") {
 		st.VerifiedAt = s.now.Add(-time.Hour)
 	}
 	if verdict, age, ok := strings.Cut(a.Get("recorded", ""), ":"); ok {
 		st.Verdict, st.VerdictSince = fleet.Verdict(verdict), s.now.Add(-a.Length(age))
+		st.AilingSince = decide.Ailing(*st, fleet.Finding{Verdict: st.Verdict, Since: st.VerdictSince})
 	}
 	return nil
 }

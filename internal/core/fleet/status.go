@@ -27,6 +27,9 @@ type Status struct {
 	// CameFrom is the host on which the server last worked before it came to this one;
 	// empty if it never left. It is where a move back goes.
 	CameFrom string `json:"cameFrom,omitempty"`
+	// SetBack is true if nothing of it was ever started by a backup to which the store was
+	// set back: something may have been since.
+	SetBack bool `json:"setBack,omitempty"`
 	// AskedFor is the newest epoch that was taken because a person asked for it: that the
 	// ones before it end was part of their wish.
 	AskedFor Epoch `json:"askedFor,omitempty"`
@@ -53,6 +56,9 @@ type Status struct {
 	// Verdict is the last one recorded, with its time; the live one may be newer.
 	Verdict      Verdict   `json:"verdict"`
 	VerdictSince time.Time `json:"verdictSince"`
+	// AilingSince is since when it has not been healthy, whatever was the matter with it
+	// from one moment to the next; zero while it is.
+	AilingSince time.Time `json:"ailingSince,omitzero"`
 	// Cause is the recorded verdict's shared cause, for the storm classifier.
 	Cause    string `json:"cause,omitempty"`
 	Incident string `json:"incident,omitempty"`

@@ -78,7 +78,7 @@ func TestOrderHistories(t *testing.T) {
 	needs := func(in *Intent) { in.Servers[0].Spec.After = []string{"b"} }
 	failed := func(b *bench, server string) {
 		st := b.o.servers[server].status
-		st.Verdict, st.VerdictSince = fleet.Down, b.clock.Now()
+		st.Verdict, st.VerdictSince, st.AilingSince = fleet.Down, b.clock.Now(), b.clock.Now()
 		b.put(statusKeys+server, st)
 		b.event(event.Event{Kind: event.VerdictChanged, Server: server, Verdict: fleet.Down})
 	}

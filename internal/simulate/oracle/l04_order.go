@@ -23,8 +23,8 @@ func (o *Oracle) begunInOrder(s *server, e entry) {
 	if s.asked {
 		return
 	}
-	since := s.was.VerdictSince // another cause of the same failure begins no new wait
-	if s.was.Verdict != s.status.Verdict || since.IsZero() {
+	since := s.was.AilingSince // another verdict of the same failure begins no new wait
+	if since.IsZero() || s.wellAt.After(since.Add(slack)) {
 		since = e.at
 	}
 	for _, name := range s.spec.Spec.After {

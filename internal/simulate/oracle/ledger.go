@@ -138,6 +138,9 @@ func (o *Oracle) recorded(e entry) {
 		o.heldAllAlong(e)
 	case event.VerdictChanged:
 		s.verdict = told{what: e.ev.Verdict.String(), at: e.at}
+		if e.ev.Verdict == fleet.Healthy {
+			s.wellAt = e.at
+		}
 	case event.Held:
 		s.held = told{what: e.ev.Gate, at: e.at}
 	case event.RecoveryHealed, event.RecoveryGaveUp, event.MoveCalledOff:
@@ -148,7 +151,7 @@ func (o *Oracle) recorded(e entry) {
 		}
 		if t := s.find(e.ev.Epoch); t != nil && e.ev.Kind == event.RecoveryHealed {
 			t.verified = true
-			s.verdict = told{what: "healthy", at: e.at}
+			s.verdict, s.wellAt = told{what: "healthy", at: e.at}, e.at
 		}
 	case event.RecoveryClimbed:
 		if p := plannedOf(s); p != nil && (e.ev.Message == "" || p.Back == "") {

@@ -53,7 +53,11 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 		// A store that was set back does not know where it ran.
 		domains = domains[:1]
 	}
-	o.begun = append(o.begun, begun{at: e.at, server: s.name, domains: domains})
+	at := e.at
+	if late := at.Sub(e.ev.At); late > 0 && late < lateEntry {
+		at = e.ev.At
+	}
+	o.begun = append(o.begun, begun{at: at, server: s.name, domains: domains})
 	for _, d := range domains {
 		o.withinBudget(s, d, e.at)
 	}
@@ -61,6 +65,10 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 	o.nobodyStarves(s, domains, e.at)
 	s.onset = time.Time{}
 }
+
+// lateEntry is how long after it was written an entry may come that a member held which
+// was not heard for a while.
+const lateEntry = 30 * time.Second
 
 func (o *Oracle) budgetOf(domain string) fleet.Budget {
 	if domain == "fleet" {

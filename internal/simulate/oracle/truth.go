@@ -44,6 +44,8 @@ type server struct {
 	was     fleet.Status // before the last transaction that changed it
 	verdict told
 	held    told
+	// wellAt is when the product last called it healthy.
+	wellAt time.Time
 	// asked is true from a person's request until its recovery ends.
 	asked bool
 	// wished is the newest epoch that was announced while that was so.

@@ -1,0 +1,50 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"relight/internal/core/fleet"
+	"relight/internal/store"
+	"relight/internal/store/mem"
+)
+
+// A restore marks the servers of which the backup knows no start, and no others: more of
+// them than go into one transaction.
+func TestSetBackMarksWhatNeverStarted(t *testing.T) {
+	ctx, st := context.Background(), mem.New(mem.Options{})
+	put := func(key string, value any) {
+		raw, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Commit(ctx, store.Txn{Ops: []store.Op{{Key: root + key, Value: raw}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const servers = markAtOnce + 3
+	for n := range servers {
+		put(fmt.Sprintf("%s/db-%d", kindServer, n), Document{})
+	}
+	put(kindStatus+"/db-0", fleet.Status{Server: "db-0", Epoch: 3})
+	put(kindStatus+"/db-1", fleet.Status{Server: "db-1", Message: "it waits"})
+	if err := SetBack(ctx, st); err != nil {
+		t.Fatal(err)
+	}
+	for n := range servers {
+		name := fmt.Sprintf("db-%d", n)
+		r, err := st.Get(ctx, root+kindStatus+"/"+name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var status fleet.Status
+		if err := json.Unmarshal(r.Value, &status); err != nil {
+			t.Fatal(err)
+		}
+		if status.SetBack != (n != 0) || status.Server != name || n == 1 && status.Message != "it waits" {
+			t.Errorf("%s: %+v", name, status)
+		}
+	}
+}
