@@ -20,8 +20,8 @@ const markAtOnce = 64
 
 // SetBack is part of each restore. It lifts the term above all that agents can have seen
 // since the backup: they would refuse every command of a controller with a term from the
-// past. And it marks the servers of which nothing was started by then: something may have
-// been since, and nobody who looks now need reach it (S3).
+// past. And it marks the servers: what became of their epochs since then the store does not
+// know, and nobody who looks now need see it (S2, S3).
 func SetBack(ctx context.Context, st store.Store) error {
 	if err := raiseTerm(ctx, st); err != nil {
 		return err
@@ -36,13 +36,11 @@ func SetBack(ctx context.Context, st store.Store) error {
 		if err != nil {
 			return err
 		}
-		op, err := markUnsure(ctx, st, name)
+		op, err := marked(ctx, st, name)
 		if err != nil {
 			return err
 		}
-		if op != nil {
-			txn.Ops = append(txn.Ops, *op)
-		}
+		txn.Ops = append(txn.Ops, op)
 		if len(txn.Ops) == markAtOnce {
 			if _, err := st.Commit(ctx, txn); err != nil {
 				return err
@@ -57,25 +55,22 @@ func SetBack(ctx context.Context, st store.Store) error {
 	return err
 }
 
-// markUnsure is what marks a server of which nothing was started, or nil.
-func markUnsure(ctx context.Context, st store.Store, name string) (*store.Op, error) {
+// marked writes that the store of a server was set back.
+func marked(ctx context.Context, st store.Store, name string) (store.Op, error) {
 	status := fleet.Status{Server: name}
 	key := root + kindStatus + "/" + name
 	r, err := st.Get(ctx, key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, err
+		return store.Op{}, err
 	}
 	if err == nil {
 		if err := json.Unmarshal(r.Value, &status); err != nil {
-			return nil, fmt.Errorf("record %s: %w", key, err)
+			return store.Op{}, fmt.Errorf("record %s: %w", key, err)
 		}
-	}
-	if status.Epoch != 0 {
-		return nil, nil
 	}
 	status.SetBack = true
 	raw, err := json.Marshal(status)
-	return &store.Op{Key: key, Value: raw}, err
+	return store.Op{Key: key, Value: raw}, err
 }
 
 func raiseTerm(ctx context.Context, st store.Store) error {

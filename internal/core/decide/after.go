@@ -42,7 +42,7 @@ func (p Predecessor) awaited() (time.Duration, string) {
 	}
 }
 
-// known holds the first start of a server by a store that was set back to a backup, until
+// known holds a server's first start by a store that was set back to a backup, until
 // something of it is seen: it may run where nobody who looks now can see it, and its epoch
 // would be taken twice (S3).
 func (g *gatekeeper) known() {

@@ -14,11 +14,18 @@ import (
 // store was restored from an old backup, the resources were not (S3). A recovery
 // that the backup remembers ends with it: it would fence a server that works. It need
 // not have seen every host: the one that is missing is mostly the dead one, and
-// whoever does not adopt what runs goes on to end it.
+// whoever does not adopt what runs goes on to end it. Where the platform keeps a machine
+// that is stopped, that one counts as well: what the store knows is no more, and nobody
+// would ever tell anything of it.
 func adopt(v View, now time.Time) (Decision, bool) {
 	for _, i := range v.Observed.Instances {
-		if i.Epoch > v.Status.Epoch && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter(v) && !overtaken(v, i.Epoch) {
-			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, the store knows only %d; it counts as healed once its own checks pass", i.Epoch, orUnknown(i.Host), v.Status.Epoch))
+		stands := !v.Traits.Places && i.State == fleet.InstanceStopped
+		if i.Epoch > v.Status.Epoch && (i.State == fleet.InstanceRunning || stands) && now.Sub(i.At) <= staleAfter(v) && !overtaken(v, i.Epoch) {
+			is := "runs"
+			if stands {
+				is = "stands stopped"
+			}
+			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d %s on %s, the store knows only %d; it counts as healed once its own checks pass", i.Epoch, is, orUnknown(i.Host), v.Status.Epoch))
 			d.Step.Epoch, d.Step.Host = i.Epoch, i.Host
 			return d, true
 		}
@@ -192,7 +199,7 @@ func lostMaps(v View, now time.Time) []Decision {
 		return nil
 	}
 	proof, proved := startedOn(v, now)
-	if !proved {
+	if !proved || v.Status.SetBack {
 		return nil
 	}
 	var out []Decision
@@ -214,13 +221,19 @@ func forgottenBy(v View, now time.Time) []fleet.Volume {
 	})
 }
 
-// unprovedMap says that an array has forgotten the present epoch and that nothing proves
-// the one before dead, as in a store that was set back to a backup, or is empty. To let it
-// in again could be a second writer; to say nothing leaves a server that answers and has
-// no disk.
+// unprovedMap says that an array lists the present epoch no more and that it may not be let
+// in again, or is empty: nothing proves the one before dead, or the store was set back to a
+// backup and it may be shut out. To let it in again could be a second writer; to say nothing
+// leaves a server that answers and has no disk.
 func unprovedMap(v View, now time.Time) string {
 	lost := forgottenBy(v, now)
-	if _, proved := startedOn(v, now); proved || len(lost) == 0 || v.Status.Epoch == 0 || !runsNow(v, now) {
+	_, proved := startedOn(v, now)
+	switch {
+	case len(lost) == 0 || v.Status.Epoch == 0 || !runsNow(v, now):
+		return ""
+	case v.Status.SetBack:
+		return fmt.Sprintf("the array of volume %s does not list epoch %d, and by what the store lost when it was set back it may be shut out, so it is not let in again; to end it and start the next one, ask for a relaunch", lost[0].Name, v.Status.Epoch)
+	case proved:
 		return ""
 	}
 	return fmt.Sprintf("the array of volume %s has forgotten epoch %d, and nothing that is stored proves epoch %d dead, so it is not let in again; to end it and start the next one, ask for a relaunch", lost[0].Name, v.Status.Epoch, v.Status.Epoch-1)

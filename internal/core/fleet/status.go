@@ -27,8 +27,8 @@ type Status struct {
 	// CameFrom is the host on which the server last worked before it came to this one;
 	// empty if it never left. It is where a move back goes.
 	CameFrom string `json:"cameFrom,omitempty"`
-	// SetBack is true if nothing of it was ever started by a backup to which the store was
-	// set back: something may have been since.
+	// SetBack is true if the store was set back to a backup and no epoch was taken since:
+	// later ones may have been started, and this one fenced, by what was lost.
 	SetBack bool `json:"setBack,omitempty"`
 	// AskedFor is the newest epoch that was taken because a person asked for it: that the
 	// ones before it end was part of their wish.

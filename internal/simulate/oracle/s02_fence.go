@@ -32,7 +32,7 @@ import (
 func (o *Oracle) acceptedProof(c Call, s *server) {
 	step := c.Call.Step
 	for _, i := range o.w.Of(s.name) {
-		if i.Epoch >= step.Epoch || i.State.Gone() && s.spec.Spec.Fence != fleet.FenceBoth {
+		if i.Epoch >= step.Epoch || i.State.Gone() && s.demands() != fleet.FenceBoth {
 			continue
 		}
 		t := s.known[i]
@@ -95,7 +95,7 @@ func (o *Oracle) shutAtRest(s *server, current fleet.Epoch, told bool) {
 func (o *Oracle) couldWrite(s *server, t *instance) string {
 	i := t.i
 	h := o.w.Host(i.Host)
-	demand := s.spec.Spec.Fence
+	demand := s.demands()
 	ended := i.State.Gone() || h != nil && h.Dead || i.State == fleet.InstanceStopped && !i.Executes
 	volumes := s.spec.Spec.Identity.Volumes
 	switch {
@@ -115,7 +115,7 @@ func (o *Oracle) notRefused(s *server, t *instance) string {
 		vol := o.w.Volume(id)
 		switch {
 		case vol == nil:
-		case s.spec.Spec.Fence == fleet.FenceBoth && (v.Reach == fleet.ReachShared || v.Reach == fleet.ReachZone):
+		case s.demands() == fleet.FenceBoth && (v.Reach == fleet.ReachShared || v.Reach == fleet.ReachZone):
 			// It cannot refuse; the end of the instance is all that there is.
 		case vol.LUN() != nil:
 			if !vol.LUN().Drained(world.EpochIQN(s.name, i.Epoch)) {

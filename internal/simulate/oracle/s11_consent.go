@@ -232,6 +232,9 @@ func (o *Oracle) intended(s *server, e entry) {
 		return
 	}
 	step := e.ev.Step.Step
+	if step.Kind.NeedsProof() {
+		s.demand = s.spec.Spec.Fence
+	}
 	if why := o.guard(s); why != "" {
 		o.Violate("S11", s.name, "%s of epoch %d is announced though %s", step.Kind, step.Epoch, why)
 	}

@@ -1,6 +1,10 @@
 package oracle
 
-import "slices"
+import (
+	"slices"
+
+	"relight/internal/core/fleet"
+)
 
 // S15, placement. When a call that starts or attaches is accepted, the host on which
 // the world has that epoch is held against the spec and the world: it lies in an
@@ -12,8 +16,8 @@ import "slices"
 // ours names one.
 func (o *Oracle) acceptedPlace(c Call, s *server) {
 	i := o.w.Find(s.name, c.Call.Step.Epoch)
-	if i == nil || i.State.Gone() {
-		return
+	if i == nil || i.State.Gone() || c.Call.Step.Kind == fleet.StepAttach && s.status.Recovery == nil {
+		return // what runs is given back what its array has forgotten: nobody places it
 	}
 	p := s.spec.Spec.Placement
 	allowed := len(p.Sites) == 0

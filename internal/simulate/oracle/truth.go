@@ -46,6 +46,9 @@ type server struct {
 	held    told
 	// wellAt is when the product last called it healthy.
 	wellAt time.Time
+	// demand is what its spec demanded when a call that needs a proof was announced last:
+	// people may change it while that is under way.
+	demand fleet.FenceDemand
 	// asked is true from a person's request until its recovery ends.
 	asked bool
 	// wished is the newest epoch that was announced while that was so.
@@ -282,6 +285,14 @@ func (s *server) noteSent(c Call) {
 	if st.Kind.NeedsProof() && st.Host != "" && st.Epoch >= s.sent.epoch {
 		s.sent.epoch, s.sent.host = st.Epoch, st.Host
 	}
+}
+
+// demands is the proof that a call had to have when it was announced.
+func (s *server) demands() fleet.FenceDemand {
+	if s.demand == "" {
+		return s.spec.Spec.Fence
+	}
+	return s.demand
 }
 
 func (s *server) noteExecuted(c Call) {
