@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,11 +50,17 @@ func docKey(d spec.Doc) string { return docKeys + strings.ToLower(string(d.Kind)
 // asks has a person change what is declared: do asks the product for it, and docs are
 // what is in force from the moment at which the store takes the document of that key.
 // What the product refuses changes nothing, and what no answer came of is as the store
-// has it.
+// has it, also where a member holds it that comes to lead later.
 func (e *engine) asks(key string, docs []spec.Doc, do func() error) error {
-	e.wanted = map[string][]spec.Doc{key: docs}
-	defer func() { e.wanted = nil }()
-	return do()
+	if e.wanted == nil {
+		e.wanted = map[string][]spec.Doc{}
+	}
+	e.wanted[key] = docs
+	err := do()
+	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, errCrash) {
+		delete(e.wanted, key)
+	}
+	return err
 }
 
 // committedDocs looks for the document that somebody waits for.

@@ -23,6 +23,9 @@ func workFence(v View, now time.Time) Decision {
 	if d, onward := notYet(v, now, epoch, host, proof); onward {
 		return d
 	}
+	if d, waits := unsureOfLast(v, now); waits {
+		return d
+	}
 	proof = passOver(v, proof, host, now)
 	next := v
 	taken := *r
@@ -85,6 +88,27 @@ func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.P
 		return climb(v, now, "a person says that the instance is dead, and nobody saw it stopped, so it cannot be started again", upward), true
 	}
 	return leavesZone(v, now)
+}
+
+// unsureOfLast holds a recovery by a store that was set back to a backup while neither a
+// whole look nor the volumes themselves tell which epoch was the last: a later one may run
+// where no look reaches, and its number would be taken once more (S3).
+func unsureOfLast(v View, now time.Time) (Decision, bool) {
+	if !v.Status.SetBack || v.Observed.Complete || v.Status.Recovery.Requested != "" || volumesTell(v, now) {
+		return Decision{}, false
+	}
+	return held(GateProof, fmt.Sprintf("the store was set back to a backup, and the last look at the server's hosts, volumes and instances was not a whole one, so that an epoch after %d may run unseen; if none does: relight heal %s --rung relaunch", v.Status.Epoch, v.Server.Name), true), true
+}
+
+// volumesTell reports that all volumes were seen lately and remember the epochs that had
+// them. An array does not: what it shut out it lists no more.
+func volumesTell(v View, now time.Time) bool {
+	volumes := v.Server.Spec.Identity.Volumes
+	silent := func(vol fleet.Volume) bool {
+		seen := volumeSeen(v, vol.Name)
+		return vol.OnArray() || seen == nil || now.Sub(seen.At) > staleAfter(v)
+	}
+	return len(volumes) > 0 && !slices.ContainsFunc(volumes, silent)
 }
 
 // passOver makes the proof of what ran one of the highest epoch that an array was made to

@@ -30,7 +30,18 @@ func adopt(v View, now time.Time) (Decision, bool) {
 			return d, true
 		}
 	}
-	return Decision{}, false
+	return knownLast(v, now)
+}
+
+// knownLast takes the present epoch over once more when a whole look shows that no later one
+// was started, and this one not shut out, by what a store that was set back has lost.
+func knownLast(v View, now time.Time) (Decision, bool) {
+	st := v.Status
+	last, _ := lastEpoch(v)
+	if !st.SetBack || st.Recovery != nil || st.Phase != fleet.PhaseRunning || !v.Observed.Complete || last != st.Epoch || !runsNow(v, now) || overtaken(v, st.Epoch) || len(forgottenBy(v, now)) > 0 {
+		return Decision{}, false
+	}
+	return record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, and a whole look shows no later one that the store lost when it was set back", st.Epoch, orUnknown(st.Host))), true
 }
 
 // overtaken reports that anything has seen a later epoch than this one, or that its

@@ -44,8 +44,9 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	case fleet.StepAdopt:
 		// Whatever was being made of an epoch before it has no object any more. That it
 		// runs is not yet that it works: its own checks have to say so (S14).
+		known := s.Epoch
 		s.Epoch, s.Host, s.LaunchedAt, s.VerifiedAt, s.Given = step.Epoch, step.Host, now, time.Time{}, nil
-		s.SetBack = false
+		s.SetBack = s.SetBack && known != s.Epoch
 		s.Phase, s.Recovery, s.Message = fleet.PhaseRunning, nil, step.Why
 		return s
 	case fleet.StepClose:

@@ -63,7 +63,7 @@ func (o *Oracle) forgot(s *server, raw []byte) {
 	if raw != nil && json.Unmarshal(raw, &s.status) != nil {
 		o.Violate("S9", s.name, "its status in the store cannot be read")
 	}
-	s.was, s.held, s.asked = s.status, told{}, false
+	s.was, s.held, s.asked, s.wellAt = s.status, told{}, false, time.Time{}
 	s.verdict = told{what: s.status.Verdict.String(), at: o.w.Now()}
 	s.launch, s.starts = nil, nil
 	s.sent.epoch, s.sent.host = 0, ""
