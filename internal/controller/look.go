@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"relight/internal/core/fleet"
@@ -67,6 +68,10 @@ func (h *Healer) observe(ctx context.Context, p provider.Provider, batch []*wish
 	}
 	for _, w := range batch {
 		w.err, w.done = err, true
+		seen := func(s provider.ServerSight) bool { return s.Observed.Server == w.server.Name }
+		if err == nil && sweep.Blind != "" && !slices.ContainsFunc(sweep.Servers, seen) {
+			w.err = fmt.Errorf("it could not be seen: %s", sweep.Blind)
+		}
 	}
 }
 

@@ -154,6 +154,9 @@ func (l *Loops) sweepOf(ctx context.Context, name string, p provider.Provider, m
 		l.Log.Warn("a sweep saw nothing", "provider", name, "err", err)
 		return fmt.Errorf("observe by %s: %w", name, err)
 	}
+	if sweep.Blind != "" {
+		l.Log.Warn("a sweep did not see everything", "provider", name, "unseen", len(mine)-len(sweep.Servers), "why", sweep.Blind)
+	}
 	now := l.Clock.Now()
 	if took := now.Sub(begun); l.Collector.Swept(name, len(mine), took) {
 		l.Log.Warn("a sweep takes so long that failures are noticed later than the rules say", "provider", name, "servers", len(mine), "took", took, "later", 2*took)

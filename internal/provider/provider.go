@@ -66,8 +66,11 @@ type Outcome struct {
 // Sweep is what one batched look saw.
 type Sweep struct {
 	At time.Time
-	// Servers are in the order in which they were asked for.
+	// Servers are in the order in which they were asked for. Those are left out that the
+	// look could say nothing of; their older facts stand, with their age (S4).
 	Servers []ServerSight
+	// Blind says what could not be looked at, and why; empty if all was.
+	Blind string
 	Hosts   []HostSight
 }
 

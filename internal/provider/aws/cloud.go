@@ -13,8 +13,8 @@ import (
 // error of AWS itself is an *APIError.
 type Cloud interface {
 	// Instances returns those that carry the tag relight:server, of all states that
-	// are still told of; with servers given, theirs alone.
-	Instances(ctx context.Context, servers []string) ([]Machine, error)
+	// are still told of; with a zone or servers given, theirs alone.
+	Instances(ctx context.Context, zone string, servers []string) ([]Machine, error)
 	// ByToken returns the instance that was launched with a client token, or nil.
 	ByToken(ctx context.Context, token string) (*Machine, error)
 	// Checks returns the status checks of all running instances of a zone; with ids

@@ -53,7 +53,7 @@ func (h holders) volume(v fleet.Volume) {
 		if h.s.checks[seen.Holder].Disk == "impaired" {
 			state.Dead = fleet.Yes
 		}
-		if h.s.ids[seen.Holder] != h.server {
+		if h.s.ids[seen.Holder].server != h.server {
 			state.Holder = 0 // somebody else's instance has it
 		}
 		state.Epoch = max(state.Epoch, state.Holder)
@@ -63,7 +63,7 @@ func (h holders) volume(v fleet.Volume) {
 
 func (h holders) address(a fleet.Address) {
 	seen, there := h.s.addresses[a.Allocation]
-	if !h.blind("addresses") && there && h.s.ids[seen.Holder] == h.server {
+	if !h.blind("addresses") && there && h.s.ids[seen.Holder].server == h.server {
 		h.o.Addresses = append(h.o.Addresses, fleet.AddressState{IP: a.IP, Holder: h.s.epochs[seen.Holder], At: h.s.at})
 	}
 }
@@ -107,7 +107,7 @@ func (h holders) iface(n fleet.Interface) {
 		return
 	}
 	o := fleet.ObjectState{Object: fleet.Object{Interface: n.Named()}, At: h.s.at}
-	if seen.Holder != "" && h.s.ids[seen.Holder] == h.server {
+	if seen.Holder != "" && h.s.ids[seen.Holder].server == h.server {
 		o.Holder = h.s.epochs[seen.Holder]
 	}
 	if n.NewAddress && !h.well() {
@@ -127,7 +127,7 @@ func (h holders) well() bool {
 
 // other notes what an instance of the server has.
 func (h holders) other(part string, object fleet.Object, holder string) {
-	if !h.blind(part) && holder != "" && h.s.ids[holder] == h.server {
+	if !h.blind(part) && holder != "" && h.s.ids[holder].server == h.server {
 		h.o.Others = append(h.o.Others, fleet.ObjectState{Object: object, Holder: h.s.epochs[holder], At: h.s.at})
 	}
 }

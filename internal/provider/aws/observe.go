@@ -62,16 +62,28 @@ func (p *Provider) forget(s *swept, servers []fleet.Server) {
 	}
 	for what, old := range p.since { // order: each is looked at alone
 		id, _, _ := strings.Cut(what, "/")
-		if _, told := s.ids[id]; !told && (looked[old.server] || !s.few) {
+		if _, told := s.ids[id]; !told && (looked[old.server] || !s.few) && !p.inDark(s, id) {
 			delete(p.since, what)
 		}
 	}
 }
 
-// remember keeps whose instances were seen, for events that name them.
+// inDark reports whether an instance was last seen in a zone that could not be read now.
+func (p *Provider) inDark(s *swept, id string) bool {
+	_, dark := s.dark[p.seen[id].zone]
+	return dark
+}
+
+// remember keeps whose instances were seen and where: for events that name them, and for
+// what to think of a zone that cannot be read.
 func (p *Provider) remember(s *swept, servers []fleet.Server) {
 	if !s.few {
-		p.names = s.ids
+		for id, w := range p.seen { // order: each is kept by itself
+			if _, told := s.ids[id]; !told && p.inDark(s, id) {
+				s.ids[id] = w
+			}
+		}
+		p.seen = s.ids
 		return
 	}
 	looked := map[string]bool{}
@@ -79,7 +91,10 @@ func (p *Provider) remember(s *swept, servers []fleet.Server) {
 		looked[server.Name] = true
 	}
 	if p.size == 0 {
-		maps.DeleteFunc(p.names, func(id, server string) bool { _, told := s.ids[id]; return !told && looked[server] })
+		maps.DeleteFunc(p.seen, func(id string, w whereabouts) bool {
+			_, told := s.ids[id]
+			return !told && looked[w.server] && !p.inDark(s, id)
+		})
 	}
-	maps.Copy(p.names, s.ids)
+	maps.Copy(p.seen, s.ids)
 }

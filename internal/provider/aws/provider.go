@@ -46,10 +46,10 @@ type Provider struct {
 	// snapshots is what was read last of volumes' snapshots, by volume.
 	snapshots map[string]snapshotsOf
 	zones     zones
-	// size is how many instances the last sweep of all of them saw, and names are the
-	// servers of those that were seen.
-	size  int
-	names map[string]string
+	// size is how many instances the last sweep of all of them saw, and seen is where those
+	// are that were seen.
+	size int
+	seen map[string]whereabouts
 }
 
 // sighting is since when a source has given its answer about an instance: EC2 tells
@@ -63,7 +63,7 @@ var _ provider.Provider = (*Provider)(nil)
 
 // New returns a provider.
 func New(o Options) *Provider {
-	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}, names: map[string]string{}, snapshots: map[string]snapshotsOf{}}
+	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}, seen: map[string]whereabouts{}, snapshots: map[string]snapshotsOf{}, zones: zones{read: map[string]bool{}}}
 }
 
 // Traits implements provider.Provider.
@@ -78,8 +78,8 @@ func (p *Provider) Wakes() <-chan string { return p.opt.Wakes }
 func (p *Provider) ServerOf(instance string) (string, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	server, is := p.names[instance]
-	return server, is
+	w, is := p.seen[instance]
+	return w.server, is
 }
 
 // Do implements provider.Provider.

@@ -22,7 +22,7 @@ const atOnce = 200
 
 func newReads(c Cloud, now func() time.Time) reads {
 	return reads{
-		machines:   newBatch(now, c.Instances, func(m Machine) string { return m.Tags[TagServer] }),
+		machines:   newBatch(now, func(ctx context.Context, servers []string) ([]Machine, error) { return c.Instances(ctx, "", servers) }, func(m Machine) string { return m.Tags[TagServer] }),
 		volumes:    newBatch(now, c.Volumes, func(v Volume) string { return v.ID }),
 		interfaces: newBatch(now, c.Interfaces, func(i Interface) string { return i.ID }),
 		addresses:  newBatch(now, c.Addresses, func(a Address) string { return a.Allocation }),

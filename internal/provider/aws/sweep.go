@@ -17,7 +17,7 @@ type swept struct {
 	// at is when the sweep began: nothing that it tells is older.
 	at        time.Time
 	machines  map[string][]Machine // by server
-	ids       map[string]string    // instance to server
+	ids       map[string]whereabouts
 	epochs    map[string]fleet.Epoch
 	checks    map[string]Check
 	volumes   map[string]Volume
@@ -30,44 +30,55 @@ type swept struct {
 	// blind are the parts that could not be read, in words; a sight that needs one
 	// of them is incomplete.
 	blind map[string]string
+	// dark are the zones whose instances could not be read, and why, read the others, and
+	// hidden the servers that were last seen in a dark one.
+	dark   map[string]string
+	read   []string
+	hidden map[string]bool
 	// few is true if some servers were asked for by name.
 	few bool
 }
 
 // Observe implements provider.Provider. One sweep costs a call per thousand
-// instances, and as many for their checks, however many servers there are. If the
-// instances cannot be read, nothing was seen; what else fails makes sights incomplete.
+// instances of a zone, and as many for their checks, however many servers there are. If
+// no zone's instances can be read, nothing was seen; of a zone that cannot be read the
+// servers are left out, and what else fails makes sights incomplete.
 func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provider.Sweep, error) {
 	servers = located(servers)
 	s := &swept{
-		at: p.opt.Now(), machines: map[string][]Machine{}, ids: map[string]string{}, epochs: map[string]fleet.Epoch{},
+		at: p.opt.Now(), machines: map[string][]Machine{}, ids: map[string]whereabouts{}, epochs: map[string]fleet.Epoch{},
 		checks: map[string]Check{}, volumes: map[string]Volume{}, ifaces: map[string]Interface{}, addresses: map[string]Address{},
-		targets: map[string][]Target{}, records: map[string]string{}, blind: map[string]string{}, few: p.few(len(servers)),
+		targets: map[string][]Target{}, records: map[string]string{}, blind: map[string]string{},
+		dark: map[string]string{}, hidden: map[string]bool{}, few: p.few(len(servers)),
 	}
 	all, err := p.readMachines(ctx, s, servers)
 	if err != nil {
 		return provider.Sweep{}, fmt.Errorf("sweep of EC2 in %s: %w", p.opt.Region, err)
 	}
+	p.hide(s)
+	asked := servers
+	servers = p.visible(s, servers)
 	p.readChecks(ctx, s, all)
 	p.readIdentity(ctx, s, servers)
 	p.readSnapshots(ctx, s, servers)
 	p.readZones(ctx, s, all)
-	out := provider.Sweep{At: s.at, Servers: make([]provider.ServerSight, 0, len(servers))}
+	out := provider.Sweep{At: s.at, Blind: s.darkness(), Servers: make([]provider.ServerSight, 0, len(servers))}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	lag := p.opt.Now().Sub(s.at)
 	for _, server := range servers {
 		sight := p.sight(s, server)
+		sight.Observed.Complete = sight.Observed.Complete && p.shadeOf(s, server) == clearSight
 		if lag >= longSweep {
 			sight.Observed.Lag = fleet.Duration(lag)
 		}
 		out.Servers = append(out.Servers, sight)
 	}
+	p.forget(s, asked)
+	p.remember(s, asked)
 	if !s.few {
-		p.size = len(all)
+		p.size = len(p.seen)
 	}
-	p.forget(s, servers)
-	p.remember(s, servers)
 	return out, nil
 }
 
@@ -80,34 +91,6 @@ func (p *Provider) few(servers int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return servers <= atOnce || servers*5 < p.size
-}
-
-func (p *Provider) readMachines(ctx context.Context, s *swept, servers []fleet.Server) ([]Machine, error) {
-	var all []Machine
-	if s.few {
-		names := make([]string, 0, len(servers))
-		for _, server := range servers {
-			names = append(names, server.Name)
-		}
-		parts := slices.Collect(slices.Chunk(names, atOnce))
-		for _, got := range together(len(parts), func(n int) ([]Machine, error) { return p.opt.Cloud.Instances(ctx, parts[n]) }) {
-			if got.err != nil {
-				return nil, got.err
-			}
-			all = append(all, got.value...)
-		}
-	} else {
-		var err error
-		if all, err = p.opt.Cloud.Instances(ctx, nil); err != nil {
-			return nil, err
-		}
-	}
-	for _, m := range all {
-		name := m.Tags[TagServer]
-		s.machines[name] = append(s.machines[name], m)
-		s.ids[m.ID], s.epochs[m.ID] = name, epochOf(m)
-	}
-	return all, nil
 }
 
 // readChecks reads the status checks zone by zone, so that a zone whose API fails
@@ -154,7 +137,7 @@ type asked struct {
 func (p *Provider) readIdentity(ctx context.Context, s *swept, servers []fleet.Server) {
 	ask := asked{names: map[string][]string{}}
 	public := map[string]string{}
-	if !s.few {
+	if !s.few || len(s.dark) > 0 { // a zone that is dark may have calls about all fail
 		public = s.held()
 	}
 	for _, server := range servers {

@@ -16,7 +16,9 @@ type slowCloud struct {
 	each time.Duration
 }
 
-func (c *slowCloud) Instances(context.Context, []string) ([]aws.Machine, error) {
+func (c *slowCloud) Zones(context.Context) (map[string]string, error) { return nil, nil }
+
+func (c *slowCloud) Instances(context.Context, string, []string) ([]aws.Machine, error) {
 	c.now = c.now.Add(c.each)
 	return []aws.Machine{{ID: "i-1", State: "running", Zone: "a", Tags: map[string]string{aws.TagServer: "lic", aws.TagEpoch: "1"}}}, nil
 }

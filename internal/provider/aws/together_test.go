@@ -22,7 +22,7 @@ type farCloud struct {
 	busy, most int
 }
 
-func (c *farCloud) Instances(context.Context, []string) ([]aws.Machine, error) {
+func (c *farCloud) Instances(context.Context, string, []string) ([]aws.Machine, error) {
 	var out []aws.Machine
 	for n := range c.zones {
 		out = append(out, aws.Machine{ID: fmt.Sprintf("i-%d", n), State: "running", Zone: fmt.Sprintf("z%d", n), Tags: map[string]string{aws.TagServer: fmt.Sprintf("s%d", n), aws.TagEpoch: "1"}})

@@ -36,6 +36,11 @@ type zones struct {
 	seen map[string]living
 	// lost are the zones that are seen to be lost.
 	lost map[string]spell
+	// listed are the region's zones as EC2 told them last, listNext is when it is asked
+	// again, and read are those whose instances have been read once.
+	listed   []string
+	listNext time.Time
+	read     map[string]bool
 }
 
 // spell is how long something is seen: since when, and when last.
@@ -115,7 +120,7 @@ func (z *zones) note(s *swept, all []Machine) (well bool) {
 	if z.seen == nil {
 		z.seen = map[string]living{}
 	}
-	well = len(all) > 0
+	well = len(all) > 0 && len(s.dark) == 0
 	for _, m := range all {
 		switch c := s.checks[m.ID]; {
 		case m.Outpost != "": // its link may be cut, and its zone is well

@@ -48,7 +48,7 @@ func (c *Client) Capture(ctx context.Context, id string) (capture.Source, error)
 
 // Of returns the instances that are a server's and have not ended, by its tag.
 func (c *Client) Of(ctx context.Context, server string) ([]string, error) {
-	all, err := c.Instances(ctx, []string{server})
+	all, err := c.Instances(ctx, "", []string{server})
 	if err != nil {
 		return nil, err
 	}

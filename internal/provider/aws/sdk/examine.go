@@ -47,7 +47,7 @@ func (c *Client) Examine(ctx context.Context, servers []fleet.Server, share floa
 		}
 	}
 	if len(servers) > 0 {
-		f.Machines, err = c.Instances(ctx, nil)
+		f.Machines, err = c.Instances(ctx, "", nil)
 		blind("the instances", err)
 	}
 	mine := func(m string) bool {

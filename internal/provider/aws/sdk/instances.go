@@ -18,12 +18,15 @@ import (
 const perPage = 1000
 
 // Instances implements provider.Cloud.
-func (c *Client) Instances(ctx context.Context, servers []string) ([]provider.Machine, error) {
-	filter := types.Filter{Name: aws.String("tag-key"), Values: []string{provider.TagServer}}
+func (c *Client) Instances(ctx context.Context, zone string, servers []string) ([]provider.Machine, error) {
+	filters := []types.Filter{{Name: aws.String("tag-key"), Values: []string{provider.TagServer}}}
 	if len(servers) > 0 {
-		filter = types.Filter{Name: aws.String("tag:" + provider.TagServer), Values: servers}
+		filters[0] = types.Filter{Name: aws.String("tag:" + provider.TagServer), Values: servers}
 	}
-	return c.describe(ctx, filter)
+	if zone != "" {
+		filters = append(filters, types.Filter{Name: aws.String("availability-zone"), Values: []string{zone}})
+	}
+	return c.describe(ctx, filters...)
 }
 
 // ByToken implements provider.Cloud.

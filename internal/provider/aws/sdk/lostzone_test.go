@@ -171,3 +171,36 @@ func TestAH_VOL_AWordThatWasWrong(t *testing.T) {
 		t.Errorf("its zone is back, and it is away: %+v", s.Away)
 	}
 }
+
+// The API of one zone fails, and with it each call about all zones: what runs in the other
+// is seen as a whole, what runs in that one is left to its older facts.
+func TestDET_HOST_OneZonesAPIFails(t *testing.T) {
+	a := newAccount(t, nil)
+	home, other := a.runs("subnet-a"), a.runs("subnet-b")
+	a.locked(func() { a.w.Advance(5 * time.Minute) })
+	look := func() provider.Sweep {
+		t.Helper()
+		a.locked(func() { a.w.Advance(30 * time.Second) })
+		sweep, err := a.p.Observe(t.Context(), []fleet.Server{home, other})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sweep
+	}
+	look()
+	a.locked(func() { a.w.BreakAPI(zoneA) })
+	for range 3 {
+		sweep := look()
+		if n := len(sweep.Servers); n != 1 || sweep.Servers[0].Observed.Server != other.Name {
+			t.Fatalf("%d servers were seen: %+v", n, sweep.Servers)
+		}
+		s := sweep.Servers[0]
+		if !s.Observed.Complete || len(s.Observed.Instances) != 1 || len(s.Signals) == 0 || s.Signals[0].Answer != fleet.Yes {
+			t.Errorf("what runs in the other zone: %+v, %+v", s.Observed, s.Signals)
+		}
+	}
+	a.locked(func() { a.w.MendAPI(zoneA) })
+	if n := len(look().Servers); n != 2 {
+		t.Errorf("%d servers are seen after that", n)
+	}
+}

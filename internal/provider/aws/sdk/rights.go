@@ -151,6 +151,7 @@ func (c *Client) readTrials() []trial {
 			_, err := c.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{DryRun: dry, Filters: named("domain", []string{"vpc"})})
 			return failed("DescribeAddresses", err)
 		}},
+		c.zonesTrial("the instances of all zones would be read together, so that one zone whose calls fail hides those of all others"),
 	}
 }
 

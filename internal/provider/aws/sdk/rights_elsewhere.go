@@ -54,7 +54,7 @@ func (c *Client) elsewhereTrials(f *examine.Facts) []trial {
 		if e == nil || len(e.Zones) == 0 {
 			continue
 		}
-		out = append(out, c.zonesTrial(s.Name))
+		out = append(out, c.zonesTrial("EC2's own word that the zone of "+s.Name+" is lost would not be heard, so that it would wait there to be refused room"))
 		for _, z := range e.Zones {
 			out = append(out, c.elsewhereTrial(f, s, z)...)
 		}
@@ -63,8 +63,7 @@ func (c *Client) elsewhereTrials(f *examine.Facts) []trial {
 }
 
 // zonesTrial asks whether EC2 may be asked about its zones.
-func (c *Client) zonesTrial(server string) trial {
-	why := "EC2's own word that the zone of " + server + " is lost would not be heard, so that it would wait there to be refused room"
+func (c *Client) zonesTrial(why string) trial {
 	return trial{action: "ec2:DescribeAvailabilityZones", why: why, try: func(ctx context.Context) error {
 		_, err := c.ec2.DescribeAvailabilityZones(ctx, &ec2.DescribeAvailabilityZonesInput{DryRun: aws.Bool(true)})
 		return failed("DescribeAvailabilityZones", err)

@@ -427,7 +427,7 @@ func TestReadsAreSentAgain(t *testing.T) {
 		{[]string{"lost", "lost", "lost"}, false},
 	} {
 		fail = row.fail
-		list, err := cloud.Instances(context.Background(), nil)
+		list, err := cloud.Instances(context.Background(), "", nil)
 		if (err == nil && len(list) == 1) != row.ok {
 			t.Errorf("%v: %d instances, %v", row.fail, len(list), err)
 		}
