@@ -68,9 +68,16 @@ type Result struct {
 	After  fleet.Epoch `json:"epoch_after"`
 }
 
-// factor is how much faster than the wall clock the account's time passes: a demo
-// need not wait a whole minute for each status check.
-const factor = 4
+// pace is how fast a demo is played: the account's time passes factor times as fast as
+// the wall clock's, and health is what the policy says of verdicts.
+type pace struct {
+	factor float64
+	health string
+}
+
+// shown is how fast it is for people, who need not wait a whole minute for each status
+// check.
+const shown = 4
 
 // most bounds the demo.
 const most = 10 * time.Minute
@@ -84,19 +91,22 @@ type demo struct {
 	cmd     *exec.Cmd
 	clients map[string]*world.Client
 	names   map[string]string // case to server
+	pace    pace
 }
 
 // Run plays all faults at once and returns what became of each.
-func Run(ctx context.Context, o Options) (Report, error) {
+func Run(ctx context.Context, o Options) (Report, error) { return run(ctx, o, pace{factor: shown, health: "{}"}) }
+
+func run(ctx context.Context, o Options, p pace) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	d := &demo{o: o, st: stage.New(factor, 1), clients: map[string]*world.Client{}, names: map[string]string{}}
+	d := &demo{o: o, st: stage.New(p.factor, 1), clients: map[string]*world.Client{}, names: map[string]string{}, pace: p}
 	var err error
 	if d.dir, err = os.MkdirTemp("", "relight-ec2-"); err != nil {
 		return Report{}, err
 	}
 	defer func() { _ = os.RemoveAll(d.dir) }()
-	fmt.Fprintf(o.Out, "a fake account in %s (its time passes %d times as fast), a real controller, %d servers ...\n", stage.Region, factor, len(faults()))
+	fmt.Fprintf(o.Out, "a fake account in %s (its time passes %g times as fast), a real controller, %d servers ...\n", stage.Region, p.factor, len(faults()))
 	stop, err := d.start(ctx)
 	defer stop()
 	if err != nil {
@@ -155,7 +165,7 @@ func (d *demo) start(ctx context.Context) (stop func(), err error) {
 
 // declare applies a policy in mode auto and one server for each fault.
 func (d *demo) declare(ctx context.Context) error {
-	text := "{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence, storm: {hosts: 20}}}\n"
+	text := "{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence, storm: {hosts: 20}, health: " + d.pace.health + "}}\n"
 	for _, f := range faults() {
 		name, one := d.st.AddServer(f.zone)
 		d.names[f.name] = name
@@ -204,10 +214,10 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 		fmt.Fprintf(d.o.Out, "%-20s %s: %s\n", f.name, d.names[f.name], f.title)
 		d.st.Do(func(w *world.World) { f.strike(w, w.Find(d.names[f.name], before[f.name].Epoch)) })
 	}
-	time.AfterFunc(throttleAfter, d.throttle)
+	time.AfterFunc(d.wall(throttleAfter), d.throttle)
 	for _, f := range faults() {
 		if f.mend != nil {
-			time.AfterFunc(mendAfter, func() { d.st.Do(f.mend) })
+			time.AfterFunc(d.wall(mendAfter), func() { d.st.Do(f.mend) })
 		}
 	}
 	report := Report{Healed: true}
@@ -232,6 +242,11 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 	fmt.Fprintf(d.o.Out, "%d writes were acknowledged, %d of them lost; %d moments with two writers; %d calls, %d of them throttled; %.0f s in all\n",
 		report.Acked, report.AckedLost, report.TwoWriters, report.Calls, report.Throttled, time.Since(begun).Seconds())
 	return report, ctx.Err()
+}
+
+// wall is how long a time of the account takes.
+func (d *demo) wall(t time.Duration) time.Duration {
+	return time.Duration(float64(t) / d.pace.factor)
 }
 
 // write lets every client write again and again, as long as the demo lasts.

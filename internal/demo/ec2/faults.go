@@ -18,10 +18,11 @@ type fault struct {
 }
 
 const (
-	// throttleAfter is when the account loses its tokens, throttleFor how long.
-	throttleAfter, throttleFor = 15 * time.Second, 20 * time.Second
+	// throttleAfter is when the account loses its tokens, by its own time, throttleFor how
+	// long.
+	throttleAfter, throttleFor = time.Minute, 80 * time.Second
 	// mendAfter is when the lost zone comes back.
-	mendAfter = 60 * time.Second
+	mendAfter = 4 * time.Minute
 )
 
 // faults are all played at once.
@@ -51,7 +52,7 @@ func faults() []fault {
 			},
 		},
 		{
-			name: "lost-zone", title: "its zone loses power for a minute, with its volume", zone: "c",
+			name: "lost-zone", title: "its zone loses power for four minutes of the account, with its volume", zone: "c",
 			strike: func(w *world.World, _ *world.Instance) { _ = w.KillSite(stage.Region + "c") },
 			mend:   func(w *world.World) { _ = w.StartSite(stage.Region + "c") },
 		},
@@ -67,7 +68,7 @@ func (d *demo) throttle() {
 			}
 		}
 	})
-	time.AfterFunc(throttleFor, func() {
+	time.AfterFunc(d.wall(throttleFor), func() {
 		d.st.Do(func(w *world.World) { w.SetQuotas(world.EC2Quotas()...) })
 	})
 }
