@@ -63,6 +63,7 @@ planted: ## plant bugs in the product one by one, see the simulator find each, w
 
 bench: build ## measure, print the table, write bench/results.json
 	-cd bench/peers && $(GO) test -run Detector -count=1 -timeout 30m .
+	$(GO) run $(FLAGS) ./bench/corebuild -out bench/corebuild.json
 	bin/relight bench --out bench/results.json
 	@if [ "$$(id -u)" = 0 ] && command -v pacemakerd >/dev/null && command -v keepalived >/dev/null; then $(MAKE) failover; else \
 		echo "SKIPPED: failover beside others needs root and: apt-get install $(PEERS)"; fi
