@@ -96,5 +96,8 @@ func Describe(e fleet.Evidence) string {
 	if e.By != "" {
 		what += " by " + e.By
 	}
+	if e.Support != "" {
+		what += "; seen then: " + e.Support
+	}
 	return what
 }

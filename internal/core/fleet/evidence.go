@@ -52,4 +52,7 @@ type Evidence struct {
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
 	Detail string    `json:"detail,omitempty"`
+	// Support is what else was seen at the time that goes with it, such as volumes that
+	// are free again. It is told, and no part of any proof.
+	Support string `json:"support,omitempty"`
 }

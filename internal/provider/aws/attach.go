@@ -153,7 +153,7 @@ func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine,
 		return provider.Outcome{}, err
 	}
 	done := provider.Outcome{Detail: a.IP + " leads to " + m.ID}
-	again := false
+	again := false // EC2 itself refuses the claim then, if anybody has it
 	if seen != nil && seen.Holder != "" {
 		if seen.Holder == m.ID {
 			return done, nil
@@ -161,7 +161,7 @@ func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine,
 		if err := fromOlder(call, all, seen.Holder); err != nil {
 			return provider.Outcome{}, err
 		}
-		again = true
+		again, done.Detail = true, done.Detail+", taken from "+seen.Holder+", an older epoch's"
 	}
 	if seen != nil && seen.Holder == "" && seen.Interface != m.Interfaces[0] && ours(call.Server, seen.Interface) {
 		again = true // it stayed with an interface that the server left behind, which no instance has

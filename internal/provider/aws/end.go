@@ -27,7 +27,7 @@ func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outco
 	}
 	again := call.Step.Rung == fleet.Recover
 	if out, over := p.ended(call, m, again); over {
-		return out, nil
+		return p.supported(ctx, call, m, out), nil
 	}
 	if err := p.tellToEnd(ctx, call, m, again); err != nil {
 		return provider.Outcome{}, err
@@ -36,7 +36,7 @@ func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outco
 		return provider.Outcome{Detail: "told to end"}, nil //nolint:nilerr // it was; the next look tells more
 	}
 	out, _ := p.ended(call, m, again)
-	return out, nil
+	return p.supported(ctx, call, m, out), nil
 }
 
 // tellToEnd asks for the end of an instance, after EC2's own recovery was taken from

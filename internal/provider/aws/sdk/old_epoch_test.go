@@ -2,8 +2,11 @@ package sdk_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -36,5 +39,38 @@ func TestAH_EIP_TheOldEpochStealsNothing(t *testing.T) {
 	}
 	if want := []string{"RegisterTargets", "DeregisterTargets", "RegisterTargets"}; !slices.Equal(groups, want) {
 		t.Errorf("the groups were told %v, want %v", groups, want)
+	}
+}
+
+// The evidence of an ended instance tells what it has let go of: volumes that are
+// available, interfaces that are detached, or that they are not yet. None of that is a
+// proof, and none of it is missed for one.
+func TestOP_NETID_EvidenceTellsWhatIsFree(t *testing.T) {
+	for _, hangs := range []bool{false, true} {
+		a := newAccount(t, nil)
+		s := a.server()
+		steps := a.steps(s)
+		a.up(s, 1, steps.at(1))
+		if hangs {
+			a.locked(func() { a.w.StickVolume("vol-01") })
+		}
+		steps.end(1)
+		a.locked(func() { a.w.Advance(time.Minute) })
+		steps.end(1)
+		e := steps.told[0]
+		volume := "vol-01 is available"
+		if hangs {
+			volume = "vol-01 is still "
+		}
+		for _, words := range []string{volume, "eni-01 is detached"} {
+			if !strings.Contains(e.Support, words) || !strings.Contains(fence.Describe(e), words) {
+				t.Errorf("it does not tell that %s: %+v", words, e)
+			}
+		}
+		alone := e
+		alone.Method = "released"
+		if _, missing := fence.Prove(s, 1, "", []fleet.Evidence{alone}, a.now()); len(missing) == 0 {
+			t.Error("what supports a proof is taken for one")
+		}
 	}
 }

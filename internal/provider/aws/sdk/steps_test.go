@@ -16,6 +16,8 @@ type steps struct {
 	s     fleet.Server
 	proof fence.Proof
 	rung  fleet.Rung
+	// told is the evidence of the last end.
+	told []fleet.Evidence
 }
 
 func (a *account) steps(s fleet.Server) *steps {
@@ -52,6 +54,7 @@ func (x *steps) end(epoch fleet.Epoch) fence.Proof {
 		if err != nil {
 			x.a.t.Fatal(err)
 		}
+		x.told = out.Evidence
 		if p, missing := fence.Prove(x.s, epoch, "", out.Evidence, x.a.now()); len(missing) == 0 {
 			return p
 		}
