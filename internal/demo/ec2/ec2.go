@@ -95,7 +95,9 @@ type demo struct {
 }
 
 // Run plays all faults at once and returns what became of each.
-func Run(ctx context.Context, o Options) (Report, error) { return run(ctx, o, pace{factor: shown, health: "{}"}) }
+func Run(ctx context.Context, o Options) (Report, error) {
+	return run(ctx, o, pace{factor: shown, health: "{}"})
+}
 
 func run(ctx context.Context, o Options, p pace) (Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)

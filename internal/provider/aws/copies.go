@@ -110,6 +110,7 @@ func (p *Provider) copied(ctx context.Context, call provider.Call, c fleet.Copy,
 		if again, lookErr := p.opt.Cloud.VolumeByToken(ctx, c.Token); lookErr == nil && again != "" {
 			return again, nil
 		}
+		return "", provider.Errorf(provider.Retry, call, "the copy of %s was made, and EC2 does not tell of it yet: %w", c.Of, err)
 	}
 	return id, err
 }

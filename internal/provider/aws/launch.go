@@ -131,13 +131,18 @@ func launchTags(call provider.Call, own *fleet.EC2Launch) map[string]string {
 }
 
 // launchedBefore is a token that another type was launched under: what it made is
-// the answer.
+// the answer. As long as EC2 does not tell of that, the epoch may run: whoever took it for
+// one that never was would start the next beside it (S2).
 func (p *Provider) launchedBefore(ctx context.Context, call provider.Call, mismatch error) (provider.Outcome, error) {
 	m, err := p.opt.Cloud.ByToken(ctx, call.Step.Token)
 	switch {
 	case err != nil:
 		return provider.Outcome{}, err
-	case m == nil || epochOf(*m) != call.Step.Epoch || m.Tags[TagServer] != call.Step.Server:
+	case m == nil:
+		e := provider.Errorf(provider.Retry, call, "something was launched under its token, which EC2 does not tell of yet: %w", mismatch)
+		e.MayHaveHappened = true
+		return provider.Outcome{}, e
+	case epochOf(*m) != call.Step.Epoch || m.Tags[TagServer] != call.Step.Server:
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "%w", mismatch)
 	case m.state() == fleet.InstanceTerminated:
 		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s was launched and has ended: %s", m.ID, m.Reason)

@@ -67,13 +67,22 @@ func (p *Provider) made(ctx context.Context, call provider.Call, s fleet.Swap, w
 	if n, err := p.opt.Cloud.InterfaceByToken(ctx, s.Token); err != nil || n != nil {
 		return *cmp.Or(n, &Interface{}), err
 	}
-	return p.opt.Cloud.MakeInterface(ctx, NewInterface{
+	n, err := p.opt.Cloud.MakeInterface(ctx, NewInterface{
 		Token: s.Token, Subnet: call.Server.Away.Subnet, Groups: want.Groups, Addresses: max(len(want.Addresses), 1),
 		Tags: map[string]string{
 			"Name": call.Step.Server + " in place of " + s.Of, TagServer: call.Step.Server, TagToken: s.Token, TagInstead: s.Of,
 			TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10),
 		},
 	})
+	if isCode(err, "IdempotentParameterMismatch") {
+		// It was made by a try of another epoch, or by one that saw other groups of the old
+		// interface, while the look before lagged.
+		if again, lookErr := p.opt.Cloud.InterfaceByToken(ctx, s.Token); lookErr == nil && again != nil {
+			return *again, nil
+		}
+		return Interface{}, provider.Errorf(provider.Retry, call, "the interface in place of %s was made, and EC2 does not tell of it yet: %w", s.Of, err)
+	}
+	return n, err
 }
 
 // declared is what the document says of an interface that the server has another for.
