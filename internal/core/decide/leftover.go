@@ -38,7 +38,7 @@ func adopt(v View, now time.Time) (Decision, bool) {
 func knownLast(v View, now time.Time) (Decision, bool) {
 	st := v.Status
 	last, _ := lastEpoch(v)
-	if !st.SetBack || st.Recovery != nil || st.Phase != fleet.PhaseRunning || !v.Observed.Complete || last != st.Epoch || !runsNow(v, now) || overtaken(v, st.Epoch) || len(forgottenBy(v, now)) > 0 {
+	if !st.SetBack || v.Finding.Verdict != fleet.Healthy || st.Recovery != nil || st.Phase != fleet.PhaseRunning || !v.Observed.Complete || last != st.Epoch || !runsNow(v, now) || overtaken(v, st.Epoch) || len(forgottenBy(v, now)) > 0 {
 		return Decision{}, false
 	}
 	return record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, and a whole look shows no later one that the store lost when it was set back", st.Epoch, orUnknown(st.Host))), true

@@ -149,7 +149,11 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if lost := cmp.Or(onlyLaterMap(v, now), unprovedMap(v, now)); lost != "" {
 			return held(GateVerdict, lost+": "+why, true), true
 		}
-		return Decision{Reason: why}, true
+		d := Decision{Reason: why}
+		if v.Status.SetBack {
+			d.LookAgainAt = now.Add(wholePause) // until a look is a whole one
+		}
+		return d, true
 	case fleet.Suspect, fleet.Unknown:
 		if adopted(v.Status) {
 			why += fmt.Sprintf("; epoch %d was adopted and waits for its own checks", v.Status.Epoch)

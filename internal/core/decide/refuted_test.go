@@ -52,7 +52,7 @@ func TestAiling(t *testing.T) {
 		{fleet.Healthy, time.Time{}},
 		{fleet.Isolated, at(6)},
 	} {
-		if s.AilingSince = decide.Ailing(s, fleet.Finding{Verdict: c.verdict, Since: at(n)}); !s.AilingSince.Equal(c.want) {
+		if s.AilingSince = decide.Ailing(s, c.verdict, at(n)); !s.AilingSince.Equal(c.want) {
 			t.Errorf("%d, %s: ailing since %s, want %s", n, c.verdict, s.AilingSince, c.want)
 		}
 	}

@@ -16,6 +16,9 @@ func Rests(v View, now time.Time) (Decision, bool) {
 	if s.Recovery != nil || v.Request != nil || livesTwice(v) || mapsAmiss(v, now) {
 		return Decision{}, false
 	}
+	if _, whole := knownLast(v, now); whole {
+		return Decision{}, false
+	}
 	switch v.Finding.Verdict {
 	case fleet.Suspect, fleet.Unknown:
 	case fleet.Healthy:

@@ -31,7 +31,7 @@ func (s *story) doStatus(a args) error {
 	}
 	if verdict, age, ok := strings.Cut(a.Get("recorded", ""), ":"); ok {
 		st.Verdict, st.VerdictSince = fleet.Verdict(verdict), s.now.Add(-a.Length(age))
-		st.AilingSince = decide.Ailing(*st, fleet.Finding{Verdict: st.Verdict, Since: st.VerdictSince})
+		st.AilingSince = decide.Ailing(*st, st.Verdict, st.VerdictSince)
 	}
 	return nil
 }

@@ -22,6 +22,9 @@ const (
 	fencePause = time.Second
 	// progressPause is how soon an effect under way is looked at again.
 	progressPause = time.Second
+	// wholePause is how soon it is asked again whether a look has seen the whole, after the
+	// store was set back.
+	wholePause = 10 * time.Second
 )
 
 // work decides the next step of the recovery in the view, guards aside.

@@ -52,7 +52,7 @@ func (o *Oracle) Rewound(m Mark, records []store.Record) {
 	}
 	o.due = nil
 	clear(o.sent)
-	o.begun = slices.DeleteFunc(o.begun, func(b begun) bool { return b.at.After(m.at) })
+	o.begun = slices.DeleteFunc(o.begun, func(b begun) bool { return !b.at.Before(m.at) })
 	o.people.rewind(m.at, l.records)
 	o.disturbed, o.rewound = o.w.Now(), true
 }
