@@ -54,7 +54,7 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 		domains = domains[:1]
 	}
 	at := e.at
-	if late := at.Sub(e.ev.At); late > 0 && late < lateEntry {
+	if late := at.Sub(e.ev.At); late > clocksApart && late < lateEntry {
 		at = e.ev.At
 	}
 	o.begun = append(o.begun, begun{at: at, server: s.name, domains: domains})
@@ -69,6 +69,9 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 // lateEntry is how long after it was written an entry may come that a member held which
 // was not heard for a while.
 const lateEntry = 30 * time.Second
+
+// clocksApart is how far a controller's clock may be from the world's.
+const clocksApart = 3 * time.Second
 
 func (o *Oracle) budgetOf(domain string) fleet.Budget {
 	if domain == "fleet" {
