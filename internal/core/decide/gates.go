@@ -176,9 +176,13 @@ func (g *gatekeeper) mode(plan string, epoch fleet.Epoch) {
 func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 	need := max(g.v.Server.Spec.Approvals, 1)
 	var by []string
-	requester := Requester(g.v)
+	requester, ofOther := Requester(g.v), false
 	for _, a := range g.v.Guards.Approvals {
-		if a.Server != g.v.Server.Name || a.Epoch != epoch || a.Plan != plan || !g.now.Before(a.Until) {
+		if a.Server != g.v.Server.Name || a.Epoch != epoch || !g.now.Before(a.Until) {
+			continue
+		}
+		if a.Plan != plan {
+			ofOther = true
 			continue
 		}
 		if a.Denied {
@@ -198,10 +202,18 @@ func (g *gatekeeper) approval(plan string, epoch fleet.Epoch) {
 	if len(by) < need {
 		g.stop(Gate{Name: GateApproval, Value: value},
 			Hold{Reason: fmt.Sprintf("it waits for approval: %s given", value), Plan: plan, NeedsPerson: true, Of: plan + " " + value})
+		if ofOther {
+			// What they approved may be due again once a host is back, and nobody tells of that.
+			g.look = earliest(g.look, g.now.Add(planPause))
+		}
 		return
 	}
 	g.pass(GateApproval, value+" given")
 }
+
+// planPause is how soon a server is looked at again of which people have approved another
+// plan than is due.
+const planPause = 5 * time.Second
 
 // Requester is who asked for what is to be done, or is being done, and whose approval
 // counts for nothing; empty if nobody did.

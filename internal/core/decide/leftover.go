@@ -210,7 +210,7 @@ func lostMaps(v View, now time.Time) []Decision {
 		return nil
 	}
 	proof, proved := startedOn(v, now)
-	if !proved || v.Status.SetBack {
+	if !proved || v.Status.SetBack || fencedForEver(v) {
 		return nil
 	}
 	var out []Decision

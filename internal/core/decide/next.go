@@ -140,6 +140,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if lack := lacks(v); lack != "" {
 			return held(GateVerdict, "it passes its own check, but "+lack+", so it is not healed", true), true
 		}
+		if fencedForEver(v) {
+			return held(GateVerdict, fmt.Sprintf("it answers, and epoch %d is fenced for good, so it is not healed; to end it and start the next one, ask for a relaunch: %s", v.Status.Epoch, why), true), true
+		}
 		if v.Status.Phase != fleet.PhaseRunning {
 			if onlyRemembered(v, now) {
 				return pending("it worked when it was seen last; it is looked at anew before it counts as healed", now.Add(progressPause)), true
