@@ -102,8 +102,8 @@ type Oracle struct {
 	declared time.Time
 	// budgeted is when they last changed the fleet's budget.
 	budgeted time.Time
-	// rewound is true once the store was set back.
-	rewound  bool
+	// rewound is when the store was set back last; zero if it never was.
+	rewound  time.Time
 	staleEnd time.Time
 	// deafAt is when every host was out of sight last.
 	deafAt time.Time

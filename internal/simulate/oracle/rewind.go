@@ -54,7 +54,7 @@ func (o *Oracle) Rewound(m Mark, records []store.Record) {
 	clear(o.sent)
 	o.begun = slices.DeleteFunc(o.begun, func(b begun) bool { return !b.at.Before(m.at) })
 	o.people.rewind(m.at, l.records)
-	o.disturbed, o.rewound = o.w.Now(), true
+	o.disturbed, o.rewound = o.w.Now(), o.w.Now()
 }
 
 // forgot sets a server back to the status that the store holds now.

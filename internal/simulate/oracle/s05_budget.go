@@ -49,7 +49,7 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 		return
 	}
 	domains := o.domains(s)
-	if o.rewound && s.was.Epoch == 0 {
+	if !o.rewound.IsZero() && s.was.Epoch == 0 {
 		// A store that was set back does not know where it ran.
 		domains = domains[:1]
 	}

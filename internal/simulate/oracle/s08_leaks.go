@@ -16,7 +16,7 @@ import (
 func (o *Oracle) leaks(current map[string]fleet.Epoch) {
 	for _, leak := range o.w.Leaks(current) {
 		server, _, _ := strings.Cut(leak.Object, ".")
-		if s := o.servers[server]; s == nil || !s.gone && o.guard(s) == "" && !(o.rewound && s.awaitsAPerson()) {
+		if s := o.servers[server]; s == nil || !s.gone && o.guard(s) == "" && !(!o.rewound.IsZero() && s.awaitsAPerson()) {
 			o.found = append(o.found, leak)
 		}
 	}

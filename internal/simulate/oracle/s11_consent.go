@@ -257,7 +257,7 @@ func (o *Oracle) intended(s *server, e entry) {
 func (o *Oracle) mode(s *server) fleet.Mode {
 	rank := map[fleet.Mode]int{fleet.Observe: 1, fleet.Ask: 2, fleet.Auto: 3}
 	mode := s.spec.Spec.Mode
-	unknown := o.rewound && s.was.Host == "" // a store that was set back does not know where it runs
+	unknown := !o.rewound.IsZero() && s.was.Host == "" // a store that was set back does not know where it runs
 	if s.newest != nil && !unknown {
 		for _, site := range o.path(s.newest.host) {
 			if m := o.sites[site].Spec.Mode; m != "" && s.newest.host == s.status.Host && rank[m] < rank[mode] {

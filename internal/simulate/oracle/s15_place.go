@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"slices"
+	"time"
 
 	"relight/internal/core/fleet"
 )
@@ -38,10 +39,17 @@ func (o *Oracle) acceptedPlace(c Call, s *server) {
 	if o.around.Cloud {
 		return
 	}
+	if !o.rewound.IsZero() && o.w.Now().Sub(o.rewound) < takesOver {
+		return // who is where it learns from the hosts, one server after the other
+	}
 	if other := o.companyOn(s, i.Host); other != "" {
 		o.Violate("S15", s.name, "epoch %d was placed on %s, where it must be kept apart from %s", i.Epoch, i.Host, other)
 	}
 }
+
+// takesOver is how long a controller whose store was set back may take to learn where the
+// servers run.
+const takesOver = 30 * time.Second
 
 // companyOn names a server whose newest instance is on the host and that must be
 // kept apart from this one, or is empty.
