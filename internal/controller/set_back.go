@@ -15,13 +15,13 @@ import (
 // history since the backup has taken so many.
 const termGap = 1_000_000
 
-// markAtOnce is how many servers are marked in one transaction.
+// markAtOnce is how many operations go into one transaction.
 const markAtOnce = 64
 
 // SetBack is part of each restore. It lifts the term above all that agents can have seen
 // since the backup: they would refuse every command of a controller with a term from the
 // past. And it marks the servers: what became of their epochs since then the store does not
-// know, and nobody who looks now need see it (S2, S3).
+// know, and nobody who looks now need see it (S2, S3). Wishes that wait are dropped.
 func SetBack(ctx context.Context, st store.Store) error {
 	if err := raiseTerm(ctx, st); err != nil {
 		return err
@@ -40,8 +40,9 @@ func SetBack(ctx context.Context, st store.Store) error {
 		if err != nil {
 			return err
 		}
-		txn.Ops = append(txn.Ops, op)
-		if len(txn.Ops) == markAtOnce {
+		// A wish of before is no word on what came after.
+		txn.Ops = append(txn.Ops, op, store.Op{Key: root + kindRequest + "/" + name, Delete: true})
+		if len(txn.Ops) >= markAtOnce {
 			if _, err := st.Commit(ctx, txn); err != nil {
 				return err
 			}
@@ -69,6 +70,9 @@ func marked(ctx context.Context, st store.Store, name string) (store.Op, error) 
 		}
 	}
 	status.SetBack = true
+	if status.Recovery != nil {
+		status.Recovery.SetBack = true
+	}
 	raw, err := json.Marshal(status)
 	return store.Op{Key: key, Value: raw}, err
 }

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -28,7 +29,8 @@ func TestSetBackMarksServers(t *testing.T) {
 	for n := range servers {
 		put(fmt.Sprintf("%s/db-%d", kindServer, n), Document{})
 	}
-	put(kindStatus+"/db-0", fleet.Status{Server: "db-0", Epoch: 3})
+	put(kindStatus+"/db-0", fleet.Status{Server: "db-0", Epoch: 3, Recovery: &fleet.Recovery{Requested: "ann"}})
+	put(kindRequest+"/db-1", fleet.Request{Server: "db-1", By: "ann"})
 	put(kindStatus+"/db-1", fleet.Status{Server: "db-1", Message: "it waits"})
 	if err := SetBack(ctx, st); err != nil {
 		t.Fatal(err)
@@ -43,8 +45,11 @@ func TestSetBackMarksServers(t *testing.T) {
 		if err := json.Unmarshal(r.Value, &status); err != nil {
 			t.Fatal(err)
 		}
-		if !status.SetBack || status.Server != name || n == 0 && status.Epoch != 3 || n == 1 && status.Message != "it waits" {
+		if !status.SetBack || status.Server != name || n == 0 && (status.Epoch != 3 || !status.Recovery.SetBack) || n == 1 && status.Message != "it waits" {
 			t.Errorf("%s: %+v", name, status)
 		}
+	}
+	if _, err := st.Get(ctx, root+kindRequest+"/db-1"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the wish of before the backup: %v", err)
 	}
 }

@@ -71,7 +71,7 @@ type Sweep struct {
 	Servers []ServerSight
 	// Blind says what could not be looked at, and why; empty if all was.
 	Blind string
-	Hosts   []HostSight
+	Hosts []HostSight
 }
 
 // ServerSight is one server's resources and the signals about it.

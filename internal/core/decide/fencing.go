@@ -94,7 +94,9 @@ func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.P
 // whole look nor the volumes themselves tell which epoch was the last: a later one may run
 // where no look reaches, and its number would be taken once more (S3).
 func unsureOfLast(v View, now time.Time) (Decision, bool) {
-	if !v.Status.SetBack || v.Observed.Complete || v.Status.Recovery.Requested != "" || volumesTell(v, now) {
+	r := v.Status.Recovery
+	asked := r.Requested != "" && !r.SetBack
+	if !v.Status.SetBack || v.Observed.Complete || asked || volumesTell(v, now) {
 		return Decision{}, false
 	}
 	return held(GateProof, fmt.Sprintf("the store was set back to a backup, and the last look at the server's hosts, volumes and instances was not a whole one, so that an epoch after %d may run unseen; if none does: relight heal %s --rung relaunch", v.Status.Epoch, v.Server.Name), true), true

@@ -104,6 +104,9 @@ type Attempt struct {
 
 // Recovery is the work that brings one server back.
 type Recovery struct {
+	// SetBack is true if it had begun by a backup to which the store was set back: that a
+	// person asked for it says nothing of what came after.
+	SetBack  bool   `json:"setBack,omitempty"`
 	ID       string `json:"id"`
 	Incident string `json:"incident"`
 	Rung     Rung   `json:"rung"`
