@@ -71,7 +71,8 @@ func marked(ctx context.Context, st store.Store, name string) (store.Op, error) 
 	}
 	status.SetBack = true
 	if status.Recovery != nil {
-		status.Recovery.SetBack = true
+		// Its epoch may have been started since, and fenced.
+		status.Recovery.SetBack, status.Recovery.MayLive = true, status.Recovery.MayLive || status.Recovery.To != 0
 	}
 	raw, err := json.Marshal(status)
 	return store.Op{Key: key, Value: raw}, err

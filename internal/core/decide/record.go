@@ -110,7 +110,7 @@ func unanswered(r *fleet.Recovery, next fleet.Step, now time.Time) {
 // is stored with it (S2).
 func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet.Status {
 	r := s.Recovery
-	r.From, r.To, r.Host = step.Epoch-1, step.Epoch, step.Host
+	r.From, r.To, r.Host, r.SetBack = step.Epoch-1, step.Epoch, step.Host, false
 	if r.Before, s.Away = s.Away, d.Away; s.Away != nil && s.Away.Epoch == step.Epoch {
 		r.Lost = s.Away.Loss()
 	}

@@ -243,6 +243,9 @@ func workBuild(v View, now time.Time) Decision {
 		if !waiting {
 			continue
 		}
+		if r.SetBack && d.Step != nil && d.Step.Kind.NeedsProof() {
+			return climb(v, now, fmt.Sprintf("the store was set back while epoch %d was made, and nobody knows what became of that since", r.To), elsewhere)
+		}
 		if d.Step != nil && (d.Step.Kind.NeedsProof() || d.Step.Force) && len(missing) > 0 {
 			// Perishable evidence has aged: look, and fence again if need be.
 			return nextFence(v, now, r.From, r.FromHost, missing)
