@@ -61,10 +61,11 @@ func (o *Oracle) act(a Act) {
 		p.unsure = append(p.unsure, a)
 		return
 	}
-	switch a.Verb {
-	case "unfreezes":
+	switch {
+	case !a.Accepted: // nobody heard it
+	case a.Verb == "unfreezes":
 		p.frozen = false
-	case "resumes":
+	case a.Verb == "resumes":
 		p.paused[a.Server] = false
 	}
 	if s := o.servers[a.Server]; s != nil && (a.Verb == "heals" || a.Verb == "moves") {
