@@ -236,6 +236,9 @@ func (o *Oracle) intended(s *server, e entry) {
 	if step.Kind.NeedsProof() {
 		s.demand = s.spec.Spec.Fence
 	}
+	if step.Kind == fleet.StepStop && plannedOf(s) != nil {
+		s.stopTold = s.status.Recovery.ID
+	}
 	if why := o.guard(s); why != "" {
 		o.Violate("S11", s.name, "%s of epoch %d is announced though %s", step.Kind, step.Epoch, why)
 	}

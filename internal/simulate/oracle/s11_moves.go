@@ -65,7 +65,7 @@ func (o *Oracle) sentForPlace(c Call, s *server) {
 		return
 	}
 	s.moved = s.status.Recovery.ID
-	if step.Kind != fleet.StepStop {
+	if step.Kind != fleet.StepStop && s.stopTold != s.moved {
 		o.Violate("S4", s.name, "a planned move begins with %s of epoch %d, which still serves", step.Kind, step.Epoch)
 	}
 	if why := o.cannotTake(s, p.To); why != "" {

@@ -55,6 +55,9 @@ type server struct {
 	wished fleet.Epoch
 	// moved is the last planned move of which a call has ended something.
 	moved string
+	// stopTold is the last planned move of which a stop was announced: if its controller
+	// died then, nobody knows whether that went out.
+	stopTold string
 	// gone is true while nobody declares it: people have deleted it.
 	gone bool
 }
