@@ -32,6 +32,8 @@ var (
 	ErrFenced = errors.New("the epoch was fenced and stays fenced")
 	// ErrBusy: the map has sessions.
 	ErrBusy = errors.New("the map still has sessions")
+	// ErrInside: a command of the epoch is inside the array, or may be.
+	ErrInside = errors.New("a command of the epoch is still inside")
 	// ErrMapped: an epoch has a map of the LUN, and may write while it is copied.
 	ErrMapped = errors.New("an epoch has a map of the LUN")
 	// ErrInvalid: the request can never work.
@@ -71,6 +73,13 @@ type Array interface {
 	// before Unmap cannot end in a session that writes. Errors: ErrBusy while a
 	// session is there; the array itself must be the one that refuses.
 	Close(ctx context.Context, r Ref) error
+
+	// Offline takes an epoch's LUNs, of which luns are the names, away from whoever is
+	// still logged in as it. It comes after Unmap. Once it has returned nil, no command
+	// of the epoch is inside the array and none is served any more, whatever session
+	// sends it. The Map of a later epoch undoes what would be in its way. Errors: ErrInside
+	// while a command is inside; the array itself must be the one that says so.
+	Offline(ctx context.Context, r Ref, luns []string) error
 
 	// Maps lists what epochs of the server have on the array.
 	Maps(ctx context.Context, server string) ([]Mapped, error)
@@ -146,4 +155,7 @@ type Mapped struct {
 	Ref
 	// Initiators may log in. None after Unmap, until Close removes the rest.
 	Initiators []string
+	// Offline: nobody may log in, no LUN is left, and what could not be closed are
+	// sessions, which can do nothing. Only Offline leaves that behind.
+	Offline bool
 }

@@ -21,6 +21,17 @@ type Plan struct {
 	// further one, up to sixteen times as long. Within is how long in all: past it the
 	// fence has failed, and nothing may start.
 	Every, Within time.Duration
+	// Offline allows the last resort, nil forbids it.
+	Offline *Offline
+}
+
+// Offline is the last resort of a fence whose sessions stay listed after they were
+// killed: their LUNs are taken off line, so that they can do nothing.
+type Offline struct {
+	// LUNs are the epoch's on this array.
+	LUNs []string
+	// After is for how long the sessions are given to go by themselves.
+	After time.Duration
 }
 
 // Source is what the fence asks and believes.
@@ -37,6 +48,7 @@ const (
 	SourceUnmap    Source = "unmap"
 	SourceSessions Source = "sessions"
 	SourceKill     Source = "kill"
+	SourceOffline  Source = "LUNs off line"
 	SourceLogin    Source = "login"
 	SourceClose    Source = "close"
 	SourceRelist   Source = "sessions after close"
@@ -111,7 +123,10 @@ const loginTries = 3
 type Fence struct {
 	plan    Plan
 	ends    time.Time
-	at      Source // the source that is asked now
+	resort  time.Time // from when on the LUNs may be taken off line
+	offline bool      // they were, and no command was inside
+	left    int       // sessions that were listed last
+	at      Source    // the source that is asked now
 	waiting bool
 	last    error // why at was not enough
 	killed  []string
@@ -124,6 +139,9 @@ type Fence struct {
 // Begin starts a fence. The caller has journaled that the epoch is fenced.
 func Begin(p Plan, now time.Time) (Fence, Effect) {
 	f := Fence{plan: p, ends: now.Add(p.Within)}
+	if p.Offline != nil {
+		f.resort = now.Add(p.Offline.After)
+	}
 	return f.ask(SourceJournal, now)
 }
 
@@ -133,7 +151,7 @@ func (f Fence) Next(now time.Time, a Answer) (Fence, Effect) {
 		f.waiting = false
 		return f.ask(f.at, now)
 	}
-	if a.Err != nil && (f.at != SourceClose || !errors.Is(a.Err, ErrBusy)) && f.at != SourceLogin {
+	if a.Err != nil && !f.answers(a.Err, now) {
 		return f.again(f.at, a.Err, now)
 	}
 	switch f.at {
@@ -153,14 +171,27 @@ func (f Fence) Next(now time.Time, a Answer) (Fence, Effect) {
 		}
 		return f.ask(SourceLogin, now)
 	case SourceKill:
+		if f.lastResort(now) {
+			return f.ask(SourceOffline, now)
+		}
 		return f.again(SourceSessions, fmt.Errorf("%d sessions were killed and may not be gone", len(f.killed)), now)
-	case SourceClose:
+	case SourceOffline:
 		if a.Err != nil {
+			return f.again(SourceSessions, fmt.Errorf("the LUNs cannot be taken off line: %w", a.Err), now)
+		}
+		f.offline = true
+		if f.login == LoginRefused {
+			return f.ask(SourceClose, now)
+		}
+		return f.ask(SourceLogin, now)
+	case SourceClose:
+		if a.Err != nil && !f.offline {
 			return f.again(SourceSessions, a.Err, now)
 		}
 		return f.ask(SourceRelist, now)
 	case SourceRelist:
-		if len(a.Sessions) > 0 {
+		f.left = len(a.Sessions)
+		if len(a.Sessions) > 0 && !f.offline {
 			return f.again(SourceUnmap, fmt.Errorf("%d sessions are listed after the map was closed", len(a.Sessions)), now)
 		}
 		return f.ask(SourceMaps, now)
@@ -171,6 +202,24 @@ func (f Fence) Next(now time.Time, a Answer) (Fence, Effect) {
 	}
 }
 
+// answers reports that an error of the source that is asked says something, or that the
+// fence can do without its answer. No error of a list is ever read as "none".
+func (f Fence) answers(err error, now time.Time) bool {
+	switch f.at {
+	case SourceClose:
+		return errors.Is(err, ErrBusy)
+	case SourceKill: // an array that ends no session still takes LUNs off line
+		return f.lastResort(now)
+	default:
+		return f.at == SourceLogin || f.at == SourceOffline
+	}
+}
+
+// lastResort reports that sessions had the time that they are given.
+func (f Fence) lastResort(now time.Time) bool {
+	return f.plan.Offline != nil && !now.Before(f.resort)
+}
+
 func (f Fence) ask(s Source, now time.Time) (Fence, Effect) {
 	if now.After(f.ends) {
 		if f.last == nil {
@@ -178,8 +227,12 @@ func (f Fence) ask(s Source, now time.Time) (Fence, Effect) {
 		}
 		return f.fail(f.last)
 	}
-	if s == SourceRelist {
+	switch s {
+	case SourceRelist:
 		f.seen = now
+	case SourceUnmap:
+		f.offline = false // from here on everything counts anew
+	default: // changes nothing that is known
 	}
 	f.at = s
 	return f, Effect{Source: s}
@@ -221,7 +274,7 @@ func (f Fence) tried(a Answer, now time.Time) (Fence, Effect) {
 
 func (f Fence) read(a Answer, now time.Time) (Fence, Effect) {
 	for _, m := range a.Maps {
-		if m.Epoch <= f.plan.Epoch {
+		if m.Epoch <= f.plan.Epoch && (!m.Offline || f.plan.Offline == nil) {
 			return f.again(SourceUnmap, fmt.Errorf("epoch %d still has a map", m.Epoch), now)
 		}
 	}
@@ -229,12 +282,17 @@ func (f Fence) read(a Answer, now time.Time) (Fence, Effect) {
 	if len(f.killed) > 0 {
 		detail = append(detail, fmt.Sprintf("%d sessions killed", len(f.killed)))
 	}
-	detail = append(detail, map[LoginAnswer]string{LoginRefused: "login refused", LoginUnknown: "login not answered"}[f.login], "map closed", "no session listed")
+	detail = append(detail, map[LoginAnswer]string{LoginRefused: "login refused", LoginUnknown: "login not answered"}[f.login])
+	if f.left == 0 {
+		detail = append(detail, "map closed", "no session listed")
+	} else {
+		detail = append(detail, "LUNs off line with no command inside", fmt.Sprintf("%d sessions still listed", f.left))
+	}
 	var out []fleet.Evidence
 	for _, v := range f.plan.Volumes {
 		out = append(out, fleet.Evidence{
 			Method: fleet.InitiatorRemoved, Server: f.plan.Server, Epoch: f.plan.Epoch, Volume: v,
-			By: "array " + f.plan.Array, At: f.seen, Detail: strings.Join(detail, ", "),
+			By: "array " + f.plan.Array, At: f.seen, Detail: strings.Join(detail, ", "), Offline: f.left > 0,
 		})
 	}
 	if len(out) == 0 {
@@ -244,19 +302,24 @@ func (f Fence) read(a Answer, now time.Time) (Fence, Effect) {
 }
 
 func (f Fence) fail(err error) (Fence, Effect) {
-	return f, Effect{Failed: &FenceError{Ref: f.plan.Ref, Array: f.plan.Array, Source: f.at, Try: advice(f.at), Err: err}}
+	return f, Effect{Failed: &FenceError{Ref: f.plan.Ref, Array: f.plan.Array, Source: f.at, Try: f.advice(), Err: err}}
 }
 
 // advice is what to try next where a source did not confirm.
-func advice(s Source) string {
-	switch s {
+func (f Fence) advice() string {
+	switch f.at {
 	case SourceJournal:
 		return "journal the fence first"
 	case SourceUnmap, SourceMaps:
 		return "check the way to the array's management; else fence the host by power"
 	case SourceLogin:
 		return "look for a rule on the array that lets any initiator in; else fence the host by power"
+	case SourceOffline:
+		return "look what holds a command up inside the array, or fence the host by power"
 	default:
-		return "take the LUN off line on the array, or fence the host by power"
+		if f.plan.Offline == nil {
+			return "allow lunOffline: lastResort for the array, or fence the host by power"
+		}
+		return "look what holds a command up inside the array, or fence the host by power"
 	}
 }

@@ -150,6 +150,55 @@ func TestFenceFailure(t *testing.T) {
 	}
 }
 
+// TestFenceLastResort: LUNs go off line only where that is allowed, after the sessions
+// had their time and were killed; one that is busy is asked again, and sessions that go
+// meanwhile make it the ordinary fence.
+func TestFenceLastResort(t *testing.T) {
+	session := []array.Session{{ID: "7"}}
+	p := plan
+	p.Offline = &array.Offline{LUNs: []string{"data"}, After: time.Second}
+	run := func(p array.Plan, listed, busy int, kill error) ([]array.Source, array.Effect) {
+		return drive(p, func(e array.Effect) array.Answer {
+			switch e.Source {
+			case array.SourceSessions, array.SourceRelist:
+				if listed--; listed >= 0 {
+					return array.Answer{Sessions: session}
+				}
+			case array.SourceKill:
+				return array.Answer{Err: kill}
+			case array.SourceOffline:
+				if busy--; busy >= 0 {
+					return array.Answer{Err: array.ErrInside}
+				}
+			case array.SourceClose:
+				if listed > 0 {
+					return array.Answer{Err: array.ErrBusy}
+				}
+			case array.SourceMaps:
+				return array.Answer{Maps: []array.Mapped{{Ref: p.Ref, Offline: true}}}
+			}
+			return calm(e)
+		})
+	}
+	asked, end := run(p, 1000, 2, nil)
+	if len(end.Evidence) != 1 || !end.Evidence[0].Offline || !strings.Contains(end.Evidence[0].Detail, "LUNs off line with no command inside, 1 sessions still listed") {
+		t.Errorf("asked %v: %+v", asked, end)
+	}
+	if n := slices.Index(asked, array.SourceOffline); n < 0 || asked[n-1] != array.SourceKill || slices.Index(asked, array.SourceKill) == n-1 {
+		t.Errorf("asked %v: the sessions had no time to go", asked)
+	}
+	if _, end = run(p, 1000, 0, errors.New("not allowed")); len(end.Evidence) != 1 || !end.Evidence[0].Offline {
+		t.Errorf("an array that ends no session: %+v", end)
+	}
+	asked, end = run(p, 1000, 1000, nil)
+	if end.Failed == nil || !errors.Is(end.Failed, array.ErrInside) || !strings.Contains(end.Failed.Try, "inside the array") {
+		t.Errorf("a command that hangs inside: asked %v, %+v", asked, end)
+	}
+	if asked, end = run(plan, 1000, 0, nil); end.Failed == nil || slices.Contains(asked, array.SourceOffline) || !strings.Contains(end.Failed.Try, "lunOffline") {
+		t.Errorf("not allowed: asked %v, %+v", asked, end)
+	}
+}
+
 // TestFenceLogin: being let in is never evidence; no answer is not refused.
 func TestFenceLogin(t *testing.T) {
 	_, end := drive(plan, func(e array.Effect) array.Answer {
@@ -179,6 +228,8 @@ type san struct {
 	halves         int // logins that passed the map and are not sessions yet
 	sessions       int // listed; those that drain still write
 	draining       int
+	stuck          bool // no session is ended by a kill
+	dark           bool // its LUNs are off line
 }
 
 func (s *san) step(t *rapid.T, e array.Effect) array.Answer {
@@ -203,7 +254,14 @@ func (s *san) step(t *rapid.T, e array.Effect) array.Answer {
 	case array.SourceSessions, array.SourceRelist:
 		return array.Answer{Sessions: make([]array.Session, s.sessions+s.draining)}
 	case array.SourceKill:
-		s.draining, s.sessions = s.draining+s.sessions, 0
+		if !s.stuck {
+			s.draining, s.sessions = s.draining+s.sessions, 0
+		}
+	case array.SourceOffline:
+		if s.draining > 0 {
+			return array.Answer{Err: array.ErrInside}
+		}
+		s.dark = true
 	case array.SourceClose:
 		if s.sessions+s.draining > 0 {
 			return array.Answer{Err: array.ErrBusy}
@@ -216,31 +274,46 @@ func (s *san) step(t *rapid.T, e array.Effect) array.Answer {
 		return array.Answer{Login: array.LoginRefused}
 	case array.SourceMaps:
 		if s.exists {
-			return array.Answer{Maps: []array.Mapped{{Ref: plan.Ref}}}
+			return array.Answer{Maps: []array.Mapped{{Ref: plan.Ref, Offline: s.dark && !s.mapped && s.sessions+s.draining > 0}}}
 		}
 	}
 	return array.Answer{}
 }
 
+// writes reports that something of the epoch can still write.
+func (s *san) writes() bool {
+	if s.dark {
+		return s.mapped || s.draining > 0
+	}
+	return s.mapped || s.exists || s.sessions+s.draining+s.halves > 0
+}
+
 // TestFenceProperty: whatever chance does, evidence means that nothing of the epoch
 // can write, now or later.
 func TestFenceProperty(t *testing.T) {
-	stood := 0
+	stood, dark := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
-		s := &san{mapped: true, exists: true, halves: rapid.IntRange(0, 2).Draw(t, "halves"), sessions: rapid.IntRange(0, 2).Draw(t, "sessions")}
-		_, end := drive(plan, func(e array.Effect) array.Answer { return s.step(t, e) })
+		s := &san{mapped: true, exists: true, halves: rapid.IntRange(0, 2).Draw(t, "halves"), sessions: rapid.IntRange(0, 2).Draw(t, "sessions"), stuck: rapid.Bool().Draw(t, "stuck")}
+		p := plan
+		if rapid.Bool().Draw(t, "last resort") {
+			p.Offline = &array.Offline{After: time.Second}
+		}
+		_, end := drive(p, func(e array.Effect) array.Answer { return s.step(t, e) })
 		if !end.Over() {
 			t.Fatal("it has no end")
 		}
 		if len(end.Evidence) > 0 {
 			stood++
-			if s.mapped || s.exists || s.sessions+s.draining+s.halves > 0 {
+			if s.writes() || s.dark && p.Offline == nil {
 				t.Fatalf("evidence, and yet %+v", s)
+			}
+			if end.Evidence[0].Offline {
+				dark++
 			}
 		}
 	})
-	if stood == 0 {
-		t.Error("no fence ever stood")
+	if stood == 0 || dark == 0 {
+		t.Errorf("%d fences stood, %d of them with LUNs off line", stood, dark)
 	}
 }
 
@@ -260,7 +333,7 @@ func TestRunEndsOnAHungArray(t *testing.T) {
 		Wait:  func(context.Context, time.Time) error { return nil },
 	}
 	p := plan
-	p.Within = 10 * time.Millisecond
+	p.Within = 300 * time.Millisecond
 	_, err := array.Run(t.Context(), env, p)
 	var failed *array.FenceError
 	if !errors.As(err, &failed) || failed.Source != array.SourceUnmap {

@@ -120,6 +120,7 @@ func Check(m Map, proof fence.Proof, seen []Mapped) error {
 		switch {
 		case o.Epoch > m.Epoch:
 			return fmt.Errorf("map of %s epoch %d: epoch %d has one: %w", m.Server, m.Epoch, o.Epoch, ErrFenced)
+		case o.Epoch < m.Epoch && o.Offline: // sessions without a LUN
 		case o.Epoch < m.Epoch:
 			return fmt.Errorf("map of %s epoch %d: epoch %d has one: %w", m.Server, m.Epoch, o.Epoch, ErrHeld)
 		}

@@ -36,7 +36,7 @@ func Run(ctx context.Context, env Env, p Plan) ([]fleet.Evidence, error) {
 		} else {
 			// No source may hold the fence beyond its end.
 			asking, cancel := context.WithTimeout(ctx, p.Within)
-			a = env.ask(asking, p.Ref, e)
+			a = env.ask(asking, p, e)
 			cancel()
 		}
 		if err := ctx.Err(); err != nil {
@@ -50,7 +50,8 @@ func Run(ctx context.Context, env Env, p Plan) ([]fleet.Evidence, error) {
 	return e.Evidence, nil
 }
 
-func (env Env) ask(ctx context.Context, r Ref, e Effect) (a Answer) {
+func (env Env) ask(ctx context.Context, p Plan, e Effect) (a Answer) {
+	r := p.Ref
 	switch e.Source {
 	case SourceJournal:
 		a.Fenced, a.Err = env.Marks(ctx, r.Server)
@@ -62,6 +63,8 @@ func (env Env) ask(ctx context.Context, r Ref, e Effect) (a Answer) {
 		for _, s := range e.Sessions {
 			a.Err = errors.Join(a.Err, env.Array.Kill(ctx, s))
 		}
+	case SourceOffline:
+		a.Err = env.Array.Offline(ctx, r, p.Offline.LUNs)
 	case SourceClose:
 		a.Err = env.Array.Close(ctx, r)
 	case SourceLogin:

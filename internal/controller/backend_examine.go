@@ -52,7 +52,7 @@ func (b *Backend) ExamineArray(ctx context.Context, by, name string, req client.
 	}
 	found, failed := examine.Run(ctx, examine.Options{
 		Array: arr, Prefix: array.Prefix(decl), LUN: req.LUN,
-		Load: examineLoad, Watch: watch, FenceWithin: examineFence,
+		Load: examineLoad, Watch: watch, FenceWithin: examineFence, LastResort: decl.LUNOffline == fleet.LUNOfflineLast,
 		Random: rand.Reader, Now: b.Clock.Now, Wait: b.wait,
 	})
 	return examined(report, found, failed), nil

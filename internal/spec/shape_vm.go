@@ -65,6 +65,13 @@ func arrayShape() *shape {
 			example: `["10.0.8.1:3260"]`, shape: &shape{form: list, max: 7, elem: &shape{form: text, format: hostPort()}},
 		},
 		{
+			name: "lunOffline", doc: "Whether a fence may take the LUNs of the epoch that it shuts out off line, once that epoch's sessions are still listed after half of its time. The array must say that no command is left inside; sessions without a LUN then count as shut out. `relight doctor array` tries it.",
+			example: "lastResort", def: `"never"`, why: "that sessions are gone is the plainer word, and needs less of an array",
+			shape: words("When a fence may take LUNs off line.",
+				option{string(fleet.LUNOfflineNever), "the fence waits until no session is listed, and else has failed"},
+				option{string(fleet.LUNOfflineLast), "sessions that cannot be ended are left without a LUN"}),
+		},
+		{
 			name: "options", doc: "The driver's own. `tgt`: `dir`, `control`, `prefix`. `lio`: `dir`, `tree`, `prefix`. `ontap`: `url`, `user`, `password_script`, `svm`, `volume`, `ca`, `prefix`. Passwords are refused; use `password_script`.",
 			example: `{dir: /srv/san}`, shape: &shape{form: dict, max: 32, keyFormat: arrayOption(), format: line()},
 		},

@@ -26,6 +26,10 @@ type Shelf struct {
 	// with Others somebody else's map has the LUNs.
 	Away                error
 	Stuck, Full, Others bool
+	// Inside has a command inside, so that no LUN goes off line; Dark are the epochs whose
+	// LUNs did.
+	Inside bool
+	Dark   map[array.Ref]bool
 	// Looks and Asked count the questions for maps and for snapshots.
 	Looks, Asked int
 	// Kept are the snapshots, "LUN name", each once, Restored those that were put back.
@@ -38,7 +42,7 @@ type Shelf struct {
 
 // NewShelf returns an empty array.
 func NewShelf() *Shelf {
-	return &Shelf{LUNs: map[string]int64{}, Made: map[array.Ref]array.Map{}, Closed: map[array.Ref]bool{}, Live: map[array.Ref]int{}}
+	return &Shelf{LUNs: map[string]int64{}, Made: map[array.Ref]array.Map{}, Closed: map[array.Ref]bool{}, Live: map[array.Ref]int{}, Dark: map[array.Ref]bool{}}
 }
 
 // take begins a call.
@@ -92,6 +96,7 @@ func (s *Shelf) listed(server string) []array.Mapped {
 		if !s.Closed[r] {
 			seen.Initiators = []string{m.Initiator}
 		}
+		seen.Offline = s.Dark[r] && s.Closed[r] && s.Live[r] > 0
 		out = append(out, seen)
 	}
 	return out
@@ -120,6 +125,20 @@ func (s *Shelf) Unmap(_ context.Context, r array.Ref) error {
 	defer give()
 	s.Closed[r] = err == nil
 	return err
+}
+
+// Offline implements array.Array.
+func (s *Shelf) Offline(_ context.Context, r array.Ref, luns []string) error {
+	give, err := s.take()
+	defer give()
+	switch {
+	case err != nil:
+		return err
+	case s.Inside || len(luns) == 0:
+		return array.ErrInside
+	}
+	s.Dark[r] = true
+	return nil
 }
 
 // Sessions implements array.Array.

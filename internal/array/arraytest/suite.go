@@ -66,6 +66,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Repeat", (*suite).repeat},
 		{"Sessions", (*suite).sessions},
 		{"Fence", (*suite).fenceEpoch},
+		{"Offline", (*suite).offline},
 		{"FenceNeedsTheJournal", (*suite).fenceJournal},
 		{"FencedForEver", (*suite).fencedForEver},
 		{"Restart", (*suite).restart},
@@ -92,6 +93,9 @@ type suite struct {
 	ctx   context.Context
 	h     Harness
 	array array.Array
+
+	// resort is what fences are allowed as their last.
+	resort *array.Offline
 
 	mu     sync.Mutex
 	fenced map[string]fleet.Epoch
@@ -233,7 +237,11 @@ func (s *suite) runFence(r array.Ref, cfg iscsi.Config) ([]fleet.Evidence, error
 		}
 		return array.LoginUnknown, err
 	}
-	return array.Run(s.ctx, env, array.Plan{Ref: r, Volumes: []string{"data", "log"}, Every: 2 * time.Millisecond, Within: patience / 2})
+	return array.Run(s.ctx, env, s.plan(r))
+}
+
+func (s *suite) plan(r array.Ref) array.Plan {
+	return array.Plan{Ref: r, Volumes: []string{"data", "log"}, Every: 2 * time.Millisecond, Within: patience / 2, Offline: s.resort}
 }
 
 // Wait waits on the real clock; see array.Env.

@@ -31,6 +31,8 @@ const (
 	volume = "scratch"
 	// cleanWithin bounds what is undone after an examination was cut short.
 	cleanWithin = 20 * time.Second
+	// resortAfter is for how long sessions that nobody ends are given to go.
+	resortAfter = 500 * time.Millisecond
 )
 
 // Options are what an examination needs.
@@ -44,6 +46,9 @@ type Options struct {
 	// long the LUN is watched after it, FenceWithin how long it may take.
 	Load               int
 	Watch, FenceWithin time.Duration
+	// LastResort tries the fence once more as one whose sessions nobody can end, so that
+	// the LUN must be taken off line.
+	LastResort bool
 	// Random makes the epochs' secrets.
 	Random io.Reader
 	Now    func() time.Time
@@ -77,8 +82,16 @@ type examination struct {
 	Options
 	// fenced is what the journal would say.
 	fenced fleet.Epoch
+	// resort is set while sessions are tried that nobody ends.
+	resort *array.Offline
 	report Report
 }
+
+// unkillable is an array that ends no session.
+type unkillable struct{ array.Array }
+
+// Kill implements array.Array.
+func (unkillable) Kill(context.Context, array.Session) error { return nil }
 
 // Run examines an array. Its report is of use also with an error: the array could
 // not be asked, or the LUN is none to write to; what was made on the array is undone
@@ -101,6 +114,7 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 		// What a run that was cut short leaves on the array would hold the LUN.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
 		defer cancel()
+		x.resort = nil
 		for e := first; e <= used; e++ {
 			_, _ = x.shutOut(ctx, e, iscsi.Config{})
 		}
@@ -109,7 +123,14 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 		return x.report, err
 	}
 	used = first + 2
-	return x.report, x.trial(ctx, first+1, proof)
+	proof, ok, err := x.trial(ctx, first+1, proof)
+	if err == nil && ok && x.LastResort {
+		used = first + 4
+		x.resort = &array.Offline{LUNs: []string{x.LUN}, After: resortAfter}
+		_, _, err = x.trial(ctx, first+3, proof)
+		x.resort = nil
+	}
+	return x.report, err
 }
 
 // lun has the scratch LUN there.
@@ -180,8 +201,11 @@ func (x *examination) shutOut(ctx context.Context, e fleet.Epoch, as iscsi.Confi
 	if as.Portal != "" {
 		env.Login = array.TryLogin(array.Target{Portal: as.Portal, IQN: as.Target}, array.Map{Initiator: as.Initiator, User: as.User, Secret: as.Secret})
 	}
+	if x.resort != nil {
+		env.Array = unkillable{x.Array}
+	}
 	return array.Run(ctx, env, array.Plan{
-		Ref: array.Ref{Server: Server, Epoch: e}, Volumes: []string{volume}, Every: fenceEvery, Within: x.FenceWithin,
+		Ref: array.Ref{Server: Server, Epoch: e}, Volumes: []string{volume}, Every: fenceEvery, Within: x.FenceWithin, Offline: x.resort,
 	})
 }
 

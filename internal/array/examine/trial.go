@@ -36,15 +36,17 @@ const (
 )
 
 // trial lets an epoch in, has it write, shuts it out, lets the next one in, and looks
-// whether anything of the old one lands.
-func (x *examination) trial(ctx context.Context, e fleet.Epoch, proof fence.Proof) error {
+// whether anything of the old one lands. It returns the proof for the epoch after these,
+// if it came that far.
+func (x *examination) trial(ctx context.Context, e fleet.Epoch, proof fence.Proof) (fence.Proof, bool, error) {
+	var none fence.Proof
 	cfg, err := x.letIn(ctx, e, proof)
 	if err != nil {
-		return err
+		return none, false, err
 	}
 	old, err := x.busy(ctx, cfg, e)
 	if err != nil {
-		return fmt.Errorf("the old epoch at work: %w", err)
+		return none, false, fmt.Errorf("the old epoch at work: %w", err)
 	}
 	defer old.end()
 	began := x.Now()
@@ -52,34 +54,43 @@ func (x *examination) trial(ctx context.Context, e fleet.Epoch, proof fence.Proo
 	old.load.over.Store(true)
 	if failed != nil {
 		x.note("fence", false, failed.Error())
-		return ctx.Err()
+		return none, false, ctx.Err()
 	}
-	x.report.Evidence = evidence
+	x.report.Evidence = append(x.report.Evidence, evidence...)
 	x.note("fence", true, fmt.Sprintf("confirmed after %s with %d writes under way: %s", x.Now().Sub(began).Round(time.Millisecond), x.Load+1, evidence[0].Detail))
 	proof, missing := fence.Prove(x.server(), e, "", evidence, x.Now())
 	if len(missing) > 0 {
-		return fmt.Errorf("the fence's evidence proves nothing: %s", missing[0].Reason)
+		return none, false, fmt.Errorf("the fence's evidence proves nothing: %s", missing[0].Reason)
 	}
 	next, err := x.letIn(ctx, e+1, proof)
 	if err != nil {
 		x.note("next epoch", false, err.Error())
-		return ctx.Err()
+		return none, false, ctx.Err()
 	}
-	return x.after(ctx, e+1, next, old)
+	if ok, err := x.after(ctx, next, e+1, old); !ok || err != nil {
+		return none, false, err
+	}
+	x.resort = nil // what is left of both goes now
+	if _, err := x.shutOut(ctx, e, cfg); err != nil {
+		return none, false, err
+	}
+	proof, err = x.prove(ctx, e+1, next)
+	return proof, err == nil, err
 }
 
-// after works as the next epoch while the old one tries everything to come back.
-func (x *examination) after(ctx context.Context, e fleet.Epoch, cfg iscsi.Config, old *oldEpoch) error {
+// after works as the next epoch while the old one tries everything to come back. It
+// reports whether it came to its end, with the LUN empty again.
+func (x *examination) after(ctx context.Context, cfg iscsi.Config, e fleet.Epoch, old *oldEpoch) (bool, error) {
 	s, err := iscsi.Dial(ctx, cfg)
 	if err != nil {
 		x.note("next epoch", false, "it cannot log in: "+err.Error())
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	defer func() { _ = s.Close() }()
 	want := pattern(e, 0, 0, slots*slot+2*iscsi.Block)
 	if err := put(ctx, s, want); err != nil {
 		x.note("next epoch", false, "it cannot write: "+err.Error())
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	x.note("next epoch", true, "works on the same LUN")
 	x.heldWrite(ctx, old)
@@ -89,15 +100,21 @@ func (x *examination) after(ctx context.Context, e fleet.Epoch, cfg iscsi.Config
 	old.end()
 	x.tried(old, old.load.failed.Load()-tries)
 	if err := put(ctx, s, make([]byte, len(want))); err != nil {
-		return fmt.Errorf("empty the scratch LUN again: %w", err)
+		return false, fmt.Errorf("empty the scratch LUN again: %w", err)
 	}
-	_ = s.Close()
-	_, err = x.shutOut(ctx, e, cfg)
-	return err
+	return true, nil
 }
 
 func (x *examination) note(name string, holds bool, detail string) {
-	x.report.Fence = append(x.report.Fence, Finding{Name: name, Holds: holds, Detail: detail})
+	x.add(Finding{Name: name, Holds: holds, Detail: detail})
+}
+
+// add notes a finding.
+func (x *examination) add(f Finding) {
+	if x.resort != nil {
+		f.Name = "off line: " + f.Name
+	}
+	x.report.Fence = append(x.report.Fence, f)
 }
 
 // heldWrite sends the data that the array waited for when the epoch was shut out.
@@ -133,7 +150,8 @@ func (x *examination) halfLogin(ctx context.Context, old *oldEpoch) {
 			x.note("half a login", false, "a login that had begun before the fence ended in a session that writes")
 			return
 		}
-		x.report.Fence = append(x.report.Fence, Finding{Name: "half a login", Holds: true, Unsure: true, Detail: "a login that had begun before the fence ended in a session, which cannot write: " + err.Error()})
+		// With the LUN off line this is how it should be.
+		x.add(Finding{Name: "half a login", Holds: true, Unsure: x.resort == nil, Detail: "a login that had begun before the fence ended in a session, which cannot write: " + err.Error()})
 		return
 	}
 }
@@ -145,7 +163,7 @@ func (x *examination) watch(ctx context.Context, s iscsi.Path, want []byte) {
 	for looks := 0; ; looks++ {
 		is, err := get(ctx, s, len(want))
 		if err != nil {
-			x.report.Fence = append(x.report.Fence, Finding{Name: "nothing lands", Unsure: true, Detail: "the LUN could not be read: " + err.Error()})
+			x.add(Finding{Name: "nothing lands", Unsure: true, Detail: "the LUN could not be read: " + err.Error()})
 			return
 		}
 		if n := differing(is, want); n > 0 {
@@ -157,7 +175,7 @@ func (x *examination) watch(ctx context.Context, s iscsi.Path, want []byte) {
 			return
 		}
 		if err := x.Wait(ctx, x.Now().Add(lookEvery)); err != nil {
-			x.report.Fence = append(x.report.Fence, Finding{Name: "nothing lands", Unsure: true, Detail: "not watched to the end: " + err.Error()})
+			x.add(Finding{Name: "nothing lands", Unsure: true, Detail: "not watched to the end: " + err.Error()})
 			return
 		}
 	}
@@ -169,7 +187,7 @@ func (x *examination) tried(old *oldEpoch, tries uint64) {
 	case stale > 0:
 		x.note("old epoch", false, fmt.Sprintf("%d writes that it sent after the fence were acknowledged", stale))
 	case tries == 0:
-		x.report.Fence = append(x.report.Fence, Finding{Name: "old epoch", Unsure: true, Detail: "it hangs: no try of it to come back was answered in that time"})
+		x.add(Finding{Name: "old epoch", Unsure: true, Detail: "it hangs: no try of it to come back was answered in that time"})
 	default:
 		x.note("old epoch", true, fmt.Sprintf("%d writes before the fence; %d tries to come back since were refused", old.load.acked.Load(), tries))
 	}

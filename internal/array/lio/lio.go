@@ -433,16 +433,8 @@ func (a *Array) clear(group string) error {
 	}
 	for _, u := range units {
 		dir := group + "/lun/" + u
-		links, err := a.list(dir)
-		if err != nil {
+		if err := a.unlink(dir); err != nil {
 			return err
-		}
-		for _, l := range links {
-			if _, err := a.tree.List(store + "/" + l); err == nil { // the others are the kernel's
-				if err := gone(a.tree.Unlink(dir + "/" + l)); err != nil {
-					return err
-				}
-			}
 		}
 		if err := gone(a.tree.Rmdir(dir)); err != nil {
 			return err

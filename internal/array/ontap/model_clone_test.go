@@ -21,10 +21,40 @@ func (c *cluster) listLUNs(q url.Values) (records []any) {
 			if !strings.Contains(q.Get("fields"), "create_time") {
 				l.Created = time.Time{}
 			}
+			if !strings.Contains(q.Get("fields"), "status.state") {
+				l.Enabled, l.Status.State, l.Comment = false, "", ""
+			}
 			records = append(records, l)
 		}
 	}
 	return records
+}
+
+// enable takes a LUN on or off line.
+func (c *cluster) enable(r *http.Request) answer {
+	var k change
+	at := slices.IndexFunc(c.luns, func(l lun) bool { return l.UUID == path.Base(r.URL.Path) })
+	if at < 0 || read(r, &k) != nil || len(k.Comment) > 254 {
+		return no(400, "262186", "bad request")
+	}
+	l := &c.luns[at]
+	l.Enabled, l.Comment, l.Status.State = k.Enabled, k.Comment, map[bool]string{true: "online", false: "offline"}[k.Enabled]
+	return answer{200, map[string]any{}}
+}
+
+// comment changes that of a group.
+func (c *cluster) comment(r *http.Request) answer {
+	var k igroup
+	at := slices.IndexFunc(c.groups, func(g igroup) bool { return g.UUID == path.Base(r.URL.Path) })
+	if at < 0 || read(r, &k) != nil || k.Name != "" || len(k.Initiators) > 0 || len(k.Comment) > 254 {
+		return no(400, "262186", "bad request")
+	}
+	c.groups[at].Comment = k.Comment
+	return answer{200, map[string]any{}}
+}
+
+func (c *cluster) off(uuid string) bool {
+	return slices.ContainsFunc(c.luns, func(l lun) bool { return l.UUID == uuid && !l.Enabled })
 }
 
 // clone makes a LUN of another, or overwrites one with it.

@@ -89,7 +89,13 @@ func (c *cluster) route(r *http.Request) answer {
 		return c.remove(r.URL.Path)
 	case r.Method == http.MethodPatch && path.Dir(r.URL.Path) == pathCredentials+"/"+svmUUID:
 		return c.patch(r)
+	case r.Method == http.MethodPatch && path.Dir(r.URL.Path) == pathGroups && len(r.URL.Query()) == 0:
+		return c.comment(r)
 	case r.Method == http.MethodPatch && path.Dir(r.URL.Path) == pathLUNs && len(r.URL.Query()) == 0:
+		body, err := io.ReadAll(r.Body)
+		if r.Body = io.NopCloser(bytes.NewReader(body)); err == nil && bytes.Contains(body, []byte(`"enabled"`)) {
+			return c.enable(r)
+		}
 		return c.clone(r)
 	}
 	return no(404, "3", "API not found")
@@ -167,8 +173,8 @@ func (c *cluster) listGroups(q url.Values) (records []any) {
 		}
 		has := q.Get("initiators.name") == "" || slices.ContainsFunc(g.Initiators, func(i named) bool { return i.Name == q.Get("initiators.name") })
 		if name && has {
-			if q.Get("fields") != "initiators.name" {
-				g.Initiators = nil // fields come only if they are asked for
+			if q.Get("fields") != "initiators.name,comment" {
+				g.Initiators, g.Comment = nil, "" // fields come only if they are asked for
 			}
 			records = append(records, g)
 		}
@@ -214,7 +220,7 @@ func (c *cluster) post(r *http.Request) answer {
 		if l.Space.Size > c.left() || slices.ContainsFunc(c.luns, func(o lun) bool { return o.Name == l.Name }) {
 			return no(500, "5374000", "failed")
 		}
-		l.UUID = c.uuid()
+		l.UUID, l.Enabled, l.Status.State = c.uuid(), true, "online"
 		c.luns, c.disks[l.UUID] = append(c.luns, l), arraytest.NewDisk(l.Space.Size)
 	case pathGroups:
 		var g igroup
@@ -348,6 +354,9 @@ func (c *cluster) sees(cfg iscsi.Config, unit int) *arraytest.Disk {
 	for _, m := range c.maps {
 		for _, g := range c.groups {
 			if m.Igroup.UUID == g.UUID && m.Number == unit && slices.ContainsFunc(g.Initiators, func(i named) bool { return i.Name == cfg.Initiator }) {
+				if c.off(m.LUN.UUID) {
+					return nil
+				}
 				return c.disks[m.LUN.UUID]
 			}
 		}

@@ -75,7 +75,7 @@ func without(err error, codes ...string) error {
 func (a *Array) lunPath(name string) string { return "/vol/" + a.cfg.Volume + "/" + name }
 
 func (a *Array) lun(ctx context.Context, name string) (*lun, error) {
-	found, err := all[lun](ctx, a, pathLUNs, a.query("name", a.lunPath(name), "fields", "space.size"))
+	found, err := all[lun](ctx, a, pathLUNs, a.query("name", a.lunPath(name), "fields", "space.size,enabled,status.state,comment"))
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (a *Array) group(ctx context.Context, r array.Ref) (*igroup, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := all[igroup](ctx, a, pathGroups, a.query("name", name, "fields", "initiators.name"))
+	found, err := all[igroup](ctx, a, pathGroups, a.query("name", name, "fields", "initiators.name,comment"))
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (a *Array) Maps(ctx context.Context, server string) ([]array.Mapped, error)
 
 // AllMaps implements array.Lister.
 func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
-	found, err := all[igroup](ctx, a, pathGroups, a.query("name", groupPrefix+"*", "fields", "initiators.name"))
+	found, err := all[igroup](ctx, a, pathGroups, a.query("name", groupPrefix+"*", "fields", "initiators.name,comment"))
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +197,11 @@ func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
 			m := array.Mapped{Ref: r}
 			for _, i := range g.Initiators {
 				m.Initiators = append(m.Initiators, i.Name)
+			}
+			if len(g.Initiators) == 0 {
+				if m.Offline, err = a.dark(ctx, &g, r); err != nil {
+					return nil, err
+				}
 			}
 			out = append(out, m)
 		}
@@ -286,7 +291,7 @@ func (a *Array) service(ctx context.Context) (service, error) {
 }
 
 func (a *Array) build(ctx context.Context, m array.Map, svm string) error {
-	luns := map[int]string{}
+	luns, dark := map[int]string{}, map[int]*lun{}
 	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
 		l, err := a.lun(ctx, m.Units[n])
 		if err != nil {
@@ -296,6 +301,9 @@ func (a *Array) build(ctx context.Context, m array.Map, svm string) error {
 			return fmt.Errorf("LUN %s: %w", m.Units[n], array.ErrNotFound)
 		}
 		luns[n] = l.UUID
+		if !l.Enabled {
+			dark[n] = l
+		}
 	}
 	name, err := a.groupName(m.Ref)
 	if err != nil {
@@ -303,6 +311,11 @@ func (a *Array) build(ctx context.Context, m array.Map, svm string) error {
 	}
 	if err := a.alone(ctx, luns, name); err != nil {
 		return err
+	}
+	for _, n := range slices.Sorted(maps.Keys(dark)) {
+		if err := a.online(ctx, dark[n]); err != nil {
+			return fmt.Errorf("LUN %s on line: %w", m.Units[n], err)
+		}
 	}
 	if err := a.credential(ctx, m, svm); err != nil {
 		return err

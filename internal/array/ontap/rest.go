@@ -125,8 +125,17 @@ type lun struct {
 	SVM    *named `json:"svm,omitempty"`
 	OSType string `json:"os_type,omitempty"`
 	Space  space  `json:"space"`
+	// Enabled and Comment are read here and changed by a change.
+	Enabled bool   `json:"enabled,omitempty"`
+	Comment string `json:"comment,omitempty"`
+	Status  status `json:"status,omitzero"`
 	// Created is read only.
 	Created time.Time `json:"create_time,omitzero"`
+}
+
+// status is read only.
+type status struct {
+	State string `json:"state,omitempty"`
 }
 
 // cloned is a LUN as a clone of another one: size and type are the source's.
@@ -162,6 +171,7 @@ type igroup struct {
 	OSType     string  `json:"os_type,omitempty"`
 	Protocol   string  `json:"protocol,omitempty"`
 	Initiators []named `json:"initiators,omitempty"`
+	Comment    string  `json:"comment,omitempty"`
 }
 
 type lunMap struct {

@@ -30,7 +30,9 @@ func TestExamine(t *testing.T) {
 	l := newLab(t)
 	l.start(1) // somebody else's target, which must be left alone
 	for range 2 {
-		got, err := examine.Run(l.ctx, options(l.a))
+		opt := options(l.a)
+		opt.LastResort = true
+		got, err := examine.Run(l.ctx, opt)
 		l.must("examine", err)
 		names := []string{}
 		for _, f := range got.Fence {
@@ -39,7 +41,11 @@ func TestExamine(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		}
-		if want := []string{"fence", "next epoch", "held write", "half a login", "nothing lands", "old epoch"}; !slices.Equal(names, want) {
+		want := []string{"fence", "next epoch", "held write", "half a login", "nothing lands", "old epoch"}
+		for _, name := range want[:6] {
+			want = append(want, "off line: "+name)
+		}
+		if !slices.Equal(names, want) {
 			t.Errorf("findings %v, want %v", names, want)
 		}
 		if got.Reservations == nil {
@@ -52,7 +58,7 @@ func TestExamine(t *testing.T) {
 				t.Errorf("second line %v, %q lacks %q", ok, said, want)
 			}
 		}
-		if len(got.Evidence) != 1 || !strings.Contains(got.Evidence[0].Detail, "login refused") {
+		if len(got.Evidence) != 2 || !strings.Contains(got.Evidence[0].Detail, "login refused") || got.Evidence[0].Offline || !got.Evidence[1].Offline {
 			t.Errorf("evidence %+v", got.Evidence)
 		}
 		data, err := os.ReadFile(array.FilePath(l.a.cfg.Dir, examine.LUN))

@@ -108,10 +108,14 @@ func (a *Array) mapsOf(all []target, server string) []array.Mapped {
 	var out []array.Mapped
 	for _, t := range all {
 		if r, ok := array.ParseIQN(a.cfg.Prefix+":t", t.iqn); ok && r.Server == server {
-			out = append(out, array.Mapped{Ref: r, Initiators: t.initiators})
+			out = append(out, t.mapped(r))
 		}
 	}
 	return out
+}
+
+func (t *target) mapped(r array.Ref) array.Mapped {
+	return array.Mapped{Ref: r, Initiators: t.initiators, Offline: len(t.initiators)+len(t.units) == 0 && len(t.nexuses) > 0}
 }
 
 // AllMaps implements array.Lister.
@@ -123,7 +127,7 @@ func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
 	var out []array.Mapped
 	for _, t := range all {
 		if r, ok := array.ParseIQN(a.cfg.Prefix+":t", t.iqn); ok {
-			out = append(out, array.Mapped{Ref: r, Initiators: t.initiators})
+			out = append(out, t.mapped(r))
 		}
 	}
 	return out, nil

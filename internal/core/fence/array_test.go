@@ -68,3 +68,16 @@ func TestAnArraysWordIsFinalAndNoPowerFence(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestDescribeOffline: evidence that rests on LUNs off line does not claim that no
+// session is listed.
+func TestDescribeOffline(t *testing.T) {
+	e := fleet.Evidence{Method: fleet.InitiatorRemoved, Server: "db", Epoch: 3, Volume: "data", By: "array san-1"}
+	if got := Describe(e); !strings.Contains(got, "array san-1 lists no session of it") {
+		t.Error(got)
+	}
+	e.Offline = true
+	if got := Describe(e); strings.Contains(got, "lists no session") || !strings.Contains(got, "array san-1 has taken its LUN off line with no command inside") {
+		t.Error(got)
+	}
+}

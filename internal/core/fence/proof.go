@@ -85,6 +85,9 @@ func Describe(e fleet.Evidence) string {
 		if array == "" {
 			array = "the array"
 		}
+		if e.Offline {
+			return fmt.Sprintf("its initiator is out of the map of volume %s, and %s has taken its LUN off line with no command inside", e.Volume, array)
+		}
 		return fmt.Sprintf("its initiator is out of the map of volume %s, and %s lists no session of it", e.Volume, array)
 	case fleet.NeverStarted:
 		what = fmt.Sprintf("no call for epoch %d had an effect", e.Epoch)

@@ -55,4 +55,7 @@ type Evidence struct {
 	// Support is what else was seen at the time that goes with it, such as volumes that
 	// are free again. It is told, and no part of any proof.
 	Support string `json:"support,omitempty"`
+	// Offline is set for InitiatorRemoved where sessions of the epoch stay listed: its
+	// LUNs were taken off line, with no command of it inside the array.
+	Offline bool `json:"offline,omitempty"`
 }

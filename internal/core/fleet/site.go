@@ -27,6 +27,8 @@ type Array struct {
 	Portal string `json:"portal"`
 	// MorePortals are further ways to the same targets, used if Portal does not answer.
 	MorePortals []string `json:"morePortals,omitempty"`
+	// LUNOffline is whether a fence may take LUNs off line whose sessions stay listed.
+	LUNOffline LUNOffline `json:"lunOffline,omitempty"`
 	// Options are the driver's own, such as the control port of tgt or the URL of
 	// an array's REST interface.
 	Options map[string]string `json:"options,omitempty"`
@@ -34,6 +36,16 @@ type Array struct {
 
 // Portals lists all of an array's portals, the preferred one first.
 func (a Array) Portals() []string { return append([]string{a.Portal}, a.MorePortals...) }
+
+// LUNOffline says when a fence may take the LUNs of the epoch that it shuts out off line.
+type LUNOffline string
+
+// The answers. The empty one is never.
+const (
+	LUNOfflineNever LUNOffline = "never"
+	// LUNOfflineLast: once its sessions are still listed after half of the fence's time.
+	LUNOfflineLast LUNOffline = "lastResort"
+)
 
 // ArrayDriver names a driver for SAN arrays.
 type ArrayDriver string

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func (a *Arrays) Do(ctx context.Context, call provider.Call, vol fleet.Volume) (
 		return a.drop(ctx, call, n, vol)
 	default: // all else shuts the epoch out
 	}
-	evidence, err := a.shutOut(ctx, call, n, call.Step.Epoch)
+	evidence, err := a.shutOut(ctx, call, n, call.Step.Epoch, maps)
 	if err != nil {
 		var failed *array.FenceError
 		may := !errors.As(err, &failed) || failed.Source != array.SourceJournal
@@ -76,15 +77,30 @@ func (a *Arrays) Do(ctx context.Context, call provider.Call, vol fleet.Volume) (
 }
 
 // shutOut fences an epoch on an array and returns the evidence about all its LUNs
-// there.
-func (a *Arrays) shutOut(ctx context.Context, call provider.Call, n *declared, epoch fleet.Epoch) ([]fleet.Evidence, error) {
+// there. maps are what the array listed a moment ago.
+func (a *Arrays) shutOut(ctx context.Context, call provider.Call, n *declared, epoch fleet.Epoch, maps []array.Mapped) ([]fleet.Evidence, error) {
 	ref := array.Ref{Server: call.Step.Server, Epoch: epoch}
 	_, volumes := unitsOn(call.Server, n.decl.Name)
 	env := array.Env{
 		Array: n.arr, Marks: a.opt.Fenced, Login: a.loginAs(call.Server, n, ref),
 		Now: a.opt.Now, Wait: waitUntil(a.opt.Now),
 	}
-	return array.Run(ctx, env, array.Plan{Ref: ref, Volumes: volumes, Every: shutEvery, Within: left(ctx)})
+	patience := left(ctx) / 2
+	if slices.ContainsFunc(maps, func(m array.Mapped) bool { return m.Epoch == epoch && m.Offline }) {
+		patience = 0 // it is off line already, and its sessions had their time
+	}
+	return array.Run(ctx, env, array.Plan{Ref: ref, Volumes: volumes, Every: shutEvery, Within: left(ctx), Offline: lastResort(call.Server, n, patience)})
+}
+
+// lastResort is what the array's declaration allows a fence as its last, or nil.
+func lastResort(s fleet.Server, n *declared, after time.Duration) *array.Offline {
+	if n.decl.LUNOffline != fleet.LUNOfflineLast {
+		return nil
+	}
+	units, _ := unitsOn(s, n.decl.Name)
+	resort := &array.Offline{After: after}
+	resort.LUNs = slices.Sorted(maps.Values(units))
+	return resort
 }
 
 // left is how long a fence may take of what the context has left.
@@ -219,7 +235,7 @@ func (a *Arrays) shutOlder(ctx context.Context, call provider.Call, n *declared,
 		if m.Epoch >= before {
 			continue
 		}
-		evidence, err := a.shutOut(ctx, call, n, m.Epoch)
+		evidence, err := a.shutOut(ctx, call, n, m.Epoch, maps)
 		if err != nil {
 			return out, provider.Errorf(provider.Conflict, call, "%w", err)
 		}
