@@ -17,6 +17,7 @@ import (
 	"relight/internal/provider/aws/sdk"
 	"relight/internal/provider/aws/stage"
 	"relight/internal/provider/guest"
+	"relight/internal/provider/san"
 )
 
 // awsFlags are what a controller needs to know of an account.
@@ -41,7 +42,7 @@ func (f *awsFlags) add(cmd *cobra.Command) {
 }
 
 // platform is EC2, or nothing without a region.
-func (f *awsFlags) platform(ctx context.Context, guests *guest.Door, log *slog.Logger) ([]controller.Platform, error) {
+func (f *awsFlags) platform(ctx context.Context, guests *guest.Door, arrays *san.Arrays, log *slog.Logger) ([]controller.Platform, error) {
 	switch {
 	case f.region == "":
 		return nil, nil
@@ -68,7 +69,8 @@ func (f *awsFlags) platform(ctx context.Context, guests *guest.Door, log *slog.L
 	// The provider hands out the waker's channel, the waker asks it whose an instance is.
 	var p *aws.Provider
 	waker := aws.NewWaker(func(id string) (string, bool) { return p.ServerOf(id) }, provider.WallClock{}, log)
-	p = aws.New(aws.Options{Cloud: cloud.Paced(gate), Region: f.region, Now: time.Now, Guests: guests, Heard: guests.Heard, Wakes: waker.C()})
+	p = aws.New(aws.Options{Cloud: cloud.Paced(gate), Region: f.region, Now: time.Now, Guests: guests, Heard: guests.Heard, Arrays: arrays, Wakes: waker.C()})
+	arrays.Listen(waker.Wake)
 	go waker.Forward(ctx, guests.Wakes())
 	if f.queue != "" {
 		go waker.Poll(ctx, cloud.Queue(f.queue))

@@ -14,6 +14,7 @@ import (
 	"relight/internal/api/client"
 	"relight/internal/controller"
 	"relight/internal/provider/guest"
+	"relight/internal/provider/san"
 )
 
 // controllerCommand runs the engine.
@@ -52,7 +53,8 @@ an administrator's token (DIR/people/admin.token is secret).`,
 				return err
 			}
 			guests := guest.New()
-			if opt.Platforms, err = ec2.platform(cmd.Context(), guests, log); err != nil {
+			opt.Arrays = san.New()
+			if opt.Platforms, err = ec2.platform(cmd.Context(), guests, opt.Arrays, log); err != nil {
 				return err
 			}
 			if len(opt.Platforms) > 0 {

@@ -59,6 +59,9 @@ type Options struct {
 	// Guests is where guest agents of cloud instances join and report; nil if no
 	// platform has any.
 	Guests *guest.Door
+	// Arrays are where providers that were made before the controller find servers' LUNs;
+	// nil if none has any there.
+	Arrays *san.Arrays
 	Build  client.Version
 	Log    *slog.Logger
 	// Ready is told the addresses once the controller serves; may be nil.
@@ -246,7 +249,10 @@ func (c *Controller) openHosts(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open arrays: %w", err)
 	}
-	c.arrays = san.New(san.Options{Open: openArray, Fenced: c.state.Fenced, Key: key, Now: c.clock.Now})
+	if c.arrays = c.opt.Arrays; c.arrays == nil {
+		c.arrays = san.New()
+	}
+	c.arrays.Open(san.Options{Open: openArray, Fenced: c.state.Fenced, Key: key, Now: c.clock.Now})
 	c.hub, err = onprem.New(ctx, onprem.Options{
 		Authority: c.authority, Vault: c.secrets, Registry: c.secrets, BeatAddr: c.advertised(listen),
 		Contact: c.opt.Contact, Margin: beatMargin, DriftPPM: beatDriftPPM, AssumeLease: c.opt.BeatLease,

@@ -28,7 +28,7 @@ func awayOf(v View) *fleet.Away {
 func staysInZone(v View) string {
 	id := v.Server.Spec.Identity
 	for _, vol := range id.Volumes {
-		if vol.FromSnapshot == nil {
+		if vol.FromSnapshot == nil && !vol.OnArray() {
 			return "volume " + vol.Name + " never leaves its zone (it has no fromSnapshot)"
 		}
 	}
@@ -53,7 +53,7 @@ func notElsewhere(v View, rung fleet.Rung, now time.Time) (string, time.Time) {
 	}
 	r := v.Status.Recovery
 	asked := r == nil && v.Request != nil && v.Request.Rung == fleet.Move || r != nil && r.Requested != "" && r.Rung == fleet.Move
-	if asked && r == nil && v.Finding.Verdict != fleet.Down {
+	if asked && r == nil && v.Finding.Verdict != fleet.Down && !v.Server.Spec.Identity.OnArrays() {
 		return fmt.Sprintf("it is %s, and only what is down is started in another zone: what was written since the snapshot would be lost", v.Finding.Verdict), time.Time{}
 	}
 	if !asked {
@@ -102,14 +102,17 @@ func otherZone(v View, now time.Time, epoch fleet.Epoch) (*fleet.Away, string) {
 		subnet = here.Subnet
 	}
 	n := slices.IndexFunc(t.Elsewhere.Zones, func(z fleet.EC2Zone) bool {
-		return !slices.Contains(refused, z.Place()) && z.Subnet != subnet && (here == nil || here.Place() != z.Place())
+		return !slices.Contains(refused, z.Place()) && z.Subnet != subnet && (here == nil || here.Place() != z.Place()) && z.Misses(v.Server.Spec.Identity.Volumes) == ""
 	})
 	if n < 0 {
-		return nil, "no other zone is left" + after(": refused by ", strings.Join(refused, ", "))
+		return nil, "no other zone is left" + after(": refused by ", strings.Join(refused, ", ")) + outOfReach(t.Elsewhere.Zones, v.Server.Spec.Identity.Volumes)
 	}
 	z := t.Elsewhere.Zones[n]
 	out := &fleet.Away{Epoch: epoch, Zone: z.Zone, Subnet: z.Subnet, Outpost: z.Outpost, Declared: t.Subnet}
 	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if vol.OnArray() {
+			continue // it is the same one there
+		}
 		s := snapshotOf(v, vol.Name)
 		if s == nil {
 			return nil, "no complete snapshot of volume " + vol.Name + " is known"
@@ -126,6 +129,17 @@ func otherZone(v View, now time.Time, epoch fleet.Epoch) (*fleet.Away, string) {
 		out.Interfaces = append(out.Interfaces, swapOf(v, z, own, try))
 	}
 	return out, ""
+}
+
+// outOfReach names the places that reach no array of the server's LUNs, or is empty.
+func outOfReach(zones []fleet.EC2Zone, volumes []fleet.Volume) string {
+	var out []string
+	for _, z := range zones {
+		if array := z.Misses(volumes); array != "" {
+			out = append(out, fmt.Sprintf("%s does not reach array %s", z.Place(), array))
+		}
+	}
+	return after("; ", strings.Join(out, ", "))
 }
 
 // swapOf is the interface that takes a declared one's place in another zone.
@@ -262,6 +276,22 @@ func whyNotElsewhere(v View, now time.Time) string {
 	}
 	why, _ := notElsewhere(v, fleet.Move, now)
 	return why
+}
+
+// shutOutAlone reports that the proof stands on the refusal of the volumes, and on no end
+// of the instance: that one may run on.
+func shutOutAlone(proof fence.Proof) bool {
+	refused := false
+	for _, e := range proof.Evidence() {
+		switch e.Method {
+		case fleet.InitiatorRemoved, fleet.Sealed:
+			refused = true
+		case fleet.NeverStarted:
+		default:
+			return false
+		}
+	}
+	return refused
 }
 
 // attestedAlone reports that nothing but a person's word proves the epoch dead: what

@@ -87,6 +87,9 @@ func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.P
 	if r.Rung == fleet.Recover && onEC2(v) && attestedAlone(proof) {
 		return climb(v, now, "a person says that the instance is dead, and nobody saw it stopped, so it cannot be started again", upward), true
 	}
+	if r.Rung == fleet.Recover && onEC2(v) && shutOutAlone(proof) {
+		return climb(v, now, "it is shut out of its volumes, and nobody saw it stopped, so it cannot be started again", upward), true
+	}
 	return leavesZone(v, now)
 }
 
@@ -387,7 +390,7 @@ func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []
 func stopping(v View, now time.Time, epoch fleet.Epoch, host string) (time.Time, bool) {
 	step := stopStep(v, epoch, host)
 	last := fenceTry(v.Status.Recovery, sourceName(step), epoch)
-	due := last.At.Add(step.Within.Std())
+	due := last.At.Add(endsWithin(v, step))
 	if last.State != fleet.StepDone || last.Failed == 0 || !now.Before(due) {
 		return time.Time{}, false
 	}
@@ -396,6 +399,19 @@ func stopping(v View, now time.Time, epoch fleet.Epoch, host string) (time.Time,
 		next = due
 	}
 	return next, true
+}
+
+// cloudEnds is how long EC2 mostly takes to end an instance whose guest is well.
+const cloudEnds = time.Minute
+
+// endsWithin is how long the end of an instance is awaited. Where an array could shut it
+// out meanwhile it gets the time that EC2 takes: its guest may be about to write what it
+// still holds.
+func endsWithin(v View, stop fleet.Step) time.Duration {
+	if onEC2(v) && slices.ContainsFunc(v.Server.Spec.Identity.Volumes, fleet.Volume.OnArray) {
+		return max(stop.Within.Std(), cloudEnds)
+	}
+	return stop.Within.Std()
 }
 
 // clockTime names a moment for people; the same moment reads the same at each look.

@@ -167,7 +167,13 @@ func stopWithin(s fleet.Server) fleet.Duration {
 // sealWay has the first volume that still takes the epoch refuse it: by its epoch
 // file, from any host that reaches it, or by its array.
 func sealWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*source, string) {
+	var vol fleet.Volume
+	if len(missing) > 0 {
+		vol = volumeOf(v.Server, missing[0].Volume)
+	}
 	switch {
+	case vol.OnArray() && (v.Traits.Seals || v.Traits.Arrays):
+		return arrayWay(v, epoch, host, vol), ""
 	case !v.Traits.Seals:
 		return nil, "provider " + v.Traits.Provider + " has no seals"
 	case len(missing) == 0:
@@ -175,10 +181,7 @@ func sealWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*sou
 	case missing[0].Volume == "":
 		return nil, missing[0].Reason
 	}
-	if vol := volumeOf(v.Server, missing[0].Volume); vol.OnArray() {
-		return arrayWay(v, epoch, host, vol), ""
-	}
-	return sealFrom(v, epoch, host, missing[0].Volume)
+	return sealFrom(v, epoch, host, vol.Name)
 }
 
 func volumeOf(s fleet.Server, name string) fleet.Volume {

@@ -14,6 +14,9 @@ const heardNobody = "no host was heard for a while, so the controller's own netw
 // agent, and isolated apart.
 func (j *judgement) fromAfar() fleet.Finding {
 	cause := "host " + j.in.Status.Host
+	if j.in.Server.Spec.Template.EC2 != nil && j.in.Server.Spec.Identity.OnArrays() {
+		return j.onlyFenced("server " + j.in.Server.Name)
+	}
 	if j.contact == nil || j.contact.Answer == fleet.CannotTell {
 		return j.contactUnknown(cause)
 	}
@@ -38,6 +41,17 @@ func (j *judgement) fromAfar() fleet.Finding {
 		return j.unseen(kernel)
 	}
 	return j.downIfTwoAgree(append(j.ofHost(fleet.No), no...), cause)
+}
+
+// onlyFenced judges a server whose platform has no word on it, as behind the cut link of
+// an Outpost, and whose volumes all lie on arrays. These can shut it out though nobody
+// reaches it, so that a silence is worth what it is elsewhere; without them it would only
+// be ended by what cannot end it.
+func (j *judgement) onlyFenced(cause string) fleet.Finding {
+	if yes := j.yes(); len(yes) > 0 {
+		return j.lives(yes, "its platform has no word on it", nil, cause)
+	}
+	return j.downIfTwoAgree(j.no(), cause)
 }
 
 // contactUnknown covers a host of which the controller cannot say whether it is

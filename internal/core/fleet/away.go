@@ -28,6 +28,8 @@ type EC2Zone struct {
 	Subnet string `json:"subnet"`
 	// Outpost is the ARN of the Outpost that the subnet lies on; empty for the zone itself.
 	Outpost string `json:"outpost,omitempty"`
+	// Arrays are those whose LUNs an instance there reaches.
+	Arrays []string `json:"arrays,omitempty"`
 	// Interfaces are those that take the place of the server's own there; one that is not
 	// named is made anew in the subnet.
 	Interfaces []EC2ZoneInterface `json:"interfaces,omitempty"`
@@ -46,6 +48,18 @@ func (z EC2Zone) Place() string {
 		return OutpostName(z.Outpost)
 	}
 	return z.Zone
+}
+
+// Misses names an array of a server's LUNs that no instance there reaches, or is empty: a
+// LUN does not follow, and a server that is started without it would be a server without
+// its data.
+func (z EC2Zone) Misses(volumes []Volume) string {
+	for _, v := range volumes {
+		if v.LUN != nil && !slices.Contains(z.Arrays, v.LUN.Array) {
+			return v.LUN.Array
+		}
+	}
+	return ""
 }
 
 // OutpostName is the last part of an Outpost's ARN, such as op-0a1b2c.

@@ -203,6 +203,9 @@ type Traits struct {
 	AppIsInstance bool `json:"appIsInstance"`
 	// Seals is true if volumes carry an epoch file that can be raised.
 	Seals bool `json:"seals"`
+	// Arrays is true if the provider has arrays shut epochs out of LUNs, where it has no
+	// seals otherwise.
+	Arrays bool `json:"arrays"`
 	// Places is true if we choose the host; false if the provider does.
 	Places bool `json:"places"`
 }

@@ -1,6 +1,9 @@
 package fleet
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Server is what must stay alive: its name never changes, its instances do.
 type Server struct {
@@ -176,6 +179,12 @@ type Mount struct {
 // OnArray reports whether the volume is a LUN: then its array shuts an epoch out, and
 // no epoch file does.
 func (v Volume) OnArray() bool { return v.Reach == ReachArray }
+
+// OnArrays reports whether the identity has volumes, and all of them are LUNs: then their
+// arrays alone can prove an epoch dead for writes, whatever its platform knows.
+func (i Identity) OnArrays() bool {
+	return len(i.Volumes) > 0 && !slices.ContainsFunc(i.Volumes, func(v Volume) bool { return !v.OnArray() })
+}
 
 // LUN is a unit of a SAN array that is one of a server's volumes.
 type LUN struct {

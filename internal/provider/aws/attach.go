@@ -18,12 +18,8 @@ func (p *Provider) attach(ctx context.Context, call provider.Call) (provider.Out
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	switch m.state() {
-	case fleet.InstanceRunning, fleet.InstanceStopped:
-	case fleet.InstancePending:
-		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s", described(m))
-	default:
-		return provider.Outcome{}, provider.Errorf(provider.Conflict, call, "%s", described(m))
+	if err := takes(call, m); err != nil {
+		return provider.Outcome{}, err
 	}
 	switch o := call.Step.Object; {
 	case o.Volume != "":
@@ -38,6 +34,18 @@ func (p *Provider) attach(ctx context.Context, call provider.Call) (provider.Out
 		return p.setRecord(ctx, call)
 	default:
 		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "nothing is named to attach")
+	}
+}
+
+// takes refuses to give anything to an instance that boots, or that is over.
+func takes(call provider.Call, m Machine) error {
+	switch m.state() {
+	case fleet.InstanceRunning, fleet.InstanceStopped:
+		return nil
+	case fleet.InstancePending:
+		return provider.Errorf(provider.Retry, call, "%s", described(m))
+	default:
+		return provider.Errorf(provider.Conflict, call, "%s", described(m))
 	}
 }
 

@@ -19,7 +19,9 @@ func (s *swept) identity(server fleet.Server, o *fleet.Observed, newest func(fle
 	h := holders{s: s, server: server.Name, o: o, newest: newest}
 	id := server.Spec.Identity
 	for _, v := range id.Volumes {
-		h.volume(v)
+		if v.LUN == nil {
+			h.volume(v)
+		}
 	}
 	for _, a := range id.Addresses {
 		h.address(a)

@@ -26,6 +26,7 @@ func (p *Provider) sight(s *swept, server fleet.Server) provider.ServerSight {
 		sight.Signals = append(sight.Signals, p.signals(s, server, m, in)...)
 	}
 	s.identity(server, &sight.Observed, p.snapshot)
+	p.opt.Arrays.Show(&server, &sight.Observed)
 	sight.Observed.Zone = s.zoneOf(server, machines)
 	return sight
 }

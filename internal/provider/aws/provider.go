@@ -13,6 +13,7 @@ import (
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	"relight/internal/provider/guest"
+	"relight/internal/provider/san"
 )
 
 // Name is the provider's name in specs.
@@ -29,6 +30,8 @@ type Options struct {
 	// Guests makes the user data that starts guest agents, and knows what they say; nil
 	// if there are none.
 	Guests *guest.Door
+	// Arrays are where servers' LUNs are; nil means that no server's volumes may be LUNs.
+	Arrays *san.Arrays
 	// Wakes are names of servers that events spoke of; nil if none come.
 	Wakes <-chan string
 }
@@ -63,12 +66,15 @@ var _ provider.Provider = (*Provider)(nil)
 
 // New returns a provider.
 func New(o Options) *Provider {
+	if o.Arrays == nil {
+		o.Arrays = san.New()
+	}
 	return &Provider{opt: o, reads: newReads(o.Cloud, o.Now), since: map[string]sighting{}, seen: map[string]whereabouts{}, snapshots: map[string]snapshotsOf{}, zones: zones{read: map[string]bool{}}}
 }
 
 // Traits implements provider.Provider.
 func (p *Provider) Traits() fleet.Traits {
-	return fleet.Traits{Provider: Name, Rungs: []fleet.Rung{fleet.Reboot, fleet.Recover, fleet.Relaunch, fleet.Move}}
+	return fleet.Traits{Provider: Name, Rungs: []fleet.Rung{fleet.Reboot, fleet.Recover, fleet.Relaunch, fleet.Move}, Arrays: true}
 }
 
 // Wakes implements provider.Provider.
@@ -103,6 +109,9 @@ func (p *Provider) do(ctx context.Context, call provider.Call) (provider.Outcome
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
+	}
+	if vol, is := san.LUNOf(call); is {
+		return p.onArray(ctx, call, vol)
 	}
 	switch call.Step.Kind {
 	case fleet.StepLaunch:

@@ -62,6 +62,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	p.readIdentity(ctx, s, servers)
 	p.readSnapshots(ctx, s, servers)
 	p.readZones(ctx, s, all)
+	p.opt.Arrays.Look(ctx, servers, arrayWait)
 	out := provider.Sweep{At: s.at, Blind: s.darkness(), Servers: make([]provider.ServerSight, 0, len(servers))}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -187,6 +188,9 @@ func (s *swept) held() map[string]string {
 
 func (a *asked) add(s *swept, id fleet.Identity, public map[string]string) {
 	for _, v := range id.Volumes {
+		if v.LUN != nil {
+			continue
+		}
 		if _, known := s.volumes[v.ID]; !known {
 			a.volumes = append(a.volumes, v.ID)
 		}

@@ -116,6 +116,15 @@ func (w *Waker) Forward(ctx context.Context, from <-chan string) {
 	}
 }
 
+// Wake passes on news about servers, such as of their arrays.
+func (w *Waker) Wake(servers []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, server := range servers {
+		w.deliver(server, &w.counts.Woke)
+	}
+}
+
 // Take turns one event into wake-ups.
 func (w *Waker) Take(id, body string) {
 	w.mu.Lock()

@@ -105,7 +105,7 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
 	if opt.Arrays == nil {
-		opt.Arrays = san.New(san.Options{Now: opt.Now})
+		opt.Arrays = san.New()
 	}
 	var run [8]byte
 	if _, err := rand.Read(run[:]); err != nil {
@@ -133,7 +133,7 @@ func New(ctx context.Context, opt Options) (*Hub, error) {
 	if err := h.Refresh(ctx); err != nil {
 		return nil, fmt.Errorf("open hub: %w", err)
 	}
-	opt.Arrays.Listen(h.wake)
+	opt.Arrays.Listen(h.wakeThese)
 	return h, nil
 }
 
@@ -155,6 +155,15 @@ func (h *Hub) wake(server string) {
 	case h.wakes <- server:
 	default:
 	}
+}
+
+// wakeThese tells of news about servers: of one by its name, of more by a look at all.
+func (h *Hub) wakeThese(servers []string) {
+	if len(servers) == 1 {
+		h.wake(servers[0])
+		return
+	}
+	h.wake("")
 }
 
 // Beats is the table of the hosts' beats. The controller runs a beat.Receiver on

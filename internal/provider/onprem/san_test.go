@@ -33,12 +33,12 @@ func sanServer() fleet.Server {
 func sanHub(t *testing.T, s *arraytest.Shelf) *Hub {
 	t.Helper()
 	h := open(t, t.TempDir(), record("host-1", 1))
-	h.opt.Arrays = san.New(san.Options{
+	h.opt.Arrays = san.Opened(san.Options{
 		Open:   func(fleet.Array) (array.Array, error) { return s, nil },
 		Fenced: func(context.Context, string) (fleet.Epoch, error) { return 1, nil },
 		Key:    make([]byte, san.KeySize), Now: time.Now,
 	})
-	h.opt.Arrays.Listen(h.wake)
+	h.opt.Arrays.Listen(h.wakeThese)
 	sites := []fleet.Site{{Name: "dc", Spec: fleet.SiteSpec{Kind: fleet.SiteZone, Arrays: []fleet.Array{
 		{Name: "san-1", Driver: fleet.ArrayTGT, Portal: "192.0.2.1:3260", MorePortals: []string{"198.51.100.1:3260"}},
 	}}}}

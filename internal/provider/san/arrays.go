@@ -16,7 +16,7 @@ import (
 // KeySize is the length in bytes of Options.Key.
 const KeySize = 32
 
-// Options are what Arrays need. Now is required, all else only where sites declare arrays.
+// Options are what Arrays need.
 type Options struct {
 	// Open makes the driver of an array that a site declares; it touches nothing yet. Nil
 	// means that no server's volumes may be LUNs.
@@ -40,7 +40,7 @@ type Arrays struct {
 	sans    map[string]*declared
 	servers map[string]fleet.Server
 	names   []string // of servers, sorted
-	tell    []func(server string)
+	tell    []func(servers []string)
 }
 
 // declared is an array that a site declares, with what was last seen on it.
@@ -66,25 +66,43 @@ type declared struct {
 	effects map[string]time.Time
 }
 
-// New returns arrays of which none is declared yet.
-func New(o Options) *Arrays {
-	return &Arrays{opt: o, sans: map[string]*declared{}, servers: map[string]fleet.Server{}}
+// New returns arrays of which none is declared yet, so that a provider can be given them
+// before the controller that opens them. Until then every LUN's array is unknown.
+func New() *Arrays {
+	return &Arrays{sans: map[string]*declared{}, servers: map[string]fleet.Server{}}
 }
 
-// Listen has a function told of news about a server, or about all if it is "". The
-// function must not wait, nor call back.
-func (a *Arrays) Listen(tell func(server string)) {
+// Opened returns arrays that are open.
+func Opened(o Options) *Arrays {
+	a := New()
+	a.Open(o)
+	return a
+}
+
+// Open lets sites declare arrays. It is called once, before SetSites.
+func (a *Arrays) Open(o Options) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.opt = o
+}
+
+// Listen has a function told of which servers there is news. The function must not wait,
+// nor call back.
+func (a *Arrays) Listen(tell func(servers []string)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.tell = append(a.tell, tell)
 }
 
-func (a *Arrays) wake(server string) {
+func (a *Arrays) wake(servers ...string) {
+	if len(servers) == 0 {
+		return
+	}
 	a.mu.Lock()
 	tell := a.tell
 	a.mu.Unlock()
 	for _, t := range tell {
-		t(server)
+		t(servers)
 	}
 }
 

@@ -37,7 +37,7 @@ var sites = []fleet.Site{{Name: "dc", Spec: fleet.SiteSpec{Kind: fleet.SiteZone,
 // newRig has one array; fenced is what the journal says.
 func newRig(t *testing.T, s *arraytest.Shelf, fenced *fleet.Epoch) rig {
 	t.Helper()
-	h := New(Options{
+	h := Opened(Options{
 		Open:   func(fleet.Array) (array.Array, error) { return s, nil },
 		Fenced: func(context.Context, string) (fleet.Epoch, error) { return *fenced, nil },
 		Key:    make([]byte, KeySize), Now: time.Now,

@@ -110,23 +110,26 @@ func (n *declared) overtaken() bool {
 // finishLook asks the array and notes what it said.
 func (a *Arrays) finishLook(ctx context.Context, n *declared, began time.Time, servers []string) {
 	seen, err := mapsOn(ctx, n.bare, servers)
-	if n.note(seen, err, began, a.opt.Now()) {
-		a.wake("")
-	}
+	a.wake(n.note(servers, seen, err, began, a.opt.Now())...)
 }
 
-// note keeps what a look saw and reports whether that is news.
-func (n *declared) note(seen map[string][]array.Mapped, err error, began, ended time.Time) (changed bool) {
+// note keeps what a look at some servers saw and returns those of which that is news.
+func (n *declared) note(asked []string, seen map[string][]array.Mapped, err error, began, ended time.Time) (news []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	changed = err == nil && !reflect.DeepEqual(seen, n.seen) || (err == nil) != (n.failed == nil)
+	for _, s := range asked {
+		was, known := n.seen[s]
+		if (err == nil) != (n.failed == nil) || err == nil && (!known || !reflect.DeepEqual(seen[s], was)) {
+			news = append(news, s)
+		}
+	}
 	n.at, n.took, n.failed = began, ended.Sub(began), err
 	if err == nil {
 		n.seen = seen
 	}
 	close(n.running)
 	n.running = nil
-	return changed
+	return news
 }
 
 // mapsOn lists the maps of the servers.
