@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -26,6 +27,7 @@ func elsewhereShape() *shape {
 		{name: "zone", doc: "The availability zone.", required: true, example: "eu-west-1b", shape: &shape{form: text, format: plain(64)}},
 		{name: "subnet", doc: "A subnet in it.", required: true, example: "subnet-0d4e5f", shape: &shape{form: text, format: plain(64)}},
 		{name: "outpost", doc: "The ARN of the Outpost that the subnet lies on. Volumes of EBS stay on their Outpost: a server with some goes to none.", example: `"arn:aws:outposts:eu-west-1:123456789012:outpost/op-0a1b2c"`, shape: &shape{form: text, format: plain(256)}},
+		{name: "arrays", doc: "The arrays whose LUNs an instance there reaches. A server with a LUN on another is not started there.", example: "[san-1]", shape: &shape{form: list, unique: true, max: 16, elem: &shape{form: text, format: plain(64)}}},
 		{name: "interfaces", doc: "Interfaces that wait there for the server. One that is not named is made anew in the subnet, with the security groups of the old one.", shape: &shape{form: list, elem: swap, key: "instead", max: 16}},
 	}}
 	return &shape{form: object, name: "EC2Elsewhere", doc: "Where else a server may be started. The rung is `move`.", fields: []field{
@@ -41,6 +43,9 @@ func elsewhereRules(s fleet.ServerSpec, at reporter) {
 	var with, without string
 	for i, v := range s.Identity.Volumes {
 		switch {
+		case v.LUN != nil && v.FromSnapshot != nil:
+			at(fmt.Sprintf("spec.identity.volumes[%d].fromSnapshot", i), fmt.Sprintf("volume %q is a LUN, which is not made anew", v.Name), "wherever the server is started, it uses the same one", "remove fromSnapshot")
+		case v.LUN != nil:
 		case v.FromSnapshot == nil:
 			without = v.Name
 		case t == nil && s.Template != (fleet.Template{}):
@@ -66,6 +71,7 @@ func elsewhereRules(s fleet.ServerSpec, at reporter) {
 	default:
 		elsewhereInterfaceRules(s, at)
 		elsewhereOutpostRules(s, at)
+		elsewhereArrayRules(s, at)
 	}
 }
 
@@ -94,12 +100,28 @@ func elsewhereOutpostRules(s fleet.ServerSpec, at reporter) {
 	first := map[string]int{}
 	for i, z := range s.Template.EC2.Elsewhere.Zones {
 		path := fmt.Sprintf("spec.template.ec2.elsewhere.zones[%d]", i)
-		if z.Outpost != "" && len(s.Identity.Volumes) > 0 {
-			at(path+".outpost", fmt.Sprintf("volume %q cannot follow to an Outpost", s.Identity.Volumes[0].Name), "volumes of EBS stay on their Outpost, and an Outposts server has none", "keep the data on a LUN that the image boots from or mounts, and remove the volumes; or remove outpost")
+		bound := slices.IndexFunc(s.Identity.Volumes, func(v fleet.Volume) bool { return v.LUN == nil })
+		if z.Outpost != "" && bound >= 0 {
+			at(path+".outpost", fmt.Sprintf("volume %q cannot follow to an Outpost", s.Identity.Volumes[bound].Name), "volumes of EBS stay on their Outpost, and an Outposts server has none", "keep the data on a LUN (lun: {array: …}); or remove outpost")
 		}
 		if k, twice := first[z.Place()]; twice {
 			at(path, fmt.Sprintf("%s is named twice, by zones[%d] too", z.Place(), k), "one that has no room is left out by its name", "keep one of the two")
 		}
 		first[z.Place()] = i
+	}
+}
+
+// elsewhereArrayRules checks that each place reaches the arrays of the server's LUNs.
+func elsewhereArrayRules(s fleet.ServerSpec, at reporter) {
+	for i, z := range s.Template.EC2.Elsewhere.Zones {
+		path := fmt.Sprintf("spec.template.ec2.elsewhere.zones[%d]", i)
+		if array := z.Misses(s.Identity.Volumes); array != "" {
+			at(path, fmt.Sprintf("nothing says that %s reaches the array %q", z.Place(), array), "a LUN is where its array is, and the server would start without its data", fmt.Sprintf("if instances there reach it, add arrays: [%s]; if not, remove the place", array))
+		}
+		for k, array := range z.Arrays {
+			if !slices.ContainsFunc(s.Identity.Volumes, func(v fleet.Volume) bool { return v.LUN != nil && v.LUN.Array == array }) {
+				at(fmt.Sprintf("%s.arrays[%d]", path, k), fmt.Sprintf("the server has no LUN on an array %q", array), "a line that nobody reads would silently do nothing", "remove it, or correct the name")
+			}
+		}
 	}
 }

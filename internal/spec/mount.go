@@ -19,7 +19,7 @@ var (
 )
 
 func mountShape() *shape {
-	return &shape{form: object, name: "Mount", doc: "Where and how the guest agent mounts a volume. It finds the disk by its NVMe serial, waits for it as long as it takes, and never formats one that holds anything.", fields: []field{
+	return &shape{form: object, name: "Mount", doc: "Where and how the guest agent mounts a volume. It finds the disk by its NVMe serial, a LUN by its own login, waits for it as long as it takes, and never formats one that holds anything.", fields: []field{
 		{name: "path", doc: "The directory in the guest; it is made if it is not there.", required: true, example: "/data", shape: &shape{form: text, format: absPath()}},
 		{name: "type", doc: "The file system, as `mount -t` knows it. A volume that holds another one is not mounted.", example: "xfs", shape: &shape{form: text, format: fileSystem()}, def: `"` + defaultFileSystem + `"`, why: "every Linux has it"},
 		{name: "options", doc: "Options as `mount -o` takes them, one each.", example: "[noatime]", shape: &shape{form: list, unique: true, max: 32, elem: &shape{form: text, format: mountOption()}}},

@@ -255,6 +255,7 @@ func fitElsewhere(id map[string]any, template any) {
 	for i, z := range zones {
 		z := z.(map[string]any)
 		z["zone"] = fmt.Sprintf("zone-%d", i)
+		delete(z, "arrays")
 		if z["outpost"] != nil && len(volumes) == 0 {
 			z["outpost"] = fmt.Sprintf("arn:aws:outposts:eu-west-1:123456789012:outpost/op-%d", i)
 		} else {

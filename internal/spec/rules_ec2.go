@@ -32,8 +32,12 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 	}
 	launchRules(*s.Template.EC2, at)
 	for i, v := range id.Volumes {
-		if v.ID == "" {
-			at(fmt.Sprintf("spec.identity.volumes[%d]", i), fmt.Sprintf("volume %q is no volume of EC2", v.Name), "an instance of EC2 attaches volumes by their id", "give it the id of the volume (vol-…)")
+		path := fmt.Sprintf("spec.identity.volumes[%d]", i)
+		switch {
+		case v.LUN != nil:
+			ec2LUNRules(v, path, at)
+		case v.ID == "":
+			at(path, fmt.Sprintf("volume %q is no volume of EC2", v.Name), "an instance of EC2 attaches volumes by their id, or logs in to LUNs", "give it the id of the volume (vol-…), or a lun")
 		}
 	}
 	mountRules(id.Volumes, at)
@@ -51,6 +55,19 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 	}
 	if len(id.Names) > 0 && len(id.Addresses)+len(id.Interfaces) == 0 {
 		at("spec.identity.names", "the names lead nowhere", "a name leads to the first of spec.identity.addresses, or else to the private address of the first of spec.identity.interfaces, and there is neither", "add the address or the interface")
+	}
+}
+
+// ec2LUNRules checks a LUN of an instance of EC2, which its guest logs in to by itself.
+func ec2LUNRules(v fleet.Volume, path string, at reporter) {
+	if v.Mount == nil {
+		at(path, fmt.Sprintf("nobody would log in to the LUN of volume %q", v.Name), "on EC2 the guest agent does, for the volumes that it mounts", "add mount: {path: …, type: …}")
+	}
+	if v.Device != "" {
+		at(path+".device", fmt.Sprintf("volume %q has a device", v.Name), "EC2 attaches no LUN; the guest finds it by its login", "remove the line")
+	}
+	if v.ForceDetach != nil {
+		at(path+".forceDetach", fmt.Sprintf("the LUN of volume %q is never taken by force", v.Name), "its array shuts the old epoch out, and shows that it has", "remove forceDetach")
 	}
 }
 
