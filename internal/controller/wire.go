@@ -281,8 +281,18 @@ func (c *Controller) openGuests(ctx context.Context) error {
 	c.opt.Guests.Open(guest.Options{Guests: guests, URL: c.url(), Now: c.clock.Now, Log: c.log, Epoch: func(server string) (fleet.Epoch, bool) {
 		_, known := c.state.Server(server)
 		return c.state.Status(server).Epoch, known
-	}, Formatted: c.journal.Formatted})
+	}, Disks: c.guestDisks, Formatted: c.journal.Formatted})
 	return nil
+}
+
+// guestDisks tells a guest where its LUNs are.
+func (c *Controller) guestDisks(ctx context.Context, server string, epoch fleet.Epoch) ([]guest.Disk, error) {
+	disks, err := c.arrays.Logins(ctx, server, epoch)
+	var out []guest.Disk
+	for _, d := range disks {
+		out = append(out, guest.Disk(d))
+	}
+	return out, err
 }
 
 // freePort replaces port 0 by one that is free now.

@@ -3,6 +3,7 @@ package arraytest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -237,4 +238,14 @@ func (s *Shelf) DeleteSnapshot(_ context.Context, lun, name string) error {
 	defer give()
 	s.Kept = slices.DeleteFunc(s.Kept, func(k string) bool { return k == lun+" "+name })
 	return err
+}
+
+// LocatedShelf is a Shelf that says where epochs log in: at a port where nobody listens.
+type LocatedShelf struct{ *Shelf }
+
+// Locate implements array.Locator.
+func (s LocatedShelf) Locate(_ context.Context, r array.Ref) (array.Target, error) {
+	give, err := s.take()
+	defer give()
+	return array.Target{Portal: "127.0.0.1:1", IQN: fmt.Sprintf("iqn.target.%s.e%d", r.Server, r.Epoch)}, err
 }

@@ -23,6 +23,7 @@ const Version = 1
 const (
 	PathJoin   = "/guest/v1/join"
 	PathReport = "/guest/v1/report"
+	PathDisks  = "/guest/v1/disks"
 )
 
 // MaxBody is the longest message in bytes, maxText the longest text for people.
@@ -58,11 +59,33 @@ func ParsePlan(data []byte) (Plan, error) {
 		return Plan{}, fmt.Errorf("plan: %w: version, server, epoch, controller or token is missing", ErrMalformed)
 	}
 	for _, v := range p.Volumes {
-		if v.Mount == nil || v.ID == "" || !strings.HasPrefix(v.Mount.Path, "/") || v.Mount.Type == "" {
+		if v.Mount == nil || v.ID == "" && v.LUN == nil || !strings.HasPrefix(v.Mount.Path, "/") || v.Mount.Type == "" {
 			return Plan{}, fmt.Errorf("plan: volume %q: %w", v.Name, ErrMalformed)
 		}
 	}
 	return p, nil
+}
+
+// Disks are the LUNs of the guest's epoch, as it logs in to them.
+type Disks struct {
+	V     int    `json:"v"`
+	Disks []Disk `json:"disks"`
+}
+
+// Disk is one LUN. Its secret is on this line alone: user data can be read by every
+// program of the instance, and by whoever may describe it.
+type Disk struct {
+	Volume string `json:"volume"`
+	// Portal is address:port, Target the array's IQN, Unit the number there.
+	Portal string `json:"portal"`
+	Target string `json:"target"`
+	Unit   int    `json:"unit"`
+	// MorePortals are further ways to the same target.
+	MorePortals []string `json:"morePortals,omitempty"`
+	// Initiator, User and Secret are the epoch's own (CHAP).
+	Initiator string `json:"initiator"`
+	User      string `json:"user"`
+	Secret    string `json:"secret"`
 }
 
 // JoinRequest asks for the certificate of a server's epoch.

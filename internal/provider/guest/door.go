@@ -27,11 +27,13 @@ var (
 	ErrOver = errors.New("this epoch is over")
 	// errRecord: a format could not be recorded now.
 	errRecord = errors.New("cannot record the format of volume")
+	// errDisks: where an epoch's LUNs are cannot be told now.
+	errDisks = errors.New("the LUNs are not there yet")
 	// ErrUnknown refuses a guest of a server that does not exist.
 	ErrUnknown = errors.New("there is no such server")
 )
 
-// Options are what a Door needs. All are required but Formatted and Log.
+// Options are what a Door needs. All are required but Disks, Formatted and Log.
 type Options struct {
 	Guests *enrol.Guests
 	// URL is the controller's base URL, as guests reach it.
@@ -39,6 +41,9 @@ type Options struct {
 	// Epoch returns the newest epoch of a server, or false if there is no such server.
 	Epoch func(server string) (fleet.Epoch, bool)
 	Now   func() time.Time
+	// Disks tells where an epoch's LUNs are and as whom to log in, once their arrays let it
+	// in, and not before. Nil means that no server has any.
+	Disks func(ctx context.Context, server string, epoch fleet.Epoch) ([]Disk, error)
 	// Formatted records that a guest made a file system, once however often it is told,
 	// and returns when that is durable. Nil means that nobody records it.
 	Formatted func(ctx context.Context, server string, f fleet.Formatted) error
@@ -162,6 +167,7 @@ func (d *Door) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+PathJoin, d.serveJoin)
 	mux.HandleFunc("POST "+PathReport, d.serveReport)
+	mux.HandleFunc("POST "+PathDisks, d.serveDisks)
 	return mux
 }
 
@@ -192,7 +198,7 @@ func (d *Door) serveJoin(w http.ResponseWriter, r *http.Request) {
 }
 
 func statusOf(err error) int {
-	if errors.Is(err, errRecord) {
+	if errors.Is(err, errRecord) || errors.Is(err, errDisks) {
 		return http.StatusServiceUnavailable
 	}
 	for _, mine := range []error{enrol.ErrToken, enrol.ErrTokenUsed, enrol.ErrRequest, enrol.ErrIdentity, ErrUnknown} {
@@ -223,6 +229,42 @@ func current(o Options, server string, epoch fleet.Epoch) error {
 	return nil
 }
 
+// caller is whose guest a request comes from: never what its body says. Its error is
+// ErrOver, with the guest's name, if the epoch is over.
+func caller(o Options, r *http.Request) (server string, epoch fleet.Epoch, err error) {
+	if r.TLS == nil {
+		return "", 0, enrol.ErrIdentity
+	}
+	if server, epoch, err = enrol.IdentifyGuest(r.TLS.VerifiedChains); err != nil {
+		return "", 0, err
+	}
+	return server, epoch, current(o, server, epoch)
+}
+
+// serveDisks tells a guest where its LUNs are. An epoch that is over is told nothing: it
+// was shut out, and so was its secret.
+func (d *Door) serveDisks(w http.ResponseWriter, r *http.Request) {
+	o, err := d.options()
+	var (
+		server string
+		epoch  fleet.Epoch
+		disks  []Disk
+	)
+	if err == nil {
+		server, epoch, err = caller(o, r)
+	}
+	if err == nil && o.Disks != nil {
+		if disks, err = o.Disks(r.Context(), server, epoch); err != nil {
+			err = fmt.Errorf("%w: %w", errDisks, err)
+		}
+	}
+	if err != nil {
+		refuse(w, statusOf(err), err)
+		return
+	}
+	reply(w, Disks{V: Version, Disks: disks})
+}
+
 func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
 	o, err := d.options()
 	var (
@@ -230,15 +272,8 @@ func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
 		epoch  fleet.Epoch
 		req    Report
 	)
-	switch {
-	case err != nil:
-	case r.TLS == nil:
-		err = enrol.ErrIdentity
-	default:
-		server, epoch, err = enrol.IdentifyGuest(r.TLS.VerifiedChains)
-	}
 	if err == nil {
-		err = current(o, server, epoch)
+		server, epoch, err = caller(o, r)
 	}
 	if bad := decodeReport(r.Body, &req); err == nil || errors.Is(err, ErrOver) {
 		if err == nil {

@@ -306,6 +306,14 @@ func classify(err error) (class provider.Class, mayHaveHappened bool) {
 	})
 }
 
+// disk is one of the epoch's LUNs.
+func (e entry) disk(v fleet.Volume) Disk {
+	return Disk{
+		Volume: v.Name, Portal: e.target.Portal, Target: e.target.IQN, Unit: v.LUN.Unit,
+		Initiator: e.Initiator, User: e.User, Secret: e.Secret, MorePortals: e.more,
+	}
+}
+
 // Disk is a LUN as an epoch logs in to it.
 type Disk struct {
 	Volume string
@@ -338,10 +346,7 @@ func (a *Arrays) Disks(ctx context.Context, call provider.Call) ([]Disk, error) 
 			}
 			entries[v.LUN.Array] = e
 		}
-		out = append(out, Disk{
-			Volume: v.Name, Portal: e.target.Portal, Target: e.target.IQN, Unit: v.LUN.Unit,
-			Initiator: e.Initiator, User: e.User, Secret: e.Secret, MorePortals: e.more,
-		})
+		out = append(out, e.disk(v))
 	}
 	return out, nil
 }

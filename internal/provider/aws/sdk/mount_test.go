@@ -44,7 +44,7 @@ func (r *rig) guestsOf(epoch func(string) fleet.Epoch) *enrol.Guests {
 	}
 	r.doors.Open(guest.Options{Guests: guests, URL: "https://relight.example:7443", Now: r.now, Epoch: func(server string) (fleet.Epoch, bool) {
 		return epoch(server), true
-	}, Formatted: func(ctx context.Context, server string, f fleet.Formatted) error {
+	}, Disks: r.disks, Formatted: func(ctx context.Context, server string, f fleet.Formatted) error {
 		if r.solo == nil {
 			return nil
 		}
@@ -90,6 +90,8 @@ func (r *rig) plan(userData string) guest.Plan {
 type inside struct {
 	r    *rig
 	cert *x509.Certificate
+	// logins is what it was told of its LUNs.
+	logins []guest.Disk
 }
 
 func (r *rig) boot(g *enrol.Guests, p guest.Plan) inside {
@@ -110,7 +112,7 @@ func (r *rig) boot(g *enrol.Guests, p guest.Plan) inside {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return inside{r, cert}
+	return inside{r: r, cert: cert}
 }
 
 func (i inside) tells(works fleet.Answer, detail string) int {

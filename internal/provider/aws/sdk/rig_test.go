@@ -15,6 +15,7 @@ import (
 	"relight/internal/provider"
 	awsprovider "relight/internal/provider/aws"
 	"relight/internal/provider/guest"
+	"relight/internal/provider/san"
 	"relight/internal/store/mem"
 	"relight/internal/world"
 )
@@ -35,6 +36,8 @@ type rig struct {
 	failed []error
 	// doors is where guest agents report; it is closed until a test opens it.
 	doors *guest.Door
+	// arrays are where servers' LUNs are; a test that has some opens them.
+	arrays *san.Arrays
 }
 
 type rigClock struct{ a *account }
@@ -56,8 +59,8 @@ func slowly(c *world.Config) {
 func newRig(t *testing.T, change func(*world.Config)) *rig {
 	t.Helper()
 	a := newAccount(t, change)
-	r := &rig{account: a, clock: rigClock{a}, heard: map[string]time.Time{}, doors: guest.New()}
-	r.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.now, Heard: r.beat, Guests: r.doors})
+	r := &rig{account: a, clock: rigClock{a}, heard: map[string]time.Time{}, doors: guest.New(), arrays: san.New()}
+	r.p = awsprovider.New(awsprovider.Options{Cloud: a.cloud, Region: "eu-west-1", Now: a.now, Heard: r.beat, Guests: r.doors, Arrays: r.arrays})
 	st := mem.New(mem.Options{Now: a.now})
 	t.Cleanup(func() { _ = st.Close() })
 	solo, err := controller.NewSolo(context.Background(), controller.SoloOptions{
