@@ -35,7 +35,7 @@ func TestOrphans(t *testing.T) {
 		{Ref: array.Ref{Server: "bare", Epoch: 1}},
 		{Ref: array.Ref{Server: "theirs", Epoch: 4}, Initiators: []string{"iqn.2026-01.org.other:theirs.e4"}},
 	}
-	a := New(Options{Now: time.Now, Key: make([]byte, KeySize), Open: func(fleet.Array) (array.Array, error) { return catalogue{shelf, all}, nil }})
+	a := Opened(Options{Now: time.Now, Key: make([]byte, KeySize), Open: func(fleet.Array) (array.Array, error) { return catalogue{shelf, all}, nil }})
 	decl := fleet.Array{Name: "san-1", Driver: fleet.ArrayTGT, Portal: "192.0.2.1:3260", Options: map[string]string{"prefix": "iqn.2026-01.org.example"}}
 	a.SetSites([]fleet.Site{{Name: "dc", Spec: fleet.SiteSpec{Kind: fleet.SiteZone, Arrays: []fleet.Array{decl}}}})
 	server := fleet.Server{Name: "a"}
