@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"relight/internal/agent/keeper"
@@ -48,6 +49,8 @@ type Guest struct {
 	volumes *mount.Volumes
 	news    chan struct{}
 	boot    string
+	// line leads to the controller; nil until the guest has joined.
+	line atomic.Pointer[channel]
 
 	mu     sync.Mutex
 	states []mount.State
@@ -83,7 +86,9 @@ func NewGuest(o GuestOptions) (*Guest, error) {
 	if err := keepFormats(o, volumes); err != nil {
 		return nil, err
 	}
-	return &Guest{opt: o, volumes: volumes, news: make(chan struct{}, 1), boot: boot}, nil
+	g := &Guest{opt: o, volumes: volumes, news: make(chan struct{}, 1), boot: boot}
+	volumes.Logins = g.logins
+	return g, nil
 }
 
 // formats is what the agent keeps of what it formatted, for its next process.

@@ -105,7 +105,9 @@ func (g *Guest) reporting(ctx context.Context) {
 	for {
 		var err error
 		if c == nil {
-			c, err = g.openGuest(ctx)
+			if c, err = g.openGuest(ctx); err == nil {
+				g.line.Store(c)
+			}
 		}
 		if err == nil {
 			err = c.send(ctx, guest.PathReport, g.report())

@@ -56,9 +56,17 @@ func run(ctx context.Context, argv ...string) (string, int, error) {
 }
 
 // look finds out all that is to be known about a volume now.
-func (m *Machine) look(ctx context.Context, v fleet.Volume) mount.Seen {
+func (v *Volumes) look(ctx context.Context, one fleet.Volume) mount.Seen {
+	if one.LUN != nil {
+		return v.machine.judge(ctx, one, v.lun(ctx, one))
+	}
 	var seen mount.Seen
-	seen.Disks, seen.Others = m.disks(mount.Serial(v.ID))
+	seen.Disks, seen.Others = v.machine.disks(mount.Serial(one.ID))
+	return v.machine.judge(ctx, one, seen)
+}
+
+// judge adds what is mounted, and what a volume's disk holds.
+func (m *Machine) judge(ctx context.Context, v fleet.Volume, seen mount.Seen) mount.Seen {
 	var err error
 	if seen.Mounts, err = m.mounts(); err != nil {
 		// Without the list of mounts nothing may be thought free.

@@ -40,6 +40,10 @@ type Volumes struct {
 	// of this epoch made the file system, or began to.
 	checked   map[string]mount.Disk
 	formatted map[string]bool
+	// luns are what Logins told last.
+	luns map[string]LUN
+	// Logins tells where the LUNs are that volumes lie on, by volume; nil if none does.
+	Logins func(ctx context.Context) (map[string]LUN, error)
 	// Doing is told of each step before it is taken; nil if nobody wants to know.
 	Doing func(volume string, s mount.Step)
 	// Formatting is told of a format before it is begun, with all volumes that have been
@@ -75,6 +79,9 @@ func (v *Volumes) Advance(ctx context.Context) []State {
 	done := map[string]bool{}
 	for _, one := range v.want {
 		s := State{Volume: one.Name, Path: one.Mount.Path, Serial: mount.Serial(one.ID)}
+		if one.LUN != nil {
+			s.Serial = mount.Named(one)
+		}
 		if above := mount.Above(v.want, one.Mount.Path); above != "" && !done[above] {
 			s.Kind, s.Why = mount.Wait, fmt.Sprintf("%s is to be mounted first", above)
 		} else {
@@ -94,7 +101,7 @@ const steps = 6
 func (v *Volumes) advance(ctx context.Context, one fleet.Volume) (mount.Kind, string) {
 	var step mount.Step
 	for range steps {
-		seen := v.machine.look(ctx, one)
+		seen := v.look(ctx, one)
 		seen.Checked = len(seen.Disks) == 1 && v.checked[one.Name] == seen.Disks[0]
 		step = mount.Next(one, v.epoch, seen)
 		switch step.Kind {

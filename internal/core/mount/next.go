@@ -74,6 +74,8 @@ type Seen struct {
 	// Disks have the volume's serial. Others names the disks that do not.
 	Disks  []Disk
 	Others []string
+	// Awaits is why a volume that is a LUN has no disk yet, in words.
+	Awaits string
 	// Content is what the disk holds; it is looked at only while it is not mounted.
 	// Trouble is why it is Unread.
 	Content Content
@@ -89,6 +91,23 @@ type Seen struct {
 // without its dash.
 func Serial(id string) string { return strings.ReplaceAll(id, "-", "") }
 
+// Named names a volume for people, and in the record of what was formatted: by its id, or
+// by its LUN.
+func Named(v fleet.Volume) string {
+	if v.LUN != nil {
+		return fmt.Sprintf("LUN %s of array %s", v.LUN.Name, v.LUN.Array)
+	}
+	return v.ID
+}
+
+// has says what makes a disk the volume's own.
+func has(v fleet.Volume) string {
+	if v.LUN != nil {
+		return "is " + Named(v)
+	}
+	return "has the serial of " + v.ID
+}
+
 // Next returns the next step for a volume that is to be mounted by an instance of the
 // given epoch. It is safe to ask again after any step, whether that was carried out
 // whole, in part or not at all.
@@ -96,10 +115,14 @@ func Next(v fleet.Volume, epoch fleet.Epoch, seen Seen) Step {
 	m := v.Mount
 	on := top(seen.Mounts, m.Path)
 	switch {
+	case len(seen.Disks) > 1 && v.LUN != nil:
+		return refuse("%d disks are %s: %s", len(seen.Disks), Named(v), nodes(seen.Disks))
 	case len(seen.Disks) > 1:
 		return refuse("%d disks have the serial of %s: %s", len(seen.Disks), v.ID, nodes(seen.Disks))
 	case len(seen.Disks) == 0 && on != nil:
-		return Step{Broken, fmt.Sprintf("%s is mounted on %s, and no disk has the serial of %s", on.Source, m.Path, v.ID)}
+		return Step{Broken, fmt.Sprintf("%s is mounted on %s, and no disk %s", on.Source, m.Path, has(v))}
+	case len(seen.Disks) == 0 && v.LUN != nil:
+		return Step{Wait, fmt.Sprintf("no disk %s yet: %s", has(v), seen.Awaits)}
 	case len(seen.Disks) == 0:
 		return Step{Wait, fmt.Sprintf("no disk has the serial %s yet%s", Serial(v.ID), others(seen.Others))}
 	}
@@ -109,7 +132,7 @@ func Next(v fleet.Volume, epoch fleet.Epoch, seen Seen) Step {
 	}
 	for _, at := range seen.Mounts {
 		if at.Number == disk.Number {
-			return refuse("%s is mounted on %s, not on %s; next: umount %s", v.ID, at.Path, m.Path, at.Path)
+			return refuse("%s is mounted on %s, not on %s; next: umount %s", Named(v), at.Path, m.Path, at.Path)
 		}
 	}
 	return fresh(v, epoch, disk, seen)
@@ -119,13 +142,13 @@ func Next(v fleet.Volume, epoch fleet.Epoch, seen Seen) Step {
 func mounted(v fleet.Volume, disk Disk, on Mounted) Step {
 	switch {
 	case on.Number != disk.Number:
-		return refuse("%s is mounted on %s, not %s (%s); next: umount %s", on.Source, on.Path, v.ID, disk.Node, on.Path)
+		return refuse("%s is mounted on %s, not %s (%s); next: umount %s", on.Source, on.Path, Named(v), disk.Node, on.Path)
 	case on.Type != v.Mount.Type:
-		return refuse("%s is mounted on %s as %s, not as %s", v.ID, on.Path, on.Type, v.Mount.Type)
+		return refuse("%s is mounted on %s as %s, not as %s", Named(v), on.Path, on.Type, v.Mount.Type)
 	case on.ReadOnly:
-		return Step{Broken, fmt.Sprintf("%s is mounted on %s read-only, as the kernel does after errors", v.ID, on.Path)}
+		return Step{Broken, fmt.Sprintf("%s is mounted on %s read-only, as the kernel does after errors", Named(v), on.Path)}
 	}
-	return Step{Done, fmt.Sprintf("%s is mounted on %s", v.ID, on.Path)}
+	return Step{Done, fmt.Sprintf("%s is mounted on %s", Named(v), on.Path)}
 }
 
 // fresh judges a volume that is mounted nowhere.
@@ -133,19 +156,19 @@ func fresh(v fleet.Volume, epoch fleet.Epoch, disk Disk, seen Seen) Step {
 	want := v.Mount.Type
 	switch seen.Content {
 	case Unread:
-		return Step{Wait, fmt.Sprintf("%s (%s) cannot be read: %s", v.ID, disk.Node, seen.Trouble)}
+		return Step{Wait, fmt.Sprintf("%s (%s) cannot be read: %s", Named(v), disk.Node, seen.Trouble)}
 	case Blank:
 		return blank(v, epoch, disk)
 	case Foreign:
-		return refuse("%s (%s) is not blank and holds no file system that is known here; it is never formatted", v.ID, disk.Node)
+		return refuse("%s (%s) is not blank and holds no file system that is known here; it is never formatted", Named(v), disk.Node)
 	case Content(want):
 	default:
-		return refuse("%s (%s) holds %s, and the spec says %s; it is never formatted", v.ID, disk.Node, seen.Content, want)
+		return refuse("%s (%s) holds %s, and the spec says %s; it is never formatted", Named(v), disk.Node, seen.Content, want)
 	}
 	if v.Mount.Fsck && !seen.Checked {
-		return Step{Check, fmt.Sprintf("%s is to be checked before it is mounted", v.ID)}
+		return Step{Check, fmt.Sprintf("%s is to be checked before it is mounted", Named(v))}
 	}
-	return Step{Mount, fmt.Sprintf("%s (%s) is to be mounted on %s", v.ID, disk.Node, v.Mount.Path)}
+	return Step{Mount, fmt.Sprintf("%s (%s) is to be mounted on %s", Named(v), disk.Node, v.Mount.Path)}
 }
 
 // blank is the one place from which a format is reached.
@@ -153,11 +176,11 @@ func blank(v fleet.Volume, epoch fleet.Epoch, disk Disk) Step {
 	next := fmt.Sprintf("next, if it is to be empty: mkfs.%s %s", v.Mount.Type, disk.Node)
 	switch {
 	case !v.Mount.Format:
-		return refuse("%s (%s) is blank, and the spec does not say format; %s", v.ID, disk.Node, next)
+		return refuse("%s (%s) is blank, and the spec does not say format; %s", Named(v), disk.Node, next)
 	case epoch != 1:
-		return refuse("%s (%s) is blank at epoch %d, where data of earlier epochs should be; only epoch 1 formats; %s", v.ID, disk.Node, epoch, next)
+		return refuse("%s (%s) is blank at epoch %d, where data of earlier epochs should be; only epoch 1 formats; %s", Named(v), disk.Node, epoch, next)
 	}
-	return Step{Format, fmt.Sprintf("%s (%s) is blank, this is epoch 1, and the spec says format", v.ID, disk.Node)}
+	return Step{Format, fmt.Sprintf("%s (%s) is blank, this is epoch 1, and the spec says format", Named(v), disk.Node)}
 }
 
 func refuse(format string, args ...any) Step { return Step{Refuse, fmt.Sprintf(format, args...)} }

@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -254,5 +256,46 @@ func TestFormatsAreRecorded(t *testing.T) {
 	delete(s.epochs, "lic-07")
 	if s.post(conf, PathReport, report, nil); len(got) != 2 {
 		t.Error("a format of a server that is no more was recorded")
+	}
+}
+
+// A guest is told where its LUNs are by its certificate alone, and only while its epoch is
+// the newest: what was shut out gets no secret, nor does another server's guest (S13).
+func TestDisksAreToldToTheirOwnEpoch(t *testing.T) {
+	s := newSite(t)
+	var asked []string
+	letIn := false
+	o, err := s.door.options()
+	must(t, err)
+	o.Disks = func(_ context.Context, server string, epoch fleet.Epoch) ([]Disk, error) {
+		asked = append(asked, fmt.Sprintf("%s.%d", server, epoch))
+		if !letIn {
+			return nil, errors.New("the array does not let the epoch in")
+		}
+		return []Disk{{Volume: "data", Portal: "10.0.9.1:3260", Target: "t", Unit: 1, Initiator: "i", User: "u", Secret: "s"}}, nil
+	}
+	s.door.Open(o)
+	conf, _ := s.join("lic-07", 3, s.guests.Token("lic-07", 3))
+	var told Disks
+	if code := s.post(conf, PathDisks, struct{}{}, nil); code != http.StatusServiceUnavailable {
+		t.Errorf("%d before it is let in", code)
+	}
+	letIn = true
+	if code := s.post(conf, PathDisks, map[string]any{"server": "lic-08", "epoch": 9}, &told); code != http.StatusOK || len(told.Disks) != 1 || told.V != Version || told.Disks[0].Secret != "s" {
+		t.Errorf("%d: %+v", code, told)
+	}
+	s.epochs["lic-07"] = 4
+	if code := s.post(conf, PathDisks, struct{}{}, nil); code != http.StatusGone {
+		t.Errorf("%d for an epoch that is over", code)
+	}
+	if want := []string{"lic-07.3", "lic-07.3"}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %v", asked)
+	}
+	o.Disks = nil
+	s.door.Open(o)
+	s.epochs["lic-07"] = 3
+	told = Disks{}
+	if code := s.post(conf, PathDisks, struct{}{}, &told); code != http.StatusOK || len(told.Disks) != 0 {
+		t.Errorf("%d: %+v where no server has any", code, told)
 	}
 }
