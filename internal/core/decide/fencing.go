@@ -359,7 +359,7 @@ func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []
 		case s == nil:
 			said = append(said, why)
 			continue
-		case !now.Before(s.due) && (askable == nil || s.gaveEvidence() && !askable.gaveEvidence()):
+		case !now.Before(s.due) && (askable == nil || s.gaveEvidence() && !askable.gaveEvidence() || inVain(v, askable) && s.last.At.IsZero()):
 			askable = s
 		}
 		said = append(said, s.lastTry())
@@ -412,6 +412,12 @@ func endsWithin(v View, stop fleet.Step) time.Duration {
 		return max(stop.Within.Std(), cloudEnds)
 	}
 	return stop.Within.Std()
+}
+
+// inVain reports that EC2 took a stop and did not carry it out within its time, as behind
+// the cut link of an Outpost: what was never asked comes before another such stop.
+func inVain(v View, s *source) bool {
+	return onEC2(v) && s.step.Kind == fleet.StepStop && s.last.State == fleet.StepDone && s.last.Failed > 0
 }
 
 // clockTime names a moment for people; the same moment reads the same at each look.
