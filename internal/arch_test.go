@@ -91,6 +91,10 @@ var rows = []row{
 		why: "an adapter never imports another adapter: each can be left out",
 	},
 	{
+		who: []string{"internal/provider/san/..."}, never: append([]string{"internal/provider/guest/...", "internal/array/tgt/...", "internal/array/lio/...", "internal/array/ontap/..."}, adapters...),
+		why: "what providers share of arrays knows no platform and no driver",
+	},
+	{
 		who: []string{"internal/store/etcd/...", "internal/store/mem/..."}, onlyOurs: []string{"internal/store", "internal/store/etcd/...", "internal/store/mem/..."},
 		why: "a store keeps bytes and knows nothing of servers",
 	},
