@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -68,6 +69,8 @@ type Options struct {
 	Machines Driver
 	// Inspect looks at a volume; volume.Inspect if nil.
 	Inspect func(dir string) (volume.State, error)
+	// WhoHas asks who else has an address of an instance; WhoHas if nil.
+	WhoHas func(ip netip.Addr, device, bridge string) ([]string, error)
 	// Clock is the lease clock; beat.BootClock() if nil.
 	Clock beat.Clock
 	// Watchdog resets the host if what a lost lease must end does not end; nil on
@@ -121,6 +124,9 @@ func New(o Options) (*Agent, error) {
 	o.Driver = newDrivers(o.Driver, o.Machines)
 	if o.Inspect == nil {
 		o.Inspect = volume.Inspect
+	}
+	if o.WhoHas == nil {
+		o.WhoHas = WhoHas
 	}
 	if o.Clock == nil {
 		o.Clock = beat.BootClock()

@@ -45,6 +45,9 @@ type Instance struct {
 	// Volumes are the directories and Addresses the addresses that it holds.
 	Volumes   []string
 	Addresses []string
+	// Device carries the addresses of a process; Bridge is the one that a machine with
+	// addresses is on. Empty where nobody else could have them.
+	Device, Bridge string
 	// Unheard is set while a machine's guest says nothing at all, not even that it
 	// fails, and still completes I/O: it is silent, and not dead.
 	Unheard bool

@@ -89,6 +89,7 @@ func (a *Agent) wanted() map[string]wanted {
 		}
 	}
 	for _, i := range a.opt.Driver.Instances() {
+		a.wantRivals(out, i)
 		c, known := checks[i.Server]
 		if !known || c.IsZero() || i.Alive != fleet.Yes {
 			continue

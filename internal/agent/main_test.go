@@ -11,13 +11,17 @@ import (
 	"relight/internal/agent/keeper"
 )
 
-// The test binary is also the keeper.
+// The test binary is also the keeper, and a host in a network namespace.
 func TestMain(m *testing.M) {
 	if os.Getenv("TEST_KEEPER") != "" {
 		if err := keeper.Main(context.Background(), os.Args[len(os.Args)-1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		return
+	}
+	if os.Getenv(askEnv) != "" {
+		playAsker()
 		return
 	}
 	// The driver's wait for a keeper that was told to end outlives the driver.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ func told(in process.Instance) Instance {
 	}
 	for _, a := range in.Addresses {
 		out.Addresses = append(out.Addresses, a.IP)
+		out.Device = cmp.Or(a.Device, out.Device)
 	}
 	switch in.State {
 	case process.Attached:

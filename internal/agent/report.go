@@ -43,6 +43,8 @@ type board struct {
 	kernels map[subject]sight
 	storage map[subject]sight
 	disks   map[string]disk
+	// rivals has who answers elsewhere for addresses of instances of this host.
+	rivals map[contested]rival
 	// portals says when each array's portal answered last.
 	portals map[string]int64
 	// own is whether the host's own storage heartbeat could be written at ownAt.
@@ -53,7 +55,7 @@ type board struct {
 func newBoard(clock beat.Clock, news func()) *board {
 	return &board{
 		clock: clock, news: news, checks: map[subject]sight{}, probes: map[subject]sight{},
-		pings: map[subject]sight{}, kernels: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{}, portals: map[string]int64{},
+		pings: map[subject]sight{}, kernels: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{}, rivals: map[contested]rival{}, portals: map[string]int64{},
 	}
 }
 
@@ -185,7 +187,7 @@ func (a *Agent) report() link.Report {
 	defer a.board.mu.Unlock()
 	r.Checks, r.Probes = a.board.answers(a.board.checks), a.board.answers(a.board.probes)
 	r.Pings, r.StorageBeats = a.board.hosts(a.board.pings), a.board.hosts(a.board.storage)
-	r.Kernels = a.board.hosts(a.board.kernels)
+	r.Kernels, r.Contests = a.board.hosts(a.board.kernels), a.board.contests()
 	r.StorageBeat = a.board.ownBeat(storageStale(a.opt.StorageBeatEvery))
 	return r
 }

@@ -300,7 +300,8 @@ func (c *Collector) observe(have, seen *fleet.Observed) bool {
 	}
 	have.Addresses = exact(have.Addresses, seen.Addresses)
 	for i := range have.Addresses {
-		have.Addresses[i].Host = c.shared.name(have.Addresses[i].Host)
+		n := &have.Addresses[i]
+		n.Host, n.Rival = c.shared.name(n.Host), c.shared.name(n.Rival)
 	}
 	have.Others, have.Zone = exact(have.Others, addressed(seen.Others)), seen.Zone
 	return !same
@@ -331,7 +332,7 @@ func exact[T any](own, news []T) []T {
 }
 
 func sameInstances(a, b *fleet.Observed) bool {
-	if len(a.Instances) != len(b.Instances) || len(a.Volumes) != len(b.Volumes) {
+	if len(a.Instances) != len(b.Instances) || len(a.Volumes) != len(b.Volumes) || contests(a) != contests(b) {
 		return false
 	}
 	for i := range a.Instances {
@@ -345,6 +346,16 @@ func sameInstances(a, b *fleet.Observed) bool {
 		}
 	}
 	return true
+}
+
+// contests counts the addresses for which somebody else answers.
+func contests(o *fleet.Observed) (n int) {
+	for i := range o.Addresses {
+		if o.Addresses[i].Rival != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // Silent returns the hosts out of contact at now, with their last sign of life.

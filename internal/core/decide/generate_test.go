@@ -182,6 +182,12 @@ func drawObserved(t *rapid.T, s fleet.Server, epoch fleet.Epoch, now time.Time) 
 				Holder: pick(t, l+"holder", 0, near(t, l+"hold")), Host: pick(t, l+"host", hostNames...), Held: answer(t, l+"held"), At: ageOf(t, l+"at"),
 			}
 		}),
+		Addresses: some(t, "address", 2, func(t *rapid.T, l string) fleet.AddressState {
+			return fleet.AddressState{
+				IP: pick(t, l+"ip", "10.0.0.7", "10.0.0.8"), Holder: near(t, l+"holder"), Host: pick(t, l+"host", hostNames...),
+				Rival: pick(t, l+"rival", "", "02:00:00:00:00:07", "02:00:00:00:00:08"), At: ageOf(t, l+"at"),
+			}
+		}),
 	}
 }
 

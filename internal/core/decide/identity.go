@@ -59,7 +59,7 @@ func holds(v View, o fleet.Object, epoch fleet.Epoch) bool {
 		}
 	}
 	for _, a := range v.Observed.Addresses {
-		if o.Address != "" && a.IP == o.Address && a.Holder == epoch {
+		if o.Address != "" && a.IP == o.Address && a.Holder == epoch && a.Rival == "" {
 			return true
 		}
 	}

@@ -76,7 +76,7 @@ type waitingLeftover struct {
 
 // leftover finds what is left of an older epoch and can be ended: an instance that
 // was fenced, yet answers stale reads and holds an address; a map or session that an
-// array lists again; or a map of the present epoch that an array has forgotten. If
+// array lists again; one that somebody hears answer for an address of the server; or a map of the present epoch that an array has forgotten. If
 // all of them were seen to lately it returns the one that is due next.
 //
 // It takes no budget and a storm does not hold it: the epoch was proved dead for
@@ -84,7 +84,7 @@ type waitingLeftover struct {
 // only makes two copies one. People's stops (freeze, pause, window, observe) hold; observe
 // does not if a person has asked for the epoch that replaced it.
 func leftover(v View, now time.Time) (*Decision, *waitingLeftover) {
-	return dueLeftover(v, now, slices.Concat(oldInstances(v, now), oldMaps(v, now), lostMaps(v, now)))
+	return dueLeftover(v, now, slices.Concat(oldInstances(v, now), oldMaps(v, now), lostMaps(v, now), answering(v, now)))
 }
 
 // inTheWay finds an instance of a replaced epoch that lives after all, while the new

@@ -152,6 +152,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		if lost := cmp.Or(onlyLaterMap(v, now), unprovedMap(v, now)); lost != "" {
 			return held(GateVerdict, lost+": "+why, true), true
 		}
+		if who := contestWhy(v, now); who != "" {
+			return held(GateVerdict, who+": "+why, true), true
+		}
 		d := Decision{Reason: why}
 		if v.Status.SetBack {
 			d.LookAgainAt = now.Add(wholePause) // until a look is a whole one

@@ -60,6 +60,9 @@ func seenOf(v View, epoch fleet.Epoch) string {
 		}
 	}
 	for _, a := range v.Observed.Addresses {
+		if a.Rival != "" && a.Holder == v.Status.Epoch && epoch < v.Status.Epoch {
+			return fmt.Sprintf("somebody else than %s answers for %s (%s)", orUnknown(a.Host), a.IP, a.Rival)
+		}
 		if a.Holder == epoch {
 			return fmt.Sprintf("it claims %s on %s", a.IP, orUnknown(a.Host))
 		}

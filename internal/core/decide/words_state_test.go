@@ -110,9 +110,9 @@ func (s *story) doVolume(a args) error {
 	return nil
 }
 
-// doAddress adds what is seen of an address: address IP holder=N host=H.
+// doAddress adds what is seen of an address: address IP holder=N host=H rival=MAC.
 func (s *story) doAddress(a args) error {
-	s.v.Observed.Addresses = append(s.v.Observed.Addresses, fleet.AddressState{IP: a.At(0), Holder: epochOf(a, "holder"), Host: a.Get("host", ""), At: s.now})
+	s.v.Observed.Addresses = append(s.v.Observed.Addresses, fleet.AddressState{IP: a.At(0), Holder: epochOf(a, "holder"), Host: a.Get("host", ""), Rival: a.Get("rival", ""), At: s.now})
 	return nil
 }
 

@@ -102,10 +102,12 @@ type VolumeState struct {
 
 // AddressState is an address as it was seen.
 type AddressState struct {
-	IP     string    `json:"ip"`
-	Holder Epoch     `json:"holder,omitempty"`
-	Host   string    `json:"host,omitempty"`
-	At     time.Time `json:"at"`
+	IP     string `json:"ip"`
+	Holder Epoch  `json:"holder,omitempty"`
+	Host   string `json:"host,omitempty"`
+	// Rival is who else answers for it on the network of Host, where Holder runs: MACs.
+	Rival string    `json:"rival,omitempty"`
+	At    time.Time `json:"at"`
 }
 
 // Host is a host as it stands now, seen by one server that may be placed there.

@@ -212,6 +212,11 @@ func (l look) servers() {
 			s.Observed.Addresses = append(s.Observed.Addresses, fleet.AddressState{IP: a.IP, Holder: a.Holder, Host: l.name, At: l.host.reportAt})
 		}
 	}
+	for _, c := range r.Contests {
+		if s := l.sights[c.Server]; s != nil {
+			s.Observed.Addresses = append(s.Observed.Addresses, fleet.AddressState{IP: c.IP, Holder: c.Epoch, Host: l.name, Rival: c.By, At: l.ago(c.Ago)})
+		}
+	}
 	for _, c := range r.Checks {
 		l.check(c)
 	}

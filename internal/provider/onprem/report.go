@@ -82,6 +82,9 @@ func facets(r *link.Report) map[facet]bool {
 	for _, c := range r.Checks {
 		out[facet{kind: "check", server: c.Server, epoch: c.Epoch, alive: c.Alive, works: c.Works}] = true
 	}
+	for _, c := range r.Contests {
+		out[facet{kind: "contest " + c.IP + " " + c.By, server: c.Server, epoch: c.Epoch}] = true
+	}
 	for _, p := range r.Probes {
 		out[facet{kind: "probe", server: p.Server, alive: p.Alive, works: p.Works}] = true
 	}

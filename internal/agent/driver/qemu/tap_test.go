@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -71,6 +72,17 @@ func TestTap(t *testing.T) {
 	}
 	if all, err := TapTraffic(); err != nil || len(all) == 0 {
 		t.Errorf("%v, %v", all, err)
+	}
+	up := "u" + tap[1:]
+	if out, err := exec.Command("ip", "link", "add", up, "master", bridge, "type", "veth", "peer", "name", "v"+tap[1:]).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: needs a second port: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", up).Run() })
+	if ports, err := Uplinks(bridge); err != nil || !slices.Equal(ports, []string{up}) {
+		t.Errorf("uplinks %q, %v, want %s alone", ports, err, up)
+	}
+	if _, err := Uplinks(bridge + "x"); err == nil {
+		t.Error("a bridge that is not there has ports")
 	}
 	for range 2 {
 		must(CutTap(tap, bridge))

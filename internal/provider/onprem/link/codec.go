@@ -211,6 +211,7 @@ func (m *Report) check() error {
 	c.list("instances", len(m.Instances))
 	c.list("volumes", len(m.Volumes))
 	c.list("addresses", len(m.Addresses))
+	c.list("contests", len(m.Contests))
 	c.list("checks", len(m.Checks))
 	c.list("probes", len(m.Probes))
 	c.list("pings", len(m.Pings))
@@ -243,6 +244,11 @@ func (m *Report) check() error {
 	}
 	for _, a := range m.Addresses {
 		c.server(a.Server)
+	}
+	for _, x := range m.Contests {
+		c.server(x.Server)
+		c.text("address", x.IP, 64)
+		c.text("detail", x.By, MaxText)
 	}
 	for _, list := range [][]Answer{m.Checks, m.Probes} {
 		for _, a := range list {

@@ -157,6 +157,7 @@ type Report struct {
 	Instances []Instance `json:"instances,omitempty"`
 	Volumes   []Volume   `json:"volumes,omitempty"`
 	Addresses []Address  `json:"addresses,omitempty"`
+	Contests  []Contest  `json:"contests,omitempty"`
 	Checks    []Answer   `json:"checks,omitempty"`
 	Probes    []Answer   `json:"probes,omitempty"`
 	// Pings and StorageBeats speak of other hosts.
@@ -206,6 +207,16 @@ type Address struct {
 	Server string      `json:"server"`
 	IP     string      `json:"ip"`
 	Holder fleet.Epoch `json:"holder"`
+}
+
+// Contest is an address of an instance of the host for which somebody elsewhere answers.
+type Contest struct {
+	Server string      `json:"server"`
+	Epoch  fleet.Epoch `json:"epoch"`
+	IP     string      `json:"ip"`
+	// By are the MACs that answer.
+	By  string         `json:"by"`
+	Ago fleet.Duration `json:"ago"`
 }
 
 // Answer is what a check or a probe of a server said last.

@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// askEnv makes the test binary a host in a network namespace of its own: "IP DEVICE" and
+// "IP - BRIDGE" on its input are asked for.
+const askEnv = "TEST_WHO_HAS"
+
+func playAsker() {
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		words := append(strings.Fields(in.Text()), "", "", "")
+		who, err := WhoHas(netip.MustParseAddr(words[0]), strings.TrimPrefix(words[1], "-"), words[2])
+		fmt.Println(strings.Join(who, ","), err)
+	}
+}
+
+// inNamespace starts the binary as a host; ip runs ip(8) there.
+func inNamespace(t *testing.T) (ask func(string) string, ip func(string), pid int) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), askEnv+"=1")
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("network namespaces cannot be made here: %v", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	ask = func(what string) string {
+		t.Helper()
+		if _, err := io.WriteString(in, what+"\n"); err != nil || !lines.Scan() {
+			t.Fatalf("ask %s: %v, %v", what, err, lines.Err())
+		}
+		return lines.Text()
+	}
+	ip = func(args string) {
+		t.Helper()
+		all := append([]string{"-t", fmt.Sprint(cmd.Process.Pid), "-n", "ip"}, strings.Fields(args)...)
+		if out, err := exec.CommandContext(t.Context(), "nsenter", all...).CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED: ip %s: %v: %s", args, err, out)
+		}
+	}
+	return ask, ip, cmd.Process.Pid
+}
+
+// The address of a server is on this host and, on the same Ethernet, on another too: the
+// other is heard, whether the address is the host's own or that of a machine behind its
+// bridge, and this host is not taken for it.
+func TestWhoElseHasAnAddress(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	const zombie = "02:00:00:00:00:0a"
+	ask, ip, _ := inNamespace(t)
+	_, ipz, pid := inNamespace(t)
+	heard := func(question, want string) { // a busy machine may answer late
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); ; {
+			got := ask(question)
+			if got == want+" <nil>" {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s is heard from %q, want %s", question, got, want)
+			}
+		}
+	}
+	ip(fmt.Sprintf("link add eth0 type veth peer name eth0 address %s netns %d", zombie, pid))
+	ip("link set eth0 up")
+	ipz("link set eth0 up")
+	for _, a := range []string{"10.77.0.9/24", "fd00:77::9/64 nodad"} {
+		text, _, _ := strings.Cut(a, "/")
+		ip("addr add " + a + " dev eth0")
+		if got := ask(text + " eth0"); got != " <nil>" {
+			t.Errorf("%s is here alone, and is heard from %q", text, got)
+		}
+		ipz("addr add " + a + " dev eth0")
+		heard(text+" eth0", zombie)
+	}
+	// The host's own bridge, with a machine's interface beside the uplink.
+	ip("addr flush dev eth0")
+	ip("link add br0 type bridge forward_delay 0 mcast_snooping 0")
+	ip("link set eth0 master br0")
+	ip("link set br0 up")
+	for _, text := range []string{"10.77.0.9", "fd00:77::9"} {
+		heard(text+" - br0", zombie)
+	}
+	ipz("link set eth0 arp off") // and it says nothing to IPv6 either
+	if got := ask("10.77.0.9 - br0"); got != " <nil>" {
+		t.Errorf("nobody answers, and %q is heard", got)
+	}
+	for _, gone := range []string{"10.77.0.9 eth7", "10.77.0.9 - br7"} {
+		if got := ask(gone); strings.HasSuffix(got, "<nil>") {
+			t.Errorf("asking through %s: %q, want an error", gone, got)
+		}
+	}
+}
+
+// One answer may be that of an instance which is just being ended: the second counts. It
+// is told for as long as it is given, and a question that cannot be asked says nothing.
+func TestRivalIsToldOnceItAnswersTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		who, failed := []string{"02:00:00:00:00:0a"}, error(nil)
+		asked := 0
+		a := &Agent{}
+		a.opt.Log = slog.New(slog.DiscardHandler)
+		a.opt.WhoHas = func(ip netip.Addr, device, bridge string) ([]string, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if asked++; ip.String() != "192.0.2.7" || device != "eth0" || bridge != "" {
+				t.Errorf("asked for %s on %s%s", ip, device, bridge)
+			}
+			return who, failed
+		}
+		begun := time.Now()
+		told := 0
+		a.board = newBoard(func() int64 { return int64(time.Since(begun)) }, func() { told++ })
+		want := map[string]wanted{}
+		i := Instance{Server: "db", Epoch: 3, State: fleet.InstanceRunning, Addresses: []string{"192.0.2.7/24", "127.0.0.5", "nonsense"}, Device: "eth0"}
+		a.wantRivals(want, i)
+		if len(want) != 1 {
+			t.Fatalf("wanted %v", want)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for _, w := range want {
+			wg.Go(func() { w.run(ctx, nil) })
+		}
+		contests := func() string {
+			synctest.Wait()
+			a.board.mu.Lock()
+			defer a.board.mu.Unlock()
+			return fmt.Sprint(a.board.contests())
+		}
+		<-time.After(rivalAgain + time.Millisecond)
+		if got := contests(); got != "[]" {
+			t.Errorf("after one answer %s is told", got)
+		}
+		<-time.After(rivalAgain)
+		if got := contests(); !strings.HasPrefix(got, "[{db 3 192.0.2.7/24 02:00:00:00:00:0a ") || told != 1 {
+			t.Errorf("after two answers %s is told, %d times", got, told)
+		}
+		mu.Lock()
+		who, failed = nil, errors.New("network is down")
+		mu.Unlock()
+		<-time.After(rivalFor + time.Second)
+		if got := contests(); got != "[]" {
+			t.Errorf("long after the last answer %s is told", got)
+		}
+		before := asked
+		<-time.After(10 * rivalPace)
+		if more := asked - before; more < 9 || more > 11 {
+			t.Errorf("asked %d times in ten times %s", more, rivalPace)
+		}
+		cancel()
+		wg.Wait()
+	})
+}
