@@ -229,7 +229,7 @@ func (g *generator) server(name string, n int, apart, priorities, choosy, heavy 
 		line("  health: {check: {http: \"http://10.0.0.%d/health\", interval: 1s, timeout: 1s}}", n)
 	}
 	if reach == "shared" && !g.one(3) || g.one(4) {
-		line("  fence: %s", pick(g, "power", "power", "both"))
+		line("  fence: %s", pick(g, "power", "powerFirst", "both"))
 	}
 	if g.sc.Style == Hosts && g.one(4) {
 		line("  onIsolation: stop")

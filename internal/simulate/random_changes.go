@@ -64,8 +64,8 @@ func refenced(g *generator) []Fault {
 	server := g.srv()
 	return []Fault{
 		after(g.between(0, 5*time.Second), g.harm(server)),
-		after(g.between(0, 15*time.Second), g.changed(server, "fence", pick(g, "both", "power", "storage"))),
-		after(g.between(20*time.Second, 2*time.Minute), g.changed(server, "fence", pick(g, "storage", "power", "both"))),
+		after(g.between(0, 15*time.Second), g.changed(server, "fence", pick(g, "both", "power", "powerFirst", "storage"))),
+		after(g.between(20*time.Second, 2*time.Minute), g.changed(server, "fence", pick(g, "storage", "powerFirst", "power", "both"))),
 	}
 }
 

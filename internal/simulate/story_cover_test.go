@@ -36,7 +36,7 @@ func TestStoriesCoverTheLanguage(t *testing.T) {
 		}
 	}
 	for _, choice := range []string{
-		"mode: observe", "mode: ask", "mode: auto", "fence: power", "fence: both", "onIsolation: run", "onIsolation: stop", "oneSource: fence",
+		"mode: observe", "mode: ask", "mode: auto", "fence: power", "fence: powerFirst", "fence: both", "onIsolation: run", "onIsolation: stop", "oneSource: fence",
 		"reach: machine", "reach: shared", "reach: host", "reach: zone", "keepAlive:", "approvals: 2", "apart:", "priority:", "isolatedFor: 0s",
 	} {
 		if !strings.Contains(specs, choice) {

@@ -85,8 +85,8 @@ func vmRules(d Doc, s fleet.ServerSpec, fence bool, at reporter) {
 	case !first && luns > 0 && (boot == fleet.BootLUN || boot == fleet.BootSAN):
 		at(path+".boot", fmt.Sprintf("boot %s starts from unit 1, and no volume has it", boot), "the firmware looks at the first unit only", "give the boot volume unit 1")
 	}
-	if fence && s.Fence == fleet.FenceStorage && luns == 0 {
-		at("spec.fence", "fence storage has nothing to fence", "a virtual machine without LUNs has no storage that could refuse its old epoch", "write power, or give it a volume with a lun")
+	if fence && s.Fence.VolumesSuffice() && luns == 0 {
+		at("spec.fence", fmt.Sprintf("fence %s has nothing to fence", s.Fence), "a virtual machine without LUNs has no storage that could refuse its old epoch", "write power, or give it a volume with a lun")
 	}
 }
 

@@ -66,6 +66,7 @@ func ruleFields() []field {
 			name: "fence", doc: "Which kind of proof is demanded before the next epoch.", example: "storage",
 			shape: words("Which kind of proof is demanded.",
 				option{string(fleet.FenceStorage), "every volume refuses the old epoch; the old one may still answer stale reads until its host is reached"},
+				option{string(fleet.FencePowerFirst), "the same proof, and another order: the old host is switched off first, and the volumes refuse the old epoch where that cannot be done or is not confirmed in time"},
 				option{string(fleet.FencePower), "the old instance is known to have stopped"},
 				option{string(fleet.FenceBoth), "the old instance is known to have stopped, and every volume that can refuse it does: against a power device that lies"}),
 			def: `"storage"`, why: "protects the data and works without a power device",

@@ -339,7 +339,7 @@ func byHost(host string, t fleet.Traits) string {
 
 // nextFence chooses the gentlest way that can still give the missing proof: end
 // the instance through its own host, seal its volumes from another, switch its
-// host off. A source that gave nothing is asked again after a back-off of its own
+// host off (see ways for another order). A source that gave nothing is asked again after a back-off of its own
 // (L2), so that one that fails at once keeps nobody from the others. Where none is
 // due it holds and says when which is, and what a person can do.
 func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []fence.Need) Decision {
@@ -353,7 +353,7 @@ func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []
 		said          []string
 		next, askable *source
 	)
-	for _, way := range ways() {
+	for _, way := range ways(v.Server) {
 		s, why := way(v, epoch, host, missing)
 		switch {
 		case s == nil:

@@ -86,7 +86,7 @@ func drawTraits(t *rapid.T) fleet.Traits {
 
 func drawSpec(t *rapid.T, s *fleet.Server) {
 	sp := &s.Spec
-	sp.Fence = pick(t, "fence", fleet.FenceStorage, fleet.FenceStorage, fleet.FencePower, fleet.FenceBoth)
+	sp.Fence = pick(t, "fence", fleet.FenceStorage, fleet.FencePowerFirst, fleet.FencePower, fleet.FenceBoth)
 	sp.Identity.Volumes = nil
 	for _, name := range []string{"data", "log"}[:rapid.IntRange(0, 2).Draw(t, "volumes")] {
 		sp.Identity.Volumes = append(sp.Identity.Volumes, fleet.Volume{

@@ -122,8 +122,14 @@ func noteFence(r *fleet.Recovery, step fleet.Step, res Result, now time.Time) {
 // way is one means to get missing evidence: its source, or why there is none.
 type way func(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*source, string)
 
-// ways lists the means of fencing, the gentlest first.
-func ways() []way { return []way{stopWay, sealWay, powerWay} }
+// ways lists the means of fencing, the gentlest first; or, where the spec wants no second
+// holder of an address if that can be helped, power before the volumes.
+func ways(s fleet.Server) []way {
+	if s.Spec.Fence == fleet.FencePowerFirst {
+		return []way{stopWay, powerWay, sealWay}
+	}
+	return []way{stopWay, sealWay, powerWay}
+}
 
 // stopWay ends the instance through whoever runs it.
 func stopWay(v View, epoch fleet.Epoch, host string, missing []fence.Need) (*source, string) {

@@ -457,12 +457,19 @@ const (
 	// FenceStorage is satisfied when every volume refuses the old epoch; until
 	// its host is reached, the old one may still answer stale reads.
 	FenceStorage FenceDemand = "storage"
+	// FencePowerFirst is satisfied by the same, and by power; power is tried first, and
+	// storage is for when it cannot be had or is not confirmed in its time.
+	FencePowerFirst FenceDemand = "powerFirst"
 	// FencePower demands that the old instance is known to have stopped.
 	FencePower FenceDemand = "power"
 	// FenceBoth demands both: the old instance is known to have stopped, and every
 	// volume that can refuse its epoch does.
 	FenceBoth FenceDemand = "both"
 )
+
+// VolumesSuffice reports whether the old epoch may still run, and answer, while every
+// volume refuses it.
+func (d FenceDemand) VolumesSuffice() bool { return d == FenceStorage || d == FencePowerFirst }
 
 // OnIsolation says what an agent without its lease does with a server.
 type OnIsolation string

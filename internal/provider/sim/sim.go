@@ -106,7 +106,7 @@ func Declare(w *world.World, s fleet.Server, place string) {
 	for _, a := range s.Spec.Identity.Addresses {
 		w.AddAddress(world.Address{
 			IP: a.IP, Server: s.Name,
-			Exclusive: s.Spec.Template.Process == nil, AllowTwo: s.Spec.Fence == fleet.FenceStorage,
+			Exclusive: s.Spec.Template.Process == nil, AllowTwo: s.Spec.Fence.VolumesSuffice(),
 		})
 	}
 }

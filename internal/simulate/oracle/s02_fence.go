@@ -101,7 +101,7 @@ func (o *Oracle) couldWrite(s *server, t *instance) string {
 	switch {
 	case ended && demand != fleet.FenceBoth:
 		return ""
-	case !ended && (len(volumes) == 0 || demand != fleet.FenceStorage):
+	case !ended && (len(volumes) == 0 || !demand.VolumesSuffice()):
 		return "is " + string(i.State) + " and may go on"
 	}
 	return o.notRefused(s, t)
