@@ -51,6 +51,15 @@ func CreateFile(dir string, l LUN) error {
 	return sameSize(dir, l)
 }
 
+// FileRoom is how many bytes of new LUNs the file system of a directory can hold.
+func FileRoom(dir string) (int64, error) {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("room in %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
 // sameSize refuses a LUN that is there with another size. Its name is on the disk then:
 // one that is gone after a power cut would take the guest's writes with it.
 func sameSize(dir string, l LUN) error {

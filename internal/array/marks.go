@@ -3,6 +3,7 @@ package array
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
@@ -21,6 +22,15 @@ func WithMarks(inner Array, marks Marks) Array { return &marked{inner, marks} }
 type marked struct {
 	Array
 	marks Marks
+}
+
+// Room implements Roomer where the array does; one that cannot tell has room for all, as
+// far as anybody knows.
+func (a *marked) Room(ctx context.Context) (int64, error) {
+	if r, ok := a.Array.(Roomer); ok {
+		return r.Room(ctx)
+	}
+	return math.MaxInt64, nil
 }
 
 // Map implements Array.

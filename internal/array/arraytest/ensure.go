@@ -1,7 +1,6 @@
 package arraytest
 
 import (
-	"slices"
 	"strings"
 
 	"relight/internal/array"
@@ -77,8 +76,8 @@ func (s *suite) neverAgain() {
 	s.isNot("vol-a")
 }
 
-// What does not fit is refused and leaves nothing; what was made before it stays, and is
-// said; once there is room it goes on from there.
+// What does not fit is refused and leaves nothing: neither half of it, nor another LUN of
+// the same server that would fit alone. Once there is room all are made.
 func (s *suite) firstFull() {
 	fits, huge := array.LUN{Name: "vol-a", Bytes: size}, array.LUN{Name: "vol-b", Bytes: 1 << 60}
 	for range 2 {
@@ -86,16 +85,21 @@ func (s *suite) firstFull() {
 		s.want("more than there is", err, array.ErrFull)
 		s.isNot("vol-b")
 	}
-	_, err := s.ensure(1, true, fits, huge)
-	s.want("the second does not fit", err, array.ErrFull)
-	if err == nil || !strings.Contains(err.Error(), "before that: LUN vol-a") {
-		s.Errorf("what was made is not said: %v", err)
+	for _, both := range [][]array.LUN{{fits, huge}, {huge, fits}} {
+		_, err := s.ensure(1, true, both...)
+		s.want("one of two does not fit", err, array.ErrFull)
+		s.isNot("vol-a", "vol-b")
 	}
-	s.is("vol-a", size)
-	s.isNot("vol-b")
 	told, err := s.ensure(1, true, fits, array.LUN{Name: "vol-b", Bytes: size})
 	s.must("with room", err)
-	if !slices.ContainsFunc(told, func(w string) bool { return strings.Contains(w, "vol-b") }) || len(told) != 1 {
+	if len(told) != 2 {
 		s.Errorf("told %q", told)
 	}
+	s.is("vol-a", size)
+	s.is("vol-b", size)
+	// What is there already needs no room.
+	_, err = s.ensure(1, true, array.LUN{Name: "vol-a", Bytes: size}, array.LUN{Name: "vol-c", Bytes: 1 << 60})
+	s.want("beside one that is there", err, array.ErrFull)
+	s.is("vol-a", size)
+	s.isNot("vol-c")
 }

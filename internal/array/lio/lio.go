@@ -48,6 +48,9 @@ func (a *Array) Name() string { return a.cfg.Name }
 // Create implements array.Array.
 func (a *Array) Create(_ context.Context, l array.LUN) error { return array.CreateFile(a.cfg.Dir, l) }
 
+// Room implements array.Roomer.
+func (a *Array) Room(context.Context) (int64, error) { return array.FileRoom(a.cfg.Dir) }
+
 // LUN implements array.Array.
 func (a *Array) LUN(_ context.Context, name string) (array.LUN, error) {
 	return array.FileLUN(a.cfg.Dir, name)

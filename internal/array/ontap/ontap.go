@@ -136,17 +136,23 @@ func (a *Array) create(ctx context.Context, l array.LUN) error {
 
 // room refuses what the volume has no room for.
 func (a *Array) room(ctx context.Context, bytes int64) error {
+	room, err := a.Room(ctx)
+	if err == nil && room < bytes {
+		err = fmt.Errorf("volume %s has %d bytes left, %d are needed: %w", a.cfg.Volume, room, bytes, array.ErrFull)
+	}
+	return err
+}
+
+// Room implements array.Roomer.
+func (a *Array) Room(ctx context.Context) (int64, error) {
 	volumes, err := all[volume](ctx, a, pathVolumes, a.query("name", a.cfg.Volume, "fields", "space.available"))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if len(volumes) == 0 {
-		return fmt.Errorf("volume %s: %w", a.cfg.Volume, array.ErrNotFound)
+		return 0, fmt.Errorf("volume %s: %w", a.cfg.Volume, array.ErrNotFound)
 	}
-	if room := volumes[0].Space.Available; room < bytes {
-		return fmt.Errorf("volume %s has %d bytes left, %d are needed: %w", a.cfg.Volume, room, bytes, array.ErrFull)
-	}
-	return nil
+	return volumes[0].Space.Available, nil
 }
 
 // groupPrefix marks the initiator groups that are ours. The rest of the name is as
