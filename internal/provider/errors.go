@@ -15,6 +15,9 @@ const (
 	Retry Class = "retry"
 	// Capacity: this place is full; another may not be.
 	Capacity Class = "capacity"
+	// Quota: the platform lets the account have no more, in whatever place; another place
+	// would refuse it as well.
+	Quota Class = "quota"
 	// NotFound: the object is not there (yet; fresh objects may be invisible).
 	NotFound Class = "notFound"
 	// Conflict: the object is in another state or in other hands.

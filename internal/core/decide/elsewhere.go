@@ -58,6 +58,9 @@ func notElsewhere(v View, rung fleet.Rung, now time.Time) (string, time.Time) {
 	}
 	if !asked {
 		due := elsewhereDue(v)
+		if due.IsZero() && r != nil && r.Lack != nil && r.Lack.Quota {
+			return "the account may have no more of it in any zone", time.Time{}
+		}
 		if due.IsZero() {
 			return "its own zone was not found to have no room, nor to be lost", time.Time{}
 		}
@@ -73,7 +76,7 @@ func notElsewhere(v View, rung fleet.Rung, now time.Time) (string, time.Time) {
 // enough; zero if it has room and is there, as far as is known.
 func elsewhereDue(v View) time.Time {
 	var since time.Time
-	if r := v.Status.Recovery; r != nil && r.Lack != nil {
+	if r := v.Status.Recovery; r != nil && r.Lack != nil && !r.Lack.Quota {
 		since = r.Lack.Since
 	}
 	if z := lostZone(v); z != nil {

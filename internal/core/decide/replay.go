@@ -82,9 +82,9 @@ func passes(v View, last *fleet.StepRecord) bool {
 	}
 }
 
-// lacksRoom reports that a call was refused for want of room.
+// lacksRoom reports that a call was refused for want of room, there or in the account.
 func lacksRoom(last *fleet.StepRecord) bool {
-	return last != nil && last.State == fleet.StepFailed && last.Class == classCapacity && last.Step.Kind.NeedsProof()
+	return last != nil && last.State == fleet.StepFailed && (last.Class == classCapacity || last.Class == classQuota) && last.Step.Kind.NeedsProof()
 }
 
 // nextPlaceDue is when a refusal may be followed by the next host, zero for at once.
@@ -109,7 +109,7 @@ func noRoom(v View, now time.Time, step fleet.Step, last *fleet.StepRecord) Deci
 	if v.Traits.Places && placeable(after, r.Rung, r.Refused) {
 		return climb(v, now, why, elsewhere)
 	}
-	if anotherZone(after, now) {
+	if last.Class != classQuota && anotherZone(after, now) {
 		return climb(v, now, why, elsewhere)
 	}
 	for rung, _ := pickRung(after, now, r.Rung); rung != ""; rung, _ = pickRung(after, now, rung) {
@@ -182,7 +182,7 @@ func noteRoom(r *fleet.Recovery, rec fleet.StepRecord, now time.Time) {
 		if r.Lack != nil {
 			lack = *r.Lack
 		}
-		lack.Refusals, lack.At, lack.Error = lack.Refusals+1, now, rec.Error
+		lack.Refusals, lack.At, lack.Error, lack.Quota = lack.Refusals+1, now, rec.Error, rec.Class == classQuota
 		noteRound(&lack, string(rec.Step.Rung)+" "+rec.Step.Host)
 		r.Lack = &lack
 	case rec.State == fleet.StepDone && (rec.Step.Kind == fleet.StepLaunch || rec.Step.Kind == fleet.StepRecover):

@@ -176,6 +176,7 @@ func newStep(v View, kind fleet.StepKind, epoch fleet.Epoch, host string, o flee
 const (
 	classRetry     = "retry"
 	classCapacity  = "capacity"
+	classQuota     = "quota"
 	classConflict  = "conflict"
 	classRefused   = "refused"
 	classPermanent = "permanent"
@@ -184,7 +185,7 @@ const (
 // afterClass says where a step that failed for good sends the recovery.
 func afterClass(class string) onward {
 	switch class {
-	case classCapacity, classRefused, classConflict:
+	case classCapacity, classQuota, classRefused, classConflict:
 		return elsewhere
 	case classPermanent:
 		return upward
@@ -195,7 +196,7 @@ func afterClass(class string) onward {
 
 // final reports whether a class makes a replay pointless.
 func final(class string) bool {
-	return class == classCapacity || class == classRefused || class == classPermanent
+	return class == classCapacity || class == classQuota || class == classRefused || class == classPermanent
 }
 
 func done(r *fleet.Recovery, token string) bool {

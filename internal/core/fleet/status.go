@@ -207,6 +207,8 @@ type Lack struct {
 	Since time.Time `json:"since"`
 	At    time.Time `json:"at"`
 	Error string    `json:"error"`
+	// Quota is true if the last refusal was for what the account may have as a whole.
+	Quota bool `json:"quota,omitempty"`
 }
 
 // FenceTry is how the tries of one source of proof went.

@@ -97,7 +97,15 @@ func (p *Provider) attachVolume(ctx context.Context, call provider.Call, m Machi
 			return done, nil
 		}
 	}
-	return done, err
+	return done, noMore(call, m, err)
+}
+
+// noMore says of a machine that takes no more volumes or interfaces what helps.
+func noMore(call provider.Call, m Machine, err error) error {
+	if !isCode(err, "AttachmentLimitExceeded") {
+		return err
+	}
+	return provider.Errorf(provider.Permanent, call, "a %s takes no more volumes and interfaces (%w); declare a machine type that takes more, or leave some of them out", m.Type, err)
 }
 
 func interfaceOf(call provider.Call) (fleet.Interface, error) {
@@ -133,7 +141,7 @@ func (p *Provider) attachInterface(ctx context.Context, call provider.Call, m Ma
 			return done, nil
 		}
 	}
-	return done, err
+	return done, noMore(call, m, err)
 }
 
 func addressOf(call provider.Call) (fleet.Address, error) {

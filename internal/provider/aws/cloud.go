@@ -35,10 +35,10 @@ type Cloud interface {
 	// InterfaceByToken returns the interface that carries the token as its tag
 	// relight:token, or nil.
 	InterfaceByToken(ctx context.Context, token string) (*Interface, error)
-	// Zones returns the state of each zone of the region, such as available, and
-	// OutpostOf the ARN of the Outpost that a subnet lies on, or nothing.
+	// Zones returns the state of each zone of the region, such as available, and Subnet
+	// where a subnet lies.
 	Zones(ctx context.Context) (map[string]string, error)
-	OutpostOf(ctx context.Context, subnet string) (string, error)
+	Subnet(ctx context.Context, subnet string) (Subnet, error)
 	// TemplateUserData returns the user data of a launch template's version, decoded;
 	// nil if it has none.
 	TemplateUserData(ctx context.Context, template string, version int) ([]byte, error)
@@ -183,6 +183,9 @@ type Address struct{ Allocation, IP, Association, Holder, Interface string }
 
 // Target is an instance in a target group, with its health.
 type Target struct{ ID, Health string }
+
+// Subnet is where a subnet lies: in a zone, and on an Outpost (its ARN) or on none.
+type Subnet struct{ Zone, Outpost string }
 
 // Launch is one instance to be made.
 type Launch struct {

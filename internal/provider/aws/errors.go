@@ -20,8 +20,14 @@ var classes = map[string]provider.Class{
 
 	"InsufficientInstanceCapacity": provider.Capacity, "InsufficientHostCapacity": provider.Capacity,
 	"InsufficientReservedInstanceCapacity": provider.Capacity, "InsufficientCapacity": provider.Capacity,
-	"InstanceLimitExceeded": provider.Capacity, "VcpuLimitExceeded": provider.Capacity, "MaxSpotInstanceCountExceeded": provider.Capacity,
-	"InsufficientFreeAddressesInSubnet": provider.Capacity, "VolumeLimitExceeded": provider.Capacity, "AttachmentLimitExceeded": provider.Capacity,
+	"InsufficientFreeAddressesInSubnet": provider.Capacity,
+
+	// The account's own limits are the same in each zone: nobody leaves its data for them.
+	"InstanceLimitExceeded": provider.Quota, "VcpuLimitExceeded": provider.Quota, "MaxSpotInstanceCountExceeded": provider.Quota,
+	"VolumeLimitExceeded": provider.Quota,
+
+	// A machine type that takes no more does so wherever it runs.
+	"AttachmentLimitExceeded": provider.Permanent,
 
 	"VolumeInUse": provider.Conflict, "IncorrectState": provider.Conflict, "IncorrectInstanceState": provider.Conflict,
 	"Resource.AlreadyAssociated": provider.Conflict, "InvalidNetworkInterface.InUse": provider.Conflict,

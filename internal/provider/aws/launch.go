@@ -56,7 +56,10 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 	if err := p.onOutpost(ctx, call); err != nil {
 		return provider.Outcome{}, err
 	}
-	var full error
+	if err := p.besideVolumes(ctx, call, l.Subnet); err != nil {
+		return provider.Outcome{}, err
+	}
+	var full, limited error
 	for _, kind := range inStock(t.Types, all, p.opt.Now()) {
 		l.Type = kind
 		id, err := p.opt.Cloud.Launch(ctx, l)
@@ -67,6 +70,8 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 			// No instance was made, so that the token is free for the next type; where
 			// that is not so, EC2 answers that the parameters do not match.
 			full = err
+		case isCode(err, "VcpuLimitExceeded", "InstanceLimitExceeded"):
+			limited = err // a smaller type, or one of another family, may be within it
 		case isCode(err, "IdempotentParameterMismatch"):
 			return p.launchedBefore(ctx, call, err)
 		case isCode(err, "Unavailable") && p.inLost(call.Server.Away, all):
@@ -81,7 +86,7 @@ func (p *Provider) launchIn(ctx context.Context, call provider.Call, all []Machi
 	if errors.As(full, &e) {
 		return provider.Outcome{}, provider.Errorf(provider.Capacity, call, "%w", full)
 	}
-	return provider.Outcome{}, full
+	return provider.Outcome{}, limited
 }
 
 // onOutpost refuses a launch whose subnet does not lie on the Outpost that it is meant
@@ -92,7 +97,8 @@ func (p *Provider) onOutpost(ctx context.Context, call provider.Call) error {
 	if away == nil || away.Outpost == "" {
 		return nil
 	}
-	arn, err := p.opt.Cloud.OutpostOf(ctx, away.Subnet)
+	lies, err := p.opt.Cloud.Subnet(ctx, away.Subnet)
+	arn := lies.Outpost
 	switch {
 	case err != nil:
 		return err

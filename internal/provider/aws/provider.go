@@ -42,6 +42,8 @@ type Provider struct {
 	reads reads
 	// theirs is the user data of launch templates by their version, which never changes.
 	theirs sync.Map
+	// subnets are the Subnets by their ids, which never change either.
+	subnets sync.Map
 
 	mu    sync.Mutex
 	term  fleet.Term

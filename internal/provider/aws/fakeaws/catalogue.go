@@ -156,6 +156,8 @@ type InstanceType struct {
 	AutoRecovery bool
 	// Burstable types earn CPU credits.
 	Burstable bool
+	// Attachments is how many volumes and interfaces together it takes; 0 for any number.
+	Attachments int
 }
 
 // VolumeSpec describes a volume to add. Its place is the world's zone.

@@ -86,6 +86,9 @@ func (e *Endpoint) attachInterface(f form) (any, error) {
 			return nil, refuse("InvalidParameterValue", "Instance '%s' already has an interface attached at device index '%d'.", i.ID, index)
 		}
 	}
+	if err := e.takesMore(i); err != nil && e.w.Interface(id).Holder == "" {
+		return nil, err
+	}
 	if err := e.w.AttachInterface(id, i); err != nil {
 		return nil, err
 	}

@@ -35,7 +35,12 @@ func (e *Endpoint) runInstances(f form) (any, error) {
 	}
 	token := f.get("ClientToken")
 	o.Token = token
-	id, err := e.once(token, f, func() (string, error) { return e.launch(o) })
+	id, err := e.once(token, f, func() (string, error) {
+		if err := e.withinCPUs(o.Type); err != nil {
+			return "", err
+		}
+		return e.launch(o)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -326,6 +331,9 @@ func (e *Endpoint) change(f form, do func(*world.Instance) error) (any, error) {
 func (e *Endpoint) startInstances(f form) (any, error) {
 	return e.change(f, func(i *world.Instance) error {
 		m := e.cat.machines[i.ID]
+		if err := e.withinCPUs(m.Type); err != nil && i.State == fleet.InstanceStopped {
+			return err
+		}
 		if server, epoch := identityOf(m.Tags, i.ID); server == i.Server && epoch > i.Epoch && i.State == fleet.InstanceStopped {
 			return e.w.Recover(i, epoch, e.cat.subnets[m.Subnet].Site)
 		}

@@ -107,6 +107,9 @@ func (e *Endpoint) attachVolume(f form) (any, error) {
 			return nil, refuse("InvalidParameterValue", "Invalid value '%s' for unixDevice. Attachment point %s is already in use", name, name)
 		}
 	}
+	if err := e.takesMore(i); err != nil && e.w.Volume(id) != nil && e.w.Volume(id).Holder == "" {
+		return nil, err
+	}
 	if err := e.w.AttachVolume(id, i); err != nil {
 		return nil, err
 	}

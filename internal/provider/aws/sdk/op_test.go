@@ -38,6 +38,20 @@ func TestAH_VOL_ZoneMismatch(t *testing.T) {
 	s := a.server()
 	s.Spec.Template.EC2.Subnet = "subnet-b"
 	do := a.steps(s).at(1)
+	// It is found before anything is launched.
+	refused := do(fleet.StepLaunch, fleet.Object{})
+	if class, may := provider.ClassOf(refused); class != provider.Permanent || may || !strings.Contains(fmt.Sprint(refused), "name a subnet of "+zoneA) {
+		t.Errorf("class %s, may have happened %v: %v", class, may, refused)
+	}
+	if n := a.done("RunInstances"); n != 0 {
+		t.Errorf("%d instances were launched for a volume that they can never have", n)
+	}
+	// Where the subnet may not be read, EC2 refuses the attach.
+	a = newAccount(t, nil)
+	s = a.server()
+	s.Spec.Template.EC2.Subnet = "subnet-b"
+	a.fake.Deny("ec2:DescribeSubnets")
+	do = a.steps(s).at(1)
 	if err := do(fleet.StepLaunch, fleet.Object{}); err != nil {
 		t.Fatal(err)
 	}

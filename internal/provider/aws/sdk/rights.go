@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -151,6 +152,10 @@ func (c *Client) readTrials() []trial {
 			_, err := c.ec2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{DryRun: dry, Filters: named("domain", []string{"vpc"})})
 			return failed("DescribeAddresses", err)
 		}},
+		{action: "ec2:DescribeSubnets", why: "that a launch and its volumes are in different zones would come out at the attach only", try: func(ctx context.Context) error {
+			_, err := c.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{DryRun: dry, MaxResults: aws.Int32(5)})
+			return failed("DescribeSubnets", err)
+		}},
 		c.zonesTrial("the instances of all zones would be read together, so that one zone whose calls fail hides those of all others"),
 	}
 }
@@ -253,6 +258,22 @@ func (c *Client) identityTrials(f *examine.Facts) []trial {
 	add(allocation != "" && iface != "", "ec2:AssociateAddress", func(ctx context.Context) error {
 		_, err := c.ec2.AssociateAddress(ctx, &ec2.AssociateAddressInput{DryRun: dry, AllocationId: aws.String(allocation), NetworkInterfaceId: aws.String(iface), AllowReassociation: aws.Bool(false)})
 		return failed("AssociateAddress", err)
+	})
+	add(iface != "", "ec2:DetachNetworkInterface", func(ctx context.Context) error {
+		n, err := c.Interfaces(ctx, []string{iface})
+		if err != nil || len(n) == 0 || n[0].Attachment == "" {
+			return cmp.Or(err, fmt.Errorf("%s is not attached, so that its detach cannot be tried", iface))
+		}
+		_, err = c.ec2.DetachNetworkInterface(ctx, &ec2.DetachNetworkInterfaceInput{DryRun: dry, AttachmentId: aws.String(n[0].Attachment)})
+		return failed("DetachNetworkInterface", err)
+	})
+	add(allocation != "", "ec2:DisassociateAddress", func(ctx context.Context) error {
+		a, err := c.Addresses(ctx, []string{allocation})
+		if err != nil || len(a) == 0 || a[0].Association == "" {
+			return cmp.Or(err, fmt.Errorf("%s leads nowhere, so that its end cannot be tried", allocation))
+		}
+		_, err = c.ec2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{DryRun: dry, AssociationId: aws.String(a[0].Association)})
+		return failed("DisassociateAddress", err)
 	})
 	add(group != "", "elasticloadbalancing:DescribeTargetHealth", func(ctx context.Context) error {
 		_, err := c.elb.DescribeTargetHealth(ctx, &elasticloadbalancingv2.DescribeTargetHealthInput{TargetGroupArn: aws.String(group)})

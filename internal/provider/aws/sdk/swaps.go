@@ -77,14 +77,14 @@ func (c *Client) Zones(ctx context.Context) (map[string]string, error) {
 	return zones, nil
 }
 
-// OutpostOf implements provider.Cloud.
-func (c *Client) OutpostOf(ctx context.Context, subnet string) (string, error) {
+// Subnet implements provider.Cloud.
+func (c *Client) Subnet(ctx context.Context, subnet string) (provider.Subnet, error) {
 	out, err := c.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: named("subnet-id", []string{subnet})})
 	if err != nil {
-		return "", failed("DescribeSubnets", err)
+		return provider.Subnet{}, failed("DescribeSubnets", err)
 	}
 	for _, s := range out.Subnets {
-		return aws.ToString(s.OutpostArn), nil
+		return provider.Subnet{Zone: aws.ToString(s.AvailabilityZone), Outpost: aws.ToString(s.OutpostArn)}, nil
 	}
-	return "", &provider.APIError{Op: "DescribeSubnets", Code: "InvalidSubnetID.NotFound", Message: "there is no subnet " + subnet}
+	return provider.Subnet{}, &provider.APIError{Op: "DescribeSubnets", Code: "InvalidSubnetID.NotFound", Message: "there is no subnet " + subnet}
 }
