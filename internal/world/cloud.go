@@ -2,6 +2,7 @@ package world
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"relight/internal/core/fleet"
@@ -155,14 +156,23 @@ func indexOf[T comparable](list []T, x T) int {
 	return -1
 }
 
+// autoPerDay is how often EC2 tries to recover one instance in a day.
+const autoPerDay = 3
+
 // autoRecover lets the platform move a machine by itself whose host has failed,
 // as EC2's simplified automatic recovery does: same instance, same epoch, other
 // hardware. It asks nobody, so it may overlap with our own recovery.
 func (w *World) autoRecover(i *Instance) {
+	since := w.Now().Add(-24 * time.Hour)
+	i.moved = slices.DeleteFunc(i.moved, func(at time.Time) bool { return at.Before(since) })
+	if i.AutoRecover && len(i.moved) >= autoPerDay {
+		w.note("auto recovery is used up", i.name(), i.Server, "")
+		return
+	}
 	if !i.AutoRecover || i.recovering || i.State != fleet.InstanceRunning || w.hosts[i.Host].runs() {
 		return
 	}
-	i.recovering = true
+	i.recovering, i.moved = true, append(i.moved, w.Now())
 	w.After(w.draw(w.cfg.AutoRecover), func() {
 		i.recovering = false
 		if i.State != fleet.InstanceRunning || w.hosts[i.Host].runs() {

@@ -95,6 +95,7 @@ func (w *World) Recover(i *Instance, epoch fleet.Epoch, site string) error {
 	}
 	w.leaveHost(i)
 	i.Host, i.Epoch, i.writes, i.counted, i.label = h.Name, epoch, 0, false, ""
+	i.planned = nil // it was about the hardware that it has left
 	w.onHost[h.Name] = append(w.onHost[h.Name], i)
 	w.tookEpoch(i)
 	for _, v := range i.Volumes {

@@ -91,6 +91,7 @@ type Instance struct {
 	recovering bool
 	pool       *pool
 	planned    []Planned
+	moved      []time.Time // by the platform itself, in the last day
 	places     *places
 	past       *past[instanceMoment]
 }

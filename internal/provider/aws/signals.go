@@ -73,7 +73,7 @@ func (p *Provider) system(record fleet.Signal, m Machine, c Check, known, aside 
 		p.sinceOf(m, "system", c.System, record.At)
 	}
 	if len(c.Planned) > 0 {
-		record.Detail += "; scheduled: " + strings.Join(c.Planned, ", ")
+		record.Detail += "; scheduled: " + strings.Join(c.Planned, ", ") + "; to have it over before, on other hardware: relight heal " + m.Tags[TagServer] + " --rung recover"
 	}
 	return record
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -160,6 +161,9 @@ func check(s *types.InstanceStatus) provider.Check {
 		out.Disk = string(s.AttachedEbsStatus.Status)
 	}
 	for _, e := range s.Events {
+		if about := aws.ToString(e.Description); strings.HasPrefix(about, "[Completed]") || strings.HasPrefix(about, "[Canceled]") {
+			continue // EC2 shows what is over for a week
+		}
 		out.Planned = append(out.Planned, string(e.Code)+" not before "+aws.ToTime(e.NotBefore).UTC().Format("2006-01-02 15:04"))
 	}
 	return out
