@@ -245,8 +245,11 @@ func (p *Provider) setRecord(ctx context.Context, call provider.Call) (provider.
 		}
 		done := provider.Outcome{Detail: n.Name + " leads to " + to}
 		now, err := p.opt.Cloud.Records(ctx, n.Zone, []string{n.Name})
-		if err != nil || now[undotted(n.Name)] == to {
+		if err != nil || now[undotted(n.Name)].Value == to {
 			return done, err
+		}
+		if shared := now[undotted(n.Name)].Shared; shared != "" {
+			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "the record %s is not this server's alone: %s; give the server a name of its own", n.Name, shared)
 		}
 		return done, p.opt.Cloud.SetRecord(ctx, n.Zone, n.Name, to, n.TTL.Std())
 	}

@@ -24,9 +24,9 @@ type Cloud interface {
 	Interfaces(ctx context.Context, ids []string) ([]Interface, error)
 	Addresses(ctx context.Context, allocations []string) ([]Address, error)
 	Targets(ctx context.Context, group string) ([]Target, error)
-	// Records returns the values of the A records of a zone that have these names,
-	// without a dot at the end.
-	Records(ctx context.Context, zone string, names []string) (map[string]string, error)
+	// Records returns the A records of a zone that have these names, without a dot at the
+	// end.
+	Records(ctx context.Context, zone string, names []string) (map[string]Record, error)
 	// Snapshots returns the complete ones of some volumes.
 	Snapshots(ctx context.Context, volumes []string) ([]Snapshot, error)
 	// VolumeByToken returns the id of the volume that carries the token as its tag
@@ -183,6 +183,9 @@ type Address struct{ Allocation, IP, Association, Holder, Interface string }
 
 // Target is an instance in a target group, with its health.
 type Target struct{ ID, Health string }
+
+// Record is an A record: its value, or why it is not one server's alone to change.
+type Record struct{ Value, Shared string }
 
 // Subnet is where a subnet lies: in a zone, and on an Outpost (its ARN) or on none.
 type Subnet struct{ Zone, Outpost string }

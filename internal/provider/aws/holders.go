@@ -87,7 +87,7 @@ func (h holders) name(n fleet.DNSName, id fleet.Identity) {
 	if h.blind(part) {
 		return
 	}
-	leads := h.s.records[undotted(n.Name)]
+	leads := h.s.records[undotted(n.Name)].Value
 	for _, a := range id.Addresses {
 		if leads == a.IP {
 			h.other(part, fleet.Object{Name: n.Name}, h.s.addresses[a.Allocation].Holder)

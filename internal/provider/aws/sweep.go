@@ -24,7 +24,7 @@ type swept struct {
 	ifaces    map[string]Interface
 	addresses map[string]Address
 	targets   map[string][]Target
-	records   map[string]string
+	records   map[string]Record
 	// zones are those of which something is known.
 	zones map[string]fleet.ZoneState
 	// blind are the parts that could not be read, in words; a sight that needs one
@@ -48,7 +48,7 @@ func (p *Provider) Observe(ctx context.Context, servers []fleet.Server) (provide
 	s := &swept{
 		at: p.opt.Now(), machines: map[string][]Machine{}, ids: map[string]whereabouts{}, epochs: map[string]fleet.Epoch{},
 		checks: map[string]Check{}, volumes: map[string]Volume{}, ifaces: map[string]Interface{}, addresses: map[string]Address{},
-		targets: map[string][]Target{}, records: map[string]string{}, blind: map[string]string{},
+		targets: map[string][]Target{}, records: map[string]Record{}, blind: map[string]string{},
 		dark: map[string]string{}, hidden: map[string]bool{}, few: p.few(len(servers)),
 	}
 	all, err := p.readMachines(ctx, s, servers)
@@ -157,7 +157,7 @@ func (p *Provider) readIdentity(ctx context.Context, s *swept, servers []fleet.S
 		s.targets[groups[n]] = got.value
 	}
 	zones := slices.Sorted(maps.Keys(ask.names))
-	for n, got := range together(len(zones), func(n int) (map[string]string, error) { return p.opt.Cloud.Records(ctx, zones[n], ask.names[zones[n]]) }) {
+	for n, got := range together(len(zones), func(n int) (map[string]Record, error) { return p.opt.Cloud.Records(ctx, zones[n], ask.names[zones[n]]) }) {
 		if got.err != nil {
 			s.blind["names in "+zones[n]] = got.err.Error()
 			continue

@@ -118,17 +118,23 @@ func (p *Provider) listZones(ctx context.Context, now time.Time, servers []fleet
 	if listed == nil {
 		return nil
 	}
-	zones := slices.Clone(listed)
+	zones := map[string]bool{}
+	add := func(all ...string) {
+		for _, zone := range all {
+			zones[zone] = true
+		}
+	}
+	add(listed...)
 	for _, server := range servers {
-		zones = append(zones, placesOf(server)...)
+		add(placesOf(server)...)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, w := range p.seen { // order: they are sorted below
-		zones = append(zones, w.zone)
+		add(w.zone)
 	}
-	slices.Sort(zones)
-	return slices.DeleteFunc(slices.Compact(zones), func(zone string) bool { return zone == "" })
+	delete(zones, "")
+	return slices.Sorted(maps.Keys(zones))
 }
 
 // placesOf are the zones that a server's document or its status names.

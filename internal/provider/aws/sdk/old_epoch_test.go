@@ -1,13 +1,19 @@
 package sdk_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/route53"
+	"github.com/aws/aws-sdk-go-v2/service/route53/types"
+
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
+	"relight/internal/provider"
 )
 
 // What an epoch gave up it can never take back: a late call of the old one finds the
@@ -39,6 +45,33 @@ func TestAH_EIP_TheOldEpochStealsNothing(t *testing.T) {
 	}
 	if want := []string{"RegisterTargets", "DeregisterTargets", "RegisterTargets"}; !slices.Equal(groups, want) {
 		t.Errorf("the groups were told %v, want %v", groups, want)
+	}
+}
+
+// A record that others have a part in is not overwritten: two values may be two servers.
+func TestOP_NETID_SharedRecord(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	steps := a.steps(s)
+	name := s.Spec.Identity.Names[0].Name
+	names := route53.NewFromConfig(a.cfg)
+	if _, err := names.ChangeResourceRecordSets(t.Context(), &route53.ChangeResourceRecordSetsInput{HostedZoneId: aws.String("Z1"), ChangeBatch: &types.ChangeBatch{Changes: []types.Change{{
+		Action: types.ChangeActionCreate, ResourceRecordSet: &types.ResourceRecordSet{
+			Name: aws.String(name), Type: types.RRTypeA, TTL: aws.Int64(60), ResourceRecords: []types.ResourceRecord{{Value: aws.String("192.0.2.1")}, {Value: aws.String("192.0.2.2")}},
+		},
+	}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := steps.at(1)(fleet.StepLaunch, fleet.Object{}); err != nil {
+		t.Fatal(err)
+	}
+	a.locked(func() { a.w.Advance(time.Minute) })
+	err := steps.at(1)(fleet.StepAttach, fleet.Object{Name: name})
+	if class, _ := provider.ClassOf(err); class != provider.Permanent || !strings.Contains(fmt.Sprint(err), "it has 2 values") {
+		t.Errorf("class %s: %v", class, err)
+	}
+	if n := a.done("POST /2013-04-01/hostedzone/Z1/rrset"); n != 1 {
+		t.Errorf("%d changes of the zone, one of them the test's", n)
 	}
 }
 

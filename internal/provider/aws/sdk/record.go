@@ -2,12 +2,15 @@ package sdk
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	r53types "github.com/aws/aws-sdk-go-v2/service/route53/types"
+
+	provider "relight/internal/provider/aws"
 )
 
 // fewNames is up to how many names each is asked for by itself: Route 53 takes five
@@ -17,8 +20,8 @@ const fewNames = 1
 // Records implements provider.Cloud. It lists the part of the zone between the first
 // of the names and the last, in Route 53's order, so that one name costs one call and
 // so do 300 that lie together.
-func (c *Client) Records(ctx context.Context, zone string, names []string) (map[string]string, error) {
-	out, wanted := map[string]string{}, map[string]bool{}
+func (c *Client) Records(ctx context.Context, zone string, names []string) (map[string]provider.Record, error) {
+	out, wanted := map[string]provider.Record{}, map[string]bool{}
 	order := make([]string, 0, len(names))
 	for _, n := range names {
 		wanted[undotted(n)] = true
@@ -39,8 +42,8 @@ func (c *Client) Records(ctx context.Context, zone string, names []string) (map[
 			return nil, failed("ListResourceRecordSets", err)
 		}
 		for _, r := range reply.ResourceRecordSets {
-			if name := undotted(aws.ToString(r.Name)); wanted[name] && r.Type == r53types.RRTypeA && len(r.ResourceRecords) == 1 {
-				out[name] = aws.ToString(r.ResourceRecords[0].Value)
+			if name := undotted(aws.ToString(r.Name)); wanted[name] && r.Type == r53types.RRTypeA {
+				out[name] = recordOf(&r)
 			}
 		}
 		if !reply.IsTruncated || inZone(undotted(aws.ToString(reply.NextRecordName)), last) > 0 {
@@ -48,6 +51,19 @@ func (c *Client) Records(ctx context.Context, zone string, names []string) (map[
 		}
 		in.StartRecordName, in.StartRecordType, in.StartRecordIdentifier = reply.NextRecordName, reply.NextRecordType, reply.NextRecordIdentifier
 	}
+}
+
+// recordOf words a record set. What others have a part in is not ours to overwrite.
+func recordOf(r *r53types.ResourceRecordSet) provider.Record {
+	switch {
+	case r.SetIdentifier != nil:
+		return provider.Record{Shared: "it is one of several sets of that name (" + *r.SetIdentifier + ")"}
+	case r.AliasTarget != nil:
+		return provider.Record{Shared: "it is an alias of " + aws.ToString(r.AliasTarget.DNSName)}
+	case len(r.ResourceRecords) != 1:
+		return provider.Record{Shared: fmt.Sprintf("it has %d values", len(r.ResourceRecords))}
+	}
+	return provider.Record{Value: aws.ToString(r.ResourceRecords[0].Value)}
 }
 
 func undotted(name string) string { return strings.TrimSuffix(name, ".") }

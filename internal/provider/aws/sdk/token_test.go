@@ -91,6 +91,7 @@ func TestOP_NETID_TokenWithOtherParameters(t *testing.T) {
 			case "CreateVolume":
 				x.s.Away.Copies = []fleet.Copy{{Volume: "data", Declared: "vol-01", Of: "vol-01", Snapshot: snap, Token: "t-copy"}}
 			default:
+				x.s.Spec.Identity.Volumes = nil // they would be in another zone than the launch
 				x.s.Away.Interfaces = []fleet.Swap{{Declared: "eni-01", Of: "eni-01", Token: "t-swap"}}
 			}
 			cloud := &forgetful{Cloud: a.cloud}

@@ -362,7 +362,7 @@ func TestRecordsOfAZone(t *testing.T) {
 		return n
 	}
 	got, err := a.cloud.Records(context.Background(), "Z1", names)
-	if err != nil || len(got) != 250 || got["n249.deep.example.com"] != "192.0.2.249" || lists() != 1 {
+	if err != nil || len(got) != 250 || got["n249.deep.example.com"].Value != "192.0.2.249" || lists() != 1 {
 		t.Errorf("%d records in %d calls, %v: %s", len(got), lists(), err, got["n249.deep.example.com"])
 	}
 	got, err = a.cloud.Records(context.Background(), "Z1", []string{"x599.example.com", "n000.deep.example.com", "none.example.com"})
