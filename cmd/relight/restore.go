@@ -23,9 +23,10 @@ from a file that is damaged or of another version.
 
 Make sure first that the old controller is dead and stays so. The new one goes on
 from the moment of the backup. What happened to servers since then it learns from
-their hosts and volumes: no epoch is used twice. What people did since then it does
-not know: declare again what was changed, set guards again that were set, and enrol
-again the hosts that joined. Tokens of people are not in a backup: there will be a
+their hosts and volumes: no epoch is used twice. Where neither shows which epoch was
+the last it starts nothing until you ask for it; relight why says so of each server.
+What people did since then it does not know: declare again what was changed, set
+guards again that were set, and enrol again the hosts that joined. Tokens of people are not in a backup: there will be a
 new administrator's token.`,
 		Example: "  relight restore relight-2026-11-21.backup --data /var/lib/relight-new",
 		Args:    cobra.ExactArgs(1),
