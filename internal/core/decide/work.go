@@ -72,10 +72,20 @@ func cameBack(v View) bool {
 	if v.Finding.Verdict != fleet.Healthy || r.Requested != "" || r.To != 0 || fencedForEver(v) || shutting(v) || lacks(v) != "" {
 		return false
 	}
-	if pastReturn(r) && !seenAfter(v, lastEffect(v)) {
+	if pastReturn(r) && !seenAfter(v, lastEffect(v).Add(settles(v))) {
 		return false // a yes of before the last call is no answer to it (S14)
 	}
 	return r.Last == nil || (r.Last.State != fleet.StepIntended || soonSeen(r.Last.Step)) && len(r.Done) == 0
+}
+
+// settles is how long after a call whose answer is lost a yes may still be one of before its
+// effect: a platform takes its time to stop a machine that answers meanwhile.
+func settles(v View) time.Duration {
+	last := v.Status.Recovery.Last
+	if v.Traits.Places || last == nil || last.State != fleet.StepIntended || last.Step.Kind != fleet.StepStop {
+		return 0
+	}
+	return cloudEnds
 }
 
 // soonSeen reports of a step whose answer is lost that its effect shows at once. If the
