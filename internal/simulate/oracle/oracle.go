@@ -159,7 +159,11 @@ func (o *Oracle) Declare(in Intent) {
 func (o *Oracle) forgotten(in Intent) {
 	for _, name := range o.names {
 		s := o.servers[name]
+		was := s.gone
 		s.gone = !slices.ContainsFunc(in.Servers, func(d fleet.Server) bool { return d.Name == name })
+		if was && !s.gone {
+			s.backAt = o.w.Now()
+		}
 		if s.gone {
 			s.asked, s.held = false, told{}
 			delete(o.people.paused, name)

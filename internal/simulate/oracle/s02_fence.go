@@ -118,7 +118,7 @@ func (o *Oracle) notRefused(s *server, t *instance) string {
 		case s.demands() == fleet.FenceBoth && (v.Reach == fleet.ReachShared || v.Reach == fleet.ReachZone):
 			// It cannot refuse; the end of the instance is all that there is.
 		case vol.LUN() != nil:
-			if !vol.LUN().Drained(world.EpochIQN(s.name, i.Epoch)) {
+			if !vol.LUN().Drained(world.EpochIQN(s.name, i.Epoch)) && !vol.LUN().PastUs(i.Epoch) {
 				return "is not shut out of volume " + v.Name + " by its array"
 			}
 		case slices.Contains(i.Volumes, id):
@@ -182,7 +182,7 @@ func (o *Oracle) listed(s *server, e fleet.Evidence) string {
 	switch {
 	case v == nil || v.LUN() == nil:
 		return "volume " + e.Volume + " is on no array"
-	case !v.LUN().Drained(world.EpochIQN(s.name, e.Epoch)):
+	case !v.LUN().Drained(world.EpochIQN(s.name, e.Epoch)) && !v.LUN().PastUs(e.Epoch):
 		return "its array lists it still"
 	}
 	return ""

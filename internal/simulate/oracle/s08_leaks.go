@@ -16,11 +16,15 @@ import (
 func (o *Oracle) leaks(current map[string]fleet.Epoch) {
 	for _, leak := range o.w.Leaks(current) {
 		server, _, _ := strings.Cut(leak.Object, ".")
-		if s := o.servers[server]; s == nil || !s.gone && o.guard(s) == "" && !(!o.rewound.IsZero() && s.awaitsAPerson()) {
+		if s := o.servers[server]; s == nil || !s.gone && o.guard(s) == "" && !(!o.rewound.IsZero() && s.awaitsAPerson()) && !s.homeless() {
 			o.found = append(o.found, leak)
 		}
 	}
 }
+
+// homeless reports that its recovery waits for a place: what runs of older epochs is left to
+// its end, for it may be all that still answers.
+func (s *server) homeless() bool { return s.status.Recovery != nil && s.held.what == "placement" }
 
 // awaitsAPerson reports that people were told that the server waits for them.
 func (s *server) awaitsAPerson() bool {

@@ -47,8 +47,8 @@ func (o *Oracle) acceptedPlace(c Call, s *server) {
 	}
 }
 
-// takesOver is how long a controller whose store was set back may take to learn where the
-// servers run.
+// takesOver is how long a controller may take to learn where servers run, once its store
+// was set back or they were declared again.
 const takesOver = 30 * time.Second
 
 // companyOn names a server whose newest instance is on the host and that must be
@@ -56,8 +56,11 @@ const takesOver = 30 * time.Second
 func (o *Oracle) companyOn(s *server, host string) string {
 	for _, n := range o.w.OnHost(host) {
 		other := o.servers[n.Server]
-		if other == nil || other == s || other.gone || n.Epoch < o.w.Highest(n.Server) {
-			continue
+		if other == nil || other == s || other.gone || n.Epoch < max(o.w.Highest(n.Server), other.status.Epoch) {
+			continue // what is left of an epoch that was replaced is ended, and no company
+		}
+		if !other.backAt.IsZero() && o.w.Now().Sub(other.backAt) < takesOver {
+			continue // it was declared again while the call was under way
 		}
 		if apart(s, other) {
 			return n.Server

@@ -60,6 +60,8 @@ type server struct {
 	stopTold string
 	// gone is true while nobody declares it: people have deleted it.
 	gone bool
+	// backAt is when it was declared again after that.
+	backAt time.Time
 }
 
 // instance is what is true of one epoch. Times are zero if it is not so now.
