@@ -28,7 +28,7 @@ func playAsker() {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		words := append(strings.Fields(in.Text()), "", "", "")
 		who, err := WhoHas(netip.MustParseAddr(words[0]), strings.TrimPrefix(words[1], "-"), words[2])
-		fmt.Println(strings.Join(who, ","), err)
+		fmt.Fprintln(os.Stdout, strings.Join(who, ","), err)
 	}
 }
 

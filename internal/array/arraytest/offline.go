@@ -10,6 +10,7 @@ import (
 // unkillable is an array that ends no session.
 type unkillable struct{ array.Array }
 
+// Kill reports its effect and has none.
 func (unkillable) Kill(context.Context, array.Session) error { return nil }
 
 // offline is the last resort of a fence: sessions that nobody can end have no LUN any

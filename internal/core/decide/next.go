@@ -131,35 +131,7 @@ func notDue(v View, now time.Time) (Decision, bool) {
 	why := v.Finding.Reason
 	switch v.Finding.Verdict {
 	case fleet.Healthy:
-		if v.Request != nil {
-			return held(GateVerdict, "it is healthy; name a rung to act all the same", true), true
-		}
-		if adopted(v.Status) {
-			return verifyAdopted(v, now), true
-		}
-		if lack := lacks(v); lack != "" {
-			return held(GateVerdict, "it passes its own check, but "+lack+", so it is not healed", true), true
-		}
-		if fencedForEver(v) {
-			return held(GateVerdict, fmt.Sprintf("it answers, and epoch %d is fenced for good, so it is not healed; to end it and start the next one, ask for a relaunch: %s", v.Status.Epoch, why), true), true
-		}
-		if v.Status.Phase != fleet.PhaseRunning {
-			if onlyRemembered(v, now) {
-				return pending("it worked when it was seen last; it is looked at anew before it counts as healed", now.Add(progressPause)), true
-			}
-			return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why)), true
-		}
-		if lost := cmp.Or(onlyLaterMap(v, now), unprovedMap(v, now)); lost != "" {
-			return held(GateVerdict, lost+": "+why, true), true
-		}
-		if who := contestWhy(v, now); who != "" {
-			return held(GateVerdict, who+": "+why, true), true
-		}
-		d := Decision{Reason: why}
-		if v.Status.SetBack {
-			d.LookAgainAt = now.Add(wholePause) // until a look is a whole one
-		}
-		return d, true
+		return healthy(v, now), true
 	case fleet.Suspect, fleet.Unknown:
 		if adopted(v.Status) {
 			why += fmt.Sprintf("; epoch %d was adopted and waits for its own checks", v.Status.Epoch)
@@ -181,6 +153,41 @@ func notDue(v View, now time.Time) (Decision, bool) {
 		return held(GateLadder, v.Status.Message, true), true
 	}
 	return Decision{}, false
+}
+
+// healthy decides about a server that works: mostly nothing, or that it counts as healed; or
+// it says what is amiss with it all the same.
+func healthy(v View, now time.Time) Decision {
+	why := v.Finding.Reason
+	if v.Request != nil {
+		return held(GateVerdict, "it is healthy; name a rung to act all the same", true)
+	}
+	if adopted(v.Status) {
+		return verifyAdopted(v, now)
+	}
+	if lack := lacks(v); lack != "" {
+		return held(GateVerdict, "it passes its own check, but "+lack+", so it is not healed", true)
+	}
+	if fencedForEver(v) {
+		return held(GateVerdict, fmt.Sprintf("it answers, and epoch %d is fenced for good, so it is not healed; to end it and start the next one, ask for a relaunch: %s", v.Status.Epoch, why), true)
+	}
+	if v.Status.Phase != fleet.PhaseRunning {
+		if onlyRemembered(v, now) {
+			return pending("it worked when it was seen last; it is looked at anew before it counts as healed", now.Add(progressPause))
+		}
+		return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why))
+	}
+	if lost := cmp.Or(onlyLaterMap(v, now), unprovedMap(v, now)); lost != "" {
+		return held(GateVerdict, lost+": "+why, true)
+	}
+	if who := contestWhy(v, now); who != "" {
+		return held(GateVerdict, who+": "+why, true)
+	}
+	d := Decision{Reason: why}
+	if v.Status.SetBack {
+		d.LookAgainAt = now.Add(wholePause) // until a look is a whole one
+	}
+	return d
 }
 
 // deadVolume names a volume that does not answer by the platform's own word, or is

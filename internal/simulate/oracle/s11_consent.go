@@ -61,20 +61,6 @@ func (o *Oracle) act(a Act) {
 		p.unsure = append(p.unsure, a)
 		return
 	}
-	switch {
-	case !a.Accepted: // nobody heard it
-	case a.Verb == "unfreezes":
-		p.frozen = false
-	case a.Verb == "resumes":
-		p.paused[a.Server] = false
-	}
-	if s := o.servers[a.Server]; s != nil && (a.Verb == "heals" || a.Verb == "moves") {
-		if wish, waits := o.wish(s); waits && a.Accepted && wish.By == a.By && (wish.Host == a.Host || a.Host == "back") {
-			s.asked = true
-			p.requester[a.Server] = a.By
-			p.goals[a.Server] = a.Host
-		}
-	}
 	if a.Verb == "confirms" {
 		o.confirmed(a)
 	}
@@ -86,6 +72,12 @@ func (o *Oracle) act(a Act) {
 		a.Epoch = s.status.Epoch
 	}
 	switch a.Verb {
+	case "heals", "moves":
+		o.asksFor(a)
+	case "unfreezes":
+		p.frozen = false
+	case "resumes":
+		p.paused[a.Server] = false
 	case "goes-on":
 		o.goesOn = a.At
 	case "freezes":
@@ -105,6 +97,19 @@ func (o *Oracle) act(a Act) {
 	case "approves", "denies":
 		a.Plan = o.planOf(a)
 		p.approvals = append(p.approvals, a)
+	}
+}
+
+// asksFor notes what a person wants done with a server, once the store has it.
+func (o *Oracle) asksFor(a Act) {
+	s := o.servers[a.Server]
+	if s == nil {
+		return
+	}
+	if wish, waits := o.wish(s); waits && wish.By == a.By && (wish.Host == a.Host || a.Host == "back") {
+		s.asked = true
+		o.people.requester[a.Server] = a.By
+		o.people.goals[a.Server] = a.Host
 	}
 }
 
