@@ -53,8 +53,8 @@ func answering(v View, now time.Time) []Decision {
 		return nil
 	}
 	old := Watching(v)
-	if len(old) == 0 {
-		return nil
+	if len(old) == 0 || old[0].Epoch == 0 {
+		return nil // of epoch 0 nothing was ever let in
 	}
 	var out []Decision
 	for _, vol := range v.Server.Spec.Identity.Volumes {

@@ -13,7 +13,7 @@ import (
 // Most looks at most servers end here.
 func Rests(v View, now time.Time) (Decision, bool) {
 	s := v.Status
-	if s.Recovery != nil || v.Request != nil || livesTwice(v) || mapsAmiss(v, now) {
+	if s.Recovery != nil || v.Request != nil || livesTwice(v) || mapsAmiss(v, now) || len(answering(v, now)) > 0 {
 		return Decision{}, false
 	}
 	if _, whole := knownLast(v, now); whole {

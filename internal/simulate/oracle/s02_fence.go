@@ -95,7 +95,7 @@ func (o *Oracle) shutAtRest(s *server, current fleet.Epoch, told bool) {
 func (o *Oracle) couldWrite(s *server, t *instance) string {
 	i := t.i
 	h := o.w.Host(i.Host)
-	demand := s.demands()
+	demand := s.demandedOf(t.epoch)
 	ended := i.State.Gone() || h != nil && h.Dead || i.State == fleet.InstanceStopped && !i.Executes
 	volumes := s.spec.Spec.Identity.Volumes
 	switch {

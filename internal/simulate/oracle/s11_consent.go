@@ -240,6 +240,12 @@ func (o *Oracle) intended(s *server, e entry) {
 	step := e.ev.Step.Step
 	if step.Kind.NeedsProof() {
 		s.demand = s.spec.Spec.Fence
+		if _, known := s.demanded[step.Epoch-1]; !known {
+			if s.demanded == nil {
+				s.demanded = map[fleet.Epoch]fleet.FenceDemand{}
+			}
+			s.demanded[step.Epoch-1] = s.demand
+		}
 	}
 	if step.Kind == fleet.StepStop && plannedOf(s) != nil {
 		s.stopTold = s.status.Recovery.ID

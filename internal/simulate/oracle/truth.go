@@ -49,6 +49,9 @@ type server struct {
 	// demand is what its spec demanded when a call that needs a proof was announced last:
 	// people may change it while that is under way.
 	demand fleet.FenceDemand
+	// demanded is what it demanded when each epoch was replaced first: to demand more later
+	// makes nobody fence again what was proved dead.
+	demanded map[fleet.Epoch]fleet.FenceDemand
 	// asked is true from a person's request until its recovery ends.
 	asked bool
 	// wished is the newest epoch that was announced while that was so.
@@ -298,6 +301,14 @@ func (s *server) demands() fleet.FenceDemand {
 		return s.spec.Spec.Fence
 	}
 	return s.demand
+}
+
+// demandedOf is the proof that was demanded of an epoch's death.
+func (s *server) demandedOf(e fleet.Epoch) fleet.FenceDemand {
+	if d, replaced := s.demanded[e]; replaced {
+		return d
+	}
+	return s.demands()
 }
 
 func (s *server) noteExecuted(c Call) {
