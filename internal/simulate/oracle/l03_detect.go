@@ -99,13 +99,17 @@ func (o *Oracle) meetDeadlines() {
 // because all of them got lost.
 const deafByChance = 1e-8
 
+// fewHosts is a number of hosts of which one more that is lost leaves hardly any.
+const fewHosts = 3
+
 // hearsBadly reports that the controller hears a host badly, or has so few of them that
 // all may fall silent at once by chance.
 func (o *Oracle) hearsBadly() bool {
 	all, beating := 1.0, 0
+	few := len(o.w.Hosts()) <= fewHosts // one of them may be all that is heard for a while
 	for _, name := range o.w.Hosts() {
 		loss := o.around.Loss(name)
-		if loss > clearLoss {
+		if loss > clearLoss || loss > 0 && few {
 			return true
 		}
 		if h := o.w.Host(name); h != nil && h.Runs() {

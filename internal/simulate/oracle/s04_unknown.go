@@ -36,6 +36,9 @@ func (o *Oracle) sentForAReason(c Call, s *server) {
 	if s.spec.Spec.OneSource == fleet.OneSourceFence && !o.undisturbed(o.w.Now().Add(-o.surely(s))) {
 		return // one source is enough here, and one controller's own view is one
 	}
+	if !o.rewound.IsZero() && o.w.Now().Sub(o.rewound) < takesOver && s.status.Recovery != nil {
+		return // a recovery that the backup held is finished
+	}
 	if step.Kind == fleet.StepPowerOff {
 		o.neighboursSpared(c, s)
 	}
