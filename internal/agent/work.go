@@ -264,7 +264,7 @@ func (a *Agent) room(cmd link.Command) error {
 // which nothing is seen takes nothing: that is no proof of its death, but a host
 // that came back after a crash has room again.
 func (a *Agent) unitsOf(i Instance) int {
-	if i.State == fleet.InstanceReaped || i.State == fleet.InstanceLost && i.Alive == fleet.No {
+	if !i.State.TakesRoom(i.Alive) {
 		return 0
 	}
 	return max(a.memory.obeyed().Given[i.Server].Units, 1)

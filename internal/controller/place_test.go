@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"relight/internal/api/client"
+	"relight/internal/world"
 )
 
 // A server that is forgotten and declared again while it runs takes its place again
@@ -60,4 +61,34 @@ func TestForgottenServerKeepsItsRoom(t *testing.T) {
 	r.mustWorld(r.world.Reap(r.world.Find("db", 1), "ended"))
 	r.world.Unlock()
 	r.until(30*time.Second, "its room is seen free", func() bool { return used("web") == before-1 })
+}
+
+// What is left of an epoch that was replaced takes its room until it has gone: no other
+// server is placed there.
+func TestLeftoverKeepsItsRoom(t *testing.T) {
+	r := newRig(t, processStyle(), "db", "web")
+	r.until(30*time.Second, "they are launched", func() bool { return r.healthy("db", "web") })
+	home := r.status("db").Host
+	to := map[string]string{"host-1": "host-2", "host-2": "host-3", "host-3": "host-1"}[home]
+	_, err := r.backend().Move(t.Context(), "ann", "db", client.MoveRequest{To: to, Reason: "new memory"})
+	r.mustWorld(err)
+	used := func() int {
+		for _, h := range r.live.viewer.View("web", r.clock.Now()).Hosts {
+			if h.Name == home {
+				return h.UsedUnits
+			}
+		}
+		return -1
+	}
+	alone := 0
+	r.until(30*time.Second, "it runs over there", func() bool {
+		alone = used()
+		return r.status("db").Epoch == 2 && r.healthy("db")
+	})
+	r.world.Lock()
+	_, err = r.world.Prepare(world.Request{Server: "db", Epoch: 1, Host: home, Style: world.Process, Units: 1})
+	r.world.Unlock()
+	r.mustWorld(err)
+	r.until(30*time.Second, "what is left takes its room", func() bool { return used() == alone+1 })
+	r.until(time.Minute, "it was ended, and its room is free", func() bool { return used() == alone })
 }

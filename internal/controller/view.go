@@ -117,7 +117,7 @@ func (w *Viewer) placed(server fleet.Server, hosts []fleet.Host, now time.Time) 
 		path := w.State.pathOf(h.Name)
 		h.Sites = path[1:]
 		place, _ := peek[Place](w.State, kindPlace, h.Name)
-		h.UsedUnits = w.State.used[h.Name] - place.Units[server.Name] + w.forgotten(*h, place, server)
+		h.UsedUnits = w.State.used[h.Name] - place.Units[server.Name] + w.strays(*h, place, server)
 		if len(server.Spec.Placement.Apart) > 0 {
 			h.Apart = w.apart(place, server)
 		}

@@ -106,7 +106,7 @@ func (w *World) Within(host, site string) bool {
 func (w *World) UsedUnits(host string) int {
 	used := 0
 	for _, i := range w.onHost[host] {
-		if i.takesUnits() {
+		if i.TakesUnits() {
 			used += i.Units
 		}
 	}

@@ -96,7 +96,8 @@ type Instance struct {
 	past       *past[instanceMoment]
 }
 
-func (i *Instance) takesUnits() bool {
+// TakesUnits reports whether the instance takes its units of a host.
+func (i *Instance) TakesUnits() bool {
 	return i.State == fleet.InstancePending || i.State == fleet.InstanceRunning || i.State == fleet.InstanceStopping
 }
 

@@ -42,20 +42,6 @@ func (p Predecessor) awaited() (time.Duration, string) {
 	}
 }
 
-// known holds a server's first start by a store that was set back to a backup, until
-// something of it is seen: it may run where nobody who looks now can see it, and its epoch
-// would be taken twice (S3).
-func (g *gatekeeper) known() {
-	if st := g.v.Status; !st.SetBack || !firstStart(g.v) || g.v.Request != nil {
-		return
-	}
-	g.stop(Gate{Name: GateProof, Value: "the store was set back to a backup of before its first start"}, Hold{
-		NeedsPerson: true,
-		Reason: fmt.Sprintf("the store was set back to a backup of before its first start, and it may have been started since where nobody sees it; "+
-			"if it was not: relight heal %s --rung relaunch", g.v.Server.Name),
-	})
-}
-
 // order holds a start until the servers that it needs work, or have had the time that
 // it takes to bring them back (L4).
 func (g *gatekeeper) order() {

@@ -28,10 +28,10 @@ func livesAgainstWord(v View, epoch fleet.Epoch, proof fence.Proof) bool {
 	}
 }
 
-// beside finds, on EC2, an instance of a replaced epoch that runs by the platform's own word while
-// only a person's says that it is dead, before anything of the new one is made. It is told
-// to end before each call that would start a second one, and has its time for that; where
-// that does nothing, as in a zone that is lost, the person's word counts.
+// beside finds, on EC2, an instance of a replaced epoch that runs by the platform's own word
+// while only a person's says that it is dead, before anything of the new one is made. It is
+// told to end before each call that would start a second one, and has its time for that;
+// where that does nothing, as in a zone that is lost, the person's word counts.
 func beside(v View, now time.Time, proof fence.Proof, start fleet.Step) (Decision, bool) {
 	r := v.Status.Recovery
 	if !onEC2(v) || len(r.Done) > 0 || !attestedAlone(proof) || proof.Epoch() == 0 {

@@ -284,21 +284,17 @@ func whyNotElsewhere(v View, now time.Time) string {
 // shutOutAlone reports that the proof stands on the refusal of the volumes, and on no end
 // of the instance: that one may run on.
 func shutOutAlone(proof fence.Proof) bool {
-	refused := false
-	for _, e := range proof.Evidence() {
-		switch e.Method {
-		case fleet.InitiatorRemoved, fleet.Sealed:
-			refused = true
-		case fleet.NeverStarted:
-		default:
-			return false
-		}
-	}
-	return refused
+	return standsOn(proof, fleet.InitiatorRemoved, fleet.Sealed) && !standsOn(proof)
 }
 
 // attestedAlone reports that nothing but a person's word proves the epoch dead: what
 // hangs where nobody can see it is no machine that could be started again.
-func attestedAlone(proof fence.Proof) bool {
-	return !slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool { return e.Method != fleet.Attested && e.Method != fleet.NeverStarted })
+func attestedAlone(proof fence.Proof) bool { return standsOn(proof, fleet.Attested) }
+
+// standsOn reports that the proof has no evidence of other methods than these, but for
+// that of epochs which were never started.
+func standsOn(proof fence.Proof, methods ...fleet.Method) bool {
+	return !slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool {
+		return e.Method != fleet.NeverStarted && !slices.Contains(methods, e.Method)
+	})
 }

@@ -93,47 +93,25 @@ func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.P
 	return leavesZone(v, now)
 }
 
-// unsureOfLast holds a recovery by a store that was set back to a backup while neither a
-// whole look nor the volumes themselves tell which epoch was the last: a later one may run
-// where no look reaches, and its number would be taken once more (S3).
-func unsureOfLast(v View, now time.Time) (Decision, bool) {
-	r := v.Status.Recovery
-	asked := r.Requested != "" && !r.SetBack
-	if !v.Status.SetBack || v.Observed.Complete || asked || volumesTell(v, now) {
-		return Decision{}, false
-	}
-	return held(GateProof, fmt.Sprintf("the store was set back to a backup, and the last look at the server's hosts, volumes and instances was not a whole one, so that an epoch after %d may run unseen; if none does: relight heal %s --rung relaunch", v.Status.Epoch, v.Server.Name), true), true
-}
-
-// volumesTell reports that all volumes were seen lately and remember the epochs that had
-// them. An array does not: what it shut out it lists no more.
-func volumesTell(v View, now time.Time) bool {
-	volumes := v.Server.Spec.Identity.Volumes
-	silent := func(vol fleet.Volume) bool {
-		seen := volumeSeen(v, vol.Name)
-		return vol.OnArray() || seen == nil || now.Sub(seen.At) > staleAfter(v)
-	}
-	return len(volumes) > 0 && !slices.ContainsFunc(volumes, silent)
-}
-
 // passOver makes the proof of what ran one of the highest epoch that an array was made to
-// shut out, if that is proved dead too: somebody else had let it in, and what was shut out
-// once is never let in again (S2). No try of ours had its number, as of one that was given
-// up before a call had an effect, so that the proof goes on to stand on what ran. Where it
-// is not proved the number is tried: the array refuses it, and then that is known.
+// shut out, if each epoch up to it is proved dead too: somebody else had let it in, and what
+// was shut out once is never let in again (S2). No try of ours had its number, as of one that
+// was given up before a call had an effect, so that the proof goes on to stand on what ran.
+// Where one of them is not proved the number is tried: the array refuses it, and then that is
+// known.
 func passOver(v View, proof fence.Proof, host string, now time.Time) fence.Proof {
-	beyond, evidence := Fenced(v.Status), proof.Evidence()
-	if _, missing := fence.Prove(v.Server, beyond, "", v.Status.Evidence, now); len(missing) > 0 {
-		return proof
-	}
-	for epoch := proof.Epoch() + 1; epoch <= beyond; epoch++ {
+	over, evidence := proof, proof.Evidence()
+	for epoch := proof.Epoch() + 1; epoch <= Fenced(v.Status); epoch++ {
+		if _, missing := fence.Prove(v.Server, epoch, "", v.Status.Evidence, now); len(missing) > 0 {
+			return proof
+		}
 		evidence = append(evidence, fleet.Evidence{
 			Method: fleet.NeverStarted, Server: v.Server.Name, Epoch: epoch, Host: host, By: "the journal", At: now,
 			Detail: "an array was made to shut it out before its time",
 		})
-		proof, _ = fence.Prove(v.Server, epoch, host, evidence, now)
+		over, _ = fence.Prove(v.Server, epoch, host, evidence, now)
 	}
-	return proof
+	return over
 }
 
 // workProof gets what is missing for the proof, unless the recovery is to wait or to go on
@@ -338,10 +316,10 @@ func byHost(host string, t fleet.Traits) string {
 }
 
 // nextFence chooses the gentlest way that can still give the missing proof: end
-// the instance through its own host, seal its volumes from another, switch its
-// host off (see ways for another order). A source that gave nothing is asked again after a back-off of its own
-// (L2), so that one that fails at once keeps nobody from the others. Where none is
-// due it holds and says when which is, and what a person can do.
+// the instance through its own host, seal its volumes from another, switch its host off
+// (see ways for another order). A source that gave nothing is asked again after a back-off
+// of its own (L2), so that one that fails at once keeps nobody from the others. Where none
+// is due it holds and says when which is, and what a person can do.
 func nextFence(v View, now time.Time, epoch fleet.Epoch, host string, missing []fence.Need) Decision {
 	epoch, host = fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
 	if at, waiting := stopping(v, now, epoch, host); waiting {

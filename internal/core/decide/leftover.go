@@ -33,17 +33,6 @@ func adopt(v View, now time.Time) (Decision, bool) {
 	return knownLast(v, now)
 }
 
-// knownLast takes the present epoch over once more when a whole look shows that no later one
-// was started, and this one not shut out, by what a store that was set back has lost.
-func knownLast(v View, now time.Time) (Decision, bool) {
-	st := v.Status
-	last, _ := lastEpoch(v)
-	if !st.SetBack || v.Finding.Verdict != fleet.Healthy || st.Recovery != nil || st.Phase != fleet.PhaseRunning || !v.Observed.Complete || last != st.Epoch || !runsNow(v, now) || overtaken(v, st.Epoch) || len(forgottenBy(v, now)) > 0 {
-		return Decision{}, false
-	}
-	return record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d runs on %s, and a whole look shows no later one that the store lost when it was set back", st.Epoch, orUnknown(st.Host))), true
-}
-
 // overtaken reports that anything has seen a later epoch than this one, or that its
 // volumes are shut to it: it was fenced, and stays so.
 func overtaken(v View, epoch fleet.Epoch) bool {
@@ -76,8 +65,9 @@ type waitingLeftover struct {
 
 // leftover finds what is left of an older epoch and can be ended: an instance that
 // was fenced, yet answers stale reads and holds an address; a map or session that an
-// array lists again; one that somebody hears answer for an address of the server; or a map of the present epoch that an array has forgotten. If
-// all of them were seen to lately it returns the one that is due next.
+// array lists again; one that somebody hears answer for an address of the server; or a map
+// of the present epoch that an array has forgotten. If all of them were seen to lately it
+// returns the one that is due next.
 //
 // It takes no budget and a storm does not hold it: the epoch was proved dead for
 // writes before the present one started, no server depends on it, and the stop
@@ -206,15 +196,18 @@ func inOneOrder(found []Decision) []Decision {
 // restarted and forgotten them. They are made again, with the proof of the epoch
 // before.
 func lostMaps(v View, now time.Time) []Decision {
-	if v.Status.Epoch == 0 || v.Status.Phase != fleet.PhaseRunning || !runsNow(v, now) {
+	if forgottenBy(v, now) == "" || v.Status.Epoch == 0 || v.Status.Phase != fleet.PhaseRunning || !runsNow(v, now) || v.Status.SetBack || fencedForEver(v) {
 		return nil
 	}
 	proof, proved := startedOn(v, now)
-	if !proved || v.Status.SetBack || fencedForEver(v) {
+	if !proved {
 		return nil
 	}
 	var out []Decision
-	for _, vol := range forgottenBy(v, now) {
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if !lostMap(v, vol, now) {
+			continue
+		}
 		why := fmt.Sprintf("the array of volume %s has forgotten epoch %d: let it in again", vol.Name, v.Status.Epoch)
 		out = append(out, Decision{Reason: why, Proof: proof, Step: &fleet.Step{
 			Kind: fleet.StepAttach, Server: v.Server.Name, Epoch: v.Status.Epoch, Host: v.Status.Host, Object: fleet.Object{Volume: vol.Name},
@@ -224,12 +217,15 @@ func lostMaps(v View, now time.Time) []Decision {
 	return out
 }
 
-// forgottenBy are the volumes whose array was asked since the present epoch started and
-// lists nobody.
-func forgottenBy(v View, now time.Time) []fleet.Volume {
-	return slices.DeleteFunc(slices.Clone(v.Server.Spec.Identity.Volumes), func(vol fleet.Volume) bool {
-		return !vol.OnArray() || !lostMap(v, vol.Name, now)
-	})
+// forgottenBy names a volume whose array was asked since the present epoch started and lists
+// nobody, or is empty.
+func forgottenBy(v View, now time.Time) string {
+	for _, vol := range v.Server.Spec.Identity.Volumes {
+		if lostMap(v, vol, now) {
+			return vol.Name
+		}
+	}
+	return ""
 }
 
 // unprovedMap says that an array lists the present epoch no more and that it may not be let
@@ -238,16 +234,17 @@ func forgottenBy(v View, now time.Time) []fleet.Volume {
 // leaves a server that answers and has no disk.
 func unprovedMap(v View, now time.Time) string {
 	lost := forgottenBy(v, now)
-	_, proved := startedOn(v, now)
-	switch {
-	case len(lost) == 0 || v.Status.Epoch == 0 || !runsNow(v, now):
-		return ""
-	case v.Status.SetBack:
-		return fmt.Sprintf("the array of volume %s does not list epoch %d, and by what the store lost when it was set back it may be shut out, so it is not let in again; to end it and start the next one, ask for a relaunch", lost[0].Name, v.Status.Epoch)
-	case proved:
+	if lost == "" || v.Status.Epoch == 0 || !runsNow(v, now) {
 		return ""
 	}
-	return fmt.Sprintf("the array of volume %s has forgotten epoch %d, and nothing that is stored proves epoch %d dead, so it is not let in again; to end it and start the next one, ask for a relaunch", lost[0].Name, v.Status.Epoch, v.Status.Epoch-1)
+	const anew = ", so it is not let in again; to end it and start the next one, ask for a relaunch"
+	if v.Status.SetBack {
+		return fmt.Sprintf("the array of volume %s does not list epoch %d, and by what the store lost when it was set back it may be shut out", lost, v.Status.Epoch) + anew
+	}
+	if _, proved := startedOn(v, now); proved {
+		return ""
+	}
+	return fmt.Sprintf("the array of volume %s has forgotten epoch %d, and nothing that is stored proves epoch %d dead", lost, v.Status.Epoch, v.Status.Epoch-1) + anew
 }
 
 // onlyLaterMap says that an array lists a later epoch than the present one and the present
@@ -299,10 +296,13 @@ func runsNow(v View, now time.Time) bool {
 
 // lostMap reports that the array was asked since the epoch started and lists nothing
 // of the volume.
-func lostMap(v View, volume string, now time.Time) bool {
+func lostMap(v View, vol fleet.Volume, now time.Time) bool {
 	asked := false
+	if !vol.OnArray() {
+		return false
+	}
 	for _, seen := range v.Observed.Volumes {
-		if seen.Volume != volume {
+		if seen.Volume != vol.Name {
 			continue
 		}
 		if seen.Held != fleet.No || now.Sub(seen.At) > staleAfter(v) || !seen.At.After(v.Status.LaunchedAt) {

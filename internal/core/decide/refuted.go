@@ -3,27 +3,9 @@ package decide
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"relight/internal/core/fleet"
 )
-
-// Ailing is since when a server has not been healthy, once a finding about it is recorded.
-// A doubt begins nothing and ends nothing. What a finding says of the time before it was
-// told counts for nothing: it may have been healthy meanwhile.
-func Ailing(s fleet.Status, verdict fleet.Verdict, now time.Time) time.Time {
-	switch verdict {
-	case fleet.Healthy:
-		return time.Time{}
-	case fleet.Suspect, fleet.Unknown:
-		return s.AilingSince
-	default:
-		if s.AilingSince.IsZero() {
-			return now
-		}
-		return s.AilingSince
-	}
-}
 
 // Refuted takes from a server that is seen to work what people said against that: their
 // word on its present epoch would prove it dead for ever, and the next failure, weeks

@@ -74,6 +74,12 @@ func TestStates(t *testing.T) {
 		if s.Gone() {
 			t.Errorf("%s can change again", s)
 		}
+		if !s.TakesRoom(fleet.CannotTell) {
+			t.Errorf("%s takes no room", s)
+		}
+	}
+	if fleet.InstanceReaped.TakesRoom(fleet.Yes) || fleet.InstanceLost.TakesRoom(fleet.No) {
+		t.Error("what has gone takes room")
 	}
 	if !fleet.InstanceTerminated.Gone() || !fleet.InstanceReaped.Gone() {
 		t.Error("terminated and reaped are for ever")

@@ -64,6 +64,11 @@ const (
 // Gone reports whether the state can never change again.
 func (s InstanceState) Gone() bool { return s == InstanceTerminated || s == InstanceReaped }
 
+// TakesRoom reports whether an instance in the state takes its units of a host.
+func (s InstanceState) TakesRoom(alive Answer) bool {
+	return !s.Gone() && (s != InstanceLost || alive != No)
+}
+
 // Instance is one incarnation of a server as it was seen.
 type Instance struct {
 	Server string        `json:"server"`

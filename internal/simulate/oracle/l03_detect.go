@@ -95,28 +95,9 @@ func (o *Oracle) meetDeadlines() {
 	}
 }
 
-// deafByChance is how seldom, in a beat's time, a controller may hear nobody for two beats
-// because all of them got lost.
-const deafByChance = 1e-8
-
-// fewHosts is a number of hosts of which one more that is lost leaves hardly any.
-const fewHosts = 3
-
-// hearsBadly reports that the controller hears a host badly, or has so few of them that
-// all may fall silent at once by chance.
+// hearsBadly reports that the controller hears a host badly.
 func (o *Oracle) hearsBadly() bool {
-	all, beating := 1.0, 0
-	few := len(o.w.Hosts()) <= fewHosts // one of them may be all that is heard for a while
-	for _, name := range o.w.Hosts() {
-		loss := o.around.Loss(name)
-		if loss > clearLoss || loss > 0 && few {
-			return true
-		}
-		if h := o.w.Host(name); h != nil && h.Runs() {
-			all, beating = all*loss*loss, beating+1
-		}
-	}
-	return beating > 0 && all > deafByChance
+	return slices.ContainsFunc(o.w.Hosts(), func(name string) bool { return o.around.Loss(name) > clearLoss })
 }
 
 func (o *Oracle) meet(e expectation) {
@@ -183,7 +164,7 @@ func (o *Oracle) seen(t *instance, onset time.Time) bool {
 	if h.turned.After(onset) || t.able && !h.clear {
 		return false // the time out of sight tells nothing about what runs there
 	}
-	if o.deafAt.After(onset) {
+	if o.deaf() || o.deafAt.After(onset) {
 		return false
 	}
 	clear, own := 0, false

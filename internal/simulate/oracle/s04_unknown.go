@@ -36,7 +36,7 @@ func (o *Oracle) sentForAReason(c Call, s *server) {
 	if s.spec.Spec.OneSource == fleet.OneSourceFence && !o.undisturbed(o.w.Now().Add(-o.surely(s))) {
 		return // one source is enough here, and one controller's own view is one
 	}
-	if !o.rewound.IsZero() && o.w.Now().Sub(o.rewound) < takesOver && s.status.Recovery != nil {
+	if r := s.status.Recovery; r != nil && r.SetBack {
 		return // a recovery that the backup held is finished
 	}
 	if step.Kind == fleet.StepPowerOff {

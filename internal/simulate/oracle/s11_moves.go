@@ -86,7 +86,7 @@ func (o *Oracle) cannotTake(s *server, host string) string {
 		return "is in none of its sites"
 	case !o.couldTake(s, host):
 		return "does not reach its volumes"
-	case o.newestOn(host)+max(p.Units, 1) > h.Units:
+	case o.othersOn(s, host)+max(p.Units, 1) > h.Units:
 		return "has no room for it"
 	case o.companyOn(s, host) != "":
 		return "holds " + o.companyOn(s, host) + ", from which it must be kept apart"
@@ -99,23 +99,15 @@ func (o *Oracle) cannotTake(s *server, host string) string {
 	}
 }
 
-// newestOn is how many units the newest epochs of servers take on a host. What is left there
-// of epochs that were replaced is to be ended, and no plan counts it.
-func (o *Oracle) newestOn(host string) int {
+// othersOn is how many units the instances of other servers take on a host.
+func (o *Oracle) othersOn(s *server, host string) int {
 	units := 0
-	for _, n := range o.w.OnHost(host) {
-		if s := o.servers[n.Server]; s == nil || n.Epoch >= s.status.Epoch {
-			units += max(o.units(n.Server), 1)
+	for _, i := range o.w.OnHost(host) {
+		if i.Server != s.name && i.TakesUnits() {
+			units += i.Units
 		}
 	}
 	return units
-}
-
-func (o *Oracle) units(server string) int {
-	if s := o.servers[server]; s != nil {
-		return s.spec.Spec.Placement.Units
-	}
-	return 0
 }
 
 // acceptedGoal looks at where a planned move has put an epoch.

@@ -206,14 +206,21 @@ func (o *Oracle) hostOf(name string) *host {
 	return h
 }
 
-// deaf reports that no host is in everybody's sight.
+// deafByChance is how seldom, in a beat's time, two beats of every host in sight may get lost
+// before the controller counts as one that hears them.
+const deafByChance = 1e-8
+
+// deaf reports that a controller may hear nobody: no host is in everybody's sight, or those
+// that are lose so many datagrams that all may be silent at once. Then it doubts itself.
 func (o *Oracle) deaf() bool {
-	for _, h := range o.hosts { // whether there is one: the order is all one
-		if h.clear {
-			return false
+	all := 1.0
+	for _, name := range o.w.Hosts() {
+		if h := o.hosts[name]; h != nil && h.clear {
+			loss := o.around.Loss(name)
+			all *= loss * loss
 		}
 	}
-	return len(o.hosts) > 1
+	return len(o.hosts) > 0 && all > deafByChance
 }
 
 // worked is when an instance last worked, which is now if it does.
