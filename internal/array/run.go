@@ -21,6 +21,20 @@ type Env struct {
 	Wait func(ctx context.Context, until time.Time) error
 }
 
+// WaitBy waits by the given clock; see Env.Wait.
+func WaitBy(now func() time.Time) func(context.Context, time.Time) error {
+	return func(ctx context.Context, until time.Time) error {
+		t := time.NewTimer(until.Sub(now()))
+		defer t.Stop()
+		select {
+		case <-t.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Run fences an epoch, and returns the evidence for each volume. Errors:
 // *FenceError, or the context's. After an error nothing is proved; what was done
 // stays done, and it may be run again.

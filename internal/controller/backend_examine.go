@@ -53,7 +53,7 @@ func (b *Backend) ExamineArray(ctx context.Context, by, name string, req client.
 	found, failed := examine.Run(ctx, examine.Options{
 		Array: arr, Prefix: array.Prefix(decl), LUN: req.LUN,
 		Load: examineLoad, Watch: watch, FenceWithin: examineFence, LastResort: decl.LUNOffline == fleet.LUNOfflineLast,
-		Random: rand.Reader, Now: b.Clock.Now, Wait: b.wait,
+		Random: rand.Reader, Now: b.Clock.Now, Wait: array.WaitBy(b.Clock.Now),
 	})
 	return examined(report, found, failed), nil
 }
@@ -91,17 +91,6 @@ func (b *Backend) declared(name string) (decl fleet.Array, site string, ok bool)
 		}
 	}
 	return fleet.Array{}, "", false
-}
-
-func (b *Backend) wait(ctx context.Context, until time.Time) error {
-	t := time.NewTimer(until.Sub(b.Clock.Now()))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // examined puts what was found into words.

@@ -225,7 +225,7 @@ func (s *suite) journal(r array.Ref) {
 }
 
 func (s *suite) runFence(r array.Ref, cfg iscsi.Config) ([]fleet.Evidence, error) {
-	env := array.Env{Array: s.array, Marks: s.marks, Now: time.Now, Wait: Wait}
+	env := array.Env{Array: s.array, Marks: s.marks, Now: time.Now, Wait: array.WaitBy(time.Now)}
 	env.Login = func(ctx context.Context) (array.LoginAnswer, error) {
 		c, err := s.h.Connect(ctx, cfg)
 		switch {
@@ -242,16 +242,4 @@ func (s *suite) runFence(r array.Ref, cfg iscsi.Config) ([]fleet.Evidence, error
 
 func (s *suite) plan(r array.Ref) array.Plan {
 	return array.Plan{Ref: r, Volumes: []string{"data", "log"}, Every: 2 * time.Millisecond, Within: patience / 2, Offline: s.resort}
-}
-
-// Wait waits on the real clock; see array.Env.
-func Wait(ctx context.Context, until time.Time) error {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

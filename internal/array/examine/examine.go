@@ -184,6 +184,11 @@ func (x *examination) prove(ctx context.Context, e fleet.Epoch, as iscsi.Config)
 	if err != nil {
 		return fence.Proof{}, err
 	}
+	return x.proofOf(e, evidence)
+}
+
+// proofOf makes a proof from the evidence of a fence.
+func (x *examination) proofOf(e fleet.Epoch, evidence []fleet.Evidence) (fence.Proof, error) {
 	proof, missing := fence.Prove(x.server(), e, "", evidence, x.Now())
 	if len(missing) > 0 {
 		return fence.Proof{}, fmt.Errorf("the fence's evidence proves nothing: %s", missing[0].Reason)

@@ -25,7 +25,7 @@ type oldEpoch struct {
 // busy brings the epoch to where it is shut out: sessions that write without pause, a
 // write that the array has taken and whose data it has not, and a login that has
 // passed name and secret.
-func (x *examination) busy(ctx context.Context, cfg iscsi.Config, e fleet.Epoch) (*oldEpoch, error) {
+func (x *examination) busy(ctx context.Context, cfg iscsi.Config, e fleet.Epoch) (_ *oldEpoch, err error) {
 	o := &oldEpoch{epoch: e}
 	starting, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -33,6 +33,11 @@ func (x *examination) busy(ctx context.Context, cfg iscsi.Config, e fleet.Epoch)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
 	// The first command of a session is answered with a unit attention.
 	if _, err = iscsi.Do(starting, s, "first read", iscsi.Read16(unit, held, 1)); err != nil {
 		return nil, err
@@ -41,7 +46,6 @@ func (x *examination) busy(ctx context.Context, cfg iscsi.Config, e fleet.Epoch)
 		return nil, err
 	}
 	if o.half, err = halfWay(starting, cfg); err != nil {
-		_ = s.Close()
 		return nil, err
 	}
 	o.load = startLoad(ctx, cfg, e, x)
@@ -67,6 +71,7 @@ func halfWay(ctx context.Context, cfg iscsi.Config) (*iscsi.Login, error) {
 	}
 	for !l.Secure() {
 		if _, err := l.Step(ctx); err != nil {
+			_ = l.Close()
 			return nil, err
 		}
 	}

@@ -58,9 +58,9 @@ func (x *examination) trial(ctx context.Context, e fleet.Epoch, proof fence.Proo
 	}
 	x.report.Evidence = append(x.report.Evidence, evidence...)
 	x.note("fence", true, fmt.Sprintf("confirmed after %s with %d writes under way: %s", x.Now().Sub(began).Round(time.Millisecond), x.Load+1, evidence[0].Detail))
-	proof, missing := fence.Prove(x.server(), e, "", evidence, x.Now())
-	if len(missing) > 0 {
-		return none, false, fmt.Errorf("the fence's evidence proves nothing: %s", missing[0].Reason)
+	proof, err = x.proofOf(e, evidence)
+	if err != nil {
+		return none, false, err
 	}
 	next, err := x.letIn(ctx, e+1, proof)
 	if err != nil {

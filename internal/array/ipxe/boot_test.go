@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"relight/internal/array"
-	"relight/internal/array/arraytest"
 	"relight/internal/array/tgt"
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
@@ -169,7 +168,7 @@ func (b *bench) fence(boot Boot) {
 	b.Helper()
 	b.fenced = boot.Epoch
 	env := array.Env{
-		Array: b.array, Now: time.Now, Wait: arraytest.Wait,
+		Array: b.array, Now: time.Now, Wait: array.WaitBy(time.Now),
 		Marks: func(context.Context, string) (fleet.Epoch, error) { return b.fenced, nil },
 	}
 	if _, err := array.Run(b.Context(), env, array.Plan{Ref: boot.Ref, Volumes: []string{"root"}, Every: 5 * time.Millisecond, Within: patience}); err != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"relight/internal/array"
-	"relight/internal/array/arraytest"
 	"relight/internal/array/examine"
 	"relight/internal/core/fence"
 )
@@ -20,7 +19,7 @@ import (
 func options(a array.Array) examine.Options {
 	return examine.Options{
 		Array: a, Prefix: prefix, Load: 4, Watch: 300 * time.Millisecond, FenceWithin: 10 * time.Second,
-		Random: rand.Reader, Now: time.Now, Wait: arraytest.Wait,
+		Random: rand.Reader, Now: time.Now, Wait: array.WaitBy(time.Now),
 	}
 }
 

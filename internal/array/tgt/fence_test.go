@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"relight/internal/array"
-	"relight/internal/array/arraytest"
 	"relight/internal/array/iscsi"
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
@@ -117,7 +116,7 @@ func (l *lab) writer(cfg iscsi.Config, e fleet.Epoch, from uint64) *writer {
 				if s, err = iscsi.Dial(ctx, cfg); err != nil {
 					w.failed.Add(1)
 					s = nil
-					_ = arraytest.Wait(ctx, time.Now().Add(time.Millisecond)) // no tighter loop than a guest's
+					_ = array.WaitBy(time.Now)(ctx, time.Now().Add(time.Millisecond)) // no tighter loop than a guest's
 					continue
 				}
 			}
@@ -146,7 +145,7 @@ func (w *writer) end() { w.stop(); <-w.done }
 func (l *lab) until(what string, yes func() bool) {
 	l.Helper()
 	for !yes() {
-		if err := arraytest.Wait(l.ctx, time.Now().Add(time.Millisecond)); err != nil {
+		if err := array.WaitBy(time.Now)(l.ctx, time.Now().Add(time.Millisecond)); err != nil {
 			l.Fatalf("never: %s", what)
 		}
 	}
@@ -155,7 +154,7 @@ func (l *lab) until(what string, yes func() bool) {
 func (l *lab) fence(a array.Array, e fleet.Epoch, cfg iscsi.Config) ([]fleet.Evidence, error) {
 	l.marks = e
 	return array.Run(l.ctx, array.Env{
-		Array: a, Now: time.Now, Wait: arraytest.Wait,
+		Array: a, Now: time.Now, Wait: array.WaitBy(time.Now),
 		Marks: func(context.Context, string) (fleet.Epoch, error) { return l.marks, nil },
 		Login: array.TryLogin(array.Target{Portal: cfg.Portal, IQN: cfg.Target}, array.Map{Initiator: cfg.Initiator, User: cfg.User, Secret: cfg.Secret}),
 	}, array.Plan{Ref: array.Ref{Server: "db", Epoch: e}, Volumes: []string{"data"}, Every: time.Millisecond, Within: 30 * time.Second})
@@ -262,7 +261,7 @@ func TestStepLeftOut(t *testing.T) {
 			broken := without{l.a, step}
 			plan := array.Plan{Ref: array.Ref{Server: "db", Epoch: 1}, Volumes: []string{"data"}, Every: time.Millisecond, Within: 300 * time.Millisecond}
 			evidence, err := array.Run(l.ctx, array.Env{
-				Array: broken, Now: time.Now, Wait: arraytest.Wait,
+				Array: broken, Now: time.Now, Wait: array.WaitBy(time.Now),
 				Marks: func(context.Context, string) (fleet.Epoch, error) { return 1, nil },
 				Login: array.TryLogin(array.Target{Portal: cfg.Portal, IQN: cfg.Target}, array.Map{Initiator: cfg.Initiator, User: cfg.User, Secret: cfg.Secret}),
 			}, plan)

@@ -8,14 +8,13 @@ import (
 	"time"
 
 	"relight/internal/array"
-	"relight/internal/array/arraytest"
 	"relight/internal/array/iscsi"
 	"relight/internal/core/fleet"
 )
 
 func (l *lab) fenceWith(a array.Array, within time.Duration) ([]fleet.Evidence, error) {
 	return array.Run(l.ctx, array.Env{
-		Array: a, Now: time.Now, Wait: arraytest.Wait,
+		Array: a, Now: time.Now, Wait: array.WaitBy(time.Now),
 		Marks: func(context.Context, string) (fleet.Epoch, error) { return 1, nil },
 	}, array.Plan{
 		Ref: array.Ref{Server: "db", Epoch: 1}, Volumes: []string{"data"}, Every: time.Millisecond, Within: within,

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"relight/internal/array"
-	"relight/internal/array/arraytest"
 	"relight/internal/array/iscsi"
 	"relight/internal/core/fleet"
 )
@@ -143,7 +142,7 @@ func TestSlowWrite(t *testing.T) {
 	release, answered := l.slow(cfg, 5)
 	l.marks = 1
 	evidence, err := array.Run(l.ctx, array.Env{
-		Array: l.a, Now: time.Now, Wait: arraytest.Wait,
+		Array: l.a, Now: time.Now, Wait: array.WaitBy(time.Now),
 		Marks: func(context.Context, string) (fleet.Epoch, error) { return 1, nil },
 	}, array.Plan{Ref: array.Ref{Server: "db", Epoch: 1}, Volumes: []string{"data"}, Every: time.Millisecond, Within: 500 * time.Millisecond})
 	var failed *array.FenceError

@@ -224,14 +224,20 @@ type State struct {
 	Err error
 }
 
-// Ask asks all declared arrays at once, by name.
-func (a *Arrays) Ask(ctx context.Context) []State {
+// all lists the declared arrays by name.
+func (a *Arrays) all() []*declared {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	sans := make([]*declared, 0, len(a.sans))
 	for _, name := range slices.Sorted(maps.Keys(a.sans)) {
 		sans = append(sans, a.sans[name])
 	}
-	a.mu.Unlock()
+	return sans
+}
+
+// Ask asks all declared arrays at once, by name.
+func (a *Arrays) Ask(ctx context.Context) []State {
+	sans := a.all()
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	out := make([]State, len(sans))

@@ -83,7 +83,7 @@ func (a *Arrays) shutOut(ctx context.Context, call provider.Call, n *declared, e
 	_, volumes := unitsOn(call.Server, n.decl.Name)
 	env := array.Env{
 		Array: n.arr, Marks: a.opt.Fenced, Login: a.loginAs(call.Server, n, ref),
-		Now: a.opt.Now, Wait: waitUntil(a.opt.Now),
+		Now: a.opt.Now, Wait: array.WaitBy(a.opt.Now),
 	}
 	patience := left(ctx) / 2
 	if slices.ContainsFunc(maps, func(m array.Mapped) bool { return m.Epoch == epoch && m.Offline }) {
@@ -110,20 +110,6 @@ func left(ctx context.Context) time.Duration {
 		return fenceWithin
 	}
 	return max(time.Until(ends)-shutSpare, shutEvery)
-}
-
-// waitUntil waits by the given clock.
-func waitUntil(now func() time.Time) func(context.Context, time.Time) error {
-	return func(ctx context.Context, until time.Time) error {
-		t := time.NewTimer(until.Sub(now()))
-		defer t.Stop()
-		select {
-		case <-t.C:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // loginAs tries to log in as an epoch, through each portal; nil where nobody knows where
@@ -329,19 +315,27 @@ type Disk struct {
 // Disks tells where the LUNs of the call's epoch are and as whom to log in. It makes the
 // epoch's maps, or finds them made.
 func (a *Arrays) Disks(ctx context.Context, call provider.Call) ([]Disk, error) {
+	return disksOf(call.Server, func(v fleet.Volume) (entry, error) {
+		n, err := a.of(v)
+		if err != nil {
+			return entry{}, provider.Errorf(provider.Permanent, call, "%w", err)
+		}
+		return a.mapFor(ctx, call, n)
+	})
+}
+
+// disksOf are the server's LUNs, of which each array is asked once.
+func disksOf(s fleet.Server, enter func(fleet.Volume) (entry, error)) ([]Disk, error) {
 	entries := map[string]entry{}
 	var out []Disk
-	for _, v := range call.Server.Spec.Identity.Volumes {
+	for _, v := range s.Spec.Identity.Volumes {
 		if v.LUN == nil {
 			continue
 		}
-		e, ok := entries[v.LUN.Array]
-		if !ok {
-			n, err := a.of(v)
-			if err != nil {
-				return nil, provider.Errorf(provider.Permanent, call, "%w", err)
-			}
-			if e, err = a.mapFor(ctx, call, n); err != nil {
+		e, asked := entries[v.LUN.Array]
+		if !asked {
+			var err error
+			if e, err = enter(v); err != nil {
 				return nil, err
 			}
 			entries[v.LUN.Array] = e

@@ -30,23 +30,13 @@ func (a *Arrays) Logins(ctx context.Context, server string, epoch fleet.Epoch) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	entries := map[string]entry{}
-	var out []Disk
-	for _, v := range s.Spec.Identity.Volumes {
-		if v.LUN == nil {
-			continue
+	return disksOf(s, func(v fleet.Volume) (entry, error) {
+		e, err := a.login(ctx, s, v, epoch)
+		if err != nil {
+			return entry{}, fmt.Errorf("array %s: %w", v.LUN.Array, err)
 		}
-		e, asked := entries[v.LUN.Array]
-		if !asked {
-			var err error
-			if e, err = a.login(ctx, s, v, epoch); err != nil {
-				return nil, fmt.Errorf("array %s: %w", v.LUN.Array, err)
-			}
-			entries[v.LUN.Array] = e
-		}
-		out = append(out, e.disk(v))
-	}
-	return out, nil
+		return e, nil
+	})
 }
 
 // login is what an epoch logs in to on the array of a volume, if that lets it in.

@@ -3,7 +3,6 @@ package san
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
@@ -14,12 +13,7 @@ import (
 // Orphans lists the maps on all declared arrays of servers that have no LUN there, by
 // array. An array that cannot be asked is told as an Err.
 func (a *Arrays) Orphans(ctx context.Context) []provider.Orphan {
-	a.mu.Lock()
-	sans := make([]*declared, 0, len(a.sans))
-	for _, name := range slices.Sorted(maps.Keys(a.sans)) {
-		sans = append(sans, a.sans[name])
-	}
-	a.mu.Unlock()
+	sans := a.all()
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	found := make([][]provider.Orphan, len(sans))
