@@ -15,8 +15,8 @@ func (p *Provider) besideVolumes(ctx context.Context, call provider.Call, subnet
 	if subnet == "" || len(volumes) == 0 {
 		return nil
 	}
-	lies, known := p.subnet(ctx, subnet)
-	if !known || lies.Zone == "" || lies.Outpost != "" {
+	lies, err := p.subnet(ctx, subnet)
+	if err != nil || lies.Zone == "" || lies.Outpost != "" {
 		return nil
 	}
 	zones := together(len(volumes), func(n int) (string, error) {
@@ -36,14 +36,14 @@ func (p *Provider) besideVolumes(ctx context.Context, call provider.Call, subnet
 }
 
 // subnet tells where a subnet lies, which never changes: it is asked for once.
-func (p *Provider) subnet(ctx context.Context, id string) (Subnet, bool) {
+func (p *Provider) subnet(ctx context.Context, id string) (Subnet, error) {
 	if s, known := p.subnets.Load(id); known {
-		return s.(Subnet), true
+		return s.(Subnet), nil
 	}
 	s, err := p.opt.Cloud.Subnet(ctx, id)
 	if err != nil {
-		return Subnet{}, false
+		return Subnet{}, err
 	}
 	p.subnets.Store(id, s)
-	return s, true
+	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,9 @@ type zonalCloud struct {
 	machines []aws.Machine
 	dark     []string
 	unlisted bool
-	calls    []string
+
+	mu    sync.Mutex // a sweep reads several zones at once
+	calls []string
 }
 
 func (c *zonalCloud) Zones(context.Context) (map[string]string, error) {
@@ -32,7 +35,9 @@ func (c *zonalCloud) Zones(context.Context) (map[string]string, error) {
 }
 
 func (c *zonalCloud) Instances(_ context.Context, zone string, servers []string) ([]aws.Machine, error) {
+	c.mu.Lock()
 	c.calls = append(c.calls, zone)
+	c.mu.Unlock()
 	if slices.Contains(c.dark, zone) || zone == "" && len(c.dark) > 0 {
 		return nil, &aws.APIError{Op: "DescribeInstances", Code: "InternalError", Message: "page 3 broke"}
 	}

@@ -97,7 +97,7 @@ func (p *Provider) onOutpost(ctx context.Context, call provider.Call) error {
 	if away == nil || away.Outpost == "" {
 		return nil
 	}
-	lies, err := p.opt.Cloud.Subnet(ctx, away.Subnet)
+	lies, err := p.subnet(ctx, away.Subnet)
 	arn := lies.Outpost
 	switch {
 	case err != nil:
