@@ -113,6 +113,16 @@ func neverToRun(v View, now time.Time) *Decision {
 	return d
 }
 
+// leftRunning says what still runs of replaced epochs and is left while the recovery is held,
+// or is empty.
+func leftRunning(v View, now time.Time) string {
+	said := ""
+	for _, d := range oldInstances(v, now) {
+		said += "; " + d.Reason + ", and is left to the end of the recovery, for it may be all that still serves"
+	}
+	return said
+}
+
 func dueLeftover(v View, now time.Time, found []Decision) (*Decision, *waitingLeftover) {
 	var wait *waitingLeftover
 	for _, d := range found {

@@ -269,7 +269,11 @@ func resume(v View, now time.Time) Decision {
 			return cleanup
 		}
 	}
-	return guarded(v, now, d)
+	d = guarded(v, now, d)
+	if d.Step == nil && d.Hold != nil {
+		d.Reason += leftRunning(v, now)
+	}
+	return d
 }
 
 // guarded puts the gates that also hold a recovery under way before a decision
