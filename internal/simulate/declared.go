@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"relight/internal/core/fleet"
 	"relight/internal/provider/sim"
 	"relight/internal/simulate/oracle"
 	"relight/internal/spec"
@@ -30,6 +31,13 @@ func (e *engine) declare() error {
 		e.isolations[s.Name] = s.Spec.OnIsolation
 		for _, v := range s.Spec.Identity.Volumes {
 			e.volumes[s.Name] = append(e.volumes[s.Name], sim.VolumeID(s, v.Name))
+		}
+	}
+	for _, site := range set.Sites {
+		for _, a := range site.Spec.Arrays {
+			if w := e.world.Array(a.Name); w != nil {
+				w.LastResort = a.LUNOffline == fleet.LUNOfflineLast
+			}
 		}
 	}
 	e.holds(docs, set)

@@ -12,6 +12,7 @@ const (
 	streamMoves    = 0x6d6f766573
 	streamChanges  = 0x6368616e6765
 	streamRestored = 0x726573746f7265
+	streamOffline  = 0x6f66666c696e65
 )
 
 // aside draws from a stream of its own.

@@ -35,8 +35,14 @@ func (g *generator) above(s Site) string {
 		return ""
 	}
 	var arrays []string
+	offline := ""
+	g.aside(streamOffline, func() {
+		if g.one(3) {
+			offline = ", lunOffline: lastResort"
+		}
+	})
 	for n, name := range g.arrays {
-		arrays = append(arrays, fmt.Sprintf("{name: %s, driver: tgt, portal: \"10.0.9.%d:3260\", options: {dir: /srv/%s}}", name, n+1, name))
+		arrays = append(arrays, fmt.Sprintf("{name: %s, driver: tgt, portal: \"10.0.9.%d:3260\", options: {dir: /srv/%s}%s}", name, n+1, name, offline))
 	}
 	return fmt.Sprintf(", arrays: [%s]", strings.Join(arrays, ", "))
 }

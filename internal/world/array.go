@@ -64,6 +64,8 @@ type Array struct {
 	// Away is true while its management answers nobody, though data go on; Stuck
 	// while sessions that are killed are listed on, and write on.
 	Away, Stuck bool
+	// LastResort: its declaration lets a fence take units off line.
+	LastResort bool
 
 	trouble ArrayTrouble
 	targets map[string]*target
@@ -97,7 +99,9 @@ type LUN struct {
 	// are those that a person has let in since.
 	shut   map[fleet.Epoch]bool
 	pastUs []fleet.Epoch
-	dirty  bool
+	// bare are the epochs from whose sessions the unit was taken away.
+	bare  []fleet.Epoch
+	dirty bool
 }
 
 // SetArray sets whether an array is dead, its management away, its sessions stuck.
@@ -165,6 +169,7 @@ func (l *LUN) Maps() []string { return l.maps }
 // Map lets an initiator log in to the unit's target and use the unit.
 func (w *World) Map(l *LUN, iqn string) {
 	l.maps = insert(l.maps, iqn)
+	l.bare = slices.DeleteFunc(l.bare, func(e fleet.Epoch) bool { return EpochIQN(l.disk.Server, e) == iqn })
 	w.note("map", l.name(), "", iqn)
 	w.touch(l)
 }

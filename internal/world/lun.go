@@ -82,12 +82,46 @@ func (w *World) Shut(l *LUN, epoch fleet.Epoch) bool {
 	if !l.Drained(iqn) {
 		return false
 	}
+	l.noteShut(epoch)
+	return true
+}
+
+func (l *LUN) noteShut(epoch fleet.Epoch) {
 	if l.shut == nil {
 		l.shut = map[fleet.Epoch]bool{}
 	}
 	l.shut[epoch] = true
 	l.pastUs = slices.DeleteFunc(l.pastUs, func(e fleet.Epoch) bool { return e == epoch })
+}
+
+// TakeAway takes a unit off line for an epoch that is out of its map and whose sessions
+// stay listed: they have no unit from here on. It reports false, and changes nothing, if
+// the epoch is in the map or a command of it is inside.
+func (w *World) TakeAway(l *LUN, epoch fleet.Epoch) bool {
+	iqn := EpochIQN(l.disk.Server, epoch)
+	if slices.Contains(l.maps, iqn) || slices.Contains(l.Inside(), epoch) {
+		return false
+	}
+	for _, s := range l.port.sessions {
+		if s.Nexus.IQN == iqn {
+			s.known = slices.DeleteFunc(s.known, func(n int) bool { return n == l.Number })
+		}
+	}
+	if !l.Bare(epoch) {
+		l.bare = append(l.bare, epoch)
+	}
+	l.noteShut(epoch)
+	w.note("take away", l.name(), "", iqn)
+	w.touch(l)
 	return true
+}
+
+// Bare reports that the epoch's sessions may be listed, and have the unit no more.
+func (l *LUN) Bare(epoch fleet.Epoch) bool { return slices.Contains(l.bare, epoch) }
+
+// Refuses reports that the epoch can bring nothing more to the unit.
+func (l *LUN) Refuses(epoch fleet.Epoch) bool {
+	return l.Drained(EpochIQN(l.disk.Server, epoch)) || l.Bare(epoch)
 }
 
 // KeepLUN has the array keep a unit's data as an epoch left them, once for the epoch.

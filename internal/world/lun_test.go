@@ -172,3 +172,44 @@ func TestSlowAndFull(t *testing.T) {
 		t.Error("a full array took a write")
 	}
 }
+
+// A session that nobody can end has its unit taken away once nothing of it is inside: it is
+// listed on, and brings nothing more.
+func TestAUnitIsTakenAway(t *testing.T) {
+	w, a, l, i := sanWorld(t)
+	w.Advance(time.Second)
+	w.SetArray(a, false, false, true)
+	if w.TakeAway(l, 1) {
+		t.Fatal("it was taken away from an epoch that is in the map")
+	}
+	w.Unmap(l, EpochIQN("db", 1))
+	for n := 0; len(l.Inside()) == 0; n++ {
+		if n > 1000 {
+			t.Fatal("it does not write")
+		}
+		w.Advance(time.Millisecond)
+	}
+	if w.TakeAway(l, 1) || l.Bare(1) {
+		t.Fatal("it was taken away with a write inside")
+	}
+	for n := 0; !w.TakeAway(l, 1); n++ {
+		if n > 1000 {
+			t.Fatal("a write is inside at any time")
+		}
+		w.Advance(time.Millisecond)
+	}
+	before := acked(w, 1)
+	w.Advance(10 * time.Second)
+	if acked(w, 1) != before || len(l.Sessions()) == 0 || !l.Refuses(1) || l.Drained(EpochIQN("db", 1)) {
+		t.Errorf("%d writes of it are acknowledged, %d before; %d sessions are listed", acked(w, 1), before, len(l.Sessions()))
+	}
+	w.LetIn(l, 2)
+	launchOn(t, w, l, 2, "host-2")
+	w.Advance(time.Second)
+	if got := w.Check(); len(got) > 0 || acked(w, 2) == 0 {
+		t.Errorf("the next epoch has %d writes, and %v", acked(w, 2), got)
+	}
+	if !i.Executes {
+		t.Error("the old one was ended")
+	}
+}

@@ -84,19 +84,32 @@ func (p *Provider) shut(call provider.Call, l *world.LUN, epoch fleet.Epoch) (pr
 	for _, u := range units {
 		drained = p.w.Shut(u, epoch) && drained
 	}
-	if !drained {
+	if !drained && !p.offline(l.Array(), units, epoch) {
 		return provider.Outcome{}, &provider.Error{
 			Class: provider.Retry, Op: string(call.Step.Kind), Object: provider.ObjectOf(call), MayHaveHappened: true,
 			Err: fmt.Errorf("%s epoch %d is not fenced on array %s: sessions: they were killed and are listed on; take the LUN off line on the array, or fence the host by power", call.Step.Server, epoch, l.Array().Name),
 		}
 	}
 	out := provider.Outcome{Detail: fmt.Sprintf("array %s lists no session of epoch %d", l.Array().Name, epoch)}
+	if !drained {
+		out.Detail = fmt.Sprintf("array %s took the LUNs of epoch %d off line", l.Array().Name, epoch)
+	}
 	for _, v := range volumes {
 		e := p.evidence(call, fleet.InitiatorRemoved, "array "+l.Array().Name, "no session listed")
-		e.Volume, e.Epoch = v, epoch
+		e.Volume, e.Epoch, e.Offline = v, epoch, !drained
 		out.Evidence = append(out.Evidence, e)
 	}
 	return out, nil
+}
+
+// offline takes the units off line for an epoch whose sessions stay listed, if that is
+// allowed and no command of it is left inside.
+func (p *Provider) offline(a *world.Array, units []*world.LUN, epoch fleet.Epoch) bool {
+	done := a.LastResort
+	for _, u := range units {
+		done = done && p.w.TakeAway(u, epoch)
+	}
+	return done
 }
 
 // marked is the highest epoch of the server that was fenced there.
@@ -149,7 +162,7 @@ func (p *Provider) mapAll(call provider.Call) error {
 			switch {
 			case e > call.Step.Epoch:
 				return provider.Errorf(provider.Refused, call, "array %s: epoch %d has a map", name, e)
-			case e < call.Step.Epoch:
+			case e < call.Step.Epoch && !u.Bare(e):
 				return provider.Errorf(provider.Conflict, call, "array %s: epoch %d has a map", name, e)
 			}
 		}

@@ -9,7 +9,8 @@ import (
 // the units that are left are enough for all servers of that domain with a higher
 // priority that the product itself has called down or impaired, and held for the
 // budget, for at least slack. One that another domain of its own has no unit for cannot
-// use this one, and does not count. At rest, L1 holds that none was forgotten.
+// use this one, and does not count; nor does one whose end nobody could prove (endless). At
+// rest, L1 holds that none was forgotten.
 //
 // Not covered: that those of equal priority go in the order in which they came;
 // nothing promises it.
@@ -26,7 +27,7 @@ func (o *Oracle) nobodyStarves(s *server, domains []string, now time.Time) {
 			if other == s || other.gone || other.spec.Spec.Priority <= s.spec.Spec.Priority || !o.waits(other, now) {
 				continue
 			}
-			if slices.Contains(o.domains(other), d) && !o.shutOut(other, d, now) {
+			if slices.Contains(o.domains(other), d) && !o.shutOut(other, d, now) && !o.endless(other) {
 				ahead++
 			}
 		}
@@ -43,6 +44,17 @@ func (o *Oracle) shutOut(s *server, domain string, now time.Time) bool {
 		b := o.budgetOf(d)
 		return d != domain && b.Steps > 0 && o.used(d, b.Window.Std(), now) >= b.Steps
 	})
+}
+
+// endless reports that the server's spec demands the end of its instance, which is on a host
+// that is out of sight and that no device can switch: it could begin nothing with a unit.
+func (o *Oracle) endless(s *server) bool {
+	t := s.newest
+	if t == nil || s.spec.Spec.Fence.VolumesSuffice() || o.around.Cloud {
+		return false
+	}
+	h := o.w.Host(t.host)
+	return h != nil && !h.Power && !o.hostOf(t.host).clear
 }
 
 // waits reports that the product itself says that the server waits for a budget.

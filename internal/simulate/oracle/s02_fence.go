@@ -14,7 +14,8 @@ import (
 //
 //   - each instance of an older epoch is gone for ever, or stands stopped, or its
 //     host is without power, or every volume of the server refuses its epoch and it
-//     holds none of them (of a LUN: its array neither lets it in nor lists a session), or a person has stated that this epoch is dead;
+//     holds none of them (of a LUN: its array neither lets it in nor lists a session that
+//     has the unit), or a person has stated that this epoch is dead;
 //     where the spec demands both, the end and the refusal;
 //   - each piece of evidence in the call is true of the world (see acceptedEvidence);
 //   - no array shows an older epoch of the LUNs that the call is about, nor is a write of
@@ -64,7 +65,7 @@ func (o *Oracle) acceptedShut(c Call, s *server) {
 			continue
 		}
 		for _, e := range append(vol.LUN().Epochs(), vol.LUN().Inside()...) {
-			if e < step.Epoch && !vol.LUN().PastUs(e) {
+			if e < step.Epoch && !vol.LUN().PastUs(e) && !vol.LUN().Bare(e) {
 				o.Violate("S2", s.name, "%s of epoch %d was accepted while the array of volume %s has epoch %d", step.Kind, step.Epoch, v.Name, e)
 			}
 		}
@@ -118,7 +119,7 @@ func (o *Oracle) notRefused(s *server, t *instance) string {
 		case s.demands() == fleet.FenceBoth && (v.Reach == fleet.ReachShared || v.Reach == fleet.ReachZone):
 			// It cannot refuse; the end of the instance is all that there is.
 		case vol.LUN() != nil:
-			if !vol.LUN().Drained(world.EpochIQN(s.name, i.Epoch)) && !vol.LUN().PastUs(i.Epoch) {
+			if !vol.LUN().Refuses(i.Epoch) && !vol.LUN().PastUs(i.Epoch) {
 				return "is not shut out of volume " + v.Name + " by its array"
 			}
 		case slices.Contains(i.Volumes, id):
@@ -182,6 +183,8 @@ func (o *Oracle) listed(s *server, e fleet.Evidence) string {
 	switch {
 	case v == nil || v.LUN() == nil:
 		return "volume " + e.Volume + " is on no array"
+	case e.Offline && v.LUN().Bare(e.Epoch):
+		return "" // its sessions are listed, and have no unit
 	case !v.LUN().Drained(world.EpochIQN(s.name, e.Epoch)) && !v.LUN().PastUs(e.Epoch):
 		return "its array lists it still"
 	}
