@@ -39,6 +39,7 @@ func scenario(b *apitest.Backend) {
 		Status:   fleet.Status{Server: "web-01", Phase: fleet.PhaseRunning, Epoch: 1, Host: "host-1", LaunchedAt: at.Add(-26 * time.Hour)},
 		Decision: decide.Decision{Reason: "nothing is wrong"},
 	}
+	b.Whys["app-02"] = appWhy()
 	plans(b)
 	others(b)
 }
@@ -72,6 +73,17 @@ func licWhy() client.Why {
 		},
 		Guards: fleet.Guards{Windows: []fleet.Maintenance{{ID: "m-12", Scope: "server lic-01", Owner: "kim", Reason: "kernel updates", From: down.Add(-time.Minute), Until: until}}},
 		Events: []client.EventRecord{{ID: "41", Event: event.Event{Kind: event.VerdictChanged, At: down, Server: "lic-01", Message: "lic-01 is down\x1b[2J"}}},
+	}
+}
+
+func appWhy() client.Why {
+	ended := fleet.Evidence{Method: fleet.Terminated, Server: "app-02", Epoch: 2, By: "EC2 in eu-west-1", At: at, Support: "vol-1 is available", Released: fleet.Yes}
+	return client.Why{
+		Server: "app-02", At: at,
+		Finding:  fleet.Finding{Verdict: fleet.Down, Since: at.Add(-time.Minute), Reason: "EC2 says terminated"},
+		Status:   fleet.Status{Server: "app-02", Phase: fleet.PhaseRecovering, Epoch: 3, Evidence: []fleet.Evidence{ended}, Recovery: &fleet.Recovery{ID: "r-9", Rung: fleet.Relaunch, From: 2, To: 3, Begun: at.Add(-time.Minute)}},
+		Grade:    &fence.Grade{Name: fence.Freed, Means: "its instance is over for ever, and all that it had was seen to be let go", Final: true},
+		Decision: decide.Decision{Step: &fleet.Step{Kind: fleet.StepLaunch, Server: "app-02", Epoch: 3}, Reason: "launch"},
 	}
 }
 

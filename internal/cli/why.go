@@ -71,6 +71,9 @@ func (a *app) why(out io.Writer, w client.Why) error {
 	}
 	if line := w.ProofLine(); line != "" {
 		fmt.Fprintf(out, "\n%s\n", clean(line))
+		if grade := w.GradeLine(); grade != "" {
+			fmt.Fprintln(out, clean(grade))
+		}
 	}
 	recent(out, w.Events, now)
 	if again := w.Decision.LookAgainAt; !again.IsZero() {

@@ -13,6 +13,7 @@ import (
 	"relight/internal/api/client"
 	"relight/internal/core/decide"
 	"relight/internal/core/event"
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
 	"relight/internal/provider"
@@ -146,10 +147,29 @@ func (b *Backend) Why(_ context.Context, name string) (client.Why, error) {
 	}
 	why := client.Why{Server: name, At: now, Finding: v.Finding, Status: whereItIs(v), Decision: decide.Next(v.View, now), Guards: v.Guards}
 	why.Watching = decide.Watching(v.View)
+	why.Grade = b.gradeOf(why)
 	for _, r := range b.Chronicle.Latest(10, func(e event.Event) bool { return e.Server == name }) {
 		why.Events = append(why.Events, client.EventRecord{ID: r.ID(), Event: r.Event})
 	}
 	return why, nil
+}
+
+// gradeOf is how far the proof goes of the epoch that a server's recovery is to replace:
+// that of the next step, or else of the step that stood on it.
+func (b *Backend) gradeOf(w client.Why) *fence.Grade {
+	epoch := w.Status.Epoch
+	if r := w.Status.Recovery; r != nil {
+		epoch = r.From
+	}
+	if g, is := w.Decision.Proof.Grade(); is && w.Decision.Proof.Epoch() == epoch {
+		return &g
+	}
+	for _, r := range b.Chronicle.Latest(1, func(e event.Event) bool {
+		return e.Kind == event.EpochProved && e.Server == w.Server && e.Epoch == epoch
+	}) {
+		return r.Event.Grade
+	}
+	return nil
 }
 
 // planSteps bounds a simulated plan.

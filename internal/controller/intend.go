@@ -153,6 +153,10 @@ func emitIntent(tx *Tx, before, after fleet.Status, v viewed, d decide.Decision)
 	if d.Step.Kind.NeedsProof() && d.Step.Epoch > before.Epoch && d.Proof.Epoch() > 0 {
 		e := base
 		e.Kind, e.Epoch, e.Evidence, e.Message = event.EpochProved, d.Proof.Epoch(), d.Proof.Evidence(), d.Proof.String()
+		if g, is := d.Proof.Grade(); is {
+			e.Grade = &g
+			e.Message += fmt.Sprintf(" (grade %s)", g.Name)
+		}
 		tx.Emit(e)
 	}
 	if d.Step.Kind.Record() {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"relight/internal/core/decide"
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -51,6 +52,9 @@ type Why struct {
 	Status   fleet.Status    `json:"status"`
 	Decision decide.Decision `json:"decision"`
 	Guards   fleet.Guards    `json:"guards"`
+	// Grade is how far the proof of the epoch before goes that the present recovery, or
+	// the next step, stands on; nil if there is none.
+	Grade *fence.Grade `json:"grade,omitempty"`
 	// Events are the server's latest, oldest first.
 	Events []EventRecord `json:"events,omitempty"`
 	// Watching lists replaced epochs that were fenced and that nobody has seen end.

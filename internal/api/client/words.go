@@ -69,6 +69,14 @@ func (w Why) ProofLine() string {
 	return fmt.Sprintf("proof of epoch %d: %s", epoch, strings.Join(have, "; "))
 }
 
+// GradeLine says how far the proof goes that ProofLine tells of; empty without one.
+func (w Why) GradeLine() string {
+	if w.Grade == nil || len(w.Decision.Missing) > 0 {
+		return ""
+	}
+	return "grade " + w.Grade.String()
+}
+
 // DescribeStep says in a sentence what a step does.
 func DescribeStep(s fleet.Step) string {
 	line := string(s.Kind)

@@ -6,6 +6,7 @@ package event
 import (
 	"time"
 
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -75,6 +76,8 @@ type Event struct {
 	Finding     *fleet.Finding    `json:"finding,omitempty"`
 	Step        *fleet.StepRecord `json:"step,omitempty"`
 	Evidence    []fleet.Evidence  `json:"evidence,omitempty"`
+	// Grade says how far the proof goes; set for EpochProved.
+	Grade *fence.Grade `json:"grade,omitempty"`
 	// Volume is the one that was formatted, Serial its disk's; set for VolumeFormatted.
 	Volume string `json:"volume,omitempty"`
 	Serial string `json:"serial,omitempty"`

@@ -55,6 +55,9 @@ type Evidence struct {
 	// Support is what else was seen at the time that goes with it, such as volumes that
 	// are free again. It is told, and no part of any proof.
 	Support string `json:"support,omitempty"`
+	// Released is whether all that an instance had was read back as let go by it: yes, no,
+	// or not all of it could be read. It grades a proof and is no part of any.
+	Released Answer `json:"released,omitempty"`
 	// Offline is set for InitiatorRemoved where sessions of the epoch stay listed: its
 	// LUNs were taken off line, with no command of it inside the array.
 	Offline bool `json:"offline,omitempty"`

@@ -14,60 +14,105 @@ import (
 // evidence, and must not hold it back.
 const releasedWithin = 3 * time.Second
 
-// released says what is seen of a server's volumes and interfaces after one of its
-// instances has ended for ever. It supports that evidence and never stands for it: a
-// volume that is available only says that nothing has it at the moment, and that one is
-// still attached contradicts no record of a terminated instance, which can be ahead of it.
-func (p *Provider) released(ctx context.Context, call provider.Call, m Machine) string {
+// released says what is seen of a server's volumes, interfaces and elastic addresses after
+// one of its instances has ended for ever, and whether it has let go of all of them. That
+// supports the evidence and never stands for it: a volume that is available only says that
+// nothing has it at the moment, and that one is still attached contradicts no record of a
+// terminated instance, which can be ahead of it.
+func (p *Provider) released(ctx context.Context, call provider.Call, m Machine) (string, fleet.Answer) {
 	ctx, cancel := context.WithTimeout(ctx, releasedWithin)
 	defer cancel()
-	id := call.Server.Spec.Identity
-	words := func(n int) (string, error) {
-		if n < len(id.Volumes) {
-			return p.volumeLeft(ctx, id.Volumes[n].ID, m)
-		}
-		return p.interfaceLeft(ctx, id.Interfaces[n-len(id.Volumes)].ID, m)
-	}
+	looks := p.looksAtLeft(call, m)
 	var out []string
-	for _, got := range together(len(id.Volumes)+len(id.Interfaces), words) {
-		if got.err == nil && got.value != "" { // what cannot be read is not said
-			out = append(out, got.value)
+	all := fleet.Yes
+	for _, got := range together(len(looks), func(n int) (left, error) { return looks[n](ctx) }) {
+		switch {
+		case got.err != nil || got.value.words == "": // what cannot be read is not said
+			if all == fleet.Yes {
+				all = fleet.CannotTell
+			}
+			continue
+		case got.value.kept:
+			all = fleet.No
 		}
+		out = append(out, got.value.words)
 	}
-	return strings.Join(out, ", ")
+	if len(looks) == 0 {
+		all = fleet.CannotTell // it had nothing that could show it
+	}
+	return strings.Join(out, ", "), all
 }
 
-func (p *Provider) volumeLeft(ctx context.Context, id string, m Machine) (string, error) {
+// left is what is seen of one thing that an ended instance had: in words, none if it is
+// told of no more, and whether that instance still has it.
+type left struct {
+	words string
+	kept  bool
+}
+
+// looksAtLeft are the looks at all that a server's instance may have had. LUNs are proved
+// by their arrays.
+func (p *Provider) looksAtLeft(call provider.Call, m Machine) []func(context.Context) (left, error) {
+	var out []func(context.Context) (left, error)
+	id := call.Server.Spec.Identity
+	for _, v := range id.Volumes {
+		if v.LUN == nil {
+			out = append(out, func(ctx context.Context) (left, error) { return p.volumeLeft(ctx, v.ID, m) })
+		}
+	}
+	for _, n := range id.Interfaces {
+		out = append(out, func(ctx context.Context) (left, error) { return p.interfaceLeft(ctx, n.ID, m) })
+	}
+	for _, a := range id.Addresses {
+		out = append(out, func(ctx context.Context) (left, error) { return p.addressLeft(ctx, a, m) })
+	}
+	return out
+}
+
+func (p *Provider) volumeLeft(ctx context.Context, id string, m Machine) (left, error) {
 	v, err := p.reads.volumes.one(ctx, id)
 	switch {
 	case err != nil || v == nil:
-		return "", err
+		return left{}, err
 	case v.Holder == "":
-		return id + " is available", nil
+		return left{words: id + " is available"}, nil
 	case v.Holder == m.ID:
-		return fmt.Sprintf("%s is still %s to it", id, v.Attachment), nil
+		return left{fmt.Sprintf("%s is still %s to it", id, v.Attachment), true}, nil
 	}
-	return id + " is with " + v.Holder, nil
+	return left{words: id + " is with " + v.Holder}, nil
 }
 
-func (p *Provider) interfaceLeft(ctx context.Context, id string, m Machine) (string, error) {
+func (p *Provider) interfaceLeft(ctx context.Context, id string, m Machine) (left, error) {
 	n, err := p.reads.interfaces.one(ctx, id)
 	switch {
 	case err != nil || n == nil:
-		return "", err
+		return left{}, err
 	case n.Holder == "":
-		return id + " is detached", nil
+		return left{words: id + " is detached"}, nil
 	case n.Holder == m.ID:
-		return id + " is still attached to it", nil
+		return left{id + " is still attached to it", true}, nil
 	}
-	return id + " is with " + n.Holder, nil
+	return left{words: id + " is with " + n.Holder}, nil
+}
+
+func (p *Provider) addressLeft(ctx context.Context, a fleet.Address, m Machine) (left, error) {
+	seen, err := p.reads.addresses.one(ctx, a.Allocation)
+	switch {
+	case err != nil || seen == nil:
+		return left{}, err
+	case seen.Holder == "":
+		return left{words: a.IP + " leads to no instance"}, nil
+	case seen.Holder == m.ID:
+		return left{a.IP + " still leads to it", true}, nil
+	}
+	return left{words: a.IP + " leads to " + seen.Holder}, nil
 }
 
 // supported adds to the evidence of an ended instance what is seen of the rest.
 func (p *Provider) supported(ctx context.Context, call provider.Call, m Machine, out provider.Outcome) provider.Outcome {
 	for n := range out.Evidence {
 		if out.Evidence[n].Method == fleet.Terminated {
-			out.Evidence[n].Support = p.released(ctx, call, m)
+			out.Evidence[n].Support, out.Evidence[n].Released = p.released(ctx, call, m)
 		}
 	}
 	return out

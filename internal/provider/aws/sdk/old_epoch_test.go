@@ -2,15 +2,19 @@ package sdk_test
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/route53"
 	"github.com/aws/aws-sdk-go-v2/service/route53/types"
 
+	"relight/internal/api/client"
+	"relight/internal/core/event"
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
@@ -89,13 +93,16 @@ func TestOP_NETID_EvidenceTellsWhatIsFree(t *testing.T) {
 		}
 		steps.end(1)
 		a.locked(func() { a.w.Advance(time.Minute) })
-		steps.end(1)
+		again := steps.end(1)
 		e := steps.told[0]
-		volume := "vol-01 is available"
+		volume, grade := "vol-01 is available", fence.Freed
 		if hangs {
-			volume = "vol-01 is still "
+			volume, grade = "vol-01 is still ", fence.Ended
 		}
-		for _, words := range []string{volume, "eni-01 is detached"} {
+		if g, _ := again.Grade(); g.Name != grade {
+			t.Errorf("its volume hangs %v, and the proof's grade is %s", hangs, g)
+		}
+		for _, words := range []string{volume, "eni-01 is detached", s.Spec.Identity.Addresses[0].IP + " leads to no instance"} {
 			if !strings.Contains(e.Support, words) || !strings.Contains(fence.Describe(e), words) {
 				t.Errorf("it does not tell that %s: %+v", words, e)
 			}
@@ -105,5 +112,86 @@ func TestOP_NETID_EvidenceTellsWhatIsFree(t *testing.T) {
 		if _, missing := fence.Prove(s, 1, "", []fleet.Evidence{alone}, a.now()); len(missing) == 0 {
 			t.Error("what supports a proof is taken for one")
 		}
+	}
+}
+
+// What cannot be read of what an instance had makes no better grade, and no worse proof.
+func TestOP_NETID_GradeOfWhatCannotBeRead(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	steps := a.steps(s)
+	a.up(s, 1, steps.at(1))
+	a.fake.Deny("ec2:DescribeAddresses")
+	steps.end(1)
+	a.locked(func() { a.w.Advance(time.Minute) })
+	if g, is := steps.end(1).Grade(); !is || g.Name != fence.Ended || steps.told[0].Released != fleet.CannotTell {
+		t.Errorf("proved %v, grade %s, released %s", is, g, steps.told[0].Released)
+	}
+}
+
+// The claim of an elastic address that an old epoch made comes late, from an instance that
+// runs on though a person called it dead, after the next epoch has the address: EC2 itself
+// refuses it, by what the claim said when it was made.
+func TestAH_EIP_ALateClaimIsRefusedByEC2(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	steps := a.steps(s)
+	ip := s.Spec.Identity.Addresses[0].IP
+	claim := func(epoch fleet.Epoch) *ec2.AssociateAddressInput {
+		t.Helper()
+		do := steps.at(epoch)
+		if err := do(fleet.StepLaunch, fleet.Object{}); err != nil {
+			t.Fatal(err)
+		}
+		a.locked(func() { a.w.Advance(10 * time.Second) })
+		if err := do(fleet.StepAttach, fleet.Object{Address: ip}); err != nil {
+			t.Fatal(err)
+		}
+		var last url.Values
+		for _, e := range a.fake.Ledger() {
+			if e.Action == "AssociateAddress" && e.Code == "" {
+				last = e.Form
+			}
+		}
+		return &ec2.AssociateAddressInput{
+			AllocationId: aws.String(last.Get("AllocationId")), NetworkInterfaceId: aws.String(last.Get("NetworkInterfaceId")),
+			AllowReassociation: aws.Bool(last.Get("AllowReassociation") == "true"),
+		}
+	}
+	old := claim(1)
+	var missing []fence.Need
+	steps.proof, missing = fence.Prove(s, 1, "", []fleet.Evidence{{Method: fleet.Attested, Server: s.Name, Epoch: 1, By: "eve", At: a.now()}}, a.now())
+	if len(missing) > 0 {
+		t.Fatal(missing)
+	}
+	claim(2)
+	_, err := ec2.NewFromConfig(a.cfg).AssociateAddress(t.Context(), old)
+	if err == nil || !strings.Contains(err.Error(), "Resource.AlreadyAssociated") {
+		t.Errorf("the old epoch's claim: %v", err)
+	}
+	a.locked(func() {
+		if sight, _ := a.w.SeeAddress(ip); sight.Holder != a.w.Find(s.Name, 2).ID {
+			t.Errorf("the address leads to %s", sight.Holder)
+		}
+	})
+}
+
+// How far the proof of the old epoch goes is told by why and stands in the record.
+func TestOP_AUDIT_GradeOfTheProof(t *testing.T) {
+	r := newRig(t, slowly)
+	name := r.born()
+	r.locked(func() { _ = r.w.Kill(r.machine(name)) })
+	r.until(10*time.Minute, "the next epoch is begun", func() bool { return r.status(name).Epoch == 2 })
+	w, err := r.solo.Backend.Why(t.Context(), name)
+	if err != nil || w.Grade == nil || !w.Grade.Final || !strings.HasPrefix(w.GradeLine(), "grade "+string(w.Grade.Name)+": ") {
+		t.Fatalf("%v, grade %v", err, w.Grade)
+	}
+	page, err := r.solo.Backend.Events(t.Context(), client.EventQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proved := slices.IndexFunc(page.Items, func(e client.EventRecord) bool { return e.Event.Kind == event.EpochProved })
+	if proved < 0 || page.Items[proved].Event.Grade == nil || *page.Items[proved].Event.Grade != *w.Grade || !r.told("(grade "+string(w.Grade.Name)+")") {
+		t.Errorf("the record has %+v, why says %s", page.Items[max(proved, 0)].Event.Grade, w.Grade)
 	}
 }
