@@ -28,7 +28,10 @@ type catalogue struct {
 	zones      map[string]*hostedZone
 	queues     map[string]*queue
 	// rules are the paths of the queues that EventBridge sends instances' states to.
-	rules    []string
+	rules []string
+	// watches are the alarms on status checks that are evaluated.
+	watches []*StatusAlarm
+
 	scaling  map[string]string // instance -> Auto Scaling group
 	quotas   map[string]serviceQuota
 	nextIP   map[string]int
