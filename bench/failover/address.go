@@ -15,7 +15,7 @@ import (
 
 // address has Relight move the address of a plain process, with the proof that it
 // demands: the host's power device.
-func address(ctx context.Context, exe string, runs int, t *table) error {
+func address(ctx context.Context, exe string, runs int, t *table) (err error) {
 	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true})
 	if err != nil {
 		return err
@@ -26,6 +26,10 @@ func address(ctx context.Context, exe string, runs int, t *table) error {
 		return err
 	}
 	defer c.Close()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	ip := strings.TrimSuffix(l.Address("ha"), ".11") + ".200"
 	err = l.Declare(ctx, c, l.Sites("beat: false")+fmt.Sprintf(`---
 apiVersion: relight/v1alpha1
@@ -33,15 +37,20 @@ kind: Server
 metadata: {name: web}
 spec:
   identity:
-    addresses: [{ip: %s}]
+    addresses: [{ip: %[1]s}]
   template:
-    process: {command: [/bin/sleep, "1000000"], stopGrace: 1s}
+    process: {command: [%[2]q, -answer, %[1]s], stopGrace: 1s}
   placement: {sites: [room]}
   fence: power
-`, ip))
+`, ip, self))
 	if err != nil {
 		return err
 	}
+	client, err := l.Call(ctx, ip)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
 	for range runs {
 		var host string
 		err := poll(ctx, time.Minute, func() (bool, error) {
@@ -53,8 +62,13 @@ spec:
 		if err != nil {
 			return err
 		}
+		old, err := served(ctx, client)
+		if err != nil {
+			return err
+		}
 		at := time.Now()
-		if err := l.PowerOff(ctx, host); err != nil {
+		// A host that lost its power has lost its addresses as well.
+		if err := errors.Join(l.PowerOff(ctx, host), flush(ctx, l, host, ip)); err != nil {
 			return err
 		}
 		err = poll(ctx, time.Minute, func() (bool, error) {
@@ -70,10 +84,14 @@ spec:
 			return err
 		}
 		took := time.Since(at)
-		fmt.Fprintf(os.Stderr, "relight, address: %.2fs\n", took.Seconds())
+		away, err := unserved(ctx, client, old)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "relight, address: %.2fs, client %.2fs\n", took.Seconds(), away.Seconds())
 		t.add("relight", "address moved", took)
-		// A host that lost its power has lost its addresses as well.
-		if err := errors.Join(flush(ctx, l, host, ip), l.PowerOn(ctx, host), lab.AwaitHost(ctx, c, host)); err != nil {
+		t.add("relight", "address: client", away)
+		if err := errors.Join(l.PowerOn(ctx, host), lab.AwaitHost(ctx, c, host)); err != nil {
 			return err
 		}
 	}

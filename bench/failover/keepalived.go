@@ -14,7 +14,7 @@ import (
 )
 
 // keepalived moves an address between two hosts by VRRP. It fences nothing.
-func keepalived(ctx context.Context, exe string, runs int, t *table) error {
+func keepalived(ctx context.Context, exe string, runs int, t *table) (err error) {
 	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true, Bare: true})
 	if err != nil {
 		return err
@@ -22,6 +22,11 @@ func keepalived(ctx context.Context, exe string, runs int, t *table) error {
 	defer func() { _ = l.Down(context.WithoutCancel(ctx)) }()
 	hosts := lab.Hosts()[:2]
 	address := strings.TrimSuffix(l.Address("ha"), ".11") + ".200"
+	client, err := l.Call(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
 	for _, c := range []struct{ name, global, advert string }{
 		{"keepalived, advert 1 s", "", "1"},
 		{"keepalived, advert 0.1 s", "vrrp_version 3", "0.1"},
@@ -41,8 +46,12 @@ func keepalived(ctx context.Context, exe string, runs int, t *table) error {
 			if err != nil {
 				return err
 			}
+			old, err := served(ctx, client)
+			if err != nil {
+				return err
+			}
 			at := time.Now()
-			if err := l.PowerOff(ctx, first); err != nil {
+			if err := errors.Join(l.PowerOff(ctx, first), flush(ctx, l, first, address)); err != nil {
 				return err
 			}
 			err = poll(ctx, time.Minute, func() (bool, error) {
@@ -57,6 +66,11 @@ func keepalived(ctx context.Context, exe string, runs int, t *table) error {
 				return err
 			}
 			t.add(c.name, "address moved", time.Since(at))
+			away, err := unserved(ctx, client, old)
+			if err != nil {
+				return err
+			}
+			t.add(c.name, "address: client", away)
 			for _, h := range hosts {
 				if err := errors.Join(l.PowerOff(ctx, h), flush(ctx, l, h, address)); err != nil {
 					return err
@@ -90,7 +104,15 @@ func startVRRP(ctx context.Context, l *lab.Lab, host, address, global, advert st
 	for _, left := range []string{".pid", ".vrrp", ".check"} {
 		_ = os.Remove(pid + left) // of one that was killed
 	}
-	_, err := l.Start(host, "keepalived", "-n", "-l", "-f", path, "-p", pid+".pid", "-r", pid+".vrrp", "-c", pid+".check")
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	// What serves at the address runs on both hosts all the time, as it does beside VRRP.
+	if _, err := l.Start(host, self, "-answer", address); err != nil {
+		return err
+	}
+	_, err = l.Start(host, "keepalived", "-n", "-l", "-f", path, "-p", pid+".pid", "-r", pid+".vrrp", "-c", pid+".check")
 	return err
 }
 

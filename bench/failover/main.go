@@ -32,7 +32,12 @@ func main() {
 	exe := flag.String("exe", "bin/relight", "the program under test")
 	only := flag.String("only", "", "parts whose names begin so: floor, relight, pacemaker, keepalived")
 	file := flag.String("out", "", "file for the results as JSON")
+	at := flag.String("answer", "", "measure nothing: answer on this address who one is")
 	flag.Parse()
+	if *at != "" {
+		fmt.Fprintln(os.Stderr, answer(*at))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	t := &table{}
@@ -140,26 +145,43 @@ func relight(ctx context.Context, exe string, runs int, t *table, limit time.Dur
 		return err
 	}
 	defer func() { _ = s.Close() }()
+	who := "relight, limit " + limit.String()
+	t.limit(who, limit)
 	for range runs {
-		for _, c := range []struct{ name, what string }{{"host-off", hostKilled}, {"qemu-killed", machineKilled}} {
-			played, err := lab.FindCase(c.name)
-			if err != nil {
-				return err
-			}
-			r, err := s.Play(ctx, played)
-			if err != nil {
+		for _, c := range []struct{ name, who, what string }{
+			{"host-off", who, hostKilled}, {"qemu-killed", who, machineKilled}, {"warm", who + ", warm", hostKilled},
+		} {
+			if err := playOne(ctx, s, c.name, c.who, c.what, t); err != nil {
 				s.Explain(os.Stderr)
 				return err
 			}
-			fmt.Fprintln(os.Stderr, r)
-			who := "relight, limit " + limit.String()
-			t.limit(who, limit)
-			t.add(who, c.what+": start", r.Detect+r.Fence+r.Launch)
-			t.add(who, c.what+": write", r.Write)
-			t.split(who+", "+c.what, r.Split)
 		}
 	}
 	return nil
+}
+
+// playOne plays one of the lab's cases while a client asks the server who it is.
+func playOne(ctx context.Context, s *lab.Stage, name, who, what string, t *table) (err error) {
+	played, err := lab.FindCase(name)
+	if err != nil {
+		return err
+	}
+	client, err := s.Lab.Call(ctx, s.Lab.ServerAddress())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	r, err := s.Play(ctx, played)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stderr, r)
+	t.add(who, what+": start", r.Detect+r.Fence+r.Launch)
+	t.add(who, what+": write", r.Write)
+	t.split(who+", "+what, r.Split)
+	away, err := unserved(ctx, client, fmt.Sprintf("%s %d", lab.Server, r.EpochFrom))
+	t.add(who, what+": client", away)
+	return err
 }
 
 // pacemakers are the timers that are compared: Debian's defaults; a token as long as

@@ -48,7 +48,7 @@ func bootedBySAN(ctx context.Context, s *Stage) (r Result, err error) {
 // firmware has left.
 func (l *Lab) sanCmdline() string {
 	return fmt.Sprintf("%s relight.app=writer relight.disk=unit:%d relight.ack=%s:%d relight.serve=%d relight.faults",
-		quick, dataUnit, l.management(last(nodeClient)), ackPort, servePort)
+		quick, dataUnit, l.management(last(nodeClient)), ackPort, ServePort)
 }
 
 // booted makes the boot disk and declares that machines start from it. The first fault

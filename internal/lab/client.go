@@ -15,12 +15,12 @@ import (
 	"relight/internal/lab/check"
 )
 
-// ackPort is where the client hears which records are durable, servePort where a
-// server tells who it is.
-const (
-	ackPort   = 9000
-	servePort = 9001
-)
+// ackPort is where the client hears which records are durable.
+const ackPort = 9000
+
+// ServePort is where a server tells who it is, by UDP: its name, its epoch or another
+// number of this very instance, its newest record and its state.
+const ServePort = 9001
 
 // within runs do on a thread in another network namespace: a socket stays in the
 // one in which it was made, wherever it is used later.
@@ -115,7 +115,7 @@ func (l *Lab) Tell(ctx context.Context, addr, what string) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		var d net.Dialer
-		c, err := d.DialContext(ctx, "udp4", net.JoinHostPort(addr, fmt.Sprint(servePort)))
+		c, err := d.DialContext(ctx, "udp4", net.JoinHostPort(addr, fmt.Sprint(ServePort)))
 		if err != nil {
 			return err
 		}

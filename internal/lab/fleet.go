@@ -55,7 +55,7 @@ func (l *Lab) cmdline() string {
 	return strings.Join([]string{
 		quick,
 		"relight.app=writer relight.disk=" + volume, "relight.ip=" + l.address() + "/24",
-		fmt.Sprintf("relight.ack=%s:%d relight.serve=%d relight.faults", l.management(last(nodeClient)), ackPort, servePort),
+		fmt.Sprintf("relight.ack=%s:%d relight.serve=%d relight.faults", l.management(last(nodeClient)), ackPort, ServePort),
 	}, " ")
 }
 
@@ -192,7 +192,7 @@ const byBeat = "beat: true"
 // byNetwork has it asked over the network, by all hosts: it says that clients are
 // served, also while its own host's agent is away.
 func (l *Lab) byNetwork() string {
-	return fmt.Sprintf("tcp: %q", fmt.Sprintf("%s:%d", l.address(), servePort))
+	return fmt.Sprintf("tcp: %q", fmt.Sprintf("%s:%d", l.address(), ServePort))
 }
 
 // declare tells the controller what there is.
