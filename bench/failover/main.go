@@ -176,6 +176,11 @@ func playOne(ctx context.Context, s *lab.Stage, name, who, what string, t *table
 		return err
 	}
 	fmt.Fprintln(os.Stderr, r)
+	if r.Detect == 0 {
+		// A busy machine had made the host look lost just before: nothing was measured.
+		fmt.Fprintln(os.Stderr, "not counted: the recovery had begun before the kill")
+		return nil
+	}
 	t.add(who, what+": start", r.Detect+r.Fence+r.Launch)
 	t.add(who, what+": write", r.Write)
 	t.split(who+", "+what, r.Split)

@@ -118,7 +118,10 @@ func hostAgent(ctx context.Context, o agent.Options, device, libvirt string) err
 	}
 	defer done()
 	if libvirt != "" {
-		domains, err := agent.NewDomains(agent.DomainOptions{Conn: &virsh.Conn{URI: libvirt}, Dir: filepath.Join(o.Dir, "domains"), Clock: time.Now, Log: o.Log})
+		dir := filepath.Join(o.Dir, "domains")
+		domains, err := agent.NewDomains(agent.DomainOptions{
+			Conn: &virsh.Conn{URI: libvirt}, Dir: dir, Accel: qemu.NewProbe(dir, "").Choose, Clock: time.Now, Log: o.Log,
+		})
 		if err != nil {
 			return err
 		}

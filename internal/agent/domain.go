@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"relight/internal/agent/driver/qemu"
 	"relight/internal/agent/driver/virsh"
 	"relight/internal/agent/keeper"
 	"relight/internal/core/fleet"
@@ -47,6 +48,8 @@ type DomainOptions struct {
 	Conn *virsh.Conn
 	// Dir keeps what must outlive the agent, and the consoles before each reset.
 	Dir string
+	// Accel chooses what domains that it makes are run by; qemu.TCG if nil.
+	Accel func(ctx context.Context) (qemu.Accel, string)
 	// Clock tells the time.
 	Clock func() time.Time
 	Log   *slog.Logger
@@ -55,7 +58,7 @@ type DomainOptions struct {
 // Errors of libvirt's driver.
 var (
 	errNoDomain  = errors.New("no domain with that name is defined on this host")
-	errLibvirt   = errors.New("LUNs are let in anew for each epoch, which this host's libvirt is not told: run the agent without --libvirt there")
+	errForeign   = errors.New("a domain of that name is somebody else's; next: relight import libvirt --adopt")
 	errEnded     = errors.New("the epoch was ended here and does not start again")
 	errOtherRuns = errors.New("another epoch runs in the domain")
 )
@@ -166,7 +169,8 @@ func (d *Domains) Do(ctx context.Context, cmd link.Command) (Effect, error) {
 	}
 	class, unknown := provider.Classify(err, []provider.ClassRow{
 		{Is: errNoDomain, Class: provider.Capacity},
-		{Is: errLibvirt, Class: provider.Capacity},
+		{Is: errForeign, Class: provider.Capacity},
+		{Is: virsh.ErrTemplate, Class: provider.Capacity},
 		{Is: errEnded, Class: provider.Refused},
 		{Is: errOtherRuns, Class: provider.Conflict},
 	})
@@ -218,30 +222,6 @@ func (d *Domains) startable(server string, epoch fleet.Epoch) error {
 		return fmt.Errorf("epoch %d: %w", epoch, errEnded)
 	}
 	return nil
-}
-
-func (d *Domains) launch(ctx context.Context, cmd link.Command) (Effect, error) {
-	server, epoch := cmd.Step.Server, cmd.Step.Epoch
-	if err := d.startable(server, epoch); err != nil {
-		return Effect{}, err
-	}
-	if len(cmd.Disks) > 0 {
-		return Effect{}, errLibvirt
-	}
-	one, err := d.find(ctx, server)
-	switch {
-	case err != nil:
-		return Effect{}, err
-	case one.State.Alive() && one.Epoch == epoch:
-		return Effect{Detail: "domain " + one.Name + " runs"}, nil
-	case one.State.Alive():
-		return Effect{}, fmt.Errorf("launch of epoch %d: epoch %d: %w", epoch, one.Epoch, errOtherRuns)
-	}
-	// The mark first: a domain that runs must never carry an older epoch's.
-	if err := d.opt.Conn.Mark(ctx, one, server, epoch); err != nil {
-		return Effect{}, err
-	}
-	return Effect{Detail: "domain " + one.Name + " started"}, d.opt.Conn.Start(ctx, one.UUID)
 }
 
 // own reads the domain of an instance. Errors: errNoneHere.

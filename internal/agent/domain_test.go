@@ -29,7 +29,9 @@ type fakeVirsh struct {
 	mark                  string
 	console               string
 	deaf, hangs           bool
-	calls                 []string
+	// defined is the last description that it was given, secret the last secret.
+	defined, secret string
+	calls           []string
 }
 
 func (f *fakeVirsh) run(_ context.Context, args ...string) ([]byte, error) {
@@ -43,6 +45,22 @@ func (f *fakeVirsh) run(_ context.Context, args ...string) ([]byte, error) {
 	case "list", "dominfo", "dumpxml":
 	default:
 		f.calls = append(f.calls, args[0])
+	}
+	switch args[0] {
+	case "define":
+		text, err := os.ReadFile(args[1])
+		f.defined, f.persistent = string(text), true
+		if f.state == "" {
+			f.state = virsh.ShutOff
+		}
+		f.mark = regexp.MustCompile(`<relight:instance [^>]*/>`).FindString(f.defined)
+		return nil, err
+	case "secret-define":
+		return nil, nil
+	case "secret-set-value":
+		text, err := os.ReadFile(args[len(args)-1])
+		f.secret = string(text)
+		return nil, err
 	}
 	gone := !f.persistent && !f.state.Alive()
 	if args[0] == "list" {
@@ -59,6 +77,10 @@ func (f *fakeVirsh) run(_ context.Context, args ...string) ([]byte, error) {
 		return fmt.Appendf(nil, "State:          %s\nPersistent:     %s\nAutostart:      %s\n", f.state,
 			map[bool]string{true: "yes", false: "no"}[f.persistent], map[bool]string{true: "enable", false: "disable"}[f.autostart]), nil
 	case "dumpxml":
+		if f.defined != "" {
+			text := regexp.MustCompile(`<relight:instance [^>]*/>`).ReplaceAllString(f.defined, f.mark)
+			return []byte(regexp.MustCompile(`<uuid>[^<]*`).ReplaceAllString(text, "<uuid>"+domainID)), nil
+		}
 		return fmt.Appendf(nil, `<domain><name>db-1</name><uuid>%s</uuid><metadata>%s</metadata><memory>65536</memory><vcpu>1</vcpu><devices><serial type="file"><source path="%s"/></serial></devices></domain>`, domainID, f.mark, f.console), nil
 	case "metadata":
 		text := args[len(args)-1]
@@ -164,10 +186,6 @@ func TestDomainsStopAndLaunch(t *testing.T) {
 	d = domains(t, f, dir)
 	_, err = d.Do(t.Context(), domainStep(fleet.StepLaunch, 1))
 	want("an epoch that was ended", err, provider.Refused)
-	lun := domainStep(fleet.StepLaunch, 2)
-	lun.Disks = []link.Disk{{Volume: "data"}}
-	_, err = d.Do(t.Context(), lun)
-	want("LUNs of an epoch", err, provider.Capacity)
 	for range 2 {
 		if _, err := d.Do(t.Context(), domainStep(fleet.StepLaunch, 2)); err != nil {
 			t.Fatal(err)
@@ -205,5 +223,74 @@ func TestDomainsResetKeepsTheConsole(t *testing.T) {
 	_, err := d.Do(t.Context(), domainStep(fleet.StepAttach, 9))
 	if class, _ := provider.ClassOf(err); class != provider.Refused {
 		t.Errorf("an epoch that ended before it began: %v", err)
+	}
+}
+
+// withLUN is a launch of a server that runs from one LUN.
+func withLUN(epoch fleet.Epoch) link.Command {
+	cmd := domainStep(fleet.StepLaunch, epoch)
+	cmd.VM = &fleet.VMTemplate{Memory: 64, Boot: fleet.BootLUN}
+	cmd.Disks = []link.Disk{{
+		Volume: "data", Portal: "127.0.0.1:3260", Target: "iqn.t", Unit: 1, Initiator: fmt.Sprintf("iqn.x:db-1.e%d", epoch),
+		User: "u", Secret: fmt.Sprintf("secret %d", epoch),
+	}}
+	return cmd
+}
+
+// A domain that is defined here keeps what it is, and gets the epoch's LUNs, mark and
+// secrets before it starts.
+func TestDomainsLaunchWithLUNs(t *testing.T) {
+	f := &fakeVirsh{state: virsh.ShutOff, persistent: true, mark: `<relight:instance xmlns:relight="urn:relight:instance" server="db-1" epoch="1"/>`, console: "/c"}
+	d := domains(t, f, t.TempDir())
+	if _, err := d.Do(t.Context(), withLUN(2)); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(f.calls, " "); got != "metadata secret-define secret-set-value define start" {
+		t.Errorf("calls: %s", got)
+	}
+	if !strings.Contains(f.defined, "iqn.x:db-1.e2") || !strings.Contains(f.defined, `<source path="/c"/>`) || strings.Contains(f.defined, "secret 2") || f.secret != "secret 2" {
+		t.Errorf("%s, with the secret %q", f.defined, f.secret)
+	}
+	if got := d.Instances(); len(got) != 1 || got[0].Epoch != 2 || got[0].Alive != fleet.Yes {
+		t.Errorf("%+v", got)
+	}
+	left, err := os.ReadDir(d.opt.Dir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+}
+
+// A host that has no domain of the server makes one, and makes it anew for the next
+// epoch; a domain of that name which nobody adopted is not touched.
+func TestDomainsMakeOne(t *testing.T) {
+	f := &fakeVirsh{state: virsh.ShutOff}
+	d := domains(t, f, t.TempDir())
+	for epoch := fleet.Epoch(2); epoch < 4; epoch++ {
+		if _, err := d.Do(t.Context(), withLUN(epoch)); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Instances(); len(got) != 1 || got[0].Epoch != epoch || got[0].Alive != fleet.Yes || !strings.Contains(f.defined, fmt.Sprintf("db-1.e%d'", epoch)) {
+			t.Errorf("epoch %d: %+v of %s", epoch, got, f.defined)
+		}
+		if _, err := d.Do(t.Context(), domainStep(fleet.StepStop, epoch)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	warm := withLUN(5)
+	warm.VM.Boot = fleet.BootWarm
+	_, err := d.Do(t.Context(), warm)
+	if class, _ := provider.ClassOf(err); class != provider.Capacity {
+		t.Errorf("a standby guest: %v", err)
+	}
+
+	f = &fakeVirsh{state: virsh.ShutOff, persistent: true}
+	d = domains(t, f, t.TempDir())
+	_, err = d.Do(t.Context(), withLUN(2))
+	if class, _ := provider.ClassOf(err); class != provider.Capacity || !errors.Is(err, errForeign) || len(f.calls) != 0 {
+		t.Errorf("a stranger's domain: %v, calls %v", err, f.calls)
+	}
+	_, err = domains(t, &fakeVirsh{state: virsh.ShutOff}, t.TempDir()).Do(t.Context(), domainStep(fleet.StepLaunch, 2))
+	if class, _ := provider.ClassOf(err); class != provider.Capacity || !errors.Is(err, errNoDomain) {
+		t.Errorf("no domain, and no LUN to make one of: %v", err)
 	}
 }

@@ -274,7 +274,7 @@ func (m *Machines) Instances() []Instance {
 	for _, in := range m.opt.Driver.Instances() {
 		k := mkey{in.Server, in.Epoch}
 		rec := m.record(k)
-		if k.standby() || empty(in) && len(rec.Addresses) == 0 && rec.Standby == 0 {
+		if k.standby() || empty(in) && rec.Standby == 0 {
 			continue
 		}
 		// A taken standby is what runs; the instance's own keeper holds no process.
@@ -318,21 +318,14 @@ func (m *Machines) do(ctx context.Context, cmd link.Command) (Effect, error) {
 	}
 }
 
-// attach makes the keeper, which guards the host against a second epoch, and notes
-// the address: it is the guest's own, and the host does nothing for it. LUNs are
-// mapped on their array, and come with the launch.
+// attach makes the keeper, which guards the host against a second epoch. Nothing else is
+// done: LUNs are mapped on their array and come with the launch, addresses are the guest's
+// own.
 func (m *Machines) attach(ctx context.Context, k mkey, cmd link.Command) error {
 	if name := cmd.Step.Object.Volume; name != "" {
 		return fmt.Errorf("volume %s: %w: a machine's volumes are LUNs", name, errNoVolume)
 	}
-	if _, err := m.opt.Driver.Attach(ctx, process.Order{Ref: m.ref(k, cmd.Term)}); err != nil {
-		return err
-	}
-	err := m.put(k, func(r *record) {
-		if ip := cmd.Step.Object.Address; ip != "" && !slices.Contains(r.Addresses, ip) {
-			r.Addresses = append(r.Addresses, ip)
-		}
-	})
+	_, err := m.opt.Driver.Attach(ctx, process.Order{Ref: m.ref(k, cmd.Term)})
 	m.notify()
 	return err
 }
@@ -350,7 +343,7 @@ func (m *Machines) Tidy(ctx context.Context) error {
 				_, err := m.opt.Driver.Retire(ctx, m.ref(k, m.Term()))
 				errs = append(errs, err)
 			}
-		case empty(in) && len(rec.Addresses) == 0 && rec.Standby == 0 && time.Since(in.Since) > emptyFor:
+		case empty(in) && rec.Standby == 0 && time.Since(in.Since) > emptyFor:
 			_, err := m.opt.Driver.Stop(ctx, m.ref(k, m.Term()), 0)
 			errs = append(errs, err)
 		}

@@ -32,11 +32,17 @@ func (m *Machines) launch(ctx context.Context, k mkey, cmd link.Command) (Effect
 	if cmd.VM == nil {
 		return Effect{}, fmt.Errorf("launch: %w", errNoStep)
 	}
-	if err := m.complete(k, cmd); err != nil {
-		return Effect{}, err
+	for _, v := range cmd.Volumes {
+		if !slices.ContainsFunc(cmd.Disks, func(d link.Disk) bool { return d.Volume == v.Name }) {
+			return Effect{}, fmt.Errorf("launch: volume %s: %w", v.Name, errNoDisk)
+		}
 	}
 	// A server without volumes and addresses has no keeper yet.
 	if _, err := m.opt.Driver.Attach(ctx, process.Order{Ref: m.ref(k, cmd.Term)}); err != nil {
+		return Effect{}, err
+	}
+	// They are the guest's own: nobody gives them to it before.
+	if err := m.put(k, func(r *record) { r.Addresses = addressesOf(cmd) }); err != nil {
 		return Effect{}, err
 	}
 	if cmd.VM.Boot == fleet.BootWarm {
@@ -58,20 +64,12 @@ func (m *Machines) launch(ctx context.Context, k mkey, cmd link.Command) (Effect
 	return Effect{Detail: fmt.Sprintf("pid %d, %s", in.PID, m.record(k).Accel)}, nil
 }
 
-// complete refuses a launch before the instance has all that moves with it.
-func (m *Machines) complete(k mkey, cmd link.Command) error {
-	rec := m.record(k)
-	for _, v := range cmd.Volumes {
-		if !slices.ContainsFunc(cmd.Disks, func(d link.Disk) bool { return d.Volume == v.Name }) {
-			return fmt.Errorf("launch: volume %s: %w", v.Name, errNoDisk)
-		}
-	}
+func addressesOf(cmd link.Command) []string {
+	var out []string
 	for _, a := range cmd.Addresses {
-		if !slices.Contains(rec.Addresses, a.IP) {
-			return fmt.Errorf("launch: address %s: %w", a.IP, errNotAttached)
-		}
+		out = append(out, a.IP)
 	}
-	return nil
+	return out
 }
 
 // ordered sorts disks by their number: a guest finds them in the same order each

@@ -193,7 +193,7 @@ func (r *rig) template() *fleet.VMTemplate {
 
 func (r *rig) command(kind fleet.StepKind, e fleet.Epoch, vm *fleet.VMTemplate, disks []link.Disk) link.Command {
 	return link.Command{
-		Step: fleet.Step{Kind: kind, Server: "db-1", Epoch: e}, Term: 1, VM: vm, Disks: disks,
+		Step: fleet.Step{Kind: kind, Server: "db-1", Epoch: e}, Term: 1, VM: vm, Disks: disks, Addresses: []fleet.Address{{IP: "192.0.2.7/24"}},
 		Volumes: []fleet.Volume{{Name: "data", Reach: fleet.ReachArray, LUN: &fleet.LUN{Array: "san-1", Name: "data", Unit: 12}}},
 	}
 }
@@ -296,6 +296,9 @@ func TestMachineLives(t *testing.T) {
 	_, err = r.do(r.command(fleet.StepLaunch, 1, &other, disks))
 	if c, _ := class(t, err); c != provider.Conflict {
 		t.Errorf("another launch of the same epoch: %v", err)
+	}
+	if got := r.instance(1).Addresses; len(got) != 1 || got[0] != "192.0.2.7/24" {
+		t.Errorf("it has the addresses %v: nobody would look who else has its own", got)
 	}
 
 	// The agent dies and comes back: the machine went on.

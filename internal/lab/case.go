@@ -34,6 +34,7 @@ func Cases() []Case {
 		{"host-off", "the host loses its power", hostOff, false},
 		{"warm", "the host loses its power, and a standby guest waits elsewhere", warm, false},
 		{"zombie", "the management network is cut, and the machine writes on", zombie, false},
+		{"heard", "the same; then the machine is back on its network, and its agent is dead", heard, false},
 		{"self-fence", "the host is cut off all others: its own agent ends the machine", selfFenced, false},
 		{"storage-cut", "the host's storage network is cut", storageCut, false},
 		{"both-cut", "the host is cut off both networks", bothCut, false},

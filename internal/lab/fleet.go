@@ -137,6 +137,7 @@ kind: Server
 metadata: {name: %[1]s}
 spec:
   identity:
+    addresses: [{ip: %[10]s}]
     volumes:
       - name: %[2]s
         lun: {array: %[3]s, unit: %[9]d}%[8]s
@@ -149,7 +150,7 @@ spec:
       guestBeat: true
       stopGrace: 5s
   placement: {sites: [room]}
-`, Server, volume, array, memory, starts, Bridge, boot, disk, dataUnit)
+`, Server, volume, array, memory, starts, Bridge, boot, disk, dataUnit, l.address())
 }
 
 // cache keeps the guest's image for all labs of this machine.

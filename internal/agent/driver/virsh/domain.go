@@ -19,6 +19,9 @@ const markSpace = "urn:relight:instance"
 // ErrXML is returned, wrapped with the reason, for a description that is none.
 var ErrXML = errors.New("not the description of a domain")
 
+// ErrTemplate: libvirt cannot be told to run this template.
+var ErrTemplate = errors.New("libvirt does not run this")
+
 // Domain is a virtual machine that libvirt knows.
 type Domain struct {
 	UUID, Name string
@@ -39,6 +42,8 @@ type Domain struct {
 	Console  string
 	Watchdog bool
 
+	// Made is whether we have defined it ourselves, from a template.
+	Made bool
 	// Server and Epoch are the mark: whose instance the domain is; empty without.
 	Server string
 	Epoch  fleet.Epoch
@@ -72,6 +77,7 @@ type domainXML struct {
 	XMLName xml.Name `xml:"domain"`
 	Name    string   `xml:"name"`
 	UUID    string   `xml:"uuid"`
+	Text    string   `xml:"description"`
 	Memory  struct {
 		Unit  string `xml:"unit,attr"`
 		Value string `xml:",chardata"`
@@ -154,8 +160,8 @@ func ParseXML(text []byte) (Domain, error) {
 	d := Domain{
 		UUID: strings.TrimSpace(x.UUID), Name: strings.TrimSpace(x.Name),
 		Kernel: x.OS.Kernel, Initrd: x.OS.Initrd, Cmdline: x.OS.Cmdline, Firmware: strings.TrimSpace(x.OS.Loader),
-		Watchdog: len(x.Devices.Watchdogs) > 0,
-		Server:   x.Metadata.Instance.Server, Epoch: fleet.Epoch(x.Metadata.Instance.Epoch),
+		Watchdog: len(x.Devices.Watchdogs) > 0, Made: x.Text == made,
+		Server: x.Metadata.Instance.Server, Epoch: fleet.Epoch(x.Metadata.Instance.Epoch),
 	}
 	var err error
 	if d.MemoryMiB, err = mebibytes(x.Memory.Value, x.Memory.Unit); err != nil {
