@@ -82,7 +82,7 @@ func appWhy() client.Why {
 		Server: "app-02", At: at,
 		Finding:  fleet.Finding{Verdict: fleet.Down, Since: at.Add(-time.Minute), Reason: "EC2 says terminated"},
 		Status:   fleet.Status{Server: "app-02", Phase: fleet.PhaseRecovering, Epoch: 3, Evidence: []fleet.Evidence{ended}, Recovery: &fleet.Recovery{ID: "r-9", Rung: fleet.Relaunch, From: 2, To: 3, Begun: at.Add(-time.Minute)}},
-		Grade:    &fence.Grade{Name: fence.Freed, Means: "its instance is over for ever, and all that it had was seen to be let go", Final: true},
+		Grade:    &fleet.Grade{Name: fleet.GradeFreed, Means: "its instance is over for ever, and all that it had was seen to be let go", Final: true},
 		Decision: decide.Decision{Step: &fleet.Step{Kind: fleet.StepLaunch, Server: "app-02", Epoch: 3}, Reason: "launch"},
 	}
 }

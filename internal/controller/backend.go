@@ -13,7 +13,6 @@ import (
 	"relight/internal/api/client"
 	"relight/internal/core/decide"
 	"relight/internal/core/event"
-	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 	"relight/internal/enrol"
 	"relight/internal/provider"
@@ -156,7 +155,7 @@ func (b *Backend) Why(_ context.Context, name string) (client.Why, error) {
 
 // gradeOf is how far the proof goes of the epoch that a server's recovery is to replace:
 // that of the next step, or else of the step that stood on it.
-func (b *Backend) gradeOf(w client.Why) *fence.Grade {
+func (b *Backend) gradeOf(w client.Why) *fleet.Grade {
 	epoch := w.Status.Epoch
 	if r := w.Status.Recovery; r != nil {
 		epoch = r.From

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"relight/internal/core/decide"
-	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -54,7 +53,7 @@ type Why struct {
 	Guards   fleet.Guards    `json:"guards"`
 	// Grade is how far the proof of the epoch before goes that the present recovery, or
 	// the next step, stands on; nil if there is none.
-	Grade *fence.Grade `json:"grade,omitempty"`
+	Grade *fleet.Grade `json:"grade,omitempty"`
 	// Events are the server's latest, oldest first.
 	Events []EventRecord `json:"events,omitempty"`
 	// Watching lists replaced epochs that were fenced and that nobody has seen end.

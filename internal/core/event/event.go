@@ -6,7 +6,6 @@ package event
 import (
 	"time"
 
-	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
 
@@ -77,7 +76,7 @@ type Event struct {
 	Step        *fleet.StepRecord `json:"step,omitempty"`
 	Evidence    []fleet.Evidence  `json:"evidence,omitempty"`
 	// Grade says how far the proof goes; set for EpochProved.
-	Grade *fence.Grade `json:"grade,omitempty"`
+	Grade *fleet.Grade `json:"grade,omitempty"`
 	// Volume is the one that was formatted, Serial its disk's; set for VolumeFormatted.
 	Volume string `json:"volume,omitempty"`
 	Serial string `json:"serial,omitempty"`

@@ -19,26 +19,26 @@ func TestGrade(t *testing.T) {
 	for _, row := range []struct {
 		server, evidence string
 		more             []fleet.Evidence
-		grade            fence.GradeName
+		grade            fleet.GradeName
 		final            bool
 	}{
-		{"storage data:zone", "", []fleet.Evidence{released(fleet.Yes)}, fence.Freed, true},
-		{"storage data:zone", "", []fleet.Evidence{released(fleet.No)}, fence.Ended, true},
-		{"storage data:zone", "", []fleet.Evidence{released(fleet.CannotTell)}, fence.Ended, true},
-		{"storage data:zone", "reaped 3", nil, fence.Ended, true},
-		{"storage data:zone", "stopped 3", nil, fence.Halted, false},
-		{"power data:machine", "poweredOff 3 host=host-1", nil, fence.Halted, false},
-		{"storage data:machine log:machine", "sealed 3 volume=data; sealed 3 volume=log", nil, fence.ShutOut, true},
-		{"storage data:array", "initiatorRemoved 3 volume=data", nil, fence.ShutOut, true},
-		{"both data:array", "initiatorRemoved 3 volume=data; stopped 3", nil, fence.Both, false},
-		{"both data:array", "initiatorRemoved 3 volume=data", []fleet.Evidence{released(fleet.Yes)}, fence.Both, true},
-		{"both data:zone", "", []fleet.Evidence{released(fleet.Yes)}, fence.Freed, true},
-		{"storage data:zone", "attested 3", nil, fence.Attested, true},
+		{"storage data:zone", "", []fleet.Evidence{released(fleet.Yes)}, fleet.GradeFreed, true},
+		{"storage data:zone", "", []fleet.Evidence{released(fleet.No)}, fleet.GradeEnded, true},
+		{"storage data:zone", "", []fleet.Evidence{released(fleet.CannotTell)}, fleet.GradeEnded, true},
+		{"storage data:zone", "reaped 3", nil, fleet.GradeEnded, true},
+		{"storage data:zone", "stopped 3", nil, fleet.GradeHalted, false},
+		{"power data:machine", "poweredOff 3 host=host-1", nil, fleet.GradeHalted, false},
+		{"storage data:machine log:machine", "sealed 3 volume=data; sealed 3 volume=log", nil, fleet.GradeShutOut, true},
+		{"storage data:array", "initiatorRemoved 3 volume=data", nil, fleet.GradeShutOut, true},
+		{"both data:array", "initiatorRemoved 3 volume=data; stopped 3", nil, fleet.GradeBoth, false},
+		{"both data:array", "initiatorRemoved 3 volume=data", []fleet.Evidence{released(fleet.Yes)}, fleet.GradeBoth, true},
+		{"both data:zone", "", []fleet.Evidence{released(fleet.Yes)}, fleet.GradeFreed, true},
+		{"storage data:zone", "attested 3", nil, fleet.GradeAttested, true},
 		// A person's word is what the proof stands on, whatever else is known.
-		{"storage data:zone", "attested 3", []fleet.Evidence{released(fleet.Yes)}, fence.Attested, true},
+		{"storage data:zone", "attested 3", []fleet.Evidence{released(fleet.Yes)}, fleet.GradeAttested, true},
 		// Of an epoch that never was the proof is that of the one before.
-		{"storage data:zone", "neverStarted 3 host=host-1; terminated 2", nil, fence.Ended, true},
-		{"storage data:zone", "neverStarted 3; neverStarted 2; neverStarted 1", nil, fence.Unstarted, true},
+		{"storage data:zone", "neverStarted 3 host=host-1; terminated 2", nil, fleet.GradeEnded, true},
+		{"storage data:zone", "neverStarted 3; neverStarted 2; neverStarted 1", nil, fleet.GradeUnstarted, true},
 	} {
 		t.Run(row.server+"/"+row.evidence, func(t *testing.T) {
 			proof, missing := fence.Prove(server(row.server), 3, "host-1", append(evidence(t, row.evidence), row.more...), now)
@@ -52,7 +52,7 @@ func TestGrade(t *testing.T) {
 		})
 	}
 	first, _ := fence.Prove(server("power"), 0, "", nil, now)
-	if g, is := first.Grade(); !is || g.Name != fence.Unstarted {
+	if g, is := first.Grade(); !is || g.Name != fleet.GradeUnstarted {
 		t.Errorf("the first epoch: %v", g)
 	}
 	if g, is := (fence.Proof{}).Grade(); is {

@@ -95,9 +95,9 @@ func TestOP_NETID_EvidenceTellsWhatIsFree(t *testing.T) {
 		a.locked(func() { a.w.Advance(time.Minute) })
 		again := steps.end(1)
 		e := steps.told[0]
-		volume, grade := "vol-01 is available", fence.Freed
+		volume, grade := "vol-01 is available", fleet.GradeFreed
 		if hangs {
-			volume, grade = "vol-01 is still ", fence.Ended
+			volume, grade = "vol-01 is still ", fleet.GradeEnded
 		}
 		if g, _ := again.Grade(); g.Name != grade {
 			t.Errorf("its volume hangs %v, and the proof's grade is %s", hangs, g)
@@ -124,7 +124,7 @@ func TestOP_NETID_GradeOfWhatCannotBeRead(t *testing.T) {
 	a.fake.Deny("ec2:DescribeAddresses")
 	steps.end(1)
 	a.locked(func() { a.w.Advance(time.Minute) })
-	if g, is := steps.end(1).Grade(); !is || g.Name != fence.Ended || steps.told[0].Released != fleet.CannotTell {
+	if g, is := steps.end(1).Grade(); !is || g.Name != fleet.GradeEnded || steps.told[0].Released != fleet.CannotTell {
 		t.Errorf("proved %v, grade %s, released %s", is, g, steps.told[0].Released)
 	}
 }
