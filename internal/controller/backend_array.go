@@ -3,6 +3,7 @@ package controller
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"relight/internal/api/client"
@@ -11,14 +12,15 @@ import (
 	"relight/internal/spec"
 )
 
-// checkArrays refuses changes after which an epoch that may run would be looked for in
+// checkStorage refuses changes after which an epoch that may run would be looked for in
 // the wrong place: an array that never had a map of it lists none, and would call it
-// shut out.
-func (b *Backend) checkArrays(set spec.Set) error {
+// shut out; a directory that it never had is sealed with ease.
+func (b *Backend) checkStorage(set spec.Set) error {
 	var fields []client.Field
 	for _, s := range set.Servers {
 		if epoch, may := b.mayRun(s.Name); may {
 			fields = append(fields, changedLUNs(b.State, s, epoch)...)
+			fields = append(fields, changedPaths(b.State, s, epoch)...)
 		}
 	}
 	for _, s := range set.Sites {
@@ -53,6 +55,25 @@ func changedLUNs(state *State, s fleet.Server, epoch fleet.Epoch) []client.Field
 				Message: fmt.Sprintf("server %s: epoch %d may use the LUN %s of array %s as volume %s, and would not be shut out of it any more; end it and state that it is dead first: relight fence confirm %s", s.Name, epoch, v.LUN.Name, v.LUN.Array, v.Name, s.Name),
 			})
 		}
+	}
+	return fields
+}
+
+// changedPaths refuses a volume of another path, or of none, beside an epoch that may write
+// at the old one: a seal of the new path would prove nothing of it, and what it has
+// acknowledged would not be there.
+func changedPaths(state *State, s fleet.Server, epoch fleet.Epoch) []client.Field {
+	old, _ := state.Server(s.Name)
+	var fields []client.Field
+	for _, v := range old.Spec.Identity.Volumes {
+		same := func(n fleet.Volume) bool { return n.Name == v.Name && n.Path == v.Path }
+		if v.Path == "" || slices.ContainsFunc(s.Spec.Identity.Volumes, same) {
+			continue
+		}
+		fields = append(fields, client.Field{
+			Where:   "spec.identity.volumes",
+			Message: fmt.Sprintf("server %s: epoch %d may write to %s as volume %s, and a seal elsewhere would not keep it from that; end it and state that it is dead first: relight fence confirm %s", s.Name, epoch, v.Path, v.Name, s.Name),
+		})
 	}
 	return fields
 }

@@ -45,7 +45,7 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 	if err := b.checkProviders(set.Servers); err != nil {
 		return answer, err
 	}
-	if err := b.checkArrays(set); err != nil {
+	if err := b.checkStorage(set); err != nil {
 		return answer, err
 	}
 	answer.Warnings = b.warnSites(set.Sites)
@@ -53,7 +53,7 @@ func (b *Backend) Apply(ctx context.Context, by string, req client.ApplyRequest)
 		return answer, err
 	}
 	err = b.Journal.Do(ctx, b.Clock.Now(), func(tx *Tx) error {
-		if err := b.checkArrays(set); err != nil { // one may have started meanwhile
+		if err := b.checkStorage(set); err != nil { // one may have started meanwhile
 			return err
 		}
 		for i, d := range docs {

@@ -198,11 +198,12 @@ func (w *World) Seal(id string, epoch fleet.Epoch, host string) error {
 		return fmt.Errorf("volume %s from host %s: %w", id, host, ErrUnreachable)
 	case v.Sealed >= epoch:
 		return nil
+	case v.Epoch == 0: // it cannot be told from an empty mount point
+		return fmt.Errorf("volume %s, on which no instance ever was: %w", id, ErrConflict)
 	case v.Holder != "":
 		return fmt.Errorf("volume %s is held by %s: %w", id, w.instances[v.Holder].name(), ErrConflict)
 	}
 	v.Sealed = epoch
-	v.Epoch = max(v.Epoch, epoch)
 	w.note("seal", id, v.Server, fmt.Sprint(epoch))
 	return nil
 }

@@ -99,18 +99,26 @@ type Sealed struct {
 	At time.Time `json:"at"`
 	// ReadBack is true if the epoch file was read again after it was synced.
 	ReadBack bool `json:"readBack"`
-	// Fresh is true if no instance was ever here. If one is known to have been,
-	// this is not its volume, maybe an empty mount point, and proves nothing.
+	// Fresh is true if no instance was ever here, and nothing was written. If one is known
+	// to have been, this is not its volume, maybe an empty mount point.
 	Fresh bool `json:"fresh"`
 }
 
 // Seal shows that no process of epoch, or of an earlier one, can write to the
 // volume, now or later: it takes the lock without waiting, raises the sealed
 // epoch, syncs, reads it back and lets go. It may be repeated, and never lowers
-// a seal. Errors: ErrLocked (as LockedError) and ErrInUse while somebody may
+// a seal. Where no instance ever was it writes nothing: that may be an empty mount point,
+// and what stood there would later be read for the seal of the volume. Errors: ErrLocked (as LockedError) and ErrInUse while somebody may
 // still write, and those of Acquire.
 func Seal(dir, server string, epoch fleet.Epoch) (Sealed, error) {
-	if s, ok, err := alreadySealed(dir, server, epoch); err != nil || ok {
+	st, err := Inspect(dir)
+	if err != nil {
+		return Sealed{}, err
+	}
+	if st.Server == "" && epoch > 0 {
+		return Sealed{Fresh: true}, check(dir)
+	}
+	if s, ok, err := alreadySealed(dir, server, epoch, st); err != nil || ok {
 		return s, err
 	}
 	f, r, fresh, err := open(dir, server, epoch)
@@ -118,7 +126,7 @@ func Seal(dir, server string, epoch fleet.Epoch) (Sealed, error) {
 		return Sealed{}, err
 	}
 	defer release(f)
-	if epoch > r.SealedBelow {
+	if epoch > r.SealedBelow && !fresh && r.Epoch > 0 {
 		use, err := Uses(dir)
 		if err != nil {
 			return Sealed{}, err
@@ -144,11 +152,7 @@ func sealed(r record, fresh bool) Sealed {
 // alreadySealed answers a repeated Seal without the lock, which a later epoch may
 // hold by now. A seal is only ever written under the lock, so reading it is
 // enough, once it is certain to survive a power loss.
-func alreadySealed(dir, server string, epoch fleet.Epoch) (Sealed, bool, error) {
-	st, err := Inspect(dir)
-	if err != nil {
-		return Sealed{}, false, err
-	}
+func alreadySealed(dir, server string, epoch fleet.Epoch, st State) (Sealed, bool, error) {
 	if epoch == 0 || st.Server != server || epoch > st.Sealed {
 		return Sealed{}, false, nil
 	}

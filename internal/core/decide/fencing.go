@@ -301,7 +301,8 @@ func observedEvidence(v View, epoch fleet.Epoch) []fleet.Evidence {
 		out = append(out, e)
 	}
 	for _, vol := range v.Observed.Volumes {
-		if vol.Sealed >= epoch && epoch > 0 {
+		// Where no epoch ever was it is another directory, such as an empty mount point.
+		if vol.Sealed >= epoch && epoch > 0 && vol.Epoch > 0 {
 			out = append(out, fleet.Evidence{Method: fleet.Sealed, Server: v.Server.Name, Epoch: epoch, Volume: vol.Volume, By: byHost(vol.Host, v.Traits), At: vol.At})
 		}
 	}
