@@ -27,7 +27,8 @@ import (
 // store or api is in force or was within the bound before; at most one host is not in
 // everybody's sight; and if it is the server's own, two others are; and at no moment
 // since the crash was every host out of sight, for then the controller doubts itself and
-// its silence counts from there. What only its
+// its silence counts from there. If it failed on a host that was out of sight already and
+// executed on, the bound counts from its end. What only its
 // check can tell is left out for servers without one. A frozen host whose instances
 // still hold their locks is no crash, nor can it be told any more what happened on it
 // shortly before: whoever looks at a lock sees that they live.
@@ -113,6 +114,11 @@ func (o *Oracle) meet(e expectation) {
 	if o.hearsBadly() {
 		return // it doubts itself for longer
 	}
+	if until := t.lastAble.Add(window(s.spec)); o.endedUnseen(t, e.onset) && e.at.Before(until) {
+		e.at = until
+		o.expect(e)
+		return
+	}
 	if o.excused(e) {
 		return
 	}
@@ -155,6 +161,13 @@ func (o *Oracle) excused(e expectation) bool {
 	default:
 		return false
 	}
+}
+
+// endedUnseen reports that the instance executed on after it had failed, on a host that is
+// out of sight, and ended there: nobody could look at its check, and its end is the first
+// that anybody is told.
+func (o *Oracle) endedUnseen(t *instance, onset time.Time) bool {
+	return !t.able && t.lastAble.After(onset) && !o.hostOf(t.i.Host).clear
 }
 
 // seen reports that at most one host is out of sight now, that others can tell of
