@@ -11,12 +11,23 @@ func Fenced(s fleet.Status) fleet.Epoch {
 		top = s.Epoch - 1 // the epoch after was taken with a proof
 	}
 	for _, e := range s.Evidence {
-		if e.Server == s.Server && (e.Method == fleet.InitiatorRemoved || e.Method.EndsInstance()) {
+		if e.Server == s.Server && e.Method.EndsInstance() {
 			top = max(top, e.Epoch)
 		}
 	}
 	if s.Restore != nil {
 		top = max(top, s.Epoch) // proved dead before, and shut out before its volumes change
+	}
+	return max(top, shutByArray(s))
+}
+
+// shutByArray is the highest epoch that an array was made to shut out, or may have been.
+func shutByArray(s fleet.Status) fleet.Epoch {
+	var top fleet.Epoch
+	for _, e := range s.Evidence {
+		if e.Server == s.Server && e.Method == fleet.InitiatorRemoved {
+			top = max(top, e.Epoch)
+		}
 	}
 	r := s.Recovery
 	if r == nil {

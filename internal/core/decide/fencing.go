@@ -121,6 +121,10 @@ func workProof(v View, now time.Time, epoch fleet.Epoch, host string, missing []
 		d.Missing = missing
 		return d
 	}
+	if d, waits := unsureOfLast(v, now); waits && epoch > v.Status.Epoch {
+		d.Missing = missing
+		return d // it may work where no look reaches: nothing that was said was said of it
+	}
 	if d, waits := provedOnce(v, now, epoch, host); waits {
 		return d
 	}

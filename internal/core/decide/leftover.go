@@ -37,7 +37,7 @@ func adopt(v View, now time.Time) (Decision, bool) {
 // volumes are shut to it: it was fenced, and stays so.
 func overtaken(v View, epoch fleet.Epoch) bool {
 	last, _ := lastEpoch(v)
-	return last > epoch || slices.ContainsFunc(v.Observed.Volumes, func(vol fleet.VolumeState) bool { return vol.Sealed >= epoch })
+	return last > epoch || shutByArray(v.Status) >= epoch || slices.ContainsFunc(v.Observed.Volumes, func(vol fleet.VolumeState) bool { return vol.Sealed >= epoch })
 }
 
 // adopted reports that the present epoch was taken over and never verified.

@@ -370,7 +370,7 @@ func verify(v View, now time.Time) Decision {
 		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
 	due := verifyDue(v)
-	if !now.Before(due) && unseen(v) {
+	if !now.Before(due) && unseen(v, now) {
 		// Nobody has seen whether it works: that is no reason to end it (S4).
 		return undecided(v, now, "it waits for the server's own checks, of which nobody can tell: "+v.Finding.Reason, due)
 	}
@@ -384,13 +384,14 @@ func verify(v View, now time.Time) Decision {
 	return pending("it waits for the server's own checks: "+v.Finding.Reason, due)
 }
 
-// unseen reports that no look shows the epoch and no source speaks against it. That its
-// own beat is not heard is no word: a look that finds nothing at all, such as one that a
+// unseen reports that no look of late shows the epoch and no source speaks against it. That
+// its own beat is not heard is no word: a look that finds nothing at all, such as one that a
 // platform answers before it knows of the new instance, and one silence are no failed
-// check, and a word that it lives even less (S4).
-func unseen(v View) bool {
+// check, and a word that it lives even less (S4). Nor is what a look showed before the
+// controller was cut off, and stood still.
+func unseen(v View, now time.Time) bool {
 	against := func(s fleet.Signal) bool { return s.Answer == fleet.No && s.Source.Channel != fleet.ChannelBeat }
-	shown := func(i fleet.Instance) bool { return i.Epoch == v.Status.Epoch }
+	shown := func(i fleet.Instance) bool { return i.Epoch == v.Status.Epoch && now.Sub(i.At) <= staleAfter(v) }
 	f := v.Finding
 	return f.Verdict == fleet.Unknown ||
 		f.Verdict == fleet.Suspect && !slices.ContainsFunc(f.Evidence, against) && !slices.ContainsFunc(v.Observed.Instances, shown)
