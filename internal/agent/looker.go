@@ -84,7 +84,7 @@ func (a *Agent) wanted() map[string]wanted {
 		if w.Probe != nil && !live[w.Server] {
 			s := subject{server: w.Server}
 			out["probe "+w.Server] = wanted{what: fmt.Sprint(*w.Probe), run: func(ctx context.Context, _ <-chan struct{}) {
-				a.repeat(ctx, a.board.probes, s, *w.Probe)
+				a.repeat(ctx, a.board.probes, s, *w.Probe, nil)
 			}}
 		}
 	}
@@ -95,7 +95,7 @@ func (a *Agent) wanted() map[string]wanted {
 			continue
 		}
 		s := subject{server: i.Server, epoch: i.Epoch}
-		run := func(ctx context.Context, _ <-chan struct{}) { a.repeat(ctx, a.board.checks, s, c) }
+		run := func(ctx context.Context, _ <-chan struct{}) { a.repeat(ctx, a.board.checks, s, c, a.sureOf(i, c)) }
 		if c.Beat {
 			run = func(ctx context.Context, _ <-chan struct{}) { a.listen(ctx, s, c) }
 		}
@@ -153,7 +153,7 @@ func (a *Agent) inspect(ctx context.Context, dir string) {
 }
 
 // repeat makes a check again and again, eagerly until the first yes.
-func (a *Agent) repeat(ctx context.Context, on map[subject]sight, s subject, c fleet.Check) {
+func (a *Agent) repeat(ctx context.Context, on map[subject]sight, s subject, c fleet.Check, sure func() bool) {
 	defer a.board.drop(on, s)
 	pace := min(eager, interval(c))
 	for {
@@ -161,6 +161,9 @@ func (a *Agent) repeat(ctx context.Context, on map[subject]sight, s subject, c f
 		saw := look(ctx, c)
 		if ctx.Err() != nil {
 			return
+		}
+		if saw.works == fleet.Yes && sure != nil && !sure() {
+			saw = sight{detail: "it is not known yet whether somebody else answers for its address"}
 		}
 		a.board.put(on, s, saw)
 		if saw.works == fleet.Yes || s.epoch == 0 {

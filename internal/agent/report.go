@@ -45,6 +45,8 @@ type board struct {
 	disks   map[string]disk
 	// rivals has who answers elsewhere for addresses of instances of this host.
 	rivals map[contested]rival
+	// alone has the addresses for which nobody else answered, once at least.
+	alone map[contested]bool
 	// portals says when each array's portal answered last.
 	portals map[string]int64
 	// own is whether the host's own storage heartbeat could be written at ownAt.
@@ -55,7 +57,7 @@ type board struct {
 func newBoard(clock beat.Clock, news func()) *board {
 	return &board{
 		clock: clock, news: news, checks: map[subject]sight{}, probes: map[subject]sight{},
-		pings: map[subject]sight{}, kernels: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{}, rivals: map[contested]rival{}, portals: map[string]int64{},
+		pings: map[subject]sight{}, kernels: map[subject]sight{}, storage: map[subject]sight{}, disks: map[string]disk{}, rivals: map[contested]rival{}, alone: map[contested]bool{}, portals: map[string]int64{},
 	}
 }
 

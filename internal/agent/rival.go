@@ -48,20 +48,48 @@ func (a *Agent) wantRivals(out map[string]wanted, i Instance) {
 	if i.State != fleet.InstanceRunning || i.Device == "" && i.Bridge == "" {
 		return
 	}
+	for about, ip := range contestable(i) {
+		out[fmt.Sprintf("rival %s %d %s", i.Server, i.Epoch, about.ip)] = wanted{
+			what: i.Device + " " + i.Bridge,
+			run:  func(ctx context.Context, _ <-chan struct{}) { a.seekRivals(ctx, about, ip, i.Device, i.Bridge) },
+		}
+	}
+}
+
+// contestable are the addresses of an instance that somebody else could have.
+func contestable(i Instance) map[contested]netip.Addr {
+	out := map[contested]netip.Addr{}
 	for _, text := range i.Addresses {
 		p, err := netip.ParsePrefix(text)
 		ip := p.Addr()
 		if err != nil {
 			ip, err = netip.ParseAddr(text)
 		}
-		if err != nil || ip.IsLoopback() {
-			continue
+		if err == nil && !ip.IsLoopback() {
+			out[contested{i.Server, i.Epoch, text}] = ip
 		}
-		about := contested{i.Server, i.Epoch, text}
-		out[fmt.Sprintf("rival %s %d %s", i.Server, i.Epoch, text)] = wanted{
-			what: i.Device + " " + i.Bridge,
-			run:  func(ctx context.Context, _ <-chan struct{}) { a.seekRivals(ctx, about, ip, i.Device, i.Bridge) },
+	}
+	return out
+}
+
+// sureOf says from when on a yes over the network is one of the instance itself, or is nil
+// if any is. A machine has its own address, and while it boots an old epoch that lost its
+// volumes alone may still answer for that: its yes must not pass for the new one's (S14).
+// Once nobody else has answered the watch is enough, see seekRivals.
+func (a *Agent) sureOf(i Instance, c fleet.Check) func() bool {
+	if i.Bridge == "" || c.HTTP == "" && c.TCP == "" {
+		return nil
+	}
+	all := contestable(i)
+	return func() bool {
+		a.board.mu.Lock()
+		defer a.board.mu.Unlock()
+		for about := range all { // any one will do
+			if !a.board.alone[about] {
+				return false
+			}
 		}
+		return true
 	}
 }
 
@@ -70,7 +98,7 @@ func (a *Agent) wantRivals(out map[string]wanted, i Instance) {
 // is said once, and is no answer (S4).
 func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, device, bridge string) {
 	defer a.board.dropRival(about)
-	pace, before, blind := rivalAgain, "", false
+	pace, before, blind := time.Duration(0), "", false
 	for pause(ctx, pace) {
 		who, err := a.whoElse(ctx, ip, device, bridge)
 		if ctx.Err() != nil {
@@ -85,6 +113,9 @@ func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, 
 		}
 		if who != "" && before != "" {
 			a.board.putRival(about, who)
+		}
+		if who == "" {
+			a.board.noteAlone(about) // also where nobody can be asked: no watch can tell then
 		}
 		before = who
 	}
@@ -152,10 +183,17 @@ func (b *board) putRival(about contested, who string) {
 	}
 }
 
+func (b *board) noteAlone(about contested) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.alone[about] = true
+}
+
 func (b *board) dropRival(about contested) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.rivals, about)
+	delete(b.alone, about)
 }
 
 // contests lists the addresses that somebody else answered for lately; mu is held.

@@ -159,7 +159,7 @@ func TestRivalIsToldOnceItAnswersTwice(t *testing.T) {
 			defer a.board.mu.Unlock()
 			return fmt.Sprint(a.board.contests())
 		}
-		<-time.After(rivalAgain + time.Millisecond)
+		<-time.After(rivalAgain / 2)
 		if got := contests(); got != "[]" {
 			t.Errorf("after one answer %s is told", got)
 		}
@@ -181,5 +181,54 @@ func TestRivalIsToldOnceItAnswersTwice(t *testing.T) {
 		}
 		cancel()
 		wg.Wait()
+	})
+}
+
+// A yes from the address of a machine counts once nobody else has answered for that address,
+// and then for good; a check that does not go there counts at once.
+func TestAYesCountsOnceNobodyElseAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		who := []string{"02:00:00:00:00:0a"}
+		a := &Agent{}
+		a.opt.Log = slog.New(slog.DiscardHandler)
+		a.opt.WhoHas = func(netip.Addr, string, string) ([]string, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return who, nil
+		}
+		begun := time.Now()
+		a.board = newBoard(func() int64 { return int64(time.Since(begun)) }, func() {})
+		i := Instance{Server: "db", Epoch: 4, State: fleet.InstanceRunning, Addresses: []string{"192.0.2.7/24"}, Bridge: "br0"}
+		sure := a.sureOf(i, fleet.Check{TCP: "192.0.2.7:5432"})
+		want := map[string]wanted{}
+		a.wantRivals(want, i)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for _, w := range want {
+			wg.Go(func() { w.run(ctx, nil) })
+		}
+		after := func(d time.Duration, want bool) {
+			t.Helper()
+			<-time.After(d)
+			synctest.Wait()
+			if sure() != want {
+				t.Errorf("%s after the start a yes counts: %v", time.Since(begun), !want)
+			}
+		}
+		after(10*rivalPace, false)
+		mu.Lock()
+		who = nil
+		mu.Unlock()
+		after(rivalPace, true)
+		mu.Lock()
+		who = []string{"02:00:00:00:00:0a"}
+		mu.Unlock()
+		after(rivalPace, true)
+		cancel()
+		wg.Wait()
+		if a.sureOf(i, fleet.Check{Exec: []string{"true"}}) != nil || a.sureOf(Instance{Server: "db", Epoch: 4, Device: "eth0"}, fleet.Check{TCP: "192.0.2.7:5432"}) != nil {
+			t.Error("a yes that cannot be another's has to wait")
+		}
 	})
 }

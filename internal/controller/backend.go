@@ -272,6 +272,17 @@ func (b *Backend) ConfirmFence(ctx context.Context, by, name string, req client.
 	evidence := fleet.Evidence{Method: fleet.Attested, Server: name, Epoch: req.Epoch, By: by, At: now, Detail: req.Reason}
 	need, given, complete := max(server.Spec.Approvals, 1), "", false
 	err := b.Journal.Do(ctx, now, func(tx *Tx) error {
+		status, _ := TxGet[fleet.Status](tx, kindStatus, name)
+		status.Server = name
+		if r := status.Recovery; status.Epoch != req.Epoch || r != nil && r.To == req.Epoch {
+			return problem(client.CodeConflict, "something was done about %s meanwhile", name).WithNext("relight why %s", name)
+		}
+		if status.Recovery == nil {
+			// That it was not healthy is recorded with the word: what makes it healthy again
+			// is news then, and makes the word void.
+			tellVerdict(tx, &status, v.Finding)
+			tx.Put(kindStatus, name, status)
+		}
 		people := attesters(tx, name, req.Epoch, by, now, req.Reason)
 		complete, given = people >= need, fmt.Sprintf("%d of %d", people, need)
 		tx.Emit(event.Event{
@@ -281,8 +292,6 @@ func (b *Backend) ConfirmFence(ctx context.Context, by, name string, req client.
 		if !complete {
 			return nil
 		}
-		status, _ := TxGet[fleet.Status](tx, kindStatus, name)
-		status.Server = name
 		status.Evidence = append(slices.Clone(status.Evidence), evidence)
 		tx.Put(kindStatus, name, status)
 		return nil
@@ -313,6 +322,26 @@ func attesters(tx *Tx, name string, epoch fleet.Epoch, by string, now time.Time,
 		}
 	}
 	return len(people)
+}
+
+// dropWords takes back what people stated of an epoch that is seen to work: a word of then
+// must not make another one complete at the next failure (S2).
+func dropWords(tx *Tx, status fleet.Status) {
+	if status.Verdict != fleet.Healthy || status.Recovery != nil {
+		return
+	}
+	tx.state.mu.RLock()
+	var given []string
+	for id, r := range tx.state.tables[kindApproval] { // sorted below
+		if a := r.value.(fleet.Approval); a.Server == status.Server && a.Plan == attestPlan {
+			given = append(given, id)
+		}
+	}
+	tx.state.mu.RUnlock()
+	slices.Sort(given)
+	for _, id := range given {
+		tx.Delete(kindApproval, id)
+	}
 }
 
 // attestPlan is the plan name under which statements of death are kept.

@@ -316,6 +316,7 @@ func tellVerdict(tx *Tx, status *fleet.Status, f fleet.Finding) {
 	if *status, void = decide.Refuted(*status); void != "" {
 		f.Reason += "; " + void
 	}
+	dropWords(tx, *status)
 	if f.Verdict == fleet.Healthy && status.Recovery == nil && status.Incident != "" {
 		leaveIncident(tx, *status, status, true)
 	}

@@ -37,6 +37,7 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 		if d.Step.Kind.Record() {
 			endRecovery(tx, status, &next, *d.Step)
 			next, _ = decide.Refuted(next) // what was said while the recovery ran
+			dropWords(tx, next)
 		}
 		tx.Put(kindStatus, v.Server.Name, next)
 		return nil

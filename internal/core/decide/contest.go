@@ -45,6 +45,23 @@ func contestWhy(v View, now time.Time) string {
 	return fmt.Sprintf("%s: epoch %d was never seen to end and may serve stale reads; %s", said, old[0].Epoch, where)
 }
 
+// answeredElsewhere holds what would call the present epoch healed while somebody else
+// answers for its address: the yes may be that one's (S14). What runs of older epochs where
+// it can be reached is in the way then, and is ended. To try another host would change
+// nothing.
+func answeredElsewhere(v View, now time.Time) (Decision, bool) {
+	who := contestWhy(v, now)
+	if who == "" {
+		return Decision{}, false
+	}
+	if stop, _ := dueLeftover(v, now, oldInstances(v, now)); stop != nil {
+		return *stop, true
+	}
+	d := held(GateVerdict, fmt.Sprintf("epoch %d is not verified while %s", v.Status.Epoch, who), true)
+	d.LookAgainAt = now.Add(progressPause)
+	return d, true
+}
+
 // answering shuts the replaced epoch that may be the one that answers out of its volumes
 // once more: it was shut out when it was proved dead, and shows life.
 func answering(v View, now time.Time) []Decision {

@@ -51,6 +51,9 @@ func verifyAdopted(v View, now time.Time) Decision {
 	if lack := lacks(v); lack != "" {
 		return held(GateVerdict, fmt.Sprintf("epoch %d was adopted and is not healed: %s", v.Status.Epoch, lack), true)
 	}
+	if who := contestWhy(v, now); who != "" {
+		return held(GateVerdict, fmt.Sprintf("epoch %d was adopted and is not verified while %s", v.Status.Epoch, who), true)
+	}
 	if seenAfter(v, v.Status.LaunchedAt) {
 		return guarded(v, now, record(v, fleet.StepClose, fmt.Sprintf("epoch %d, which was adopted, is verified: %s", v.Status.Epoch, v.Finding.Reason)))
 	}

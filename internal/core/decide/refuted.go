@@ -7,6 +7,15 @@ import (
 	"relight/internal/core/fleet"
 )
 
+// heard is the view of a server that is seen to work, without the words that this makes
+// void: they are void at once, and not only once the verdict is recorded.
+func heard(v View) View {
+	st := v.Status
+	st.Verdict = v.Finding.Verdict
+	v.Status, _ = Refuted(st)
+	return v
+}
+
 // Refuted takes from a server that is seen to work what people said against that: their
 // word on its present epoch would prove it dead for ever, and the next failure, weeks
 // later, would start a second one without ending the first (S2). It returns a sentence

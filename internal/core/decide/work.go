@@ -366,6 +366,9 @@ func verifyDue(v View) time.Time {
 // verify waits for the server's own checks at the present epoch (S14).
 func verify(v View, now time.Time) Decision {
 	r := v.Status.Recovery
+	if d, is := answeredElsewhere(v, now); is {
+		return d
+	}
 	if v.Finding.Verdict == fleet.Healthy && seenAfter(v, verifyFrom(v)) {
 		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
