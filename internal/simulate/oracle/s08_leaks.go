@@ -39,5 +39,5 @@ func (o *Oracle) mayServe(s *server) bool {
 
 // awaitsAPerson reports that people were told that the server waits for them.
 func (s *server) awaitsAPerson() bool {
-	return slices.Contains([]string{"approval", "mode", "proof"}, s.held.what)
+	return slices.Contains([]string{"approval", "mode", "proof", "storm"}, s.held.what)
 }
