@@ -165,7 +165,7 @@ func TestDefaultsOutsideRulesMatchTheTable(t *testing.T) {
 		"Server spec.template.vm.stopGrace":      show(defaultVMStopGrace),
 		"Server spec.template.ec2.autoRecovery":  `"` + string(fleet.AutoRecoveryOurs) + `"`, "Server spec.template.ec2.skipOSShutdown": "false", "Server spec.template.ec2.elsewhere.after": `"30m"`, "Server spec.template.ec2.guestBeat": "false",
 		"Server spec.identity.volumes[].mount.type": `"` + defaultFileSystem + `"`, "Server spec.identity.volumes[].mount.format": "false", "Server spec.identity.volumes[].mount.fsck": "false", "Server spec.identity.volumes[].forceDetach.after": show(defaultForceAfter), "Server spec.identity.interfaces[].index": "0",
-		"Server spec.identity.names[].ttl":       show(defaultTTL),
+		"Server spec.identity.names[].ttl": show(defaultTTL), "Server spec.identity.names[].ipv6": "false",
 		"Site spec.power.timeout":                show(defaultPowerTimeout),
 		"Site spec.power.levels[].all[].timeout": show(defaultPowerTimeout),
 		"Site spec.budget.keepAlive":             "0", "Site spec.budget.steps": "0",

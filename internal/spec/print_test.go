@@ -197,6 +197,11 @@ func fitEC2(id map[string]any, isEC2 bool) {
 		for _, what := range []string{"interfaces", "groups", "names"} {
 			delete(id, what)
 		}
+		addresses, _ := id["addresses"].([]any)
+		for _, a := range addresses {
+			delete(a.(map[string]any), "interface")
+			delete(a.(map[string]any), "private")
+		}
 		volumes, _ := id["volumes"].([]any)
 		for _, v := range volumes {
 			delete(v.(map[string]any), "device")
@@ -224,6 +229,18 @@ func fitEC2(id map[string]any, isEC2 bool) {
 	interfaces, _ := id["interfaces"].([]any)
 	for i, n := range interfaces {
 		n.(map[string]any)["index"] = i
+	}
+	for i, a := range addresses { // one leads to each interface, as long as there are some
+		a := a.(map[string]any)
+		delete(a, "private")
+		if delete(a, "interface"); i < len(interfaces) {
+			a["interface"] = interfaces[i].(map[string]any)["id"]
+		}
+	}
+	if names, _ := id["names"].([]any); len(interfaces) == 0 {
+		for _, n := range names {
+			delete(n.(map[string]any), "ipv6")
+		}
 	}
 	if len(addresses)+len(interfaces) == 0 {
 		delete(id, "names")

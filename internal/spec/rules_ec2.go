@@ -2,6 +2,8 @@ package spec
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"relight/internal/core/fleet"
 )
@@ -18,6 +20,11 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 		}{{"interfaces", len(id.Interfaces)}, {"groups", len(id.Groups)}, {"names", len(id.Names)}} {
 			if other.n > 0 && s.Template != (fleet.Template{}) { // a missing one is told elsewhere
 				at("spec.identity."+other.what, "only a server on EC2 has "+other.what, "no other provider moves them", "remove them, or use template.ec2")
+			}
+		}
+		for i, a := range id.Addresses {
+			if a.Interface+a.Private != "" && s.Template != (fleet.Template{}) {
+				at(fmt.Sprintf("spec.identity.addresses[%d]", i), fmt.Sprintf("address %s leads to an interface", a.IP), "only EC2 leads addresses to interfaces", "remove interface and private, or use template.ec2")
 			}
 		}
 		for i, v := range id.Volumes {
@@ -46,6 +53,7 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 			at(fmt.Sprintf("spec.identity.addresses[%d]", i), fmt.Sprintf("address %s has no allocation", a.IP), "EC2 moves elastic addresses by their allocation; private ones move with their interface", "add allocation: eipalloc-…, or put the interface that has it into spec.identity.interfaces")
 		}
 	}
+	destinationRules(id, at)
 	indexes := map[int]string{}
 	for i, n := range id.Interfaces {
 		if first, twice := indexes[n.Index]; twice {
@@ -55,6 +63,33 @@ func ec2Rules(s fleet.ServerSpec, at reporter) {
 	}
 	if len(id.Names) > 0 && len(id.Addresses)+len(id.Interfaces) == 0 {
 		at("spec.identity.names", "the names lead nowhere", "a name leads to the first of spec.identity.addresses, or else to the private address of the first of spec.identity.interfaces, and there is neither", "add the address or the interface")
+	}
+}
+
+// destinationRules checks where elastic addresses and names lead.
+func destinationRules(id fleet.Identity, at reporter) {
+	led := map[string]string{}
+	for i, a := range id.Addresses {
+		path := fmt.Sprintf("spec.identity.addresses[%d]", i)
+		n := slices.IndexFunc(id.Interfaces, func(n fleet.Interface) bool { return n.ID == a.Interface })
+		switch {
+		case a.Interface == "" && a.Private != "":
+			at(path+".private", fmt.Sprintf("address %s names a private address of no interface", a.IP), "that of an interface which is made with the instance is another each time", "add interface: eni-…, one of spec.identity.interfaces")
+		case a.Interface != "" && n < 0:
+			at(path+".interface", fmt.Sprintf("address %s leads to %s, which is no interface of the server", a.IP, a.Interface), "what moves with the server is listed", "add it to spec.identity.interfaces")
+		case a.Private != "" && len(id.Interfaces[n].Addresses) > 0 && !slices.Contains(id.Interfaces[n].Addresses, a.Private):
+			at(path+".private", fmt.Sprintf("interface %s has no address %s", a.Interface, a.Private), "EC2 refuses to lead an elastic address there", "write one of its addresses: "+strings.Join(id.Interfaces[n].Addresses, ", "))
+		}
+		if to := a.Interface + " " + a.Private; a.Interface != "" && led[to] != "" {
+			at(path, fmt.Sprintf("%s and %s lead to the same private address", led[to], a.IP), "EC2 leads one elastic address to each", "name another private address")
+		} else {
+			led[to] = a.IP
+		}
+	}
+	for i, n := range id.Names {
+		if n.IPv6 && len(id.Interfaces) == 0 {
+			at(fmt.Sprintf("spec.identity.names[%d].ipv6", i), fmt.Sprintf("the record AAAA of %s leads nowhere", n.Name), "an IPv6 address is one of an interface, and there is none", "add the interface to spec.identity.interfaces")
+		}
 	}
 }
 

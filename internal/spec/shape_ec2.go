@@ -49,5 +49,6 @@ func dnsNameShape() *shape {
 		{name: "name", doc: "The record's name.", required: true, example: "db.example.com", shape: &shape{form: text, format: plain(253)}},
 		{name: "zone", doc: "The id of the hosted zone.", required: true, example: "Z0123456789ABC", shape: &shape{form: text, format: plain(64)}},
 		{name: "ttl", doc: "How long resolvers may keep the answer.", example: "60s", shape: duration(time.Second, 24*time.Hour), def: `"1m"`, why: "clients that keep it longer wait longer for a server that has moved"},
+		{name: "ipv6", doc: "Have a record of type AAAA beside it, which leads to the first IPv6 address of the first of `interfaces`.", example: "true", shape: &shape{form: truth}, def: "false", why: "an IPv6 address moves with its interface, and few servers have one"},
 	}}
 }

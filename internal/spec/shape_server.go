@@ -69,6 +69,8 @@ func identityShape() *shape {
 		fields: []field{
 			{name: "ip", doc: "IPv4 or IPv6, without a prefix length.", required: true, example: "10.0.1.9", shape: &shape{form: text, format: ipAddress()}},
 			{name: "allocation", doc: "The allocation of an elastic address.", example: "eipalloc-0a1b2c", shape: &shape{form: text, format: plain(256)}},
+			{name: "interface", doc: "The interface that an elastic address leads to, one of `interfaces`. Left out: the primary one.", example: "eni-0a1b2c", shape: &shape{form: text, format: plain(64)}},
+			{name: "private", doc: "Which private address of that interface. Left out: its primary one.", example: "10.0.1.51", shape: &shape{form: text, format: ipAddress()}},
 		},
 	}
 	return &shape{form: object, name: "Identity", doc: "What moves with the server.", fields: []field{

@@ -43,6 +43,8 @@ func (w *World) Associate(ip string, to Destination, reassociate bool) error {
 		return w.HoldAddress(ip, to.Instance, true)
 	}
 	a.Interface = to.Interface
+	n := w.interfaces[to.Interface]
+	n.leads = insert(n.leads, ip)
 	w.note("associate", ip, a.Server, to.Interface)
 	w.touch(a)
 	return nil
@@ -53,6 +55,9 @@ func (w *World) Disassociate(ip string) {
 	a := w.addresses[ip]
 	if a == nil {
 		return
+	}
+	if n := w.interfaces[a.Interface]; n != nil {
+		n.leads = remove(n.leads, ip)
 	}
 	a.Interface = ""
 	for _, id := range slices.Clone(a.Holders) {

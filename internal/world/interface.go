@@ -23,7 +23,9 @@ type Interface struct {
 
 	attached bool
 	leaving  leaving
-	past     *past[InterfaceSight]
+	// leads are the elastic addresses that lead to it.
+	leads []string
+	past  *past[InterfaceSight]
 }
 
 // InterfaceSight is what a platform's describe call tells of an interface.
@@ -184,4 +186,11 @@ func (n *Interface) present() InterfaceSight {
 	return s
 }
 
-func (w *World) recordInterface(n *Interface) { keep(w, &n.past, n.present()) }
+// recordInterface records how an interface is, and where that leads the elastic addresses
+// which lead to it: late readers would else see them with its old holder for ever.
+func (w *World) recordInterface(n *Interface) {
+	keep(w, &n.past, n.present())
+	for _, ip := range n.leads {
+		w.addresses[ip].record(w)
+	}
+}

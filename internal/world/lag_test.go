@@ -143,3 +143,26 @@ func TestThrottledCall(t *testing.T) {
 		t.Fatal(r.Err)
 	}
 }
+
+// An elastic address that leads to an interface goes where that goes, also for those who
+// read late: it was seen with the interface's old holder for ever.
+func TestLateReadersSeeAnAddressFollowItsInterface(t *testing.T) {
+	cfg := cloud()
+	cfg.Rand, cfg.Lag = rand.New(rand.NewPCG(1, 1)), time.Second
+	w := network(t, cfg)
+	one, two := launch(t, w, world.Request{Host: "a1"}), launch(t, w, world.Request{Server: "lic", Epoch: 2, Host: "a2"})
+	w.Advance(time.Minute)
+	for _, i := range []*world.Instance{one, two} {
+		ok(t, w.AttachInterface("eni", i))
+		ok(t, w.Associate("198.51.100.1", world.Destination{Interface: "eni"}, false))
+		w.Advance(time.Minute)
+		if s := must[world.AddressSight](t)(w.SeeAddress("198.51.100.1")); s.Holder != i.ID {
+			t.Errorf("with %s it is seen at %q", i.ID, s.Holder)
+		}
+		ok(t, w.DetachInterface("eni", i, false))
+		w.Advance(time.Minute)
+		if s := must[world.AddressSight](t)(w.SeeAddress("198.51.100.1")); s.Holder != "" {
+			t.Errorf("without a holder it is seen at %q", s.Holder)
+		}
+	}
+}

@@ -129,6 +129,9 @@ type DNSName struct {
 	Zone string `json:"zone"`
 	// TTL is how long resolvers may keep the answer.
 	TTL Duration `json:"ttl"`
+	// IPv6 has a record of type AAAA beside it, which leads to the first IPv6 address of
+	// the server's first interface.
+	IPv6 bool `json:"ipv6,omitempty"`
 }
 
 // Volume is a disk of the server, by the name that its spec gives it.
@@ -241,6 +244,10 @@ type Address struct {
 	IP string `json:"ip"`
 	// Allocation is a cloud's name for an elastic address.
 	Allocation string `json:"allocation,omitempty"`
+	// Interface is the declared interface that an elastic address leads to, and Private
+	// which of its private addresses; left out they are the primary ones.
+	Interface string `json:"interface,omitempty"`
+	Private   string `json:"private,omitempty"`
 }
 
 // Template says how an instance is made, per provider. Exactly one is set.

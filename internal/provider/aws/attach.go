@@ -153,9 +153,9 @@ func addressOf(call provider.Call) (fleet.Address, error) {
 	return fleet.Address{}, provider.Errorf(provider.NotFound, call, "the server has no such address")
 }
 
-// associate leads an elastic address to the instance's primary interface. EC2 would
-// take it from whoever has it; so that is asked for only if an older epoch of this
-// server is the one.
+// associate leads an elastic address to where the spec says, else to the instance's
+// primary interface. EC2 would take it from whoever has it; so that is asked for only if
+// it is this server's own: an older epoch has it, or another interface of the same one.
 func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine, all []Machine) (provider.Outcome, error) {
 	a, err := addressOf(call)
 	if err != nil {
@@ -164,25 +164,32 @@ func (p *Provider) associate(ctx context.Context, call provider.Call, m Machine,
 	if len(m.Interfaces) == 0 {
 		return provider.Outcome{}, provider.Errorf(provider.Retry, call, "%s shows no interface yet", m.ID)
 	}
+	to, known := destinationOf(call.Server, a)
+	if !known {
+		return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "nothing tells which private address of the interface in place of %s is to have %s, which led to %s; name it in the document", a.Interface, a.IP, a.Private)
+	}
+	to.iface = cmp.Or(to.iface, m.Interfaces[0])
 	seen, err := p.reads.addresses.one(ctx, a.Allocation)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
 	done := provider.Outcome{Detail: a.IP + " leads to " + m.ID}
 	again := false // EC2 itself refuses the claim then, if anybody has it
-	if seen != nil && seen.Holder != "" {
-		if seen.Holder == m.ID {
-			return done, nil
-		}
+	switch {
+	case seen == nil:
+	case seen.Holder == m.ID && to.is(a, *seen):
+		return done, nil
+	case seen.Holder == m.ID:
+		again = true // it leads to another interface or private address of the same instance
+	case seen.Holder != "":
 		if err := fromOlder(call, all, seen.Holder); err != nil {
 			return provider.Outcome{}, err
 		}
 		again, done.Detail = true, done.Detail+", taken from "+seen.Holder+", an older epoch's"
-	}
-	if seen != nil && seen.Holder == "" && seen.Interface != m.Interfaces[0] && ours(call.Server, seen.Interface) {
+	case seen.Interface != to.iface && ours(call.Server, seen.Interface):
 		again = true // it stayed with an interface that the server left behind, which no instance has
 	}
-	return done, p.opt.Cloud.Associate(ctx, a.Allocation, m.Interfaces[0], again)
+	return done, p.opt.Cloud.Associate(ctx, a.Allocation, to.iface, to.private, again)
 }
 
 // ours reports whether an interface is one that the server has or left behind.
@@ -231,62 +238,6 @@ func (p *Provider) register(ctx context.Context, call provider.Call, m Machine, 
 		}
 	}
 	return provider.Outcome{Detail: m.ID + " has its place"}, p.opt.Cloud.Register(ctx, group, m.ID)
-}
-
-// setRecord points a name to the first address.
-func (p *Provider) setRecord(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	for _, n := range call.Server.Spec.Identity.Names {
-		if n.Name != call.Step.Object.Name {
-			continue
-		}
-		to, err := p.leadsTo(ctx, call)
-		if err != nil {
-			return provider.Outcome{}, err
-		}
-		done := provider.Outcome{Detail: n.Name + " leads to " + to}
-		now, err := p.opt.Cloud.Records(ctx, n.Zone, []string{n.Name})
-		if err != nil || now[undotted(n.Name)].Value == to {
-			return done, err
-		}
-		if shared := now[undotted(n.Name)].Shared; shared != "" {
-			return provider.Outcome{}, provider.Errorf(provider.Permanent, call, "the record %s is not this server's alone: %s; give the server a name of its own", n.Name, shared)
-		}
-		return done, p.opt.Cloud.SetRecord(ctx, n.Zone, n.Name, to, n.TTL.Std())
-	}
-	return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "the server has no such name")
-}
-
-// leadsTo is the address that a server's names lead to: its first elastic one, or the
-// private one of its first interface, which may be another one where it is away.
-func (p *Provider) leadsTo(ctx context.Context, call provider.Call) (string, error) {
-	id := call.Server.Spec.Identity
-	if len(id.Addresses) > 0 {
-		return id.Addresses[0].IP, nil
-	}
-	first := named(id)
-	if first == nil {
-		return "", provider.Errorf(provider.Permanent, call, "the server has no address for the name")
-	}
-	n, err := p.reads.interfaces.one(ctx, first.ID)
-	switch {
-	case err != nil:
-		return "", err
-	case n == nil || len(n.Addresses) == 0:
-		return "", provider.Errorf(provider.Retry, call, "the private address of %s is not known yet", first.ID)
-	}
-	return n.Addresses[0], nil
-}
-
-// named is the interface whose private address the names of a server without elastic
-// addresses lead to: that of the lowest index; nil if it has none.
-func named(id fleet.Identity) *fleet.Interface {
-	var first *fleet.Interface
-	for i := range id.Interfaces {
-		if first == nil || id.Interfaces[i].Index < first.Index {
-			first = &id.Interfaces[i]
-		}
-	}
-	return first
 }
 
 // detach takes a part of the identity from the instance of its epoch, and from no

@@ -24,8 +24,8 @@ type Cloud interface {
 	Interfaces(ctx context.Context, ids []string) ([]Interface, error)
 	Addresses(ctx context.Context, allocations []string) ([]Address, error)
 	Targets(ctx context.Context, group string) ([]Target, error)
-	// Records returns the A records of a zone that have these names, without a dot at the
-	// end.
+	// Records returns the A and AAAA records of a zone that have these names, without a
+	// dot at the end.
 	Records(ctx context.Context, zone string, names []string) (map[string]Record, error)
 	// Snapshots returns the complete ones of some volumes.
 	Snapshots(ctx context.Context, volumes []string) ([]Snapshot, error)
@@ -69,7 +69,9 @@ type Cloud interface {
 	DetachVolume(ctx context.Context, volume, id string, force bool) error
 	AttachInterface(ctx context.Context, iface, id string, index int) error
 	DetachInterface(ctx context.Context, attachment string) error
-	Associate(ctx context.Context, allocation, iface string, again bool) error
+	// Associate leads an elastic address to a private address of an interface, empty for
+	// its primary one; with again it is taken from whatever it leads to.
+	Associate(ctx context.Context, allocation, iface, private string, again bool) error
 	Disassociate(ctx context.Context, association string) error
 	Register(ctx context.Context, group, id string) error
 	Deregister(ctx context.Context, group, id string) error
@@ -162,7 +164,8 @@ type Volume struct {
 // Interface is a network interface, with the instance that has it and by which attachment.
 type Interface struct {
 	ID, Holder, Attachment string
-	// Addresses are its private ones, the primary first, Groups its security groups.
+	// Addresses are its private ones, the primary first, those of IPv6 last; Groups are its
+	// security groups.
 	Addresses, Groups []string
 	// NoSourceCheck is true if it takes what is not for its own addresses.
 	NoSourceCheck bool
@@ -172,20 +175,22 @@ type Interface struct {
 type NewInterface struct {
 	Token, Subnet string
 	Groups        []string
-	// Addresses is how many private ones it is to have.
-	Addresses int
-	Tags      map[string]string
+	// Addresses is how many private ones it is to have, IPv6 how many of those.
+	Addresses, IPv6 int
+	Tags            map[string]string
 }
 
 // Address is an elastic address, with the instance that it leads to and by which
 // association, and the interface: it stays with that one when the instance ends.
-type Address struct{ Allocation, IP, Association, Holder, Interface string }
+// Private is the private address of that interface which it leads to.
+type Address struct{ Allocation, IP, Association, Holder, Interface, Private string }
 
 // Target is an instance in a target group, with its health.
 type Target struct{ ID, Health string }
 
-// Record is an A record: its value, or why it is not one server's alone to change.
-type Record struct{ Value, Shared string }
+// Record is a name's A record and its AAAA record (V6): the value of each, or why it is not
+// one server's alone to change.
+type Record struct{ Value, Shared, V6, SharedV6 string }
 
 // Subnet is where a subnet lies: in a zone, and on an Outpost (its ARN) or on none.
 type Subnet struct{ Zone, Outpost string }

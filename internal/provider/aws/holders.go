@@ -10,13 +10,14 @@ import (
 type holders struct {
 	s      *swept
 	server string
+	spec   fleet.Server
 	o      *fleet.Observed
 	// newest tells of a volume's snapshots.
 	newest func(fleet.Volume) *fleet.Snapshot
 }
 
 func (s *swept) identity(server fleet.Server, o *fleet.Observed, newest func(fleet.Volume) *fleet.Snapshot) {
-	h := holders{s: s, server: server.Name, o: o, newest: newest}
+	h := holders{s: s, server: server.Name, spec: server, o: o, newest: newest}
 	id := server.Spec.Identity
 	for _, v := range id.Volumes {
 		if v.LUN == nil {
@@ -65,7 +66,8 @@ func (h holders) volume(v fleet.Volume) {
 
 func (h holders) address(a fleet.Address) {
 	seen, there := h.s.addresses[a.Allocation]
-	if !h.blind("addresses") && there && h.s.ids[seen.Holder].server == h.server {
+	to, known := destinationOf(h.spec, a)
+	if !h.blind("addresses") && there && known && to.is(a, seen) && h.s.ids[seen.Holder].server == h.server {
 		h.o.Addresses = append(h.o.Addresses, fleet.AddressState{IP: a.IP, Holder: h.s.epochs[seen.Holder], At: h.s.at})
 	}
 }
@@ -88,6 +90,9 @@ func (h holders) name(n fleet.DNSName, id fleet.Identity) {
 		return
 	}
 	leads := h.s.records[undotted(n.Name)].Value
+	if n.IPv6 && !h.leads6(n, id) {
+		return
+	}
 	for _, a := range id.Addresses {
 		if leads == a.IP {
 			h.other(part, fleet.Object{Name: n.Name}, h.s.addresses[a.Allocation].Holder)
@@ -98,6 +103,16 @@ func (h holders) name(n fleet.DNSName, id fleet.Identity) {
 			h.other(part, fleet.Object{Name: n.Name}, seen.Holder)
 		}
 	}
+}
+
+// leads6 reports whether the AAAA record of a name leads to the server's first interface.
+func (h holders) leads6(n fleet.DNSName, id fleet.Identity) bool {
+	first := named(id)
+	if first == nil {
+		return false
+	}
+	six := family(h.s.ifaces[first.ID].Addresses, true)
+	return len(six) > 0 && h.s.records[undotted(n.Name)].V6 == six[0]
 }
 
 // iface notes who has an interface. Where the server may have to do without its private

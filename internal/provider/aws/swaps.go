@@ -68,7 +68,8 @@ func (p *Provider) made(ctx context.Context, call provider.Call, s fleet.Swap, w
 		return *cmp.Or(n, &Interface{}), err
 	}
 	n, err := p.opt.Cloud.MakeInterface(ctx, NewInterface{
-		Token: s.Token, Subnet: call.Server.Away.Subnet, Groups: want.Groups, Addresses: max(len(want.Addresses), 1),
+		Token: s.Token, Subnet: call.Server.Away.Subnet, Groups: want.Groups,
+		Addresses: max(len(family(want.Addresses, false)), 1), IPv6: len(family(want.Addresses, true)),
 		Tags: map[string]string{
 			"Name": call.Step.Server + " in place of " + s.Of, TagServer: call.Step.Server, TagToken: s.Token, TagInstead: s.Of,
 			TagEpoch: strconv.FormatUint(uint64(call.Step.Epoch), 10),

@@ -215,21 +215,43 @@ func (f *Found) addresses(s Source) {
 	slices.SortStableFunc(list, func(a, b Address) int {
 		return cmp.Or(cmp.Compare(led[b.IP], led[a.IP]), cmp.Compare(a.IP, b.IP))
 	})
-	main := func(a Address) bool {
-		return len(f.Identity.Interfaces) > 0 && a.Interface == f.Identity.Interfaces[0].ID && (a.Private == "" || len(f.Identity.Interfaces[0].Addresses) == 0 || a.Private == f.Identity.Interfaces[0].Addresses[0])
-	}
 	for _, a := range list {
-		switch {
-		case a.Allocation == "":
-			continue
-		case !main(a):
-			// It stays with its interface; to name it would lead it to the primary one.
-			f.note("the elastic address %s leads to %s of interface %s and moves with that; Relight itself leads addresses to the first of the primary interface alone, so that it is not listed", a.IP, a.Private, a.Interface)
+		if a.Allocation == "" {
 			continue
 		}
-		f.Identity.Addresses = append(f.Identity.Addresses, fleet.Address{IP: a.IP, Allocation: a.Allocation})
+		f.Identity.Addresses = append(f.Identity.Addresses, f.destination(a))
 	}
 	f.names(s)
+}
+
+// destination is an elastic address as the document has it: where it leads is left out if
+// that is the primary private address of the primary interface.
+func (f *Found) destination(a Address) fleet.Address {
+	out := fleet.Address{IP: a.IP, Allocation: a.Allocation}
+	for n, own := range f.Identity.Interfaces {
+		if own.ID != a.Interface {
+			continue
+		}
+		if a.Private != "" && len(own.Addresses) > 0 && own.Addresses[0] != a.Private {
+			out.Interface, out.Private = own.ID, a.Private
+		} else if n > 0 {
+			out.Interface = own.ID
+		}
+	}
+	return out
+}
+
+// first6 is the first IPv6 address of the first interface, or empty.
+func (f *Found) first6() string {
+	if len(f.Identity.Interfaces) == 0 {
+		return ""
+	}
+	for _, text := range f.Identity.Interfaces[0].Addresses {
+		if ip, err := netip.ParseAddr(text); err == nil && ip.Is6() {
+			return text
+		}
+	}
+	return ""
 }
 
 func (f *Found) names(s Source) {
@@ -237,15 +259,31 @@ func (f *Found) names(s Source) {
 	if len(f.Identity.Addresses) > 0 {
 		first = f.Identity.Addresses[0].IP
 	}
+	six := map[string]Record{} // by name and zone
+	for _, r := range s.Records {
+		if r.Type == "AAAA" && r.Policy == "" && len(r.Values) == 1 && r.Values[0] == f.first6() {
+			six[r.Zone+" "+r.Name] = r
+		}
+	}
+	beside := map[string]bool{}
+	for _, r := range s.Records {
+		if s6, is := six[r.Zone+" "+r.Name]; is && r.Type == "A" && r.Policy == "" && len(r.Values) == 1 && r.Values[0] == first && s6.TTL == r.TTL {
+			beside[r.Zone+" "+r.Name] = true
+		}
+	}
 	for _, r := range s.Records {
 		name := strings.TrimSuffix(r.Name, ".")
 		switch {
 		case r.Policy != "":
 			f.note("the record %s %s has a routing policy (%s) and is left alone: it keeps leading to %s", name, r.Type, r.Policy, strings.Join(r.Values, ", "))
+		case r.Type == "AAAA" && beside[r.Zone+" "+r.Name]:
+			continue // it goes with the A record
+		case r.Type == "AAAA" && len(r.Values) == 1:
+			f.note("the record %s AAAA leads to %s, which moves with its interface, and is left alone: beside an A record with the same TTL that leads to the first elastic address it would be set with that", name, r.Values[0])
 		case len(r.Values) != 1 || r.Type != "A":
 			f.note("the record %s %s with %d values is left alone", name, r.Type, len(r.Values))
 		case r.Values[0] == first:
-			f.Identity.Names = append(f.Identity.Names, fleet.DNSName{Name: name, Zone: strings.TrimPrefix(r.Zone, "/hostedzone/"), TTL: fleet.Duration(time.Duration(r.TTL) * time.Second)})
+			f.Identity.Names = append(f.Identity.Names, fleet.DNSName{Name: name, Zone: strings.TrimPrefix(r.Zone, "/hostedzone/"), TTL: fleet.Duration(time.Duration(r.TTL) * time.Second), IPv6: beside[r.Zone+" "+r.Name]})
 		case private(r.Values[0]):
 			f.note("the record %s leads to the private address %s, which moves with its interface", name, r.Values[0])
 		default:

@@ -133,7 +133,9 @@ type address struct {
 // Subnet is a place for instances. Site is the world's: a zone or an outpost.
 type Subnet struct {
 	ID, VPC, Zone, Site, CIDR string
-	OutpostARN                string
+	// Prefix6 is what its IPv6 addresses begin with, such as 2001:db8:1:2::, or empty.
+	Prefix6    string
+	OutpostARN string
 }
 
 // Image is what instances start from.

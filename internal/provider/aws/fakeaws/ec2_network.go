@@ -1,8 +1,10 @@
 package fakeaws
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"relight/internal/world"
 )
@@ -11,11 +13,15 @@ func (e *Endpoint) iface(id string) interfaceXML {
 	n, c := e.w.Interface(id), e.cat.interfaces[id]
 	s := e.cat.subnets[c.Subnet]
 	x := interfaceXML{ID: id, Subnet: c.Subnet, VPC: s.VPC, Zone: s.Zone, Description: c.Description, Status: "available", MAC: n.MAC, Groups: groupSet(c.Groups), Tags: tagSet(c.Tags), Check: !c.NoCheck}
-	for k, ip := range n.IPs {
-		x.IPs = append(x.IPs, privateIPXML{ip, k == 0})
+	for _, ip := range n.IPs {
+		if six(ip) {
+			x.IPv6s = append(x.IPv6s, ipv6XML{ip})
+			continue
+		}
+		x.IPs = append(x.IPs, privateIPXML{ip, len(x.IPs) == 0})
 	}
-	if len(n.IPs) > 0 {
-		x.PrivateIP = n.IPs[0]
+	if len(x.IPs) > 0 {
+		x.PrivateIP = x.IPs[0].IP
 	}
 	if sight, err := e.w.SeeInterface(id); err == nil {
 		x.Status = sight.State
@@ -102,15 +108,21 @@ func (e *Endpoint) attachInterface(f form) (any, error) {
 func (e *Endpoint) createInterface(f form) (any, error) {
 	token, more, groups, tags := f.get("ClientToken"), f.int("SecondaryPrivateIpAddressCount", 0), f.list("SecurityGroupId"), specTags(f, "network-interface")
 	about, subnet := f.get("Description"), f.get("SubnetId")
-	s := e.cat.subnets[subnet]
-	if s == nil {
+	s, sixes := e.cat.subnets[subnet], f.int("Ipv6AddressCount", 0)
+	switch {
+	case s == nil:
 		return nil, refuse("InvalidSubnetID.NotFound", "The subnet ID '%s' does not exist", subnet)
+	case sixes > 0 && s.Prefix6 == "":
+		return nil, refuse("InvalidParameterValue", "The subnet '%s' has no IPv6 CIDR block", subnet)
 	}
 	id, err := e.once(token, f, func() (string, error) {
 		id := fmt.Sprintf("eni-new-%05d", e.next())
 		var ips []string
 		for range 1 + more {
 			ips = append(ips, e.freeIP(s))
+		}
+		for n := range sixes {
+			ips = append(ips, fmt.Sprintf("%s%x:%x", s.Prefix6, e.seq, n+1))
 		}
 		server, _ := identityOf(tags, id)
 		e.w.AddInterface(world.Interface{ID: id, Server: server, Place: s.Site, MAC: fmt.Sprintf("0a:00:01:%02x:%02x:%02x", e.seq>>16&255, e.seq>>8&255, e.seq&255), IPs: ips})
@@ -182,16 +194,46 @@ func (e *Endpoint) describeAddresses(f form) (any, error) {
 		}
 		x := addressXML{IP: a.IP, Allocation: id, Domain: "vpc", Tags: tagSet(a.Tags)}
 		if sight, err := e.w.SeeAddress(a.IP); err == nil && (sight.Holder != "" || sight.Interface != "") {
-			x.Association, x.Instance, x.Interface, x.PrivateIP = a.Association, sight.Holder, sight.Interface, a.PrivateIP
-			if x.Interface == "" {
-				x.Interface = e.primaryOf(sight.Holder)
-			}
+			x.Association, x.Instance, x.Interface = a.Association, sight.Holder, cmp.Or(sight.Interface, e.primaryOf(sight.Holder))
+			x.PrivateIP = e.privateOf(a, x.Interface)
 		}
 		if keep(filters, "allocation-id", id) && keep(filters, "public-ip", a.IP) && keep(filters, "instance-id", x.Instance) && keep(filters, "network-interface-id", x.Interface) && keepTags(filters, a.Tags) {
 			out.Items = append(out.Items, x)
 		}
 	}
 	return out, nil
+}
+
+// privateOf is the private address of an interface that an elastic one leads to.
+func (e *Endpoint) privateOf(a *address, iface string) string {
+	if n := e.w.Interface(iface); n != nil && len(n.IPs) > 0 && a.PrivateIP == "" {
+		return n.IPs[0]
+	}
+	return a.PrivateIP
+}
+
+// leadsTo refuses to lead an elastic address to a private one that its interface does not
+// have, or that another one leads to; with again that one leads nowhere any more.
+func (e *Endpoint) leadsTo(a *address, iface, private string, again bool) error {
+	ips := e.w.Interface(iface).IPs
+	if private != "" && !slices.Contains(ips, private) {
+		return refuse("InvalidParameterValue", "The private IP address %s is not assigned to network interface '%s'", private, iface)
+	}
+	if private == "" && len(ips) > 0 {
+		private = ips[0]
+	}
+	for _, id := range sorted(e.cat.addresses) {
+		other := e.cat.addresses[id]
+		if other == a || e.w.Address(other.IP).Interface != iface || e.privateOf(other, iface) != private {
+			continue
+		}
+		if !again {
+			return refuse("Resource.AlreadyAssociated", "resource %s is already associated with address %s", private, other.IP)
+		}
+		e.w.Disassociate(other.IP)
+		other.Association, other.PrivateIP = "", ""
+	}
+	return nil
 }
 
 // associateAddress leads an elastic address to an instance or an interface.
@@ -215,6 +257,11 @@ func (e *Endpoint) associateAddress(f form) (any, error) {
 		to = world.Destination{Instance: i}
 	} else if e.cat.interfaces[n] == nil {
 		return nil, refuse("InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist", n)
+	} else if err := e.leadsTo(a, n, private, again); err != nil {
+		return nil, err
+	}
+	if n != "" && !again && e.w.Address(a.IP).Interface == n && e.privateOf(a, n) != cmp.Or(private, e.privateOf(&address{}, n)) {
+		return nil, refuse("Resource.AlreadyAssociated", "resource %s is already associated with %s", id, e.privateOf(a, n))
 	}
 	if err := e.w.Associate(a.IP, to, again); err != nil {
 		return nil, err
@@ -237,3 +284,5 @@ func (e *Endpoint) disassociateAddress(f form) (any, error) {
 	}
 	return nil, refuse("InvalidAssociationID.NotFound", "The association ID '%s' does not exist", id)
 }
+
+func six(ip string) bool { return strings.Contains(ip, ":") }

@@ -70,7 +70,7 @@ var simpleParams = map[string]string{
 	"DescribeNetworkInterfaces":            "NetworkInterfaceId.N " + filterParams + pageParams,
 	"AttachNetworkInterface":               "NetworkInterfaceId InstanceId DeviceIndex",
 	"DetachNetworkInterface":               "AttachmentId Force",
-	"CreateNetworkInterface":               "SubnetId ClientToken Description SecurityGroupId.N SecondaryPrivateIpAddressCount " + tagParams,
+	"CreateNetworkInterface":               "SubnetId ClientToken Description SecurityGroupId.N SecondaryPrivateIpAddressCount Ipv6AddressCount " + tagParams,
 	"DescribeAvailabilityZones":            "",
 	"CreateTags":                           "ResourceId.N Tag.N.Key Tag.N.Value",
 	"DescribeCapacityReservations":         filterParams + pageParams,

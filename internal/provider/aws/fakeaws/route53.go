@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,6 +98,8 @@ func (e *Endpoint) changeRecords(zone string, body []byte) (answer, error) {
 			return answer{}, refuse("InvalidChangeBatch", "Tried to delete resource record set [name='%s', type='%s'] but it was not found", c.Set.Name, c.Set.Type)
 		case c.Action == "DELETE" && (was.TTL != c.Set.TTL || !slices.Equal(was.Records, c.Set.Records)):
 			return answer{}, refuse("InvalidChangeBatch", "Tried to delete resource record set [name='%s', type='%s'] but the values provided do not match the current values", c.Set.Name, c.Set.Type)
+		case c.Action != "DELETE" && misfit(c.Set) != "":
+			return answer{}, refuse("InvalidChangeBatch", "[Invalid Resource Record: 'FATAL problem: %s (Value is not valid) encountered with '%s'']", misfit(c.Set), c.Set.Records[0].Value)
 		case c.Action != "CREATE" && c.Action != "DELETE" && c.Action != "UPSERT":
 			return answer{}, refuse("InvalidInput", "action %q", c.Action)
 		}
@@ -110,10 +113,35 @@ func (e *Endpoint) changeRecords(zone string, body []byte) (answer, error) {
 		}
 		z.Records[key] = c.Set
 		if len(c.Set.Records) > 0 {
-			e.w.SetRecord(strings.TrimSuffix(c.Set.Name, "."), c.Set.Records[0].Value, time.Duration(c.Set.TTL)*time.Second)
+			e.w.SetRecord(worldName(c.Set), c.Set.Records[0].Value, time.Duration(c.Set.TTL)*time.Second)
 		}
 	}
 	return route53Reply("ChangeResourceRecordSetsResponse", changeInfo(fmt.Sprintf("C%05d", e.next()), e.w.Now()))
+}
+
+// worldName is a record's name in the world, which has one record of a name: that of IPv6
+// is beside it under "NAME AAAA".
+func worldName(r recordSet) string {
+	name := strings.TrimSuffix(r.Name, ".")
+	if r.Type == "AAAA" {
+		name += " AAAA"
+	}
+	return name
+}
+
+// misfit is Route 53's word for a value that is no address of the record's family; empty
+// if all are.
+func misfit(r recordSet) string {
+	for _, x := range r.Records {
+		ip, err := netip.ParseAddr(x.Value)
+		switch {
+		case r.Type == "A" && (err != nil || !ip.Is4()):
+			return "ARRDATAIllegalIPv4Address"
+		case r.Type == "AAAA" && (err != nil || !ip.Is6()):
+			return "AAAARRDATAIllegalIPv6Address"
+		}
+	}
+	return ""
 }
 
 type zoneSetXML struct {

@@ -141,11 +141,16 @@ type interfaceXML struct {
 	MAC         string                  `xml:"macAddress"`
 	PrivateIP   string                  `xml:"privateIpAddress"`
 	IPs         []privateIPXML          `xml:"privateIpAddressesSet>item"`
+	IPv6s       []ipv6XML               `xml:"ipv6AddressesSet>item"`
 	Groups      []groupXML              `xml:"groupSet>item"`
 	Attachment  *interfaceAttachmentXML `xml:"attachment,omitempty"`
 	Association *associationXML         `xml:"association,omitempty"`
 	Tags        []tagXML                `xml:"tagSet>item"`
 	Check       bool                    `xml:"sourceDestCheck"`
+}
+
+type ipv6XML struct {
+	IP string `xml:"ipv6Address"`
 }
 
 type attachmentXML struct {

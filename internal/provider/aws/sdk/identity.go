@@ -3,6 +3,7 @@ package sdk
 import (
 	"cmp"
 	"context"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -82,7 +83,7 @@ func (c *Client) Addresses(ctx context.Context, allocations []string) ([]provide
 	for _, a := range reply.Addresses {
 		out = append(out, provider.Address{
 			Allocation: aws.ToString(a.AllocationId), IP: aws.ToString(a.PublicIp), Association: aws.ToString(a.AssociationId),
-			Holder: aws.ToString(a.InstanceId), Interface: aws.ToString(a.NetworkInterfaceId),
+			Holder: aws.ToString(a.InstanceId), Interface: aws.ToString(a.NetworkInterfaceId), Private: aws.ToString(a.PrivateIpAddress),
 		})
 	}
 	return out, nil
@@ -117,8 +118,12 @@ func (c *Client) DetachInterface(ctx context.Context, attachment string) error {
 }
 
 // Associate implements provider.Cloud.
-func (c *Client) Associate(ctx context.Context, allocation, iface string, again bool) error {
-	_, err := c.ec2.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String(allocation), NetworkInterfaceId: aws.String(iface), AllowReassociation: aws.Bool(again)})
+func (c *Client) Associate(ctx context.Context, allocation, iface, private string, again bool) error {
+	in := &ec2.AssociateAddressInput{AllocationId: aws.String(allocation), NetworkInterfaceId: aws.String(iface), AllowReassociation: aws.Bool(again)}
+	if private != "" {
+		in.PrivateIpAddress = aws.String(private)
+	}
+	_, err := c.ec2.AssociateAddress(ctx, in)
 	return failed("AssociateAddress", err)
 }
 
@@ -157,14 +162,18 @@ func (c *Client) Deregister(ctx context.Context, group, id string) error {
 	return failed("DeregisterTargets", err)
 }
 
-// SetRecord implements provider.Cloud.
+// SetRecord implements provider.Cloud. The value's family is the record's type.
 func (c *Client) SetRecord(ctx context.Context, zone, name, value string, ttl time.Duration) error {
+	kind := r53types.RRTypeA
+	if ip, err := netip.ParseAddr(value); err == nil && ip.Is6() {
+		kind = r53types.RRTypeAaaa
+	}
 	_, err := c.route53.ChangeResourceRecordSets(ctx, &route53.ChangeResourceRecordSetsInput{
 		HostedZoneId: aws.String(zone),
 		ChangeBatch: &r53types.ChangeBatch{Changes: []r53types.Change{{
 			Action: r53types.ChangeActionUpsert,
 			ResourceRecordSet: &r53types.ResourceRecordSet{
-				Name: aws.String(name), Type: r53types.RRTypeA, TTL: aws.Int64(int64(ttl.Seconds())),
+				Name: aws.String(name), Type: kind, TTL: aws.Int64(int64(ttl.Seconds())),
 				ResourceRecords: []r53types.ResourceRecord{{Value: aws.String(value)}},
 			},
 		}}},

@@ -32,8 +32,8 @@ func (r *rig) pet(name string, fresh bool) string {
 	r.fake.AddType(fakeaws.InstanceType{Name: "t3.large", CPUs: 4, MiB: 8192, AutoRecovery: true, Burstable: true})
 	r.fake.AddVolume(fakeaws.VolumeSpec{ID: "vol-data", Server: name, Zone: zoneA})
 	r.fake.AddVolume(fakeaws.VolumeSpec{ID: "vol-logs", Server: name, Zone: zoneA})
-	r.fake.AddInterface("eni-main", name, "subnet-a", "0a:aa:00:00:00:01", "10.0.1.50", "10.0.1.51", "10.0.1.52")
-	r.fake.AddInterface("eni-back", name, "subnet-a", "0a:aa:00:00:00:02", "10.0.1.60")
+	r.fake.AddInterface("eni-main", name, "subnet-a", "0a:aa:00:00:00:01", "10.0.1.50", "10.0.1.51", "10.0.1.52", "2001:db8:1:1::50")
+	r.fake.AddInterface("eni-back", name, "subnet-a", "0a:aa:00:00:00:02", "10.0.1.60", "10.0.1.61", "2001:db8:1:1::60")
 	r.fake.AddAddress("eipalloc-a", "198.51.100.40", name)
 	r.fake.AddAddress("eipalloc-b", "198.51.100.41", name)
 	in := &ec2.RunInstancesInput{
@@ -89,9 +89,15 @@ func (r *rig) pet(name string, fresh bool) string {
 	must(raw.AttachNetworkInterface(ctx, &ec2.AttachNetworkInterfaceInput{NetworkInterfaceId: aws.String("eni-back"), InstanceId: aws.String(id), DeviceIndex: aws.Int32(1)}))
 	must(raw.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{NetworkInterfaceId: aws.String("eni-back"), SourceDestCheck: &types.AttributeBooleanValue{Value: aws.Bool(false)}, Groups: []string{"sg-back"}}))
 	must(raw.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String("eipalloc-a"), NetworkInterfaceId: aws.String(primary)}))
-	must(raw.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String("eipalloc-b"), NetworkInterfaceId: aws.String("eni-back")}))
+	must(raw.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String("eipalloc-b"), NetworkInterfaceId: aws.String("eni-back"), PrivateIpAddress: aws.String("10.0.1.61")}))
 	must(nil, r.cloud.Register(ctx, r.group, id))
 	must(nil, r.cloud.SetRecord(ctx, "Z1", "licence.example.com", "198.51.100.40", 30*time.Second))
+	if !fresh {
+		r.fake.AddAddress("eipalloc-c", "198.51.100.42", name)
+		must(raw.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String("eipalloc-c"), NetworkInterfaceId: aws.String(primary), PrivateIpAddress: aws.String("10.0.1.52")}))
+		must(nil, r.cloud.SetRecord(ctx, "Z1", "licence.example.com", "2001:db8:1:1::50", 30*time.Second))
+	}
+	must(nil, r.cloud.SetRecord(ctx, "Z1", "back.example.com", "2001:db8:1:1::60", time.Minute))
 	must(nil, r.cloud.SetRecord(ctx, "Z1", "inside.example.com", "10.0.1.60", time.Minute))
 	must(nil, r.cloud.SetRecord(ctx, "Z1", "other.example.com", "203.0.113.9", time.Minute))
 	r.locked(func() { r.w.Advance(time.Minute) })
@@ -157,13 +163,30 @@ func TestOP_LT(t *testing.T) {
 			if drift, err := capture.Drift(doc, after); err != nil || len(drift) > 0 {
 				t.Errorf("drift %v, %v", drift, err)
 			}
-			if len(after.Identity.Interfaces) != 2 || len(after.Identity.Volumes) != 2 || len(after.Identity.Names) != 1 || len(after.Identity.Groups) != 1 || len(after.Identity.Addresses) != 1 {
+			if len(after.Identity.Interfaces) != 2 || len(after.Identity.Volumes) != 2 || len(after.Identity.Names) != 1 || len(after.Identity.Groups) != 1 || len(after.Identity.Addresses) != len(before.Identity.Addresses) || after.Identity.Names[0].IPv6 == fresh {
 				t.Errorf("identity %+v", after.Identity)
 			}
+			r.during(10*time.Second, "reads catch up", func() bool { return true })
+			r.leadsWhereItLed(before, id, again)
 			if v, _, _ := r.w.Resolve("licence.example.com"); v != "198.51.100.40" {
 				t.Errorf("its name leads to %s", v)
 			}
 		})
+	}
+}
+
+// leadsWhereItLed demands that each elastic address leads to the same private address of
+// the same interface as before, and that this is the new instance's.
+func (r *rig) leadsWhereItLed(before capture.Found, old, again string) {
+	r.t.Helper()
+	if len(before.Identity.Addresses) < 2 {
+		r.t.Fatalf("captured addresses %+v", before.Identity.Addresses)
+	}
+	for _, a := range before.Identity.Addresses[1:] {
+		got, err := r.cloud.Addresses(context.Background(), []string{a.Allocation})
+		if err != nil || len(got) != 1 || got[0].Holder != again || got[0].Interface != a.Interface || got[0].Private != a.Private {
+			r.t.Errorf("%s led to %s of %s at %s; now %+v, %v", a.IP, a.Private, a.Interface, old, got, err)
+		}
 	}
 }
 
@@ -189,7 +212,7 @@ func TestOP_LT_Captured(t *testing.T) {
 		"mode: observe", "capture: 1", "image: ami-1", "type: t3.large", "key: ops", "instance-profile/licence", "userData: IyEv", "id: vol-data", "device: /dev/sdk", "device: /dev/sdb",
 		"size: 40", "iops: 4000", "throughput: 250", "encrypted: true", "key/k-1", "keep: true", "backup: daily", "tokens: required", "hopLimit: 3", "tenancy: dedicated", "group: spread-1", "partition: 3",
 		"id: cr-1", "cores: 2", "threads: 1", "credits: standard", "onShutdown: terminate", "bandwidth: ebs-1", "ebsOptimized: true", "monitoring: true", "enclave: true", "hibernation: true",
-		"license-configuration:lic-1", "team: billing", "Name: Licence server (do not touch!)", "id: eni-main", "10.0.1.51", "10.0.1.52", "noSourceCheck: true", "sg-back", "eipalloc-a", "targetgroup/lic",
+		"license-configuration:lic-1", "team: billing", "Name: Licence server (do not touch!)", "id: eni-main", "10.0.1.51", "10.0.1.52", "noSourceCheck: true", "sg-back", "eipalloc-a", "eipalloc-b", "interface: eni-back", "private: 10.0.1.61", "eipalloc-c", "private: 10.0.1.52", "ipv6: true", "2001:db8:1:1::60", "targetgroup/lic",
 		"name: licence.example.com", "ttl: 30s", "autoRecovery: platform", "ip-name",
 	} {
 		if !strings.Contains(string(text), want) {
@@ -202,7 +225,7 @@ func TestOP_LT_Captured(t *testing.T) {
 		}
 	}
 	notes := strings.Join(f.Notes, "\n")
-	for _, want := range []string{"inside.example.com leads to the private address", "198.51.100.41 leads to", "look for secrets", "root disk"} {
+	for _, want := range []string{"inside.example.com leads to the private address", "back.example.com AAAA leads to", "look for secrets", "root disk"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no note says %q:\n%s", want, notes)
 		}

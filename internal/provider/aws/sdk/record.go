@@ -33,7 +33,7 @@ func (c *Client) Records(ctx context.Context, zone string, names []string) (map[
 	}
 	in := &route53.ListResourceRecordSetsInput{HostedZoneId: aws.String(zone), StartRecordName: aws.String(order[0]), StartRecordType: r53types.RRTypeA}
 	if len(order) <= fewNames {
-		in.MaxItems = aws.Int32(1)
+		in.MaxItems = aws.Int32(2) // A and AAAA
 	}
 	last := order[len(order)-1]
 	for {
@@ -42,9 +42,20 @@ func (c *Client) Records(ctx context.Context, zone string, names []string) (map[
 			return nil, failed("ListResourceRecordSets", err)
 		}
 		for _, r := range reply.ResourceRecordSets {
-			if name := undotted(aws.ToString(r.Name)); wanted[name] && r.Type == r53types.RRTypeA {
-				out[name] = recordOf(&r)
+			name := undotted(aws.ToString(r.Name))
+			if !wanted[name] {
+				continue
 			}
+			x := out[name]
+			switch r.Type { // other types are no business of a server
+			case r53types.RRTypeA:
+				x.Value, x.Shared = recordOf(&r)
+			case r53types.RRTypeAaaa:
+				x.V6, x.SharedV6 = recordOf(&r)
+			default:
+				continue
+			}
+			out[name] = x
 		}
 		if !reply.IsTruncated || inZone(undotted(aws.ToString(reply.NextRecordName)), last) > 0 {
 			return out, nil
@@ -53,17 +64,18 @@ func (c *Client) Records(ctx context.Context, zone string, names []string) (map[
 	}
 }
 
-// recordOf words a record set. What others have a part in is not ours to overwrite.
-func recordOf(r *r53types.ResourceRecordSet) provider.Record {
+// recordOf is the one value of a record set, or words why it has none of its own. What
+// others have a part in is not ours to overwrite.
+func recordOf(r *r53types.ResourceRecordSet) (value, shared string) {
 	switch {
 	case r.SetIdentifier != nil:
-		return provider.Record{Shared: "it is one of several sets of that name (" + *r.SetIdentifier + ")"}
+		return "", "it is one of several sets of that name (" + *r.SetIdentifier + ")"
 	case r.AliasTarget != nil:
-		return provider.Record{Shared: "it is an alias of " + aws.ToString(r.AliasTarget.DNSName)}
+		return "", "it is an alias of " + aws.ToString(r.AliasTarget.DNSName)
 	case len(r.ResourceRecords) != 1:
-		return provider.Record{Shared: fmt.Sprintf("it has %d values", len(r.ResourceRecords))}
+		return "", fmt.Sprintf("it has %d values", len(r.ResourceRecords))
 	}
-	return provider.Record{Value: aws.ToString(r.ResourceRecords[0].Value)}
+	return aws.ToString(r.ResourceRecords[0].Value), ""
 }
 
 func undotted(name string) string { return strings.TrimSuffix(name, ".") }

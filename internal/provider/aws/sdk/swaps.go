@@ -18,6 +18,9 @@ func ifaceOf(n *types.NetworkInterface) provider.Interface {
 	for _, a := range n.PrivateIpAddresses {
 		x.Addresses = append(x.Addresses, aws.ToString(a.PrivateIpAddress))
 	}
+	for _, a := range n.Ipv6Addresses {
+		x.Addresses = append(x.Addresses, aws.ToString(a.Ipv6Address))
+	}
 	for _, g := range n.Groups {
 		x.Groups = append(x.Groups, aws.ToString(g.GroupId))
 	}
@@ -48,6 +51,9 @@ func (c *Client) MakeInterface(ctx context.Context, n provider.NewInterface) (pr
 	}
 	if n.Addresses > 1 {
 		in.SecondaryPrivateIpAddressCount = aws.Int32(int32(n.Addresses - 1))
+	}
+	if n.IPv6 > 0 {
+		in.Ipv6AddressCount = aws.Int32(int32(n.IPv6))
 	}
 	out, err := c.ec2.CreateNetworkInterface(ctx, in)
 	if err != nil {
