@@ -42,6 +42,8 @@ type Machines struct {
 	mu         sync.Mutex
 	known      map[mkey]*machine
 	hypervisor *fleet.Hypervisor
+	// asked counts the questions to guests.
+	asked uint64
 }
 
 // MachineOptions are what Machines needs.
@@ -102,6 +104,11 @@ type machine struct {
 	guest     guestConn
 	sight     machineSight
 	cleaned   bool
+	// answer is who waits for the guest's answer to the question answerID; frozen is
+	// whether it has frozen file systems.
+	answer   chan<- guest.Reply
+	answerID uint64
+	frozen   bool
 }
 
 // NewMachines makes the driver; nothing is looked at before Start.

@@ -188,6 +188,9 @@ func TestMachineWarm(t *testing.T) {
 	}
 	r.shut(2)
 	old := r.log().Last
+	if said, err := asks(t.Context()); err == nil {
+		t.Errorf("a standby guest answers at the server's address: %q", said)
+	}
 	c.drain()
 
 	began := time.Now()

@@ -35,7 +35,7 @@ func (m *Machines) stop(ctx context.Context, k mkey, cmd link.Command) (Effect, 
 	if cmd.VM != nil {
 		grace = cmd.VM.StopGrace
 	}
-	if grace > 0 {
+	if grace > 0 && !m.isFrozen(m.body(k)) {
 		m.powerDown(ctx, m.body(k), grace.Std())
 	}
 	in, err := m.kill(ctx, k, cmd.Term)

@@ -44,6 +44,9 @@ type machineSight struct {
 	movedAt time.Time
 	// moved is the last progress that was handed on.
 	moved uint64
+	// barked counts how often its watchdog has reset it, the last time at barkedAt.
+	barked   int
+	barkedAt time.Time
 	// stranger is a beat that named another server or epoch.
 	stranger string
 }
@@ -102,6 +105,9 @@ func (m *Machines) describe(i *Instance, body mkey) {
 	case s.beat.State != guest.Works:
 		words = append(words, strings.TrimSpace(fmt.Sprintf("guest %s %s", s.beat.State, s.beat.Detail)))
 	}
+	if s.barked > 0 {
+		words = append(words, fmt.Sprintf("its watchdog reset it %d times, the last time at %s", s.barked, s.barkedAt.UTC().Format(time.RFC3339)))
+	}
 	words = append(words, string(rec.Accel))
 	if i.Detail != "" {
 		words = append([]string{i.Detail}, words...)
@@ -146,7 +152,10 @@ func (m *Machines) follow(x *machine) {
 	pace := 5 * time.Millisecond
 	for ctx.Err() == nil && mayRun(m.process(x.key)) {
 		kick := make(chan struct{}, 1)
-		mon, err := qemu.Dial(ctx, dir, func(qemu.Event) {
+		mon, err := qemu.Dial(ctx, dir, func(e qemu.Event) {
+			if e.Name == qemu.WatchdogFired {
+				m.barked(x)
+			}
 			select {
 			case kick <- struct{}{}:
 			default:
@@ -162,6 +171,19 @@ func (m *Machines) follow(x *machine) {
 		pace = min(2*pace, time.Second)
 	}
 	m.notify()
+}
+
+// barked notes that a machine's watchdog has reset it: nobody of ours did that, and people
+// who look must find why it booted.
+func (m *Machines) barked(x *machine) {
+	m.mu.Lock()
+	x.sight.barked, x.sight.barkedAt = x.sight.barked+1, time.Now()
+	m.mu.Unlock()
+	m.notify()
+	m.work.Go(func() {
+		kept, err := m.keepConsole(x.key)
+		m.opt.Log.Warn("the watchdog of a machine has reset it", "machine", x.key.String(), "console", kept, "error", err)
+	})
 }
 
 // converse looks at a machine through its monitor until that ends.
@@ -241,6 +263,8 @@ func (m *Machines) listenTo(ctx context.Context, x *machine, dir string) {
 		for s.Scan() {
 			if b, err := guest.ParseBeat(s.Text()); err == nil {
 				m.hear(ctx, x, b)
+			} else if r, err := guest.ParseReply(s.Text()); err == nil {
+				m.answered(x, r)
 			}
 		}
 		m.mu.Lock()

@@ -200,18 +200,20 @@ func (a *Agent) execute(ctx context.Context, cmd link.Command) link.Result {
 	if cmd.Step.Kind == fleet.StepPowerOff {
 		return switchOff(ctx, cmd)
 	}
-	if err := a.quiesce(ctx, cmd); err != nil {
+	said, err := a.quiesce(ctx, cmd)
+	if err != nil {
 		return refuse(provider.Refused, err)
 	}
 	effect, err := a.opt.Driver.Do(ctx, cmd)
 	if err != nil {
+		a.thaw(cmd)
 		r := refuse("", err)
 		r.Class, r.MayHaveHappened = provider.ClassOf(err)
 		a.opt.Log.Warn("step failed", "step", cmd.Step.Kind, "server", cmd.Step.Server, "epoch", cmd.Step.Epoch, "error", err)
 		return r
 	}
 	a.opt.Log.Info("step done", "step", cmd.Step.Kind, "server", cmd.Step.Server, "epoch", cmd.Step.Epoch)
-	r := link.Result{V: link.Version, ID: cmd.ID, Evidence: effect.Evidence, Detail: link.Cut(effect.Detail)}
+	r := link.Result{V: link.Version, ID: cmd.ID, Evidence: effect.Evidence, Detail: link.Cut(effect.Detail), Note: link.Cut(said)}
 	if err := a.memory.done(cmd, r); err != nil {
 		// The driver is idempotent by itself, so a lost memory costs only speed.
 		a.opt.Log.Error("outcome not remembered", "error", err)

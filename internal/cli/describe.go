@@ -71,7 +71,11 @@ func (a *app) describe(out io.Writer, v client.ServerView) error {
 		fmt.Fprintf(out, "  %s\n", clean(line))
 	}
 	for _, i := range v.Observed.Instances {
-		fmt.Fprintf(out, "  seen: epoch %d %s on %s, %s ago\n", i.Epoch, i.State, first(i.Host, "?"), client.Ago(i.At, now))
+		said := ""
+		if i.Detail != "" {
+			said = ": " + clean(i.Detail)
+		}
+		fmt.Fprintf(out, "  seen: epoch %d %s on %s, %s ago%s\n", i.Epoch, i.State, first(i.Host, "?"), client.Ago(i.At, now), said)
 	}
 	fmt.Fprintln(out, "\nrules")
 	fmt.Fprintf(out, "  mode %s, fence %s, on isolation %s, one source %s, priority %d\n", s.Spec.Mode, s.Spec.Fence, s.Spec.OnIsolation, s.Spec.OneSource, s.Spec.Priority)

@@ -36,6 +36,7 @@ func Cases() []Case {
 		{"zombie", "the management network is cut, and the machine writes on", zombie, false},
 		{"heard", "the same; then the machine is back on its network, and its agent is dead", heard, false},
 		{"self-fence", "the host is cut off all others: its own agent ends the machine", selfFenced, false},
+		{"fence-both", "the management network is cut, and two proofs are wanted", fencedByBoth, false},
 		{"storage-cut", "the host's storage network is cut", storageCut, false},
 		{"both-cut", "the host is cut off both networks", bothCut, false},
 		{"san-away", "nobody reaches the SAN: nothing is relaunched", sanAway, false},

@@ -87,7 +87,7 @@ func TestSoak(t *testing.T) {
 // TestCasesAreNamed: each fault that was promised has a case.
 func TestCasesAreNamed(t *testing.T) {
 	for _, name := range []string{
-		"app-killed", "panic", "hung", "qemu-killed", "agent-killed", "agent-gone", "host-off", "warm", "zombie", "heard", "self-fence", "storage-cut", "both-cut",
+		"app-killed", "panic", "hung", "qemu-killed", "agent-killed", "agent-gone", "host-off", "warm", "zombie", "heard", "self-fence", "fence-both", "storage-cut", "both-cut",
 		"san-restart", "controller-killed", "move", "lun", "sanboot", "three-controllers",
 	} {
 		if _, err := lab.FindCase(name); err != nil {

@@ -150,6 +150,7 @@ spec:
       guestBeat: true
       stopGrace: 5s
   placement: {sites: [room]}
+  quiesce: {guest: true, within: 20s}
 `, Server, volume, array, memory, starts, Bridge, boot, disk, dataUnit, l.address())
 }
 

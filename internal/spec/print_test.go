@@ -173,7 +173,8 @@ func fit(kind Kind, tree map[string]any) {
 			fitVolume(i, v.(map[string]any), isProcess)
 		}
 		if q, ok := spec["quiesce"].(map[string]any); ok {
-			q["command"].([]any)[0] = "/bin/true"
+			delete(q, "guest") // it excludes command
+			q["command"] = []any{"/bin/true"}
 		}
 		if template["process"] == nil && template["vm"] == nil {
 			delete(spec, "quiesce")

@@ -15,11 +15,15 @@ const (
 )
 
 func quiesceShape() *shape {
-	return &shape{form: object, name: "Quiesce", doc: "A program that a planned move runs before it stops the server.", fields: []field{
+	return &shape{form: object, name: "Quiesce", doc: "What a planned move does before it stops the server.", fields: []field{
 		{
 			name: "command", doc: "Program and arguments, run on the server's host with RELIGHT_SERVER and RELIGHT_EPOCH in its environment; no shell is involved. `${volume:NAME}` and `${address:N}` are replaced as in template.process. It may be run more than once, and if it fails it must leave the server as it was.",
-			required: true, example: `["/usr/local/bin/flush-web", "${address:0}"]`,
-			shape: &shape{form: list, min: 1, max: 1024, elem: &shape{form: text, format: argument()}},
+			example: `["/usr/local/bin/flush-web", "${address:0}"]`,
+			shape:   &shape{form: list, min: 1, max: 1024, elem: &shape{form: text, format: argument()}},
+		},
+		{
+			name: "guest", doc: "Whether the guest agent is asked instead, over the machine's serial channel (template.vm.guestBeat): it holds its own application's writes, runs the guest's program if its `relight.quiesce` names one (with the word freeze; thaw if the stop is called off), and freezes all file systems that have a device. A guest that is frozen is then switched off at once.",
+			example: "true", shape: &shape{form: truth},
 		},
 		{
 			name: "within", doc: "How long it may take; then it is killed, and has failed.", example: "30s",
@@ -52,6 +56,16 @@ func fillQuiesce(q *fleet.Quiesce) *fleet.Quiesce {
 // quiesceRules refuses a program that nobody would run, or that could not be run.
 func quiesceRules(s fleet.ServerSpec, at reporter) {
 	if s.Quiesce == nil {
+		return
+	}
+	switch q, vm := s.Quiesce, s.Template.VM; {
+	case q.Guest == (len(q.Command) > 0):
+		at("spec.quiesce", "it needs either command or guest", "one of them is done before a planned stop, and only one", "set quiesce.command, or quiesce.guest: true")
+		return
+	case q.Guest && (vm == nil || !vm.GuestBeat):
+		at("spec.quiesce.guest", "no guest would hear it", "only the guest agent of a virtual machine is asked, over its serial channel", "set template.vm.guestBeat: true, or use quiesce.command")
+		return
+	case q.Guest:
 		return
 	}
 	if s.Template != (fleet.Template{}) && s.Template.Process == nil && s.Template.VM == nil {

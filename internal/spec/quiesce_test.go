@@ -44,7 +44,15 @@ func TestQuiesce(t *testing.T) {
 	if err != nil || s.Spec.Quiesce.Within != fleet.Duration(5*time.Second) || s.Spec.Quiesce.OnFailure != fleet.QuiesceGoOn {
 		t.Errorf("%+v, %v", s.Spec.Quiesce, err)
 	}
+	s, err = quiesced(t, strings.Replace(machine, "kernel", "guestBeat: true, kernel", 1), `{guest: true, within: 5s}`)
+	if err != nil || !s.Spec.Quiesce.Guest || s.Spec.Quiesce.OnFailure != fleet.QuiesceRefuse {
+		t.Errorf("%+v, %v", s.Spec.Quiesce, err)
+	}
 	for _, c := range []struct{ template, quiesce, want string }{
+		{machine, `{guest: true}`, "no guest would hear it"},
+		{process, `{guest: true}`, "no guest would hear it"},
+		{machine, `{guest: true, command: [/bin/flush]}`, "either command or guest"},
+		{machine, `{guest: false}`, "either command or guest"},
 		{cloud, `{command: [/bin/flush]}`, "nobody would run it"},
 		{process, `{command: [/bin/flush, "${volume:dat}"]}`, "names no volume"},
 		{machine, `{command: [/bin/flush, "${volume:data}"]}`, "has no path on the host"},

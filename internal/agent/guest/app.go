@@ -87,7 +87,10 @@ func (g *inside) write(d *disk) error {
 	for first := true; !g.halted(); first = false {
 		rec.Seq = max(rec.Seq, log.Last.Seq) + 1
 		rec.Put(buf)
-		if _, err := d.f.WriteAt(buf, int64(rec.Seq%log.Blocks)*RecordSize); err != nil {
+		g.writing.Lock()
+		_, err := d.f.WriteAt(buf, int64(rec.Seq%log.Blocks)*RecordSize)
+		g.writing.Unlock()
+		if err != nil {
 			return err
 		}
 		g.progress.Store(rec.Seq)

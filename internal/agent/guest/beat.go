@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // PortName is the name of the virtio-serial port that joins guest and host.
@@ -54,7 +55,11 @@ func (b Beat) Line() string {
 	if server == "" {
 		server = "-"
 	}
-	line := fmt.Sprintf("%s%s %d %d %d %s %s", beatPrefix, server, b.Epoch, b.Seq, b.Progress, b.State, b.Detail)
+	return oneLine(fmt.Sprintf("%s%s %d %d %d %s %s", beatPrefix, server, b.Epoch, b.Seq, b.Progress, b.State, b.Detail))
+}
+
+// oneLine makes of a text what fits on the wire.
+func oneLine(line string) string {
 	line = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
@@ -99,6 +104,10 @@ type Order struct {
 	// Server and Epoch are for Become.
 	Server string
 	Epoch  uint64
+	// ID and Hold are for Quiesce: what the answer names, and for how long the guest
+	// holds still at most.
+	ID   uint64
+	Hold time.Duration
 }
 
 // OrderKind says what the guest is to do.
@@ -108,7 +117,11 @@ type OrderKind string
 // them only if its command line allows it.
 const (
 	// Become tells a guest on standby who it is; its LUNs have been plugged in.
-	Become   OrderKind = "become"
+	Become OrderKind = "become"
+	// Quiesce has it flush what it holds and write nothing more, and answer with a
+	// Reply; Thaw has it go on.
+	Quiesce  OrderKind = "quiesce"
+	Thaw     OrderKind = "thaw"
 	PowerOff OrderKind = "poweroff"
 	Panic    OrderKind = "panic"
 	Hang     OrderKind = "hang"
@@ -118,8 +131,11 @@ const (
 
 // Line is the order on the wire.
 func (o Order) Line() string {
-	if o.Kind == Become {
+	switch o.Kind {
+	case Become:
 		return fmt.Sprintf("%s %s %d\n", o.Kind, o.Server, o.Epoch)
+	case Quiesce:
+		return fmt.Sprintf("%s %d %d\n", o.Kind, o.ID, o.Hold.Milliseconds())
 	}
 	return string(o.Kind) + "\n"
 }
@@ -129,8 +145,18 @@ func ParseOrder(line string) (Order, error) {
 	f := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 	o := Order{Kind: OrderKind(f[0])}
 	switch o.Kind {
-	case PowerOff, Panic, Hang, Exit, Mute:
+	case PowerOff, Thaw, Panic, Hang, Exit, Mute:
 		if len(f) == 1 {
+			return o, nil
+		}
+	case Quiesce:
+		if len(f) != 3 {
+			return Order{}, ErrMalformed
+		}
+		id, err := strconv.ParseUint(f[1], 10, 64)
+		ms, bad := strconv.ParseUint(f[2], 10, 32)
+		if err == nil && bad == nil && ms > 0 {
+			o.ID, o.Hold = id, time.Duration(ms)*time.Millisecond
 			return o, nil
 		}
 	case Become:

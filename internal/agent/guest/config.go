@@ -28,6 +28,9 @@ type Config struct {
 	// Serve is a port on which who the guest is and how far it is can be asked, by
 	// UDP and by TCP; 0 for none.
 	Serve int
+	// Quiesce is a program in the guest that is run with the word "freeze" before a
+	// planned stop, and with "thaw" if the stop is called off.
+	Quiesce string
 	// Every is the time between two records, Beat between two beats.
 	Every, Beat time.Duration
 	// Warm guests wait until they are told who they are.
@@ -70,6 +73,8 @@ func ParseConfig(cmdline string) (Config, error) {
 			c.Ack = value
 		case "serve":
 			c.Serve, err = strconv.Atoi(value)
+		case "quiesce":
+			c.Quiesce = value
 		case "every":
 			c.Every, err = time.ParseDuration(value)
 		case "beat":

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestBeatLine(t *testing.T) {
@@ -46,12 +47,12 @@ func FuzzBeat(f *testing.F) {
 }
 
 func TestOrders(t *testing.T) {
-	for _, o := range []Order{{Kind: Become, Server: "db-1", Epoch: 7}, {Kind: PowerOff}, {Kind: Panic}, {Kind: Hang}, {Kind: Exit}, {Kind: Mute}} {
+	for _, o := range []Order{{Kind: Become, Server: "db-1", Epoch: 7}, {Kind: PowerOff}, {Kind: Quiesce, ID: 3, Hold: 90 * time.Second}, {Kind: Thaw}, {Kind: Panic}, {Kind: Hang}, {Kind: Exit}, {Kind: Mute}} {
 		if got, err := ParseOrder(o.Line()); err != nil || got != o {
 			t.Errorf("%q gave %+v, %v", o.Line(), got, err)
 		}
 	}
-	for _, bad := range []string{"", "reboot", "become", "become a 0", "become a 1 2", "become  1", "poweroff now"} {
+	for _, bad := range []string{"", "reboot", "become", "become a 0", "become a 1 2", "become  1", "poweroff now", "quiesce", "quiesce 1", "quiesce 1 0", "quiesce x 5", "thaw 1"} {
 		if _, err := ParseOrder(bad); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -20,6 +20,8 @@ type inside struct {
 	init bool // it is process 1, the whole of the guest's user space
 	sys  string
 	dev  string
+	// mountinfo is where the kernel lists what is mounted.
+	mountinfo string
 
 	// told is closed once the guest knows who it is.
 	told chan struct{}
@@ -31,7 +33,15 @@ type inside struct {
 	exited   atomic.Bool
 	muted    atomic.Bool
 
-	mu     sync.Mutex
+	// writing is held around each write of the application, and by whoever holds it
+	// still.
+	writing sync.Mutex
+	// reply answers the host; nothing before the port is open.
+	reply func(Reply)
+
+	mu sync.Mutex
+	// thaw ends the holding still; nil while the guest is not held.
+	thaw   func()
 	server string
 	epoch  uint64
 	state  State
@@ -41,7 +51,7 @@ type inside struct {
 // Main is the whole program: the guest's init if it is process 1, else a service
 // that is configured by its arguments. As init it never returns.
 func Main(args []string) error {
-	g := &inside{sys: "/sys", dev: "/dev", init: os.Getpid() == 1, told: make(chan struct{}), done: make(chan struct{}), state: Starting}
+	g := &inside{sys: "/sys", dev: "/dev", mountinfo: "/proc/self/mountinfo", init: os.Getpid() == 1, told: make(chan struct{}), done: make(chan struct{}), state: Starting}
 	words := strings.Join(args, " ")
 	if g.init {
 		if err := boot(); err != nil {
@@ -92,6 +102,7 @@ func (g *inside) run(words string) error {
 	}
 	p, err := g.openPort()
 	if err == nil {
+		g.reply = func(r Reply) { p.send(r.Line()) }
 		go p.orders(g.obey)
 		go g.beats(p)
 	}
@@ -187,16 +198,23 @@ func wait(f func() error) error {
 
 // beats tells the host how the guest is, for ever.
 func (g *inside) beats(p *port) {
-	watchdog, err := unix.Open(filepath.Join(g.dev, "watchdog"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	armed := err == nil && g.init
+	feed := func() {}
+	if g.init {
+		armed, err := openWatchdog(g.sys, g.dev)
+		switch {
+		case err == nil:
+			feed = armed
+			say("the watchdog is armed")
+		case !errors.Is(err, errNoWatchdog):
+			say("watchdog: %v", err)
+		}
+	}
 	for seq := uint64(1); ; seq++ {
 		if !g.hung.Load() {
 			if !g.muted.Load() {
 				p.send(g.beat(seq).Line())
 			}
-			if armed {
-				_, _ = unix.Write(watchdog, []byte{0})
-			}
+			feed()
 		}
 		time.Sleep(g.cfg.Beat)
 	}
@@ -231,6 +249,12 @@ func (g *inside) obey(o Order) {
 	case PowerOff:
 		g.powerOff()
 		return
+	case Quiesce:
+		g.obeyQuiesce(o, g.reply)
+		return
+	case Thaw:
+		g.obeyThaw()
+		return
 	case Panic, Hang, Exit, Mute:
 	}
 	if !g.cfg.Faults {
@@ -246,7 +270,7 @@ func (g *inside) obey(o Order) {
 		g.exited.Store(true)
 	case Mute:
 		g.muted.Store(true)
-	case Become, PowerOff:
+	case Become, PowerOff, Quiesce, Thaw:
 	}
 }
 
@@ -259,6 +283,16 @@ func (g *inside) powerOff() {
 	say("power off")
 	unix.Sync()
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// waits reports whether the guest has not been told yet who it is.
+func (g *inside) waits() bool {
+	select {
+	case <-g.told:
+		return false
+	default:
+		return true
+	}
 }
 
 // network gives the first interface its address and tells the neighbours.
@@ -280,14 +314,27 @@ func (g *inside) network() error {
 	if err := wait(func() (err error) { device, err = firstInterface(g.sys); return err }); err != nil {
 		return err
 	}
-	if g.init {
-		if err := configure(device, p, gateway); err != nil {
+	claim := func() error {
+		if !g.init {
+			return nil
+		}
+		return configure(device, p, gateway)
+	}
+	// A standby guest must not have an address that another epoch holds: its kernel
+	// would answer for it, whatever is announced.
+	standby := g.waits()
+	if !standby {
+		if err := claim(); err != nil {
 			return err
 		}
 	}
 	go func() {
-		// A standby guest must not claim an address that another epoch holds.
 		<-g.told
+		if standby {
+			if err := claim(); err != nil {
+				say("network: %v", err)
+			}
+		}
 		for _, pause := range []time.Duration{0, 200 * time.Millisecond, time.Second} {
 			time.Sleep(pause)
 			if err := announce(device, g.sys, p.Addr()); err != nil {

@@ -36,12 +36,16 @@ type ServerSpec struct {
 	Rules
 }
 
-// Quiesce is a program that has a server flush what it holds, and take nothing new, for
-// the moment before it is stopped.
+// Quiesce has a server flush what it holds, and take nothing new, for the moment before it
+// is stopped. Either Command or Guest is set.
 type Quiesce struct {
-	// Command is the argument vector; ${volume:NAME} and ${address:N} are replaced as in
-	// ProcessTemplate. It may be run again, and leaves the server as it was if it fails.
-	Command   []string       `json:"command"`
+	// Command is the argument vector of a program on the host; ${volume:NAME} and
+	// ${address:N} are replaced as in ProcessTemplate. It may be run again, and leaves the
+	// server as it was if it fails.
+	Command []string `json:"command,omitempty"`
+	// Guest asks the guest agent of a virtual machine, over its serial channel: it runs
+	// the guest's own program, if it was given one, and freezes all file systems.
+	Guest     bool           `json:"guest,omitempty"`
 	Within    Duration       `json:"within"`
 	OnFailure QuiesceFailure `json:"onFailure"`
 }

@@ -195,7 +195,7 @@ func (h *Hub) outcome(call provider.Call, host string, j *job, late error) (prov
 		if err != nil {
 			return fail(provider.Permanent, true, err)
 		}
-		return provider.Outcome{Evidence: evidence, Detail: r.Detail}, nil
+		return provider.Outcome{Evidence: evidence, Detail: r.Detail, Note: r.Note}, nil
 	}
 }
 
@@ -247,7 +247,7 @@ func command(call provider.Call) (link.Command, error) {
 		if err != nil {
 			return cmd, provider.Errorf(provider.Permanent, call, "quiesce: %w", err)
 		}
-		cmd.Quiesce = &fleet.Quiesce{Command: list, Within: q.Within, OnFailure: q.OnFailure}
+		cmd.Quiesce = &fleet.Quiesce{Command: list, Guest: q.Guest, Within: q.Within, OnFailure: q.OnFailure}
 	}
 	cmd.VM = spec.Template.VM
 	if spec.Template.Process == nil {

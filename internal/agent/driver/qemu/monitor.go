@@ -40,6 +40,10 @@ type Event struct {
 	Data json.RawMessage
 }
 
+// WatchdogFired is the event of a machine whose guest did not feed its watchdog; QEMU has
+// reset it.
+const WatchdogFired = "WATCHDOG"
+
 const (
 	// maxMessage bounds one message in bytes; the longest real ones have some ten
 	// thousand.

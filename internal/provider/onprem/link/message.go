@@ -124,6 +124,8 @@ type Result struct {
 	// Evidence carries no times: the receiver stamps it.
 	Evidence []fleet.Evidence `json:"evidence,omitempty"`
 	Detail   string           `json:"detail,omitempty"`
+	// Note is what the record of the step's end must say besides.
+	Note string `json:"note,omitempty"`
 	// Class is empty if the command succeeded.
 	Class           provider.Class `json:"class,omitempty"`
 	Error           string         `json:"error,omitempty"`
