@@ -230,8 +230,8 @@ func booting(v View, now time.Time, rest []fleet.Step) (Decision, bool) {
 	switch {
 	case now.Before(due):
 		return pending(waits, due), true
-	case v.Finding.Verdict == fleet.Unknown || !v.Observed.Complete:
-		// Nobody has seen whether it runs: that is no reason to end it (S4).
+	case v.Finding.Verdict == fleet.Unknown || !v.Observed.Complete || now.Sub(v.Observed.At) > staleAfter(v):
+		// Nobody has seen of late whether it runs: that is no reason to end it (S4).
 		return undecided(v, now, waits+", of which nobody can tell", due), true
 	default:
 		return climb(v, now, fmt.Sprintf("epoch %d was not seen running within %s", r.To, within), later), true
