@@ -28,6 +28,27 @@ func livesAgainstWord(v View, epoch fleet.Epoch, proof fence.Proof) bool {
 	}
 }
 
+// reachedAgain reports that the epoch was shut out of its volumes, or called dead by a
+// person, while nobody could reach it, and that it is seen to run now on a host that can be asked: it is told to stop before
+// the next one takes its addresses (S1), once there is a place for that: until then it may
+// be all that still serves. A stop that fails keeps nobody from going on.
+func reachedAgain(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.Proof) bool {
+	if !v.Traits.Places || epoch == 0 || !shutOutAlone(proof) && !attestedAlone(proof) || contactWith(v, host) != fleet.Yes {
+		return false
+	}
+	if last := fenceTry(v.Status.Recovery, sourceName(stopStep(v, epoch, host)), epoch); last.Failed+last.Done > 0 {
+		return false
+	}
+	runs := slices.ContainsFunc(v.Observed.Instances, func(i fleet.Instance) bool {
+		return i.Epoch == epoch && i.Host == host && i.State == fleet.InstanceRunning && now.Sub(i.At) <= staleAfter(v)
+	})
+	if !runs {
+		return false
+	}
+	to, _ := place(v)
+	return to != ""
+}
+
 // beside finds, on EC2, an instance of a replaced epoch that runs by the platform's own word
 // while only a person's says that it is dead, before anything of the new one is made. It is
 // told to end before each call that would start a second one, and has its time for that;

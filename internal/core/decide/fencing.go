@@ -78,7 +78,11 @@ func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.P
 	if livesAgainstWord(v, epoch, proof) {
 		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("a person says that epoch %d is dead, and it is seen to live: %s", epoch, v.Finding.Reason)}}), true
 	}
-	if ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence); keepsVolumes(v, ran, where, proof) {
+	ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
+	if reachedAgain(v, now, ran, where, proof) {
+		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d counts as dead, and runs on %s, which is in reach", ran, where)}}), true
+	}
+	if keepsVolumes(v, ran, where, proof) {
 		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d is only stopped: it keeps its volumes, and can be started again", ran)}}), true
 	}
 	if r.Rung == fleet.Recover && goneForEver(v) {
