@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"relight/internal/api/client"
 	"relight/internal/array"
 	"relight/internal/array/lio"
 	"relight/internal/array/ontap"
@@ -95,19 +94,4 @@ func restClient(ca string) (*http.Client, error) {
 // Fenced says up to which epoch the journal calls a server fenced, for array.Marks.
 func (s *State) Fenced(_ context.Context, server string) (fleet.Epoch, error) {
 	return decide.Fenced(s.Status(server)), nil
-}
-
-// checkArrays asks each declared array whether it answers this controller.
-func (c *Controller) checkArrays(ctx context.Context) []client.DoctorCheck {
-	var checks []client.DoctorCheck
-	for _, a := range c.arrays.Ask(ctx) {
-		check := client.DoctorCheck{Name: "array " + a.Name, State: client.DoctorOK, Detail: "answers; its servers can be fenced there"}
-		if a.Err != nil {
-			check.State = client.DoctorFail
-			check.Detail = "does not answer this controller, so that its servers can be fenced by power alone: " + a.Err.Error()
-			check.Next = "check spec.arrays of the Site " + a.Site + " and the way to the array's management"
-		}
-		checks = append(checks, check)
-	}
-	return checks
 }

@@ -220,6 +220,8 @@ func (a *Arrays) Portals(volumes []fleet.Volume) []Portal {
 // State is whether an array answers this controller.
 type State struct {
 	Name, Site string
+	// URL is where its management is; empty if that is on this machine.
+	URL string
 	// Err is why it does not.
 	Err error
 }
@@ -243,7 +245,7 @@ func (a *Arrays) Ask(ctx context.Context) []State {
 	out := make([]State, len(sans))
 	var asking sync.WaitGroup
 	for i, n := range sans {
-		out[i] = State{Name: n.decl.Name, Site: n.site, Err: n.err}
+		out[i] = State{Name: n.decl.Name, Site: n.site, URL: n.decl.Options["url"], Err: n.err}
 		if n.err == nil {
 			asking.Go(func() { _, out[i].Err = n.bare.Maps(ctx, "doctor") })
 		}
