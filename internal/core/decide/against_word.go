@@ -49,20 +49,47 @@ func reachedAgain(v View, now time.Time, epoch fleet.Epoch, host string, proof f
 	return to != ""
 }
 
+// livesAgainstRecord finds, on EC2, an epoch of which the proof says that its instance has
+// ended, and of which one was seen to run since then: a copy that a person made of it.
+func livesAgainstRecord(v View, proof fence.Proof) (fleet.Epoch, bool) {
+	if !onEC2(v) {
+		return 0, false
+	}
+	for _, i := range v.Observed.Instances {
+		if endedBy(proof, i.Epoch, i.At) && (i.State == fleet.InstanceRunning || i.State == fleet.InstancePending) {
+			return i.Epoch, true
+		}
+	}
+	return 0, false
+}
+
+// endedBy reports that the proof says of an epoch that its instance had ended before that
+// time.
+func endedBy(proof fence.Proof, epoch fleet.Epoch, before time.Time) bool {
+	return slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool {
+		return e.Epoch == epoch && (e.Method == fleet.Terminated || e.Method == fleet.Stopped) && e.At.Before(before)
+	})
+}
+
 // beside finds, on EC2, an instance of a replaced epoch that runs by the platform's own word
-// while only a person's says that it is dead, before anything of the new one is made. It is
-// told to end before each call that would start a second one, and has its time for that;
-// where that does nothing, as in a zone that is lost, the person's word counts.
+// while only a person's says that it is dead, or one of an epoch whose instance is known to
+// have ended, before anything of the new one is made. It is told to end before each call
+// that would start a second one, and has its time for that; where that does nothing, as in a
+// zone that is lost, the person's word counts.
 func beside(v View, now time.Time, proof fence.Proof, start fleet.Step) (Decision, bool) {
 	r := v.Status.Recovery
-	if !onEC2(v) || len(r.Done) > 0 || !attestedAlone(proof) || proof.Epoch() == 0 {
+	if !onEC2(v) || len(r.Done) > 0 || proof.Epoch() == 0 {
 		return Decision{}, false
 	}
+	byWord := attestedAlone(proof)
 	asked := r.RungBegun
 	if last := lastCall(r, start.Token); last != nil {
 		asked = last.Ended
 	}
 	for _, d := range oldInstances(v, now) {
+		if !byWord && !endedBy(proof, d.Step.Epoch, v.Observed.At) {
+			continue
+		}
 		last := leftoverRecord(v.Status.Leftovers, *d.Step)
 		ends := last.Ended.Add(last.Step.Within.Std())
 		switch {

@@ -97,3 +97,46 @@ func TestNothingIsAskedForBesideWhatRuns(t *testing.T) {
 		t.Errorf("%d launches in an hour", starts)
 	}
 }
+
+// The proof says that the epoch's instance has ended, and one that carries the epoch is seen
+// to run since then, a copy that a person made of it: it is ended before the next epoch is
+// started, and before each later call that would start one. What was seen before the proof,
+// or ends already, needs no stop.
+func TestWhatLivesAgainstARecordIsEndedFirst(t *testing.T) {
+	carried := func(state fleet.InstanceState, seen time.Duration) decide.View {
+		v := against(fleet.Down)
+		v.Finding.Evidence = nil
+		v.Status.Evidence = []fleet.Evidence{{Method: fleet.Terminated, Server: "wiki", Epoch: 1, By: "EC2", At: noon.Add(-time.Minute)}}
+		v.Observed.Instances = []fleet.Instance{
+			{Server: "wiki", Epoch: 1, Host: "zone-a", State: fleet.InstanceTerminated, At: noon.Add(seen)},
+			{Server: "wiki", Epoch: 1, Host: "zone-a", State: state, At: noon.Add(seen)},
+		}
+		return v
+	}
+	for _, c := range []struct {
+		state fleet.InstanceState
+		seen  time.Duration
+		want  fleet.StepKind
+	}{
+		{fleet.InstanceRunning, 0, fleet.StepStop},
+		{fleet.InstancePending, 0, fleet.StepStop},
+		{fleet.InstanceStopping, 0, fleet.StepLaunch}, // the call itself waits for its end
+		{fleet.InstanceTerminated, 0, fleet.StepLaunch},
+		{fleet.InstanceRunning, -2 * time.Minute, fleet.StepLaunch},
+	} {
+		if d := decide.Next(carried(c.state, c.seen), noon); d.Step == nil || d.Step.Kind != c.want {
+			t.Errorf("%s, seen %s before: %+v: %s", c.state, -c.seen, d.Step, d.Reason)
+		}
+	}
+
+	// It is seen only after the next epoch was taken, whose launch the provider refuses.
+	v := carried(fleet.InstanceTerminated, 0)
+	d := decide.Next(v, noon)
+	refused := decide.Result{State: fleet.StepFailed, Class: "retry", Error: "epoch 1 is proved to have ended, and i-2 is running"}
+	v.Status = decide.Record(decide.Intend(v.Status, d, noon), *d.Step, refused, noon)
+	v.Observed.Instances[1].State = fleet.InstanceRunning
+	d = decide.Next(v, noon.Add(time.Second))
+	if d.Step == nil || d.Step.Kind != fleet.StepStop || d.Step.Epoch != 1 {
+		t.Errorf("beside the launch of epoch 2: %+v: %s", d.Step, d.Reason)
+	}
+}

@@ -78,6 +78,9 @@ func notYet(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.P
 	if livesAgainstWord(v, epoch, proof) {
 		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("a person says that epoch %d is dead, and it is seen to live: %s", epoch, v.Finding.Reason)}}), true
 	}
+	if lives, is := livesAgainstRecord(v, proof); is {
+		return nextFence(v, now, lives, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d was seen to have ended, and an instance that carries it runs", lives)}}), true
+	}
 	ran, where := fence.Last(v.Server.Name, epoch, host, v.Status.Evidence)
 	if reachedAgain(v, now, ran, where, proof) {
 		return nextFence(v, now, epoch, host, []fence.Need{{Reason: fmt.Sprintf("epoch %d counts as dead, and runs on %s, which is in reach", ran, where)}}), true
@@ -289,10 +292,12 @@ func evidenceFor(v View, epoch fleet.Epoch) []fleet.Evidence {
 	return out
 }
 
+// observedEvidence is what the last look shows of an epoch. That an instance has ended is no
+// evidence while another of the same epoch is seen that has not.
 func observedEvidence(v View, epoch fleet.Epoch) []fleet.Evidence {
 	var out []fleet.Evidence
 	for _, i := range v.Observed.Instances {
-		if i.Epoch != epoch {
+		if i.Epoch != epoch || v.Observed.Outlived(i) {
 			continue
 		}
 		e := fleet.Evidence{Server: v.Server.Name, Epoch: epoch, By: byHost(i.Host, v.Traits), At: i.At, Detail: i.Detail}

@@ -133,6 +133,9 @@ func notDue(v View, now time.Time) (Decision, bool) {
 	case fleet.Healthy:
 		return healthy(v, now), true
 	case fleet.Suspect, fleet.Unknown:
+		if two := twice(v); two != "" {
+			return held(GateVerdict, fmt.Sprintf("it is %s: %s; and %s", v.Finding.Verdict, why, two), true), true
+		}
 		if adopted(v.Status) {
 			why += fmt.Sprintf("; epoch %d was adopted and waits for its own checks", v.Status.Epoch)
 		}
@@ -161,6 +164,9 @@ func healthy(v View, now time.Time) Decision {
 	why := v.Finding.Reason
 	if v.Request != nil {
 		return held(GateVerdict, "it is healthy; name a rung to act all the same", true)
+	}
+	if two := twice(v); two != "" {
+		return held(GateVerdict, "it passes its own check, but "+two, true)
 	}
 	if adopted(v.Status) {
 		return verifyAdopted(v, now)

@@ -35,8 +35,12 @@ func unsureOfLast(v View, now time.Time) (Decision, bool) {
 }
 
 // volumesTell reports that all volumes were seen lately and remember the epochs that had
-// them. An array does not: what it shut out it lists no more.
+// them. An array does not: what it shut out it lists no more. Where an epoch is started
+// before it is given anything, the volumes know nothing of one that got no further.
 func volumesTell(v View, now time.Time) bool {
+	if !v.Traits.AttachFirst {
+		return false
+	}
 	volumes := v.Server.Spec.Identity.Volumes
 	silent := func(vol fleet.Volume) bool {
 		seen := volumeSeen(v, vol.Name)

@@ -34,6 +34,9 @@ func work(v View, now time.Time) Decision {
 		return d
 	}
 	if cameBack(v) {
+		if two := twice(v); two != "" {
+			return held(GateVerdict, "it works again, but "+two, true)
+		}
 		if onlyRemembered(v, now) {
 			return pending("it worked when it was seen last; it is looked at anew before anything is done", now.Add(progressPause))
 		}
@@ -165,6 +168,11 @@ func workInPlace(v View, now time.Time) Decision {
 	}
 	if lack := lacks(v); lack != "" {
 		return climb(v, now, lack, upward)
+	}
+	if two := twice(v); two != "" && r.Requested != "" {
+		return held(GateVerdict, two, true)
+	} else if two != "" {
+		return climb(v, now, two, upward)
 	}
 	step := newStep(v, kind, v.Status.Epoch, v.Status.Host, fleet.Object{}, why)
 	if d, waiting := replay(v, now, step); waiting {
@@ -345,7 +353,7 @@ func olderListed(v View, s fleet.Step) bool {
 
 func gone(v View, epoch fleet.Epoch) bool {
 	for _, i := range v.Observed.Instances {
-		if i.Epoch == epoch && i.State.Gone() {
+		if i.Epoch == epoch && i.State.Gone() && !v.Observed.Outlived(i) {
 			return true
 		}
 	}
@@ -365,6 +373,9 @@ func verifyDue(v View) time.Time {
 
 // verify waits for the server's own checks at the present epoch (S14).
 func verify(v View, now time.Time) Decision {
+	if two := twice(v); two != "" && v.Finding.Verdict == fleet.Healthy {
+		return held(GateVerdict, "it passes its own check, but "+two, true)
+	}
 	r := v.Status.Recovery
 	if d, is := answeredElsewhere(v, now); is {
 		return d

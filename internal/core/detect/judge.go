@@ -107,6 +107,10 @@ func (j *judgement) ask() {
 // silent cannot tell; only heartbeats turn silence itself into a no.
 func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 	if s.CannotLie {
+		if other := j.livesOn(s); other != "" && s.Answer == fleet.No {
+			s.Answer, s.CannotLie, s.Detail = fleet.CannotTell, false, other
+			return s
+		}
 		// Who cannot lie told the truth of that moment: what was stopped may have been
 		// started since (S4).
 		if age := j.now.Sub(s.At); age > j.staleAfter(s.Source.Channel) {

@@ -22,6 +22,10 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 		if !s.CannotLie || s.Question != fleet.Alive || s.Answer != fleet.No || s.Epoch != epoch {
 			continue
 		}
+		if other := j.livesOn(s); other != "" {
+			j.oldRecord = describe(s) + ", but " + other
+			continue
+		}
 		if now := j.aged(s); now.CannotLie {
 			return j.finding(fleet.Down, s.Since, []fleet.Signal{s}, describe(s), name), true
 		}
@@ -32,6 +36,10 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 			continue
 		}
 		said := fmt.Sprintf("its instance is %s: %s", i.State, orNothing(i.Detail))
+		if j.in.Observed.Outlived(i) {
+			j.oldRecord = said + ", but another carries its epoch too"
+			continue
+		}
 		if age := j.now.Sub(i.At); !i.State.Gone() && age > j.staleAfter(fleet.ChannelProvider) {
 			j.oldRecord = said + ", " + lastSeen(age)
 			continue
@@ -43,6 +51,17 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 		return j.finding(fleet.Down, i.Since, []fleet.Signal{s}, said, name), true
 	}
 	return fleet.Finding{}, false
+}
+
+// livesOn names an instance of the epoch that was seen to live when a record said that one
+// ended, or later, or is empty: two may carry one epoch, and then the end of one is no end.
+func (j *judgement) livesOn(record fleet.Signal) string {
+	for _, i := range j.in.Observed.Instances {
+		if i.Epoch == record.Epoch && !i.Ended() && !i.At.Before(record.At) {
+			return fmt.Sprintf("another of its epoch is %s: %s", i.State, orNothing(i.Detail))
+		}
+	}
+	return ""
 }
 
 // byWord takes a person's statement that the epoch is dead for the verdict where nobody

@@ -1,6 +1,9 @@
 package fleet
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Observed is what a provider saw of one server's resources in one look.
 type Observed struct {
@@ -82,6 +85,19 @@ type Instance struct {
 	// At is when this was seen.
 	At     time.Time `json:"at"`
 	Detail string    `json:"detail,omitempty"`
+}
+
+// Ended reports whether the instance executes nothing by what was seen: it is stopped or
+// gone.
+func (i Instance) Ended() bool { return i.State == InstanceStopped || i.State.Gone() }
+
+// Outlived reports whether another instance of the same epoch was seen that has ended less
+// than this one did: the end of one says nothing of an epoch that another carries too, as a
+// machine that a person copied with its tags.
+func (o Observed) Outlived(i Instance) bool {
+	return slices.ContainsFunc(o.Instances, func(other Instance) bool {
+		return other.Epoch == i.Epoch && (!other.Ended() || !other.State.Gone() && i.State.Gone())
+	})
 }
 
 // VolumeState is a volume as it was seen.

@@ -240,13 +240,27 @@ func (p *Provider) register(ctx context.Context, call provider.Call, m Machine, 
 	return provider.Outcome{Detail: m.ID + " has its place"}, p.opt.Cloud.Register(ctx, group, m.ID)
 }
 
-// detach takes a part of the identity from the instance of its epoch, and from no
+// detach takes a part of the identity from the instances of its epoch, and from no
 // other. A volume that a guest still has mounted hangs busy.
 func (p *Provider) detach(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	m, _, err := p.find(ctx, call)
+	all, err := p.machines(ctx, call.Step.Server)
 	if err != nil {
 		return provider.Outcome{}, err
 	}
+	list := carriers(all, call.Step.Epoch)
+	if len(list) == 0 {
+		return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "%w", errNone)
+	}
+	var out provider.Outcome
+	for _, m := range list {
+		if out, err = p.detachFrom(ctx, call, m); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func (p *Provider) detachFrom(ctx context.Context, call provider.Call, m Machine) (provider.Outcome, error) {
 	if m.state() == fleet.InstanceTerminated && call.Step.Object.Volume == "" {
 		return provider.Outcome{Detail: described(m) + ", which has nothing any more"}, nil
 	}

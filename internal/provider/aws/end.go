@@ -10,33 +10,43 @@ import (
 	"relight/internal/provider"
 )
 
-// stop ends an instance: stopped for the recover rung, which starts that same one
-// again, terminated for all others, so that its volumes and interfaces are free. It
-// gives evidence only once a describe call reads the state back: that the request
-// was accepted proves nothing.
+// stop ends all instances of an epoch: stopped for the recover rung, which starts that
+// same one again, terminated for all others, so that their volumes and interfaces are
+// free. It gives evidence only once a describe call reads back that all of them have ended:
+// that the request was accepted proves nothing, and a copy that a person has made with its
+// tags is one more that may write.
 func (p *Provider) stop(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	m, all, err := p.find(ctx, call)
-	if errors.Is(err, errNone) {
-		m, err = renamed(call, all, err)
-		if err == nil && m.state() != fleet.InstanceStopped && m.state() != fleet.InstanceTerminated {
-			return p.replaced(call, m)
+	all, err := p.machines(ctx, call.Step.Server)
+	if err != nil {
+		return provider.Outcome{}, err
+	}
+	list := carriers(all, call.Step.Epoch)
+	if len(list) == 0 || call.Step.Rung != "" {
+		later := renamed(call, all)
+		if n := slices.IndexFunc(later, func(m Machine) bool { return !over(m) }); n < 0 {
+			list = append(list, later...)
+		} else if len(list) == 0 {
+			return p.replaced(call, later[n])
 		}
+	}
+	if len(list) == 0 {
+		return provider.Outcome{}, provider.Errorf(provider.NotFound, call, "%w", errNone)
+	}
+	again := call.Step.Rung == fleet.Recover
+	left := slices.DeleteFunc(slices.Clone(list), func(m Machine) bool { return m.state() == fleet.InstanceTerminated || again && over(m) })
+	if len(left) == 0 {
+		return p.supported(ctx, call, list, p.ended(call, list)), nil
+	}
+	for _, m := range left {
+		err = errors.Join(err, p.tellToEnd(ctx, call, m, again))
 	}
 	if err != nil {
 		return provider.Outcome{}, err
 	}
-	again := call.Step.Rung == fleet.Recover
-	if out, over := p.ended(call, m, again); over {
-		return p.supported(ctx, call, m, out), nil
-	}
-	if err := p.tellToEnd(ctx, call, m, again); err != nil {
-		return provider.Outcome{}, err
-	}
-	if m, err = p.seeAgain(ctx, call, m.ID); err != nil {
+	if list, err = p.seeAgain(ctx, call, list); err != nil {
 		return provider.Outcome{Detail: "told to end"}, nil //nolint:nilerr // it was; the next look tells more
 	}
-	out, _ := p.ended(call, m, again)
-	return p.supported(ctx, call, m, out), nil
+	return p.supported(ctx, call, list, p.ended(call, list)), nil
 }
 
 // tellToEnd asks for the end of an instance, after EC2's own recovery was taken from
@@ -57,15 +67,11 @@ func (p *Provider) tellToEnd(ctx context.Context, call provider.Call, m Machine,
 	return p.terminate(ctx, call, m, how)
 }
 
-// renamed finds the instance that had the epoch before it was to be started as a later
-// one; none is the error if there is no such instance.
-func renamed(call provider.Call, all []Machine, none error) (Machine, error) {
-	for _, m := range all {
-		if ParseEpoch(m.Tags[TagFrom]) == call.Step.Epoch && epochOf(m) > call.Step.Epoch {
-			return m, nil
-		}
-	}
-	return Machine{}, none
+// renamed finds what had the epoch before it was to be started as a later one.
+func renamed(call provider.Call, all []Machine) []Machine {
+	return slices.DeleteFunc(slices.Clone(all), func(m Machine) bool {
+		return ParseEpoch(m.Tags[TagFrom]) != call.Step.Epoch || epochOf(m) <= call.Step.Epoch
+	})
 }
 
 // replaced is the end of an epoch whose instance was stopped, and then started as a
@@ -79,20 +85,18 @@ func (p *Provider) replaced(call provider.Call, m Machine) (provider.Outcome, er
 	return out, nil
 }
 
-// ended gives the evidence that the state is, and reports whether nothing is left
-// to be asked for.
-func (p *Provider) ended(call provider.Call, m Machine, again bool) (provider.Outcome, bool) {
-	out := provider.Outcome{Detail: described(m)}
-	switch m.state() {
+// ended gives the evidence that the states of an epoch's instances are: no more than that
+// of the one that has ended least.
+func (p *Provider) ended(call provider.Call, list []Machine) provider.Outcome {
+	out := provider.Outcome{Detail: describedAll(list)}
+	switch m := leastEnded(list)[0]; m.state() {
 	case fleet.InstanceTerminated:
 		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, m, out.Detail)}
-		return out, true
 	case fleet.InstanceStopped:
 		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Stopped, m, out.Detail)}
-		return out, again
-	default:
-		return out, false
+	default: // one of them lives, or may
 	}
+	return out
 }
 
 // terminate ends an instance for ever, and sees to it before that no disk goes with
@@ -161,17 +165,20 @@ func (p *Provider) reboot(ctx context.Context, call provider.Call) (provider.Out
 	return provider.Outcome{Detail: "rebooted " + m.ID}, nil
 }
 
-// seeAgain looks at an instance after it was told to end. The read begins after that
+// seeAgain looks at instances after they were told to end. The read begins after that
 // call was answered: see batch.
-func (p *Provider) seeAgain(ctx context.Context, call provider.Call, id string) (Machine, error) {
+func (p *Provider) seeAgain(ctx context.Context, call provider.Call, list []Machine) ([]Machine, error) {
 	all, err := p.machines(ctx, call.Step.Server)
 	if err != nil {
-		return Machine{}, err
+		return nil, err
 	}
-	for _, m := range all {
-		if m.ID == id {
-			return m, nil
+	var out []Machine
+	for _, was := range list {
+		n := slices.IndexFunc(all, func(m Machine) bool { return m.ID == was.ID })
+		if n < 0 {
+			return nil, errNone
 		}
+		out = append(out, all[n])
 	}
-	return Machine{}, errNone
+	return out, nil
 }

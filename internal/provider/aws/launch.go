@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
@@ -177,9 +178,20 @@ func (p *Provider) admitLaunch(ctx context.Context, call provider.Call) (all []M
 			return nil, false, out, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, m.ID)
 		case e > call.Proof.Epoch() && m.state() != fleet.InstanceTerminated:
 			return nil, false, out, provider.Errorf(provider.Refused, call, "the proof speaks of epoch %d, and epoch %d exists (%s is %s)", call.Proof.Epoch(), e, m.ID, m.State)
+		case !over(m) && provedEnded(call.Proof, e):
+			return nil, false, out, provider.Errorf(provider.Retry, call, "epoch %d is proved to have ended, and %s: it is ended first", e, described(m))
 		}
 	}
 	return all, false, out, nil
+}
+
+// provedEnded reports that the proof says of an epoch that its instance has ended. What
+// lives of it then is a copy that nobody knew of, and it may write. What was shut out of its
+// volumes, or is dead by a person's word, may live.
+func provedEnded(proof fence.Proof, epoch fleet.Epoch) bool {
+	return slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool {
+		return e.Epoch == epoch && (e.Method == fleet.Terminated || e.Method == fleet.Stopped)
+	})
 }
 
 // soldOutFor is how long a machine type counts as sold out that EC2 took back.

@@ -23,12 +23,33 @@ func (p *Provider) sight(s *swept, server fleet.Server) provider.ServerSight {
 			in.Detail += "; its status checks could not be read: " + why
 		}
 		sight.Observed.Instances = append(sight.Observed.Instances, in)
-		sight.Signals = append(sight.Signals, p.signals(s, server, m, in)...)
+		if among(leastEnded(carriers(machines, in.Epoch)), m.ID) {
+			sight.Signals = withBest(sight.Signals, p.signals(s, server, m, in))
+		}
 	}
 	s.identity(server, &sight.Observed, p.snapshot)
 	p.opt.Arrays.Show(&server, &sight.Observed)
 	sight.Observed.Zone = s.zoneOf(server, machines)
 	return sight
+}
+
+// withBest adds what is said of one more instance. Where another carries the same epoch,
+// that what speaks for life stays: nothing is ended for what ails one of them, for nobody
+// knows which is the server.
+func withBest(said, more []fleet.Signal) []fleet.Signal {
+	good := map[fleet.Answer]int{fleet.Yes: 2, fleet.CannotTell: 1, fleet.No: 0}
+	for _, s := range more {
+		n := slices.IndexFunc(said, func(o fleet.Signal) bool {
+			return o.Epoch == s.Epoch && o.Source == s.Source && o.Question == s.Question
+		})
+		switch {
+		case n < 0:
+			said = append(said, s)
+		case good[s.Answer] > good[said[n].Answer]:
+			said[n] = s
+		}
+	}
+	return said
 }
 
 func (p *Provider) instance(s *swept, server string, m Machine) fleet.Instance {

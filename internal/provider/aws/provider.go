@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -175,28 +176,28 @@ func (p *Provider) machines(ctx context.Context, server string) ([]Machine, erro
 // errNone: EC2 tells of no such instance, which may be because it is fresh.
 var errNone = errors.New("EC2 tells of no instance of that epoch")
 
-// find returns the instance of the call's epoch, with all those of its server, and
-// refuses to act for an epoch that a later one has replaced. If EC2 tells of none of
-// that epoch, the error is errNone and all are returned none the less.
+// find returns the instance of the call's epoch, one that has not ended before one that
+// has, with all those of its server. It refuses to act for an epoch that a later one has
+// replaced, and to choose among several that live. If EC2 tells of none of that epoch, the
+// error is errNone and all are returned none the less.
 func (p *Provider) find(ctx context.Context, call provider.Call) (Machine, []Machine, error) {
 	all, err := p.machines(ctx, call.Step.Server)
 	if err != nil {
 		return Machine{}, nil, err
 	}
-	var found *Machine
-	for n := range all {
-		e := epochOf(all[n])
-		if e > call.Step.Epoch && call.Step.Kind.NeedsProof() {
-			return Machine{}, all, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, e, all[n].ID)
-		}
-		if e == call.Step.Epoch {
-			found = &all[n]
+	for _, m := range all {
+		if e := epochOf(m); e > call.Step.Epoch && call.Step.Kind.NeedsProof() {
+			return Machine{}, all, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, e, m.ID)
 		}
 	}
-	if found == nil {
+	found := leastEnded(carriers(all, call.Step.Epoch))
+	switch {
+	case len(found) == 0:
 		return Machine{}, all, provider.Errorf(provider.NotFound, call, "%w", errNone)
+	case len(found) > 1 && !over(found[0]):
+		return Machine{}, all, provider.Errorf(provider.Conflict, call, "%s carry epoch %d, and nobody knows which is the server", describedAll(found), call.Step.Epoch)
 	}
-	return *found, all, nil
+	return found[len(found)-1], all, nil
 }
 
 // evidence is what an instance's state shows, as old as the read that told it.
@@ -205,3 +206,11 @@ func (p *Provider) evidence(call provider.Call, how fleet.Method, m Machine, det
 }
 
 func described(m Machine) string { return fmt.Sprintf("%s is %s", m.ID, m.State) }
+
+func describedAll(list []Machine) string {
+	var out []string
+	for _, m := range list {
+		out = append(out, described(m))
+	}
+	return strings.Join(out, ", ")
+}

@@ -50,6 +50,8 @@ func toStart(call provider.Call, all []Machine) (Machine, error) {
 		case e == call.Step.Epoch && all[n].Tags[TagToken] != call.Step.Token:
 			return Machine{}, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, all[n].ID)
 		case over:
+		case (e == call.Step.Epoch || e >= call.Proof.Ran() && e <= call.Proof.Epoch()) && m != nil:
+			return Machine{}, provider.Errorf(provider.Conflict, call, "%s, %s: nobody knows which of them is the server", described(*m), described(all[n]))
 		case e == call.Step.Epoch, e >= call.Proof.Ran() && e <= call.Proof.Epoch():
 			m = &all[n]
 		case e > call.Proof.Epoch():

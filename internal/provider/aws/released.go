@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,14 +16,14 @@ import (
 const releasedWithin = 3 * time.Second
 
 // released says what is seen of a server's volumes, interfaces and elastic addresses after
-// one of its instances has ended for ever, and whether it has let go of all of them. That
-// supports the evidence and never stands for it: a volume that is available only says that
+// the instances of one of its epochs have ended for ever, and whether they have let go of all
+// of them. That supports the evidence and never stands for it: a volume that is available only says that
 // nothing has it at the moment, and that one is still attached contradicts no record of a
 // terminated instance, which can be ahead of it.
-func (p *Provider) released(ctx context.Context, call provider.Call, m Machine) (string, fleet.Answer) {
+func (p *Provider) released(ctx context.Context, call provider.Call, ended []Machine) (string, fleet.Answer) {
 	ctx, cancel := context.WithTimeout(ctx, releasedWithin)
 	defer cancel()
-	looks := p.looksAtLeft(call, m)
+	looks := p.looksAtLeft(call, ended)
 	var out []string
 	all := fleet.Yes
 	for _, got := range together(len(looks), func(n int) (left, error) { return looks[n](ctx) }) {
@@ -52,68 +53,72 @@ type left struct {
 
 // looksAtLeft are the looks at all that a server's instance may have had. LUNs are proved
 // by their arrays.
-func (p *Provider) looksAtLeft(call provider.Call, m Machine) []func(context.Context) (left, error) {
+func (p *Provider) looksAtLeft(call provider.Call, ended []Machine) []func(context.Context) (left, error) {
 	var out []func(context.Context) (left, error)
 	id := call.Server.Spec.Identity
 	for _, v := range id.Volumes {
 		if v.LUN == nil {
-			out = append(out, func(ctx context.Context) (left, error) { return p.volumeLeft(ctx, v.ID, m) })
+			out = append(out, func(ctx context.Context) (left, error) { return p.volumeLeft(ctx, v.ID, ended) })
 		}
 	}
 	for _, n := range id.Interfaces {
-		out = append(out, func(ctx context.Context) (left, error) { return p.interfaceLeft(ctx, n.ID, m) })
+		out = append(out, func(ctx context.Context) (left, error) { return p.interfaceLeft(ctx, n.ID, ended) })
 	}
 	for _, a := range id.Addresses {
-		out = append(out, func(ctx context.Context) (left, error) { return p.addressLeft(ctx, a, m) })
+		out = append(out, func(ctx context.Context) (left, error) { return p.addressLeft(ctx, a, ended) })
 	}
 	return out
 }
 
-func (p *Provider) volumeLeft(ctx context.Context, id string, m Machine) (left, error) {
+func (p *Provider) volumeLeft(ctx context.Context, id string, ended []Machine) (left, error) {
 	v, err := p.reads.volumes.one(ctx, id)
 	switch {
 	case err != nil || v == nil:
 		return left{}, err
 	case v.Holder == "":
 		return left{words: id + " is available"}, nil
-	case v.Holder == m.ID:
+	case among(ended, v.Holder):
 		return left{fmt.Sprintf("%s is still %s to it", id, v.Attachment), true}, nil
 	}
 	return left{words: id + " is with " + v.Holder}, nil
 }
 
-func (p *Provider) interfaceLeft(ctx context.Context, id string, m Machine) (left, error) {
+func (p *Provider) interfaceLeft(ctx context.Context, id string, ended []Machine) (left, error) {
 	n, err := p.reads.interfaces.one(ctx, id)
 	switch {
 	case err != nil || n == nil:
 		return left{}, err
 	case n.Holder == "":
 		return left{words: id + " is detached"}, nil
-	case n.Holder == m.ID:
+	case among(ended, n.Holder):
 		return left{id + " is still attached to it", true}, nil
 	}
 	return left{words: id + " is with " + n.Holder}, nil
 }
 
-func (p *Provider) addressLeft(ctx context.Context, a fleet.Address, m Machine) (left, error) {
+func (p *Provider) addressLeft(ctx context.Context, a fleet.Address, ended []Machine) (left, error) {
 	seen, err := p.reads.addresses.one(ctx, a.Allocation)
 	switch {
 	case err != nil || seen == nil:
 		return left{}, err
 	case seen.Holder == "":
 		return left{words: a.IP + " leads to no instance"}, nil
-	case seen.Holder == m.ID:
+	case among(ended, seen.Holder):
 		return left{a.IP + " still leads to it", true}, nil
 	}
 	return left{words: a.IP + " leads to " + seen.Holder}, nil
 }
 
 // supported adds to the evidence of an ended instance what is seen of the rest.
-func (p *Provider) supported(ctx context.Context, call provider.Call, m Machine, out provider.Outcome) provider.Outcome {
+func (p *Provider) supported(ctx context.Context, call provider.Call, ended []Machine, out provider.Outcome) provider.Outcome {
 	for n := range out.Evidence {
 		if out.Evidence[n].Method == fleet.Terminated {
-			out.Evidence[n].Support, out.Evidence[n].Released = p.released(ctx, call, m)
+			out.Evidence[n].Support, out.Evidence[n].Released = p.released(ctx, call, ended)
 		}
 	}
 	return out
+}
+
+func among(list []Machine, id string) bool {
+	return slices.ContainsFunc(list, func(m Machine) bool { return m.ID == id })
 }

@@ -162,8 +162,10 @@ func (z *zones) tally(now time.Time) map[string]tally {
 // volumes are in; nil if nothing is.
 func (s *swept) zoneOf(server fleet.Server, machines []Machine) *fleet.ZoneState {
 	zone := ""
-	if len(machines) > 0 && machines[len(machines)-1].Outpost == "" {
-		zone = machines[len(machines)-1].Zone
+	if n := len(machines); n > 0 {
+		if last := leastEnded(carriers(machines, epochOf(machines[n-1])))[0]; last.Outpost == "" {
+			zone = last.Zone
+		}
 	}
 	if n := slices.IndexFunc(server.Spec.Identity.Volumes, func(v fleet.Volume) bool { return s.volumes[v.ID].Zone != "" }); zone == "" && len(machines) == 0 && n >= 0 {
 		zone = s.volumes[server.Spec.Identity.Volumes[n].ID].Zone
