@@ -279,7 +279,11 @@ func TestNothingOfADrainedInitiatorLands(t *testing.T) {
 	liar := world.TGT()
 	liar.ListsDraining = false
 	late := 0
-	rapid.Check(t, func(r *rapid.T) { drain(t, r, liar, &late) })
+	for range 20 { // one round of draws may miss it
+		if late == 0 {
+			rapid.Check(t, func(r *rapid.T) { drain(t, r, liar, &late) })
+		}
+	}
 	if late == 0 {
 		t.Fatal("an array that hides closed sessions was never caught")
 	}

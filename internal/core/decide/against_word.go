@@ -29,9 +29,10 @@ func livesAgainstWord(v View, epoch fleet.Epoch, proof fence.Proof) bool {
 }
 
 // reachedAgain reports that the epoch was shut out of its volumes, or called dead by a
-// person, while nobody could reach it, and that it is seen to run now on a host that can be asked: it is told to stop before
-// the next one takes its addresses (S1), once there is a place for that: until then it may
-// be all that still serves. A stop that fails keeps nobody from going on.
+// person, while nobody could reach it, and that it is seen to run now on a host that can be
+// asked: it is told to stop before the next one takes its addresses (S1), once there is a
+// place for that: until then it may be all that still serves. A stop that fails keeps nobody
+// from going on.
 func reachedAgain(v View, now time.Time, epoch fleet.Epoch, host string, proof fence.Proof) bool {
 	if !v.Traits.Places || epoch == 0 || !shutOutAlone(proof) && !attestedAlone(proof) || contactWith(v, host) != fleet.Yes {
 		return false
