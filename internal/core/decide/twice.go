@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 
 	"relight/internal/core/fleet"
 )
@@ -27,6 +28,7 @@ func twice(v View) string {
 	if len(seen) < 2 || !lives {
 		return ""
 	}
+	slices.Sort(seen) // whatever order they were seen in, it is told the same
 	return fmt.Sprintf("epoch %d is carried by %d instances, and nobody knows which is the server: %s; next: end the copy by hand, or take its relight tags away; to end all of them and start the next epoch: relight heal %s --rung %s",
 		v.Status.Epoch, len(seen), join(seen), v.Server.Name, fleet.Relaunch)
 }
