@@ -67,9 +67,8 @@ func livesAgainstRecord(v View, proof fence.Proof) (fleet.Epoch, bool) {
 // endedBy reports that the proof says of an epoch that its instance had ended before that
 // time.
 func endedBy(proof fence.Proof, epoch fleet.Epoch, before time.Time) bool {
-	return slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool {
-		return e.Epoch == epoch && (e.Method == fleet.Terminated || e.Method == fleet.Stopped) && e.At.Before(before)
-	})
+	at, is := proof.Ended(epoch)
+	return is && at.Before(before)
 }
 
 // beside finds, on EC2, an instance of a replaced epoch that runs by the platform's own word

@@ -174,7 +174,7 @@ func healthy(v View, now time.Time) Decision {
 	if lack := lacks(v); lack != "" {
 		return held(GateVerdict, "it passes its own check, but "+lack+", so it is not healed", true)
 	}
-	if fencedForEver(heard(v)) {
+	if fencedForEver(v) && fencedForEver(heard(v)) {
 		return held(GateVerdict, fmt.Sprintf("it answers, and epoch %d is fenced for good, so it is not healed; to end it and start the next one, ask for a relaunch: %s", v.Status.Epoch, why), true)
 	}
 	if v.Status.Phase != fleet.PhaseRunning {

@@ -12,21 +12,28 @@ import (
 // which is the copy, so that none is ended for it; a recovery that is due for another reason
 // ends all of them.
 func twice(v View) string {
-	var seen []string
-	lives := false
+	carries := func(i fleet.Instance) bool {
+		return i.Epoch == v.Status.Epoch && i.Epoch != 0 && i.State.TakesRoom(i.Alive)
+	}
+	count, lives := 0, false
 	for _, i := range v.Observed.Instances {
-		if i.Epoch != v.Status.Epoch || i.Epoch == 0 || !i.State.TakesRoom(i.Alive) {
+		if carries(i) {
+			count, lives = count+1, lives || i.State.Ending() == 0
+		}
+	}
+	if count < 2 || !lives {
+		return "" // as at nearly every look: it is worded only where it is so
+	}
+	var seen []string
+	for _, i := range v.Observed.Instances {
+		if !carries(i) {
 			continue
 		}
-		lives = lives || !i.Ended()
 		what := fmt.Sprintf("one is %s on %s", i.State, orUnknown(i.Host))
 		if i.Detail != "" {
 			what += " (" + i.Detail + ")"
 		}
 		seen = append(seen, what)
-	}
-	if len(seen) < 2 || !lives {
-		return ""
 	}
 	slices.Sort(seen) // whatever order they were seen in, it is told the same
 	return fmt.Sprintf("epoch %d is carried by %d instances, and nobody knows which is the server: %s; next: end the copy by hand, or take its relight tags away; to end all of them and start the next epoch: relight heal %s --rung %s",

@@ -57,7 +57,7 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 // ended, or later, or is empty: two may carry one epoch, and then the end of one is no end.
 func (j *judgement) livesOn(record fleet.Signal) string {
 	for _, i := range j.in.Observed.Instances {
-		if i.Epoch == record.Epoch && !i.Ended() && !i.At.Before(record.At) {
+		if i.Epoch == record.Epoch && i.State.Ending() == 0 && !i.At.Before(record.At) {
 			return fmt.Sprintf("another of its epoch is %s: %s", i.State, orNothing(i.Detail))
 		}
 	}

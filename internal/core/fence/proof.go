@@ -43,6 +43,19 @@ func (p Proof) Ran() fleet.Epoch {
 	return ran
 }
 
+// Ended is when the first record was read by which an instance of the epoch had ended;
+// false if the proof stands on no such record. What was shut out of its volumes, or is dead
+// by a person's word, may live.
+func (p Proof) Ended(epoch fleet.Epoch) (at time.Time, is bool) {
+	for _, e := range p.evidence {
+		record := e.Method == fleet.Terminated || e.Method == fleet.Stopped
+		if record && e.Epoch == epoch && (!is || e.At.Before(at)) {
+			at, is = e.At, true
+		}
+	}
+	return at, is
+}
+
 // Evidence returns a copy of what the proof stands on.
 func (p Proof) Evidence() []fleet.Evidence { return slices.Clone(p.evidence) }
 

@@ -67,6 +67,19 @@ const (
 // Gone reports whether the state can never change again.
 func (s InstanceState) Gone() bool { return s == InstanceTerminated || s == InstanceReaped }
 
+// Ending is how far an instance in the state has ended: 0 if it executes, or may; 1 if it is
+// stopped, and can be started again; 2 if it is gone for ever.
+func (s InstanceState) Ending() int {
+	switch {
+	case s.Gone():
+		return 2
+	case s == InstanceStopped:
+		return 1
+	default:
+		return 0
+	}
+}
+
 // TakesRoom reports whether an instance in the state takes its units of a host.
 func (s InstanceState) TakesRoom(alive Answer) bool {
 	return !s.Gone() && (s != InstanceLost || alive != No)
@@ -87,16 +100,12 @@ type Instance struct {
 	Detail string    `json:"detail,omitempty"`
 }
 
-// Ended reports whether the instance executes nothing by what was seen: it is stopped or
-// gone.
-func (i Instance) Ended() bool { return i.State == InstanceStopped || i.State.Gone() }
-
 // Outlived reports whether another instance of the same epoch was seen that has ended less
 // than this one did: the end of one says nothing of an epoch that another carries too, as a
 // machine that a person copied with its tags.
 func (o Observed) Outlived(i Instance) bool {
 	return slices.ContainsFunc(o.Instances, func(other Instance) bool {
-		return other.Epoch == i.Epoch && (!other.Ended() || !other.State.Gone() && i.State.Gone())
+		return other.Epoch == i.Epoch && other.State.Ending() < i.State.Ending()
 	})
 }
 

@@ -13,22 +13,9 @@ func carriers(all []Machine, epoch fleet.Epoch) []Machine {
 }
 
 // over reports that a machine executes nothing: it is stopped or terminated.
-func over(m Machine) bool {
-	return m.state() == fleet.InstanceStopped || m.state() == fleet.InstanceTerminated
-}
+func over(m Machine) bool { return ending(m) > 0 }
 
-// ending is how far a machine has ended: 0 if it lives or may, 1 if it is stopped, 2 if it
-// is terminated.
-func ending(m Machine) int {
-	switch m.state() {
-	case fleet.InstanceTerminated:
-		return 2
-	case fleet.InstanceStopped:
-		return 1
-	default:
-		return 0
-	}
-}
+func ending(m Machine) int { return m.state().Ending() }
 
 // leastEnded are those of the list that have ended least, in its order: what they do tells
 // of an epoch, and not that another one of it has ended.

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
@@ -166,7 +165,8 @@ func (p *Provider) admitLaunch(ctx context.Context, call provider.Call) (all []M
 		return nil, false, out, provider.Errorf(provider.Refused, call, "epoch %d is older than %d, which exists (%s)", call.Step.Epoch, epochOf(all[n-1]), all[n-1].ID)
 	}
 	for _, m := range all {
-		switch e := epochOf(m); {
+		e := epochOf(m)
+		switch {
 		case e == 0 && m.state() != fleet.InstanceTerminated:
 			// Whoever tagged it by hand may run the server on it: nothing proves it dead.
 			return nil, false, out, provider.Errorf(provider.Refused, call, "%s carries %s and no %s; give it its epoch, or take the tag away", m.ID, TagServer, TagEpoch)
@@ -178,20 +178,14 @@ func (p *Provider) admitLaunch(ctx context.Context, call provider.Call) (all []M
 			return nil, false, out, provider.Errorf(provider.Conflict, call, "epoch %d exists (%s)", e, m.ID)
 		case e > call.Proof.Epoch() && m.state() != fleet.InstanceTerminated:
 			return nil, false, out, provider.Errorf(provider.Refused, call, "the proof speaks of epoch %d, and epoch %d exists (%s is %s)", call.Proof.Epoch(), e, m.ID, m.State)
-		case !over(m) && provedEnded(call.Proof, e):
+		}
+		// What lives of an epoch whose instance is known to have ended is a copy that nobody
+		// knew of, and it may write.
+		if _, ended := call.Proof.Ended(e); ended && !over(m) {
 			return nil, false, out, provider.Errorf(provider.Retry, call, "epoch %d is proved to have ended, and %s: it is ended first", e, described(m))
 		}
 	}
 	return all, false, out, nil
-}
-
-// provedEnded reports that the proof says of an epoch that its instance has ended. What
-// lives of it then is a copy that nobody knew of, and it may write. What was shut out of its
-// volumes, or is dead by a person's word, may live.
-func provedEnded(proof fence.Proof, epoch fleet.Epoch) bool {
-	return slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool {
-		return e.Epoch == epoch && (e.Method == fleet.Terminated || e.Method == fleet.Stopped)
-	})
 }
 
 // soldOutFor is how long a machine type counts as sold out that EC2 took back.

@@ -23,8 +23,10 @@ func (p *Provider) sight(s *swept, server fleet.Server) provider.ServerSight {
 			in.Detail += "; its status checks could not be read: " + why
 		}
 		sight.Observed.Instances = append(sight.Observed.Instances, in)
-		if among(leastEnded(carriers(machines, in.Epoch)), m.ID) {
-			sight.Signals = withBest(sight.Signals, p.signals(s, server, m, in))
+	}
+	for n, in := range sight.Observed.Instances {
+		if !sight.Observed.Outlived(in) {
+			sight.Signals = withBest(sight.Signals, p.signals(s, server, machines[n], in))
 		}
 	}
 	s.identity(server, &sight.Observed, p.snapshot)
@@ -37,7 +39,9 @@ func (p *Provider) sight(s *swept, server fleet.Server) provider.ServerSight {
 // that what speaks for life stays: nothing is ended for what ails one of them, for nobody
 // knows which is the server.
 func withBest(said, more []fleet.Signal) []fleet.Signal {
-	good := map[fleet.Answer]int{fleet.Yes: 2, fleet.CannotTell: 1, fleet.No: 0}
+	better := func(a, than fleet.Answer) bool {
+		return a == fleet.Yes && than != fleet.Yes || a == fleet.CannotTell && than == fleet.No
+	}
 	for _, s := range more {
 		n := slices.IndexFunc(said, func(o fleet.Signal) bool {
 			return o.Epoch == s.Epoch && o.Source == s.Source && o.Question == s.Question
@@ -45,7 +49,7 @@ func withBest(said, more []fleet.Signal) []fleet.Signal {
 		switch {
 		case n < 0:
 			said = append(said, s)
-		case good[s.Answer] > good[said[n].Answer]:
+		case better(s.Answer, said[n].Answer):
 			said[n] = s
 		}
 	}

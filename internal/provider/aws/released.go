@@ -17,9 +17,9 @@ const releasedWithin = 3 * time.Second
 
 // released says what is seen of a server's volumes, interfaces and elastic addresses after
 // the instances of one of its epochs have ended for ever, and whether they have let go of all
-// of them. That supports the evidence and never stands for it: a volume that is available only says that
-// nothing has it at the moment, and that one is still attached contradicts no record of a
-// terminated instance, which can be ahead of it.
+// of them. That supports the evidence and never stands for it: a volume that is available
+// only says that nothing has it at the moment, and that one is still attached contradicts no
+// record of a terminated instance, which can be ahead of it.
 func (p *Provider) released(ctx context.Context, call provider.Call, ended []Machine) (string, fleet.Answer) {
 	ctx, cancel := context.WithTimeout(ctx, releasedWithin)
 	defer cancel()
