@@ -313,15 +313,19 @@ func attesters(tx *Tx, name string, epoch fleet.Epoch, by string, now time.Time,
 	id := approvalID(name, epoch, attestPlan, by)
 	tx.Put(kindApproval, id, fleet.Approval{ID: id, Server: name, Epoch: epoch, Plan: attestPlan, By: by, Reason: reason, At: now, Until: now.Add(approvalFor)})
 	people := map[string]bool{by: true}
-	tx.state.mu.RLock()
-	defer tx.state.mu.RUnlock()
-	for _, r := range tx.state.tables[kindApproval] {
-		a := r.value.(fleet.Approval)
-		if a.Server == name && a.Epoch == epoch && a.Plan == attestPlan && now.Before(a.Until) {
+	for _, a := range statements(tx, name) {
+		if a.Epoch == epoch && now.Before(a.Until) {
 			people[a.By] = true
 		}
 	}
 	return len(people)
+}
+
+// statements are what people have stated of a server's epochs, by their ids.
+func statements(tx *Tx, server string) []fleet.Approval {
+	return slices.DeleteFunc(All[fleet.Approval](tx.state, kindApproval), func(a fleet.Approval) bool {
+		return a.Server != server || a.Plan != attestPlan
+	})
 }
 
 // dropWords takes back what people stated of an epoch that is seen to work: a word of then
@@ -330,17 +334,8 @@ func dropWords(tx *Tx, status fleet.Status) {
 	if status.Verdict != fleet.Healthy || status.Recovery != nil {
 		return
 	}
-	tx.state.mu.RLock()
-	var given []string
-	for id, r := range tx.state.tables[kindApproval] { // sorted below
-		if a := r.value.(fleet.Approval); a.Server == status.Server && a.Plan == attestPlan {
-			given = append(given, id)
-		}
-	}
-	tx.state.mu.RUnlock()
-	slices.Sort(given)
-	for _, id := range given {
-		tx.Delete(kindApproval, id)
+	for _, a := range statements(tx, status.Server) {
+		tx.Delete(kindApproval, a.ID)
 	}
 }
 

@@ -19,8 +19,7 @@ func (b *Backend) checkStorage(set spec.Set) error {
 	var fields []client.Field
 	for _, s := range set.Servers {
 		if epoch, may := b.mayRun(s.Name); may {
-			fields = append(fields, changedLUNs(b.State, s, epoch)...)
-			fields = append(fields, changedPaths(b.State, s, epoch)...)
+			fields = append(fields, changedVolumes(b.State, s, epoch)...)
 		}
 	}
 	for _, s := range set.Sites {
@@ -38,42 +37,30 @@ func (b *Backend) mayRun(server string) (fleet.Epoch, bool) {
 	return st.Epoch, st.Epoch > 0 && decide.Fenced(st) < st.Epoch
 }
 
-func changedLUNs(state *State, s fleet.Server, epoch fleet.Epoch) []client.Field {
+// changedVolumes refuses another LUN or path for a volume, or none, beside an epoch that may
+// write to the old one: it would not be shut out of that any more, a seal of a new path would
+// prove nothing of it, and what it has acknowledged would not be there.
+func changedVolumes(state *State, s fleet.Server, epoch fleet.Epoch) []client.Field {
 	old, _ := state.Server(s.Name)
 	var fields []client.Field
-	for _, v := range old.Spec.Identity.Volumes {
-		if v.LUN == nil {
-			continue
-		}
-		same := false
-		for _, n := range s.Spec.Identity.Volumes {
-			same = same || n.Name == v.Name && n.LUN != nil && n.LUN.Array == v.LUN.Array && n.LUN.Name == v.LUN.Name
-		}
-		if !same {
-			fields = append(fields, client.Field{
-				Where:   "spec.identity.volumes",
-				Message: fmt.Sprintf("server %s: epoch %d may use the LUN %s of array %s as volume %s, and would not be shut out of it any more; end it and state that it is dead first: relight fence confirm %s", s.Name, epoch, v.LUN.Name, v.LUN.Array, v.Name, s.Name),
-			})
-		}
-	}
-	return fields
-}
-
-// changedPaths refuses a volume of another path, or of none, beside an epoch that may write
-// at the old one: a seal of the new path would prove nothing of it, and what it has
-// acknowledged would not be there.
-func changedPaths(state *State, s fleet.Server, epoch fleet.Epoch) []client.Field {
-	old, _ := state.Server(s.Name)
-	var fields []client.Field
-	for _, v := range old.Spec.Identity.Volumes {
-		same := func(n fleet.Volume) bool { return n.Name == v.Name && n.Path == v.Path }
-		if v.Path == "" || slices.ContainsFunc(s.Spec.Identity.Volumes, same) {
-			continue
-		}
+	refuse := func(why string) {
 		fields = append(fields, client.Field{
 			Where:   "spec.identity.volumes",
-			Message: fmt.Sprintf("server %s: epoch %d may write to %s as volume %s, and a seal elsewhere would not keep it from that; end it and state that it is dead first: relight fence confirm %s", s.Name, epoch, v.Path, v.Name, s.Name),
+			Message: fmt.Sprintf("server %s: epoch %d %s; end it and state that it is dead first: relight fence confirm %s", s.Name, epoch, why, s.Name),
 		})
+	}
+	for _, v := range old.Spec.Identity.Volumes {
+		n := slices.IndexFunc(s.Spec.Identity.Volumes, func(n fleet.Volume) bool { return n.Name == v.Name })
+		var now fleet.Volume
+		if n >= 0 {
+			now = s.Spec.Identity.Volumes[n]
+		}
+		switch {
+		case v.LUN != nil && (now.LUN == nil || now.LUN.Array != v.LUN.Array || now.LUN.Name != v.LUN.Name):
+			refuse(fmt.Sprintf("may use the LUN %s of array %s as volume %s, and would not be shut out of it any more", v.LUN.Name, v.LUN.Array, v.Name))
+		case v.Path != now.Path && v.Path != "":
+			refuse(fmt.Sprintf("may write to %s as volume %s, and a seal elsewhere would not keep it from that", v.Path, v.Name))
+		}
 	}
 	return fields
 }

@@ -34,10 +34,11 @@ func (c *Controller) checkArrays(ctx context.Context) []client.DoctorCheck {
 // machine, and near whether a network of that machine leads there without a router.
 func arrayCheck(a san.State, behind []string, host string, near fleet.Answer) client.DoctorCheck {
 	check := client.DoctorCheck{Name: "array " + a.Name, State: client.DoctorOK, Detail: "answers; its servers can be fenced there"}
-	names := fmt.Sprintf("%d servers on EC2 (%s)", len(behind), strings.Join(behind[:min(len(behind), 3)], ", "))
+	some := strings.Join(behind[:min(len(behind), 3)], ", ")
 	if len(behind) > 3 {
-		names = fmt.Sprintf("%d servers on EC2 (%s …)", len(behind), strings.Join(behind[:3], ", "))
+		some += " …"
 	}
+	names := fmt.Sprintf("%d servers on EC2 (%s)", len(behind), some)
 	switch {
 	case a.Err != nil:
 		check.State = client.DoctorFail

@@ -74,24 +74,7 @@ spec:
   mode: auto
   health: {suspectAfter: 1s, downAfter: 1s, startupGrace: 30s}
   ladder: {verifyWithin: 60s, backOff: 1s, maxBackOff: 2s}
----
-apiVersion: relight/v1alpha1
-kind: Site
-metadata: {name: dc}
-spec:
-  kind: rack
-  arrays: [{name: san-1, driver: tgt, portal: %q, options: {dir: %q, control: %q}}]
----
-apiVersion: relight/v1alpha1
-kind: Site
-metadata: {name: host-1}
-spec: {kind: host, parent: dc}
----
-apiVersion: relight/v1alpha1
-kind: Site
-metadata: {name: host-2}
-spec: {kind: host, parent: dc}
-`
+` + sanSites
 
 // adopted is a domain that its owner has defined and started, and a controller that
 // watches it since it was imported.

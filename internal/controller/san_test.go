@@ -184,15 +184,8 @@ func (c control) join(t *testing.T, name, dir string, machines *initiators, log 
 	return stop
 }
 
-const sanYAML = `
-apiVersion: relight/v1alpha1
-kind: Policy
-metadata: {name: default}
-spec:
-  mode: auto
-  health: {suspectAfter: 1s, downAfter: 1s, startupGrace: 5s}
-  ladder: {verifyWithin: 20s, backOff: 1s, maxBackOff: 5s}
----
+// sanSites are two hosts on one array.
+const sanSites = `---
 apiVersion: relight/v1alpha1
 kind: Site
 metadata: {name: dc}
@@ -209,7 +202,17 @@ apiVersion: relight/v1alpha1
 kind: Site
 metadata: {name: host-2}
 spec: {kind: host, parent: dc}
----
+`
+
+const sanYAML = `
+apiVersion: relight/v1alpha1
+kind: Policy
+metadata: {name: default}
+spec:
+  mode: auto
+  health: {suspectAfter: 1s, downAfter: 1s, startupGrace: 5s}
+  ladder: {verifyWithin: 20s, backOff: 1s, maxBackOff: 5s}
+` + sanSites + `---
 apiVersion: relight/v1alpha1
 kind: Server
 metadata: {name: db-1}
