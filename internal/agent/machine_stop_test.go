@@ -101,13 +101,7 @@ func TestMachineQuiesces(t *testing.T) {
 	r.m.Thaw("db-1", 1)
 	r.writes(1)
 
-	eventually(t, "monitor", func() error {
-		if r.m.monitorOf(mkey{"db-1", 1}) == nil {
-			return errNotYet
-		}
-		return nil
-	})
-	mon := r.m.monitorOf(mkey{"db-1", 1})
+	mon := r.monitor()
 	must(t, mon.Pause(t.Context()))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()

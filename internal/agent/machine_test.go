@@ -212,6 +212,19 @@ func (r *rig) launch(e fleet.Epoch, vm *fleet.VMTemplate, disks []link.Disk) {
 	r.writes(e)
 }
 
+// monitor waits until the agent speaks with the machine of epoch 1.
+func (r *rig) monitor() *qemu.Monitor {
+	r.t.Helper()
+	k := mkey{"db-1", 1}
+	eventually(r.t, "monitor", func() error {
+		if r.m.monitorOf(k) == nil {
+			return errNotYet
+		}
+		return nil
+	})
+	return r.m.monitorOf(k)
+}
+
 // writes waits until an epoch's guest is heard to write more than it did.
 func (r *rig) writes(e fleet.Epoch) guest.Beat {
 	r.t.Helper()
@@ -311,13 +324,7 @@ func TestMachineLives(t *testing.T) {
 	}
 
 	// Held virtual CPUs: alive, and its progress stands still.
-	eventually(t, "monitor", func() error {
-		if r.m.monitorOf(mkey{"db-1", 1}) == nil {
-			return errNotYet
-		}
-		return nil
-	})
-	mon := r.m.monitorOf(mkey{"db-1", 1})
+	mon := r.monitor()
 	must(t, mon.Pause(t.Context()))
 	r.await("pause", 1, func(i Instance) bool { return i.Alive == fleet.Yes && strings.Contains(i.Detail, "paused") })
 	frozen := r.log().Last.Seq

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"relight/internal/api/client"
 	"relight/internal/core/event"
 	"relight/internal/core/fleet"
 	"relight/internal/lab/image"
@@ -60,16 +62,17 @@ func (s *Stage) heldByPower(ctx context.Context, before fleet.Status) error {
 		if st := why.Status; st.Epoch != before.Epoch {
 			return true, fmt.Errorf("%w: epoch %d is followed by %d, and %s is not off", errOutcome, before.Epoch, st.Epoch, before.Host)
 		}
-		shut, off := false, false
-		for _, e := range why.Status.Evidence {
-			shut = shut || e.Epoch == before.Epoch && e.Method == fleet.InitiatorRemoved
-		}
-		last := why.Events
-		for _, e := range last {
-			off = off || e.Event.Kind == event.StepEnded && e.Event.Step != nil && e.Event.Step.Step.Kind == fleet.StepPowerOff && e.Event.Step.State != fleet.StepDone
-		}
+		shut := shownBy(why.Status, before.Epoch, fleet.InitiatorRemoved)
+		off := slices.ContainsFunc(why.Events, func(e client.EventRecord) bool {
+			return e.Event.Kind == event.StepEnded && e.Event.Step != nil && e.Event.Step.Step.Kind == fleet.StepPowerOff && e.Event.Step.State != fleet.StepDone
+		})
 		return shut && off, fmt.Errorf("shut out of its LUNs: %v, the power device has failed: %v: %s", shut, off, why.Decision.Reason)
 	})
+}
+
+// shownBy reports that there is evidence of that method about an epoch.
+func shownBy(st fleet.Status, epoch fleet.Epoch, m fleet.Method) bool {
+	return slices.ContainsFunc(st.Evidence, func(e fleet.Evidence) bool { return e.Method == m && e.Epoch == epoch })
 }
 
 // provedBy wants an epoch to have been proved dead by all of these methods.
@@ -79,11 +82,7 @@ func (s *Stage) provedBy(ctx context.Context, r Result, epoch fleet.Epoch, metho
 		return err
 	}
 	for _, m := range methods {
-		found := false
-		for _, e := range st.Evidence {
-			found = found || e.Method == m && e.Epoch == epoch
-		}
-		if !found {
+		if !shownBy(st, epoch, m) {
 			return fmt.Errorf("%w: epoch %d is not proved dead by %s: %+v", errOutcome, epoch, m, st.Evidence)
 		}
 	}

@@ -108,8 +108,8 @@ type Sealed struct {
 // volume, now or later: it takes the lock without waiting, raises the sealed
 // epoch, syncs, reads it back and lets go. It may be repeated, and never lowers
 // a seal. Where no instance ever was it writes nothing: that may be an empty mount point,
-// and what stood there would later be read for the seal of the volume. Errors: ErrLocked (as LockedError) and ErrInUse while somebody may
-// still write, and those of Acquire.
+// and what stood there would later be read for the seal of the volume. Errors: ErrLocked
+// (as LockedError) and ErrInUse while somebody may still write, and those of Acquire.
 func Seal(dir, server string, epoch fleet.Epoch) (Sealed, error) {
 	st, err := Inspect(dir)
 	if err != nil {
