@@ -84,7 +84,10 @@ func takeLives(tx *Tx, v viewed, domains []string) error {
 func takePlace(tx *Tx, v viewed, takes decide.Takes) error {
 	name := v.Server.Name
 	place, _ := TxGet[Place](tx, kindPlace, takes.Host)
-	units, used := place.others(name)
+	units, _ := place.others(name)
+	tx.state.mu.RLock()
+	_, used := tx.state.withBound(takes.Host, place).others(name)
+	tx.state.mu.RUnlock()
 	for _, host := range v.Hosts {
 		if host.Name == takes.Host && used+takes.Units > host.Units {
 			return errAgain

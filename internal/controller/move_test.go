@@ -120,3 +120,37 @@ func TestPlannedMoveGoesBack(t *testing.T) {
 	}
 	r.verifyAudit()
 }
+
+// While a planned move ends a server where it works, nothing else takes its place over
+// there (S15): it would have been ended for nothing.
+func TestPlannedMoveHoldsItsPlace(t *testing.T) {
+	r := newRig(t, processStyle(), "db", "web")
+	r.until(30*time.Second, "both are launched", func() bool { return r.healthy("db", "web") })
+	home := r.status("db").Host
+	to := map[string]string{"host-1": "host-2", "host-2": "host-3", "host-3": "host-1"}[home]
+	used := func(server string) int {
+		for _, h := range r.live.viewer.View(server, r.clock.Now()).Hosts {
+			if h.Name == to {
+				return h.UsedUnits
+			}
+		}
+		return -1
+	}
+	before, own := used("web"), used("db")
+	r.mustWorld(r.live.journal.Do(t.Context(), r.clock.Now(), func(tx *Tx) error {
+		st := r.status("db")
+		st.Phase, st.Recovery = fleet.PhaseRecovering, &fleet.Recovery{Rung: fleet.Relaunch, From: 1, FromHost: home, Planned: &fleet.Planned{To: to, Home: home}}
+		tx.Put(kindStatus, "db", st)
+		return nil
+	}))
+	if got := used("web"); got != before+1 {
+		t.Errorf("on the way there %d units of %s are taken for others, want %d", got, to, before+1)
+	}
+	if got := used("db"); got != own {
+		t.Errorf("on the way there %d units of %s are taken for itself, want %d", got, to, own)
+	}
+	r.until(30*time.Second, "it is found to work where it is", func() bool { return r.status("db").Recovery == nil })
+	if got := used("web"); got != before {
+		t.Errorf("once it stays %d units of %s are taken, want %d", got, to, before)
+	}
+}

@@ -37,6 +37,7 @@ type State struct {
 	open      map[string]string // the open incident of each cause
 	closed    []closedIncident  // the others, by when they closed
 	healing   map[string]bool   // the servers for which a recovery runs
+	bound     map[string]string // the hosts to which planned moves are under way, by server
 	paths     map[string][]string
 	unsettled bool
 	// order holds the names of all servers, sorted; nil once one came or went. A
@@ -57,7 +58,7 @@ type record struct {
 
 // NewState returns an empty state.
 func NewState() *State {
-	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, open: map[string]string{}, waits: map[string]budgetWait{}, healing: map[string]bool{}, unsettled: true}
+	return &State{tables: map[string]map[string]record{}, used: map[string]int{}, open: map[string]string{}, waits: map[string]budgetWait{}, healing: map[string]bool{}, bound: map[string]string{}, unsettled: true}
 }
 
 // Load reads everything of ours from the store, and the heads of the chains.
@@ -103,6 +104,7 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	defer s.mu.Unlock()
 	s.tables, s.rev = tables, rev
 	s.used, s.open, s.closed, s.healing = map[string]int{}, map[string]string{}, nil, map[string]bool{}
+	s.bound = map[string]string{}
 	for _, t := range tables { // each record has an entry of its own: the order is all one
 		for name, r := range t {
 			s.derive(name, r.value)

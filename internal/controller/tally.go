@@ -58,7 +58,7 @@ func (s *State) row(name string) (decide.Row, bool) {
 	return decide.Row{
 		Waits: wait.domain, WaitsSince: wait.since,
 		Server: name, Sites: s.pathOf(st.Host), Verdict: st.Verdict, Phase: st.Phase,
-		Since: st.VerdictSince, Cause: st.Cause, Priority: server.rest.Priority,
+		Since: decide.Lost(st), Cause: st.Cause, Priority: server.rest.Priority,
 	}, true
 }
 
@@ -131,6 +131,9 @@ func (s *State) derive(name string, value any) {
 		if delete(s.healing, name); v.Recovery != nil {
 			s.healing[name] = true
 		}
+		if delete(s.bound, name); v.Bound() != "" {
+			s.bound[name] = v.Bound()
+		}
 	case Incident:
 		if v.Closed.IsZero() {
 			s.open[v.Cause] = v.ID
@@ -150,6 +153,27 @@ func (p Place) taken() int {
 		sum += units
 	}
 	return sum
+}
+
+// withBound adds to a place the servers that are under way to it by plan: until they are
+// placed there, what ended them where they worked has nothing else to lead to. The state is
+// locked by the caller.
+func (s *State) withBound(host string, p Place) Place {
+	var units map[string]int
+	for name, to := range s.bound { // each adds its own units: the order is all one
+		doc := s.docs.servers[name]
+		if to != host || doc == nil || p.Units[name] > 0 {
+			continue
+		}
+		if units == nil {
+			units, _ = p.others(name)
+		}
+		units[name] = max(doc.rest.Placement.Units, 1)
+	}
+	if units == nil {
+		return p
+	}
+	return Place{Units: units}
 }
 
 // Freed returns, once, how many units of hosts were given back.

@@ -287,6 +287,7 @@ func (tx *Tx) change(rev store.Revision, servers []Document) error {
 			s.forgetClosed(name)
 		case kindStatus:
 			delete(s.healing, name)
+			delete(s.bound, name)
 		}
 	}
 	for key, v := range tx.puts {

@@ -117,7 +117,8 @@ func (w *Viewer) placed(server fleet.Server, hosts []fleet.Host, now time.Time) 
 		path := w.State.pathOf(h.Name)
 		h.Sites = path[1:]
 		place, _ := peek[Place](w.State, kindPlace, h.Name)
-		h.UsedUnits = w.State.used[h.Name] - place.Units[server.Name] + w.strays(*h, place, server)
+		place = w.State.withBound(h.Name, place)
+		h.UsedUnits = place.taken() - place.Units[server.Name] + w.strays(*h, place, server)
 		if len(server.Spec.Placement.Apart) > 0 {
 			h.Apart = w.apart(place, server)
 		}

@@ -19,8 +19,12 @@ func Storm(s Surveyed, limit fleet.Storm, rec *fleet.StormRecord) *fleet.Trouble
 		return found
 	case found != nil && len(found.Hosts) == 0:
 		return found // our own view is in doubt, which no person's word clears
-	case found != nil && !rec.Hit(found.Hosts...):
-		hosts := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Hosts), found.Hosts...))))
+	}
+	// The largest set that is found may be the one that is known, beside a newer one.
+	grown := lostTogether(s.LostHosts, limit, rec.Hosts)
+	switch {
+	case grown != nil:
+		hosts := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(rec.Hosts), grown.Hosts...))))
 		return stormOf(hosts, limit)
 	case rec.GoOn != nil:
 		return nil

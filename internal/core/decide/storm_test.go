@@ -112,3 +112,36 @@ func TestRecordedStormHoldsOn(t *testing.T) {
 		}
 	}
 }
+
+// A host that is lost within a window of one that a person knew of makes a storm of which
+// that person knew nothing, though the known ones are as many (S5).
+func TestStormGrowsBesideTheKnownOne(t *testing.T) {
+	start := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	limit := fleet.Storm{Hosts: 1, Window: fleet.Duration(2 * time.Minute)}
+	rec := fleet.StormRecord{ID: "storm-1", Hosts: []string{"a", "b"}, At: start, GoOn: &fleet.GoOn{By: "ann", At: start}}
+	for at, want := range map[time.Duration]string{3 * time.Minute: "a b c", 5 * time.Minute: ""} {
+		var rows []decide.Row
+		for host, d := range map[string]time.Duration{"a": 0, "b": 90 * time.Second, "c": at} {
+			rows = append(rows, decide.Row{Server: "s" + host, Sites: []string{host}, Verdict: fleet.Down, Cause: "host " + host, Since: start.Add(d)})
+		}
+		got := ""
+		if trouble := decide.Storm(decide.Survey(rows), limit, &rec); trouble != nil {
+			got = strings.Join(trouble.Hosts, " ")
+		}
+		if got != want {
+			t.Errorf("a third host lost after %s: holds for %q, want %q", at, got, want)
+		}
+	}
+}
+
+// An agent that died long before its host does not date the host's loss: its server was
+// seen to work until then (S5).
+func TestLossIsNotBeforeItWorked(t *testing.T) {
+	silent := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	for well, want := range map[time.Duration]time.Duration{50 * time.Second: 50 * time.Second, -time.Hour: 0} {
+		st := fleet.Status{Verdict: fleet.Down, VerdictSince: silent, WellUntil: silent.Add(well)}
+		if got := decide.Lost(st); !got.Equal(silent.Add(want)) {
+			t.Errorf("well until %s after the first silence: lost at %s, want %s after it", well, got, want)
+		}
+	}
+}

@@ -14,10 +14,12 @@ import (
 type Row struct {
 	Server string
 	// Sites is the path of the host that runs it: the host first, then upwards.
-	Sites    []string
-	Verdict  fleet.Verdict
-	Phase    fleet.Phase
-	Cause    string
+	Sites   []string
+	Verdict fleet.Verdict
+	Phase   fleet.Phase
+	Cause   string
+	// Since is since when the verdict holds, or when it ceased to be healthy if that is
+	// later, see Lost.
 	Since    time.Time
 	Priority int
 	// Waits is the domain for whose budget it waits, see Decision.Waits, and
@@ -126,6 +128,16 @@ func Domains(s Surveyed, sites []string, b Bounds) []fleet.Domain {
 	return out
 }
 
+// Lost is when a server that is down was lost, as well as the records tell: a source that
+// was silent long before the others, as an agent that died, must not put its host's loss
+// before those of the hosts that fell with it (S5).
+func Lost(s fleet.Status) time.Time {
+	if s.WellUntil.After(s.VerdictSince) {
+		return s.WellUntil
+	}
+	return s.VerdictSince
+}
+
 // Classify is the storm classifier: it groups what fails by its shared cause.
 // Servers that fail one by one, and the loss of one host, are no storm. More
 // hosts than the limit within the window are, and so is a view that cannot be
@@ -137,11 +149,7 @@ func Classify(s Surveyed, limit fleet.Storm) *fleet.Trouble {
 	if limit.Hosts <= 0 {
 		return nil
 	}
-	lost := lostTogether(s.LostHosts, limit.Window.Std())
-	if len(lost) <= limit.Hosts {
-		return nil
-	}
-	return stormOf(lost, limit)
+	return lostTogether(s.LostHosts, limit, nil)
 }
 
 // namedHosts is how many hosts a reason names: it goes into the record of every
@@ -155,11 +163,12 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// lostTogether returns the largest set of hosts whose losses lie within one
-// window of each other, by name. It does not look at the present: a storm does
-// not pass because time does, only because its servers are healed or a person
-// has asked for their recovery (S5).
-func lostTogether(lost map[string]time.Time, window time.Duration) []string {
+// lostTogether finds the largest set of hosts whose losses lie within one window of each
+// other and which are more than the limit, among those sets that hold a host which is not
+// among the known ones; nil if there is none. It does not look at the present: a storm
+// does not pass because time does, only because its servers are healed or a person has
+// asked for their recovery (S5).
+func lostTogether(lost map[string]time.Time, limit fleet.Storm, known []string) *fleet.Trouble {
 	names := make([]string, 0, len(lost))
 	for h := range lost { // order: sorted below
 		names = append(names, h)
@@ -170,16 +179,26 @@ func lostTogether(lost map[string]time.Time, window time.Duration) []string {
 		}
 		return names[a] < names[b]
 	})
+	old := make(map[string]bool, len(known))
+	for _, h := range known {
+		old[h] = true
+	}
 	var best []string
-	first := 0
+	first, newest := 0, -1 // newest is the last host so far that is not known
 	for last := range names {
-		for lost[names[last]].Sub(lost[names[first]]) > window {
+		for lost[names[last]].Sub(lost[names[first]]) > limit.Window.Std() {
 			first++
 		}
-		if n := last - first + 1; n > len(best) {
-			best = append([]string{}, names[first:last+1]...)
+		if !old[names[last]] {
+			newest = last
+		}
+		if n := last - first + 1; newest >= first && n > max(len(best), limit.Hosts) {
+			best = names[first : last+1]
 		}
 	}
-	sort.Strings(best)
-	return best
+	if best == nil {
+		return nil
+	}
+	best = slices.Sorted(slices.Values(best))
+	return stormOf(best, limit)
 }

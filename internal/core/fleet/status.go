@@ -59,6 +59,10 @@ type Status struct {
 	// AilingSince is since when it has not been healthy, whatever was the matter with it
 	// from one moment to the next; zero while it is.
 	AilingSince time.Time `json:"ailingSince,omitzero"`
+	// WellUntil is when its recorded verdict last ceased to be healthy; zero if it never
+	// was. What fails since then failed later, however long one of the sources has been
+	// silent: an agent may have died long before its host.
+	WellUntil time.Time `json:"wellUntil,omitzero"`
 	// Cause is the recorded verdict's shared cause, for the storm classifier.
 	Cause    string `json:"cause,omitempty"`
 	Incident string `json:"incident,omitempty"`
@@ -193,6 +197,15 @@ func (p *Planned) Goal() string {
 	default:
 		return p.To
 	}
+}
+
+// Bound is the host that a planned move under way has not placed the server on yet, and
+// on which nothing else may take its place; empty if there is none.
+func (s Status) Bound() string {
+	if s.Recovery == nil || s.Recovery.Planned.Goal() == s.Host {
+		return ""
+	}
+	return s.Recovery.Planned.Goal()
 }
 
 // Lack is how a recovery was refused for want of room since the last start that

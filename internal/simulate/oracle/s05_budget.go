@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -140,23 +139,39 @@ func (o *Oracle) noStorm(s *server, _ event.Event) {
 	if now.Sub(o.disturbed) < window(s.spec)+10*time.Second {
 		return
 	}
-	fell := o.fell(now)
-	if !o.goesOn.IsZero() && !slices.ContainsFunc(fell, o.goesOn.Before) {
-		return // all of these the person knew of
-	}
-	slices.SortFunc(fell, func(a, b time.Time) int { return a.Compare(b) })
-	sure := limit.Window.Std() - slack
-	for n := range fell {
-		if n >= limit.Hosts && fell[n].Sub(fell[n-limit.Hosts]) < sure {
-			o.Violate("S5", s.name, "its recovery begins in a storm: %d hosts are down within %s, more than %d", len(fell), limit.Window, limit.Hosts)
-			return
-		}
+	if n := together(o.fell(now), limit.Hosts, limit.Window.Std()-slack); n > 0 {
+		o.Violate("S5", s.name, "its recovery begins in a storm: %d hosts are down within %s, more than %d", n, limit.Window, limit.Hosts)
 	}
 }
 
-// fell lists since when hosts are down that ran a verified server, each once.
-func (o *Oracle) fell(now time.Time) []time.Time {
-	var fell []time.Time
+// loss is when a host was lost; known if a person let the storm go on that it is one of.
+type loss struct {
+	at    time.Time
+	known bool
+}
+
+// together counts the hosts that were lost within less than a window of each other, if
+// they are more than the limit and one of them is not known; else 0.
+func together(lost []loss, limit int, window time.Duration) int {
+	slices.SortFunc(lost, func(a, b loss) int { return a.at.Compare(b.at) })
+	for first := range lost {
+		n, news := 0, false
+		for _, l := range lost[first:] {
+			if l.at.Sub(lost[first].at) >= window {
+				break
+			}
+			n, news = n+1, news || !l.known
+		}
+		if n > limit && news {
+			return n
+		}
+	}
+	return 0
+}
+
+// fell lists the hosts that are down and ran a verified server.
+func (o *Oracle) fell(now time.Time) []loss {
+	var fell []loss
 	seen := map[string]bool{}
 	for _, name := range o.names {
 		other := o.servers[name]
@@ -165,19 +180,23 @@ func (o *Oracle) fell(now time.Time) []time.Time {
 			continue
 		}
 		h := o.hosts[t.host]
-		if h == nil || h.downSince.IsZero() || o.spokenFor(t.host) || now.Sub(h.downSince) < window(other.spec) || other.status.Epoch != t.epoch {
+		if h == nil || h.downSince.IsZero() || now.Sub(h.downSince) < window(other.spec) || other.status.Epoch != t.epoch {
 			continue
 		}
 		seen[t.host] = true
-		fell = append(fell, h.downSince)
+		fell = append(fell, loss{at: h.downSince, known: o.spokenFor(t.host, h.downSince)})
 	}
 	return fell
 }
 
-// spokenFor reports that the host is one of those of a storm that lasts and that a person
-// let go on. The person was told that it had lost its servers, be it because it was cut
-// off: if it dies as well, that is what was spoken of.
-func (o *Oracle) spokenFor(host string) bool {
+// spokenFor reports that a person knew of the host's loss who let the storm go on: it was
+// down by then, or is one of those of the storm, which lasts. Of these the person was told
+// that they had lost their servers, be it because they were cut off: if one dies as well,
+// that is what was spoken of.
+func (o *Oracle) spokenFor(host string, down time.Time) bool {
+	if down.Before(o.goesOn) {
+		return true
+	}
 	var noted fleet.StormRecord
 	raw, holds := o.ledger.records[stormKey]
 	return holds && !o.goesOn.IsZero() && json.Unmarshal(raw, &noted) == nil && noted.GoOn != nil && slices.Contains(noted.Hosts, host)
@@ -196,26 +215,23 @@ func (o *Oracle) noStormNoted(s *server) {
 // store say that they took their servers with them.
 func (o *Oracle) noStormTold(s *server, limit fleet.Storm) {
 	lost := map[string]time.Time{}
-	known := true
 	for _, name := range o.names {
 		st := o.servers[name].status
 		host, ok := strings.CutPrefix(st.Cause, "host ")
 		if h := o.hosts[host]; o.servers[name].gone || !ok || h == nil || h.downSince.IsZero() || st.Verdict != fleet.Down && st.Verdict != fleet.Isolated {
 			continue
 		}
-		known = known && (o.hosts[host].downSince.Before(o.goesOn) || o.spokenFor(host))
-		if st.VerdictSince.After(lost[host]) {
-			lost[host] = st.VerdictSince
+		for _, at := range []time.Time{st.VerdictSince, st.WellUntil} {
+			if at.After(lost[host]) {
+				lost[host] = at
+			}
 		}
 	}
-	if known {
-		return // a person, who knew of all of them, let it go on
+	var told []loss
+	for host, at := range lost { // order: sorted by time
+		told = append(told, loss{at: at, known: o.spokenFor(host, o.hosts[host].downSince)})
 	}
-	fell := slices.SortedFunc(maps.Values(lost), time.Time.Compare)
-	for n := limit.Hosts; n < len(fell); n++ {
-		if fell[n].Sub(fell[n-limit.Hosts]) <= limit.Window.Std() {
-			o.Violate("S5", s.name, "its recovery begins though the verdicts in the store say that %d hosts lost their servers within %s, more than %d", len(fell), limit.Window, limit.Hosts)
-			return
-		}
+	if n := together(told, limit.Hosts, limit.Window.Std()+1); n > 0 {
+		o.Violate("S5", s.name, "its recovery begins though the verdicts in the store say that %d hosts lost their servers within %s, more than %d", n, limit.Window, limit.Hosts)
 	}
 }
