@@ -35,7 +35,7 @@ new administrator's token.`,
 			if err != nil {
 				return err
 			}
-			got, err := controller.Restore(cmd.Context(), args[0], dir, log)
+			got, err := controller.Restore(cmd.Context(), args[0], dir, time.Now(), log)
 			if errors.Is(err, controller.ErrNotEmpty) {
 				return client.NewProblem(client.CodeBadRequest, "%v; nothing was changed", err).WithNext("relight restore %s --data NEWDIR", args[0])
 			}

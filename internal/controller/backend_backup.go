@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"relight/internal/store"
 	"relight/internal/store/backup"
@@ -63,7 +64,7 @@ var ErrNotEmpty = errors.New("the directory is not empty")
 // backup. The backup is read and checked twice: nothing is made of a damaged one.
 // dir must be empty or absent, and stays so after an error. Errors: ErrNotEmpty
 // and those of package backup.
-func Restore(ctx context.Context, path, dir string, log *slog.Logger) (Restored, error) {
+func Restore(ctx context.Context, path, dir string, now time.Time, log *slog.Logger) (Restored, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Restored{}, err
 	}
@@ -75,7 +76,7 @@ func Restore(ctx context.Context, path, dir string, log *slog.Logger) (Restored,
 	}
 	// A controller that is started meanwhile must not find half of a store.
 	tmp := filepath.Join(dir, "restoring")
-	got, err := restoreTo(ctx, path, tmp, log)
+	got, err := restoreTo(ctx, path, tmp, now, log)
 	if err == nil {
 		// The store comes last: without it the directory is that of no controller.
 		err = errors.Join(
@@ -130,7 +131,7 @@ func readBackup(path string, visit func(backup.Item) error, h *backup.Header) er
 	return nil
 }
 
-func restoreTo(ctx context.Context, path, dir string, log *slog.Logger) (got Restored, err error) {
+func restoreTo(ctx context.Context, path, dir string, now time.Time, log *slog.Logger) (got Restored, err error) {
 	audit := filepath.Join(dir, "audit")
 	if err := os.MkdirAll(audit, 0o700); err != nil {
 		return got, err
@@ -152,7 +153,7 @@ func restoreTo(ctx context.Context, path, dir string, log *slog.Logger) (got Res
 	if err != nil {
 		return got, err
 	}
-	if err := errors.Join(fill.flush(), SetBack(ctx, st), syncDir(audit)); err != nil {
+	if err := errors.Join(fill.flush(), SetBack(ctx, st, now.Sub(got.At)), syncDir(audit)); err != nil {
 		return got, err
 	}
 	state := NewState()

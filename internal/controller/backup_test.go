@@ -41,7 +41,7 @@ func (r *rig) backupOf() string {
 func (r *rig) restoreFrom(path string) Restored {
 	r.t.Helper()
 	dir := filepath.Join(r.t.TempDir(), "restored")
-	got, err := Restore(r.t.Context(), path, dir, quiet)
+	got, err := Restore(r.t.Context(), path, dir, time.Now(), quiet)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestRestoreKeepsTheAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	got, err := Restore(t.Context(), r.backupOf(), dir, quiet)
+	got, err := Restore(t.Context(), r.backupOf(), dir, r.clock.Now(), quiet)
 	if err != nil || got.Files != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -185,7 +185,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"a later kind":    {foreign(t, false, root+"wormhole/x"), nil},
 	} {
 		dir := t.TempDir()
-		_, err := Restore(t.Context(), write(c.content), dir, quiet)
+		_, err := Restore(t.Context(), write(c.content), dir, time.Now(), quiet)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, want one line that says %v", name, err, c.want)
 		}
@@ -197,7 +197,7 @@ func TestRestoreRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "x"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Restore(t.Context(), path, dir, quiet); !errors.Is(err, ErrNotEmpty) {
+	if _, err := Restore(t.Context(), path, dir, time.Now(), quiet); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("into a directory in use: %v", err)
 	}
 }

@@ -5,25 +5,34 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/store"
 )
 
-// termGap is what a restore adds to the term. Agents refuse terms below the
-// highest that they have seen; a term is taken once in a controller's life, so no
-// history since the backup has taken so many.
-const termGap = 1_000_000
+// A restore leaves out as many numbers as may have been used since the backup, and one more
+// for each second since then: the same backup may be restored twice, and what was used
+// between is later than the first.
+const (
+	// termGap is for terms. Agents refuse terms below the highest that they have seen; a
+	// term is taken once in a controller's life.
+	termGap = 1_000_000
+	// epochGap is for epochs, each of which takes at least a fence and a start.
+	epochGap = 1_000
+)
 
 // markAtOnce is how many operations go into one transaction.
 const markAtOnce = 64
 
 // SetBack is part of each restore. It lifts the term above all that agents can have seen
 // since the backup: they would refuse every command of a controller with a term from the
-// past. And it marks the servers: what became of their epochs since then the store does not
-// know, and nobody who looks now need see it (S2, S3). Wishes that wait are dropped.
-func SetBack(ctx context.Context, st store.Store) error {
-	if err := raiseTerm(ctx, st); err != nil {
+// past. It leaves out the numbers of epochs that may have been used: an array that was made
+// to shut one out lists it no more. And it marks the servers: what became of their epochs since then the store does not
+// know, and nobody who looks now need see it (S2, S3). Wishes that wait are dropped. since is how long ago the backup was made.
+func SetBack(ctx context.Context, st store.Store, since time.Duration) error {
+	seconds := max(int64(since/time.Second), 0)
+	if err := raiseTerm(ctx, st, fleet.Term(termGap+seconds)); err != nil {
 		return err
 	}
 	servers, _, err := st.List(ctx, root+kindServer+"/")
@@ -36,7 +45,7 @@ func SetBack(ctx context.Context, st store.Store) error {
 		if err != nil {
 			return err
 		}
-		op, err := marked(ctx, st, name)
+		op, err := marked(ctx, st, name, fleet.Epoch(epochGap+seconds))
 		if err != nil {
 			return err
 		}
@@ -57,7 +66,7 @@ func SetBack(ctx context.Context, st store.Store) error {
 }
 
 // marked writes that the store of a server was set back.
-func marked(ctx context.Context, st store.Store, name string) (store.Op, error) {
+func marked(ctx context.Context, st store.Store, name string, gap fleet.Epoch) (store.Op, error) {
 	status := fleet.Status{Server: name}
 	key := root + kindStatus + "/" + name
 	r, err := st.Get(ctx, key)
@@ -70,6 +79,9 @@ func marked(ctx context.Context, st store.Store, name string) (store.Op, error) 
 		}
 	}
 	status.SetBack = true
+	if status.Epoch > 0 {
+		status.Skip = max(status.Epoch, status.Skip) + gap
+	}
 	if status.Recovery != nil {
 		// Its epoch may have been started since, and fenced.
 		status.Recovery.SetBack, status.Recovery.MayLive = true, status.Recovery.MayLive || status.Recovery.To != 0
@@ -78,7 +90,7 @@ func marked(ctx context.Context, st store.Store, name string) (store.Op, error) 
 	return store.Op{Key: key, Value: raw}, err
 }
 
-func raiseTerm(ctx context.Context, st store.Store) error {
+func raiseTerm(ctx context.Context, st store.Store, gap fleet.Term) error {
 	key := root + kindTerm + "/controller"
 	r, err := st.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -91,7 +103,7 @@ func raiseTerm(ctx context.Context, st store.Store) error {
 	if err := json.Unmarshal(r.Value, &reign); err != nil {
 		return fmt.Errorf("record %s: %w", key, err)
 	}
-	reign.Term += fleet.Term(termGap)
+	reign.Term += gap
 	raw, err := json.Marshal(reign)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/store"
@@ -32,7 +33,7 @@ func TestSetBackMarksServers(t *testing.T) {
 	put(kindStatus+"/db-0", fleet.Status{Server: "db-0", Epoch: 3, Recovery: &fleet.Recovery{Requested: "ann"}})
 	put(kindRequest+"/db-1", fleet.Request{Server: "db-1", By: "ann"})
 	put(kindStatus+"/db-1", fleet.Status{Server: "db-1", Message: "it waits"})
-	if err := SetBack(ctx, st); err != nil {
+	if err := SetBack(ctx, st, 90*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	for n := range servers {
@@ -45,7 +46,7 @@ func TestSetBackMarksServers(t *testing.T) {
 		if err := json.Unmarshal(r.Value, &status); err != nil {
 			t.Fatal(err)
 		}
-		if !status.SetBack || status.Server != name || n == 0 && (status.Epoch != 3 || !status.Recovery.SetBack) || n == 1 && status.Message != "it waits" {
+		if !status.SetBack || status.Server != name || n == 0 && (status.Epoch != 3 || status.Skip != 3+epochGap+90 || !status.Recovery.SetBack) || n == 1 && status.Message != "it waits" {
 			t.Errorf("%s: %+v", name, status)
 		}
 	}

@@ -50,7 +50,7 @@ func (e *engine) restoreBackup(age time.Duration) error {
 	for _, b := range e.brains {
 		b.die()
 	}
-	made := func() (*mem.Store, error) { return e.restoredFrom(last.records) }
+	made := func() (*mem.Store, error) { return e.restoredFrom(last.records, e.clock.Now().Sub(last.at)) }
 	restored, err := made()
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (e *engine) restoreBackup(age time.Duration) error {
 }
 
 // restoredFrom makes a store of what a backup holds.
-func (e *engine) restoredFrom(records []store.Record) (*mem.Store, error) {
+func (e *engine) restoredFrom(records []store.Record, ago time.Duration) (*mem.Store, error) {
 	restored := mem.New(mem.Options{Now: e.clock.Now})
 	for n := 0; n < len(records); n += backupBatch {
 		var txn store.Txn
@@ -84,5 +84,5 @@ func (e *engine) restoredFrom(records []store.Record) (*mem.Store, error) {
 			return nil, err
 		}
 	}
-	return restored, controller.SetBack(context.Background(), restored)
+	return restored, controller.SetBack(context.Background(), restored, ago)
 }

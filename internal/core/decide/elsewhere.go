@@ -292,9 +292,9 @@ func shutOutAlone(proof fence.Proof) bool {
 func attestedAlone(proof fence.Proof) bool { return standsOn(proof, fleet.Attested) }
 
 // standsOn reports that the proof has no evidence of other methods than these, but for
-// that of epochs which were never started.
+// that of epochs of which no instance is known.
 func standsOn(proof fence.Proof, methods ...fleet.Method) bool {
 	return !slices.ContainsFunc(proof.Evidence(), func(e fleet.Evidence) bool {
-		return e.Method != fleet.NeverStarted && !slices.Contains(methods, e.Method)
+		return !e.Method.Hollow() && !slices.Contains(methods, e.Method)
 	})
 }

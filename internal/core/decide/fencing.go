@@ -26,7 +26,7 @@ func workFence(v View, now time.Time) Decision {
 	if d, waits := unsureOfLast(v, now); waits {
 		return d
 	}
-	proof = passOver(v, proof, host, now)
+	proof = skip(v, passOver(v, proof, host, now), host, now)
 	next := v
 	taken := *r
 	next.Status.Recovery = &taken
@@ -119,6 +119,25 @@ func passOver(v View, proof fence.Proof, host string, now time.Time) fence.Proof
 		over, _ = fence.Prove(v.Server, epoch, host, evidence, now)
 	}
 	return over
+}
+
+// skip makes the proof one of the last number that may have been used since the backup to
+// which the store was set back. An epoch that was started and shut out again in that time
+// leaves no trace on an array; if its number was used once more, whoever still carries it
+// would be let in with the new one (S2, S3). A first start keeps its number: what is made
+// or formatted then is made for no other.
+func skip(v View, proof fence.Proof, host string, now time.Time) fence.Proof {
+	if proof.Epoch() == 0 || proof.Epoch() >= v.Status.Skip {
+		return proof
+	}
+	evidence := append(proof.Evidence(), fleet.Evidence{
+		Method: fleet.Skipped, Server: v.Server.Name, First: proof.Epoch() + 1, Epoch: v.Status.Skip, Host: host, By: "the journal", At: now,
+	})
+	skipped, missing := fence.Prove(v.Server, v.Status.Skip, host, evidence, now)
+	if len(missing) > 0 {
+		return proof // it has aged since it was made
+	}
+	return skipped
 }
 
 // workProof gets what is missing for the proof, unless the recovery is to wait or to go on

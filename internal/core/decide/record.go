@@ -125,6 +125,9 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 		s.CameFrom = s.Host
 	}
 	s.Epoch, s.Host, s.SetBack = step.Epoch, step.Host, false
+	if s.Epoch > s.Skip {
+		s.Skip = 0
+	}
 	if r.Requested != "" {
 		s.AskedFor = s.Epoch
 	}

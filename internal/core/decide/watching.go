@@ -27,7 +27,7 @@ func Watching(v View) []Watched {
 	var out []Watched
 	for _, e := range v.Status.Evidence {
 		known := slices.ContainsFunc(out, func(w Watched) bool { return w.Epoch == e.Epoch })
-		if e.Epoch >= v.Status.Epoch || known || e.Method == fleet.NeverStarted || endedForEver(v, e.Epoch) {
+		if e.Epoch >= v.Status.Epoch || known || e.Method.Hollow() || endedForEver(v, e.Epoch) {
 			continue
 		}
 		out = append(out, Watched{Epoch: e.Epoch, Host: v.Status.CameFrom, Fenced: fence.Describe(e), Seen: seenOf(v, e.Epoch)})

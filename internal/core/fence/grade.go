@@ -12,7 +12,7 @@ func (p Proof) Grade() (fleet.Grade, bool) {
 	if !p.ok {
 		return fleet.Grade{}, false
 	}
-	own := slices.DeleteFunc(slices.Clone(p.evidence), func(e fleet.Evidence) bool { return e.Method == fleet.NeverStarted })
+	own := slices.DeleteFunc(slices.Clone(p.evidence), func(e fleet.Evidence) bool { return e.Method.Hollow() })
 	end := slices.IndexFunc(own, func(e fleet.Evidence) bool { return e.Method != fleet.Sealed && e.Method != fleet.InitiatorRemoved })
 	switch {
 	case len(own) == 0:

@@ -104,6 +104,8 @@ func Describe(e fleet.Evidence) string {
 		return fmt.Sprintf("its initiator is out of the map of volume %s, and %s lists no session of it", e.Volume, array)
 	case fleet.NeverStarted:
 		what = fmt.Sprintf("no call for epoch %d had an effect", e.Epoch)
+	case fleet.Skipped:
+		what = fmt.Sprintf("the numbers %d to %d are left out: the store was set back, and what it forgot may have used them", e.First, e.Epoch)
 	case fleet.Attested:
 		what = "attested as dead"
 	default:

@@ -23,7 +23,7 @@ type Need struct {
 //   - epoch 0: nothing was ever started, nothing to fence;
 //   - terminated, reaped, attested: there is no instance and never will be, enough
 //     alone;
-//   - never started: enough together with a proof of the epoch before it, which was
+//   - never started, skipped: enough together with a proof of the epoch before, which was
 //     the last that could write: what was only stopped may have been started since;
 //   - stopped, powered off: enough alone while fresh;
 //   - sealed, initiator removed: enough if every volume of the server refuses the
@@ -44,7 +44,7 @@ func Prove(s fleet.Server, epoch fleet.Epoch, host string, evidence []fleet.Evid
 		// Before a person's word on an epoch that never was: this tells of the one that
 		// was, which may keep its volumes or be started again.
 		var p Proof
-		if p, missing = Prove(s, epoch-1, e.Host, evidence, now); len(missing) == 0 {
+		if p, missing = Prove(s, before(e), e.Host, evidence, now); len(missing) == 0 {
 			return Proof{server: s.Name, epoch: epoch, evidence: append([]fleet.Evidence{e}, p.evidence...), ok: true}, nil
 		}
 	}
@@ -94,18 +94,26 @@ func Last(server string, epoch fleet.Epoch, host string, evidence []fleet.Eviden
 		if !ok {
 			break
 		}
-		epoch, host = epoch-1, e.Host
+		epoch, host = before(e), e.Host
 	}
 	return epoch, host
 }
 
 func hollow(own []fleet.Evidence) (fleet.Evidence, bool) {
 	for _, e := range own {
-		if e.Method == fleet.NeverStarted {
+		if e.Method.Hollow() {
 			return e, true
 		}
 	}
 	return fleet.Evidence{}, false
+}
+
+// before is the last epoch before those of which the evidence says that none is known.
+func before(e fleet.Evidence) fleet.Epoch {
+	if e.Method == fleet.Skipped && e.First > 0 && e.First <= e.Epoch {
+		return e.First - 1
+	}
+	return e.Epoch - 1
 }
 
 func about(server string, epoch fleet.Epoch, evidence []fleet.Evidence) []fleet.Evidence {

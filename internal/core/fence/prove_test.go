@@ -50,6 +50,10 @@ func evidence(t *testing.T, text string) []fleet.Evidence {
 				e.Volume = value
 			case key == "host":
 				e.Host = value
+			case key == "first":
+				if _, err := fmt.Sscan(value, &e.First); err != nil {
+					t.Fatal(err)
+				}
 			case key == "server":
 				e.Server = value
 			}
@@ -263,5 +267,23 @@ func TestAWordOnWhatNeverRan(t *testing.T) {
 	}
 	if proof, missing = fence.Prove(s, 2, "", evidence(t, said+"stopped 1 10m"), now); len(missing) > 0 {
 		t.Errorf("the person's word is not enough: %s, missing %v", proof, missing)
+	}
+}
+
+// Numbers that are left out prove nothing by themselves: the epoch before them must be
+// proved dead as well, and the next one starts after the last of them.
+func TestSkippedNumbers(t *testing.T) {
+	s := server("power data:zone")
+	for text, first := range map[string]bool{
+		"skipped 1002 first=3 host=host-1; terminated 2": true,
+		"skipped 1002 first=3 host=host-1; terminated 1": false,
+		"skipped 1002 first=4 host=host-1; terminated 2": false,
+		"skipped 1002 host=host-1; terminated 2":         false,
+		"skipped 1002 first=3 host=host-1":               false,
+	} {
+		proof, missing := fence.Prove(s, 1002, "", evidence(t, text), now)
+		if got := len(missing) == 0 && proof.Covers("lic-01", 1003) && proof.Ran() == 2; got != first {
+			t.Errorf("%s: proves %v (%s), want %v", text, got, proof, first)
+		}
 	}
 }

@@ -26,6 +26,10 @@ const (
 	// effect, and the epoch was given up: there is no instance of it. Then the epoch
 	// before it is the last that could write, and must be proved dead as well.
 	NeverStarted Method = "neverStarted"
+	// Skipped: the numbers from First to the epoch are left out for ever. The store was set
+	// back to a backup, and what it forgot may have used them. Then the epoch before First is
+	// the last that is known to have been able to write, and must be proved dead as well.
+	Skipped Method = "skipped"
 	// Attested: a person states that the epoch is dead.
 	Attested Method = "attested"
 )
@@ -36,16 +40,24 @@ func (m Method) Final() bool { return m != Stopped && m != PoweredOff && m != Fi
 
 // EndsInstance reports whether one piece of evidence by this method shows for ever
 // that no instance of the epoch is left. A seal or a removed initiator only keeps it from its volume.
-func (m Method) EndsInstance() bool { return m.Final() && m != Sealed && m != InitiatorRemoved }
+func (m Method) EndsInstance() bool {
+	return m.Final() && m != Sealed && m != InitiatorRemoved && m != Skipped
+}
+
+// Hollow reports that evidence by this method says of an epoch that no instance of it is
+// known: the last that could write is one before it.
+func (m Method) Hollow() bool { return m == NeverStarted || m == Skipped }
 
 // Evidence is one fact about the death of one epoch of one server.
 type Evidence struct {
 	Method Method `json:"method"`
 	Server string `json:"server"`
 	Epoch  Epoch  `json:"epoch"`
+	// First is set for Skipped: the first of the numbers that are left out; Epoch is the last.
+	First Epoch `json:"first,omitempty"`
 	// Volume is set for Sealed and InitiatorRemoved.
 	Volume string `json:"volume,omitempty"`
-	// Host is set for PoweredOff: the host that is off; and for NeverStarted: where
+	// Host is set for PoweredOff: the host that is off; and for NeverStarted and Skipped: where
 	// the epoch before ran.
 	Host string `json:"host,omitempty"`
 	// By is who saw it: a host agent, a device, a person, a provider.

@@ -30,6 +30,9 @@ type Status struct {
 	// SetBack is true if the store was set back to a backup and no epoch was taken since:
 	// later ones may have been started, and this one fenced, by what was lost.
 	SetBack bool `json:"setBack,omitempty"`
+	// Skip is the last of the numbers of epochs that may have been used since the backup to
+	// which the store was set back; zero once a later one was taken.
+	Skip Epoch `json:"skip,omitempty"`
 	// AskedFor is the newest epoch that was taken because a person asked for it: that the
 	// ones before it end was part of their wish.
 	AskedFor Epoch `json:"askedFor,omitempty"`
