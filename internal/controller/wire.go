@@ -171,6 +171,7 @@ func openEmbedded(ctx context.Context, dir string, log *slog.Logger) (store.Stor
 
 func (c *Controller) takeTerm(ctx context.Context) error {
 	c.reign = NewReigning(c.journal, c.clock, c.opt.Name, c.opt.Lease)
+	c.reign.CountBy(beat.BootClock())
 	// The lock on an embedded store's directory dies with its process: whoever
 	// opened it knows that the controller before is dead.
 	for wait := c.reign.WaitFor(len(c.opt.Endpoints) == 0); wait > 0; wait = c.opt.Lease / 4 {

@@ -2,6 +2,8 @@ package provider
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"relight/internal/core/fleet"
@@ -9,7 +11,8 @@ import (
 
 // WithAuthority wraps a provider so that no call passes that lacks its proof,
 // that carries an older term than one seen before, or that starts after allowed
-// says no (the controller's lease has run out, S10). It is the outermost wrapper.
+// says no (the controller's lease has run out, S10). It is the outermost wrapper. Adapters
+// ask once more by [Leased]: a call waits, asks and is tried again for longer than a lease.
 func WithAuthority(inner Provider, allowed func(context.Context) error) Provider {
 	return &authority{Provider: inner, allowed: allowed}
 }
@@ -35,7 +38,28 @@ func (a *authority) Do(ctx context.Context, call Call) (Outcome, error) {
 		// rung. Whoever has the next term makes the same call.
 		return Outcome{}, &Error{Class: Retry, Op: string(call.Step.Kind), Object: ObjectOf(call), Err: err}
 	}
-	return a.Provider.Do(ctx, call)
+	return a.Provider.Do(context.WithValue(ctx, leaseKey{}, a.allowed), call)
+}
+
+// ErrLeaseOver: a request was not sent, because the controller's lease ended after its
+// call had begun.
+var ErrLeaseOver = errors.New("not sent")
+
+type leaseKey struct{}
+
+// Leased is asked right before each request that changes anything of whoever knows no
+// terms: a cloud, an array, a power device. Time may have passed since the call began, also
+// unseen: in a wait for a token or for an answer, or because the machine was suspended
+// (S10). Requests that belong to no call of a controller are not asked about.
+func Leased(ctx context.Context) error {
+	allowed, ok := ctx.Value(leaseKey{}).(func(context.Context) error)
+	if !ok {
+		return nil
+	}
+	if err := allowed(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrLeaseOver, err)
+	}
+	return nil
 }
 
 func (a *authority) checkTerm(call Call) error {

@@ -98,7 +98,7 @@ func (h *Hub) checkTerm(call provider.Call) error {
 
 // powerOff switches the host off from here and gives evidence once it reads as off.
 func (h *Hub) powerOff(ctx context.Context, call provider.Call) (provider.Outcome, error) {
-	said, err := power.Switch(ctx, *call.Power)
+	said, err := power.SwitchIf(ctx, *call.Power, provider.Leased)
 	if err != nil {
 		// It may be off by now, or go off later; only reading it can tell.
 		return provider.Outcome{}, &provider.Error{

@@ -11,6 +11,7 @@ import (
 
 	"relight/internal/array"
 	"relight/internal/core/fleet"
+	"relight/internal/provider"
 )
 
 // KeySize is the length in bytes of Options.Key.
@@ -148,7 +149,7 @@ func (a *Arrays) open(site string, decl fleet.Array) *declared {
 		n.err = fmt.Errorf("array %s cannot be opened: %w", decl.Name, n.err)
 		return n
 	}
-	n.arr = array.WithMarks(n.bare, a.opt.Fenced)
+	n.arr = array.WithMarks(array.WithLeave(n.bare, provider.Leased), a.opt.Fenced)
 	return n
 }
 

@@ -8,6 +8,7 @@ import (
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/smithy-go/middleware"
 
+	port "relight/internal/provider"
 	provider "relight/internal/provider/aws"
 )
 
@@ -31,9 +32,32 @@ func (c *Client) Paced(g *provider.Gate) *Client {
 	return New(cfg)
 }
 
+// reads reports whether an operation changes nothing.
+func reads(op string) bool { return strings.HasPrefix(op, "Describe") || strings.HasPrefix(op, "List") }
+
+// leasedName is of the middleware that [leased] adds, once to each client.
+const leasedName = "relight.Leased"
+
+// leased has the lease of the controller asked for right before each request that changes
+// anything is sent: a step is many of them, and EC2 knows no terms (S10).
+func leased(stack *middleware.Stack) error {
+	if _, has := stack.Finalize.Get(leasedName); has {
+		return nil
+	}
+	return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc(leasedName, func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, meta middleware.Metadata, err error) {
+		if !reads(awsmiddleware.GetOperationName(ctx)) {
+			err = port.Leased(ctx)
+		}
+		if err != nil {
+			return out, meta, err
+		}
+		return next.HandleFinalize(ctx, in)
+	}), middleware.After)
+}
+
 func pass(ctx context.Context, g *provider.Gate, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 	op := awsmiddleware.GetOperationName(ctx)
-	if !strings.HasPrefix(op, "Describe") && !strings.HasPrefix(op, "List") {
+	if !reads(op) {
 		return next.HandleInitialize(ctx, in)
 	}
 	for try := 1; ; try++ {

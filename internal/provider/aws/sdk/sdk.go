@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -18,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 
+	port "relight/internal/provider"
 	provider "relight/internal/provider/aws"
 )
 
@@ -62,6 +64,7 @@ func At(url, region string, client *http.Client) *Client {
 // paced above, and one that the SDK made would take tokens that nobody counted.
 func New(cfg aws.Config) *Client {
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	cfg.APIOptions = append(slices.Clone(cfg.APIOptions), leased)
 	if _, own := cfg.HTTPClient.(ownBody); !own {
 		if cfg.HTTPClient == nil {
 			cfg.HTTPClient = http.DefaultClient
@@ -87,6 +90,9 @@ func (c *Client) Account(ctx context.Context) (string, error) {
 func failed(op string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, port.ErrLeaseOver) {
+		return fmt.Errorf("%s: %w", op, err)
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {

@@ -77,10 +77,26 @@ func Switch(ctx context.Context, p fleet.Power) (string, error) {
 	return panel{run: run}.off(ctx, p)
 }
 
+// SwitchIf is Switch, and asks for leave right before each call of a device that switches
+// anything: it tries for longer than whoever asked for it may have the right to.
+func SwitchIf(ctx context.Context, p fleet.Power, may func(context.Context) error) (string, error) {
+	return panel{run: func(ctx context.Context, d fleet.PowerDevice, action string) answer {
+		if action == off {
+			if err := may(ctx); err != nil {
+				return answer{code: -1, err: err}
+			}
+		}
+		return run(ctx, d, action)
+	}}.off(ctx, p)
+}
+
 // Read reads the state of one device's plug.
 func Read(ctx context.Context, d fleet.PowerDevice) (State, error) {
 	return panel{run: run}.read(ctx, d)
 }
+
+// off is the action that switches a plug off.
+const off = "off"
 
 // panel switches through run, which calls a device's program once.
 type panel struct {
@@ -161,7 +177,7 @@ func (p panel) device(ctx context.Context, d fleet.PowerDevice) error {
 	for wait := pause; ; wait = min(2*wait, pauseMax) {
 		// A device may refuse to switch off what is off, so a failed switch is not
 		// the end: what counts is the state that is read.
-		switched := p.run(ctx, d, "off").failure("off")
+		switched := p.run(ctx, d, off).failure(off)
 		state, err := p.read(ctx, d)
 		for err == nil && state == On && switched == nil && rest(ctx, wait) {
 			wait = min(2*wait, pauseMax)
