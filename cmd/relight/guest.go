@@ -26,7 +26,8 @@ from inside, and reports all of it to the controller: that is its beat.
 
 User data starts it with a plan of its own for each epoch (servers with
 template.ec2.guestBeat, or with a volume that has a mount). It mounts whether or not a
-controller answers, and its end stops nothing.`,
+controller answers, and its end stops nothing. It speaks for the instance that it joined
+on alone: on one that was made of its image it joins anew, or says why it may not.`,
 		Example: `  relight agent guest
   relight agent guest --plan /etc/relight/guest.json --log-level debug
   systemctl status relight-guest`,
@@ -44,6 +45,7 @@ controller answers, and its end stops nothing.`,
 				return fmt.Errorf("%s: %w; next: see what user data did: journalctl -u cloud-init", plan, err)
 			}
 			o.Machine = mount.ThisMachine()
+			o.Metadata = os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT") // as AWS's own programs are told
 			g, err := agent.NewGuest(o)
 			if err != nil {
 				return err

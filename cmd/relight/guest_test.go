@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	"relight/internal/cli"
 	"relight/internal/core/fleet"
 	"relight/internal/provider/aws/stage"
+	"relight/internal/world"
 )
 
 // background runs a command until the test ends.
@@ -114,6 +116,15 @@ func TestGuestAgent(t *testing.T) {
 			return err == nil && w.Finding.Verdict == v && strings.Contains(w.Finding.Reason, want), fmt.Sprint(w.Finding, err)
 		}
 	}
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := "a token"
+		if r.Method == http.MethodGet {
+			st.Do(func(w *world.World) { id = w.Find(name, 1).ID })
+		}
+		_, _ = io.WriteString(w, id)
+	}))
+	t.Cleanup(metadata.Close)
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.URL)
 	eventually(t, "it waits for its guest", why(fleet.Suspect, "its guest agent has not spoken yet"))
 	background(t, "agent", "guest", "--plan", plan, "--dir", filepath.Join(dir, "agent"))
 	eventually(t, "it is healthy", why(fleet.Healthy, ""))

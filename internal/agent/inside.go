@@ -37,6 +37,8 @@ type GuestOptions struct {
 	Log     *slog.Logger
 	// ReportEvery and LookEvery are DefaultGuestReportEvery and a second if 0.
 	ReportEvery, LookEvery time.Duration
+	// Metadata is the base URL of EC2's metadata service; its own if empty.
+	Metadata string
 	// Notify tells the system's service manager; Systemd if nil.
 	Notify func(state string)
 }
@@ -68,6 +70,9 @@ func NewGuest(o GuestOptions) (*Guest, error) {
 	}
 	if o.LookEvery == 0 {
 		o.LookEvery = lookSoon
+	}
+	if o.Metadata == "" {
+		o.Metadata = metadataService
 	}
 	if o.Notify == nil {
 		o.Notify = Systemd

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -28,6 +29,7 @@ type vessel struct {
 	server *httptest.Server
 	epoch  atomic.Uint64
 	ready  atomic.Int32
+	log    *slog.Logger
 }
 
 func newVessel(t *testing.T) *vessel {
@@ -47,7 +49,16 @@ func newVessel(t *testing.T) *vessel {
 	x.mounted("")
 	must(t, os.MkdirAll(filepath.Join(x.dir, "proc/sys/kernel/random"), 0o755))
 	must(t, os.WriteFile(filepath.Join(x.dir, "proc/sys/kernel/random/boot_id"), []byte("b-1\n"), 0o600))
+	x.is("i-0123456789abcdef0")
 	return x
+}
+
+// is writes which instance the board says that it is.
+func (x *vessel) is(instance string) {
+	x.t.Helper()
+	dir := filepath.Join(x.dir, "sys/class/dmi/id")
+	must(x.t, os.MkdirAll(dir, 0o755))
+	must(x.t, os.WriteFile(filepath.Join(dir, "board_asset_tag"), []byte(instance+"\n"), 0o600))
 }
 
 func (x *vessel) open() {
@@ -87,7 +98,7 @@ func (x *vessel) run(epoch fleet.Epoch, check fleet.Check) (stop func()) {
 			Sys: filepath.Join(x.dir, "sys"), Dev: filepath.Join(x.dir, "dev"), Proc: filepath.Join(x.dir, "proc"),
 			Run: func(context.Context, ...string) (string, int, error) { return "", 1, nil },
 		},
-		ReportEvery: 20 * time.Millisecond, LookEvery: 5 * time.Millisecond,
+		ReportEvery: 20 * time.Millisecond, LookEvery: 5 * time.Millisecond, Log: x.log,
 		Notify: func(state string) {
 			if state == "READY=1" {
 				x.ready.Add(1)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,24 @@ type Guests struct {
 	authority *Authority
 	vault     Vault
 	key       []byte
+}
+
+// GuestName is whose guest agent speaks.
+type GuestName struct {
+	Server string
+	Epoch  fleet.Epoch
+	// Instance is the machine that the agent runs on, such as i-0abc. A machine that was
+	// made of its image is another one. It is empty for the agent of an older image, which
+	// does not tell it.
+	Instance string
+}
+
+// CheckInstance refuses what is no name of a machine. None is one, see GuestName.
+func CheckInstance(id string) error {
+	if len(id) > 64 || strings.Trim(id, "-0123456789abcdefghijklmnopqrstuvwxyz") != "" {
+		return ErrRequest
+	}
+	return nil
 }
 
 const (
@@ -71,9 +90,10 @@ func (g *Guests) Token(server string, epoch fleet.Epoch) Token {
 func (g *Guests) Authority() []byte { return g.authority.Cert() }
 
 // Enrol spends the token of a server's epoch and returns the guest's certificate in
-// DER. The same key may spend it again, for a reply that was lost or a guest that has
-// booted anew. Errors: ErrToken, ErrTokenUsed, ErrRequest.
-func (g *Guests) Enrol(ctx context.Context, token, server string, epoch fleet.Epoch, csr []byte) ([]byte, error) {
+// DER. The same key on the same instance may spend it again, for a reply that was lost or
+// a guest that has booted anew. Errors: ErrToken, ErrTokenUsed, ErrRequest.
+func (g *Guests) Enrol(ctx context.Context, token string, who GuestName, csr []byte) ([]byte, error) {
+	server, epoch := who.Server, who.Epoch
 	t, err := ParseToken(token)
 	if err != nil {
 		return nil, err
@@ -83,12 +103,12 @@ func (g *Guests) Enrol(ctx context.Context, token, server string, epoch fleet.Ep
 		return nil, ErrToken
 	}
 	req, err := x509.ParseCertificateRequest(csr)
-	if err != nil || req.CheckSignature() != nil {
+	if err != nil || req.CheckSignature() != nil || CheckInstance(who.Instance) != nil {
 		return nil, ErrRequest
 	}
 	sum := sha256.Sum256(req.RawSubjectPublicKeyInfo)
 	used := fmt.Sprintf("guest/%s/%d", server, epoch)
-	user := []byte(hex.EncodeToString(sum[:]))
+	user := []byte(strings.TrimSpace(hex.EncodeToString(sum[:]) + " " + who.Instance))
 	err = g.vault.Save(ctx, used, user)
 	if errors.Is(err, ErrExists) {
 		before, loadErr := g.vault.Load(ctx, used)
@@ -101,7 +121,7 @@ func (g *Guests) Enrol(ctx context.Context, token, server string, epoch fleet.Ep
 	}
 	now := g.authority.now()
 	tmpl := template(fmt.Sprintf("guest of %s", server), now, now.AddDate(guestYears, 0, 0))
-	tmpl.URIs = []*url.URL{{Scheme: "relight", Host: "guest", Path: fmt.Sprintf("/%s/%d", server, epoch)}}
+	tmpl.URIs = []*url.URL{{Scheme: "relight", Host: "guest", Path: path.Join("/", server, fmt.Sprint(epoch), who.Instance)}}
 	tmpl.KeyUsage = x509.KeyUsageDigitalSignature
 	tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	der, err := g.authority.sign(tmpl, req.PublicKey)
@@ -113,15 +133,16 @@ func (g *Guests) Enrol(ctx context.Context, token, server string, epoch fleet.Ep
 
 // IdentifyGuest returns whose guest a certificate speaks for that TLS has verified
 // already. Errors: ErrIdentity.
-func IdentifyGuest(chains [][]*x509.Certificate) (server string, epoch fleet.Epoch, err error) {
+func IdentifyGuest(chains [][]*x509.Certificate) (who GuestName, err error) {
 	if len(chains) == 0 || len(chains[0]) == 0 || len(chains[0][0].URIs) != 1 {
-		return "", 0, ErrIdentity
+		return who, ErrIdentity
 	}
 	u := chains[0][0].URIs[0]
-	server, text, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	server, rest, ok := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
+	text, instance, _ := strings.Cut(rest, "/")
 	n, parseErr := strconv.ParseUint(text, 10, 64)
-	if u.Scheme != "relight" || u.Host != "guest" || !ok || parseErr != nil || n == 0 || CheckHost(server) != nil {
-		return "", 0, ErrIdentity
+	if u.Scheme != "relight" || u.Host != "guest" || !ok || parseErr != nil || n == 0 || CheckHost(server) != nil || CheckInstance(instance) != nil {
+		return who, ErrIdentity
 	}
-	return server, fleet.Epoch(n), nil
+	return GuestName{Server: server, Epoch: fleet.Epoch(n), Instance: instance}, nil
 }

@@ -70,6 +70,9 @@ func (p *Provider) renewUserData(ctx context.Context, call provider.Call, m Mach
 	return p.opt.Cloud.SetUserData(ctx, m.ID, data)
 }
 
+// anothers reports that a guest agent runs on another instance than the machine.
+func anothers(w guest.Word, m Machine) bool { return w.Instance != "" && w.Instance != m.ID }
+
 // wordFor is how long a guest agent's word counts: several of its reports.
 const wordFor = 30 * time.Second
 
@@ -77,7 +80,7 @@ const wordFor = 30 * time.Second
 // from it. One that has not spoken since its epoch began leaves the question open: a
 // status check that passes is not enough (S14). One that falls silent after
 // a yes changes nothing by that: the end of an agent harms no server (S16).
-func (p *Provider) guest(server fleet.Server, in fleet.Instance, now time.Time) (sig fleet.Signal, says bool) {
+func (p *Provider) guest(server fleet.Server, m Machine, in fleet.Instance, now time.Time) (sig fleet.Signal, says bool) {
 	if p.opt.Guests == nil || !server.Spec.GuestAgent() {
 		return fleet.Signal{}, false
 	}
@@ -88,6 +91,9 @@ func (p *Provider) guest(server fleet.Server, in fleet.Instance, now time.Time) 
 	word, ok := p.opt.Guests.Told(server.Name)
 	switch {
 	case !ok || word.Epoch != in.Epoch:
+		return sig, true
+	case anothers(word, m): // a copy of it says nothing of it, nor it of the copy (S13)
+		sig.Detail = "its guest agent has not spoken yet; what " + word.Instance + " says for the epoch is not its own"
 		return sig, true
 	case word.Over:
 		sig.Detail = "its guest agent has not spoken since the reboot"

@@ -34,7 +34,7 @@ func (p *Provider) signals(s *swept, server fleet.Server, m Machine, in fleet.In
 	if works, speaks := p.works(s, server, m, in, check, known); speaks {
 		out = append(out, works)
 	}
-	out = append(out, p.beats(server.Name, in)...)
+	out = append(out, p.beats(server.Name, m, in)...)
 	return out
 }
 
@@ -96,7 +96,7 @@ func (p *Provider) works(s *swept, server fleet.Server, m Machine, in fleet.Inst
 	}
 	disk, guest := since("disk", c.Disk), since("instance", c.Instance)
 	served := p.health(s, server, m.ID, since)
-	inside, says := p.guest(server, in, s.at)
+	inside, says := p.guest(server, m, in, s.at)
 	switch {
 	case !known:
 		// Its checks are told of running instances only: it may just have been started
@@ -134,13 +134,18 @@ func (p *Provider) works(s *swept, server fleet.Server, m Machine, in fleet.Inst
 }
 
 // beats are the guest agent's.
-func (p *Provider) beats(server string, in fleet.Instance) []fleet.Signal {
+func (p *Provider) beats(server string, m Machine, in fleet.Instance) []fleet.Signal {
 	if p.opt.Heard == nil {
 		return nil
 	}
 	at, epoch, heard := p.opt.Heard(server)
 	if !heard || epoch != in.Epoch {
 		return nil
+	}
+	if p.opt.Guests != nil {
+		if word, ok := p.opt.Guests.Told(server); ok && word.Epoch == epoch && anothers(word, m) {
+			return nil
+		}
 	}
 	return []fleet.Signal{{
 		Source:   fleet.Source{Channel: fleet.ChannelBeat, Vantage: "controller"},

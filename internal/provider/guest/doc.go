@@ -2,8 +2,8 @@
 // the words on the line to them: the plan that goes to an instance in its user data,
 // the join that spends the plan's token, and the reports, which are the guest's beats.
 //
-// Who speaks is never in a body: it is the client certificate's, which names a server
-// and an epoch. What an epoch says that is over counts for nothing.
+// Who speaks is never in a body: it is the client certificate's, which names a server,
+// an epoch and the instance that joined as it. What an epoch says that is over counts for nothing.
 package guest
 
 import (
@@ -93,7 +93,10 @@ type JoinRequest struct {
 	V      int         `json:"v"`
 	Server string      `json:"server"`
 	Epoch  fleet.Epoch `json:"epoch"`
-	Token  string      `json:"token"`
+	// Instance is the machine that asks, such as i-0abc. The certificate names it, so that
+	// what it says is taken for no other one's. The agent of an older image names none.
+	Instance string `json:"instance,omitempty"`
+	Token    string `json:"token"`
 	// CSR is a PKCS #10 request in DER.
 	CSR []byte `json:"csr"`
 }

@@ -71,6 +71,8 @@ type boot struct {
 // Word is what a server's guest agent says.
 type Word struct {
 	Epoch fleet.Epoch
+	// Instance is the machine that says it; empty if its agent is older than to tell it.
+	Instance string
 	// At is when it was said, Since from when on the answer is the same.
 	At, Since time.Time
 	Works     fleet.Answer
@@ -180,7 +182,7 @@ func (d *Door) serveJoin(w http.ResponseWriter, r *http.Request) {
 	o, err := d.options()
 	var cert []byte
 	if err == nil {
-		cert, err = o.Guests.Enrol(r.Context(), req.Token, req.Server, req.Epoch, req.CSR)
+		cert, err = o.Guests.Enrol(r.Context(), req.Token, enrol.GuestName{Server: req.Server, Epoch: req.Epoch, Instance: req.Instance}, req.CSR)
 	}
 	if err == nil {
 		// Only whoever has the token learns whether there is such a server.
@@ -188,12 +190,12 @@ func (d *Door) serveJoin(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		if o.Log != nil {
-			o.Log.Warn("guest could not join", "server", Cut(req.Server), "epoch", req.Epoch, "from", r.RemoteAddr, "err", err)
+			o.Log.Warn("guest could not join", "server", Cut(req.Server), "epoch", req.Epoch, "instance", Cut(req.Instance), "from", r.RemoteAddr, "err", err)
 		}
 		refuse(w, statusOf(err), err)
 		return
 	}
-	o.Log.Info("guest joined", "server", req.Server, "epoch", req.Epoch, "from", r.RemoteAddr)
+	o.Log.Info("guest joined", "server", req.Server, "epoch", req.Epoch, "instance", Cut(req.Instance), "from", r.RemoteAddr)
 	reply(w, JoinReply{V: Version, Cert: cert, Authority: o.Guests.Authority()})
 }
 
@@ -231,14 +233,14 @@ func current(o Options, server string, epoch fleet.Epoch) error {
 
 // caller is whose guest a request comes from: never what its body says. Its error is
 // ErrOver, with the guest's name, if the epoch is over.
-func caller(o Options, r *http.Request) (server string, epoch fleet.Epoch, err error) {
+func caller(o Options, r *http.Request) (who enrol.GuestName, err error) {
 	if r.TLS == nil {
-		return "", 0, enrol.ErrIdentity
+		return who, enrol.ErrIdentity
 	}
-	if server, epoch, err = enrol.IdentifyGuest(r.TLS.VerifiedChains); err != nil {
-		return "", 0, err
+	if who, err = enrol.IdentifyGuest(r.TLS.VerifiedChains); err != nil {
+		return who, err
 	}
-	return server, epoch, current(o, server, epoch)
+	return who, current(o, who.Server, who.Epoch)
 }
 
 // serveDisks tells a guest where its LUNs are. An epoch that is over is told nothing: it
@@ -246,15 +248,14 @@ func caller(o Options, r *http.Request) (server string, epoch fleet.Epoch, err e
 func (d *Door) serveDisks(w http.ResponseWriter, r *http.Request) {
 	o, err := d.options()
 	var (
-		server string
-		epoch  fleet.Epoch
-		disks  []Disk
+		who   enrol.GuestName
+		disks []Disk
 	)
 	if err == nil {
-		server, epoch, err = caller(o, r)
+		who, err = caller(o, r)
 	}
 	if err == nil && o.Disks != nil {
-		if disks, err = o.Disks(r.Context(), server, epoch); err != nil {
+		if disks, err = o.Disks(r.Context(), who.Server, who.Epoch); err != nil {
 			err = fmt.Errorf("%w: %w", errDisks, err)
 		}
 	}
@@ -268,12 +269,11 @@ func (d *Door) serveDisks(w http.ResponseWriter, r *http.Request) {
 func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
 	o, err := d.options()
 	var (
-		server string
-		epoch  fleet.Epoch
-		req    Report
+		who enrol.GuestName
+		req Report
 	)
 	if err == nil {
-		server, epoch, err = caller(o, r)
+		who, err = caller(o, r)
 	}
 	if bad := decodeReport(r.Body, &req); err == nil || errors.Is(err, ErrOver) {
 		if err == nil {
@@ -282,15 +282,15 @@ func (d *Door) serveReport(w http.ResponseWriter, r *http.Request) {
 		if bad == nil {
 			// An epoch that is over says nothing more of the server, but what it has formatted
 			// it has formatted.
-			err = errors.Join(err, record(r.Context(), o, server, epoch, req))
+			err = errors.Join(err, record(r.Context(), o, who.Server, who.Epoch, req))
 		}
 	}
 	if err != nil {
 		refuse(w, statusOf(err), err)
 		return
 	}
-	if d.take(server, epoch, req, o.Now()) {
-		o.Log.Info("guest says", "server", server, "epoch", epoch, "works", req.Works, "detail", clean(req.Detail), "formatted", formatted(req))
+	if d.take(who, req, o.Now()) {
+		o.Log.Info("guest says", "server", who.Server, "epoch", who.Epoch, "works", req.Works, "detail", clean(req.Detail), "formatted", formatted(req))
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -336,8 +336,9 @@ func formatted(r Report) (names []string) {
 
 // take keeps a report, and returns whether it says anything new. What an older epoch
 // says after a newer one counts for nothing.
-func (d *Door) take(server string, epoch fleet.Epoch, r Report, now time.Time) (news bool) {
-	word := Word{Epoch: epoch, At: now, Since: now, Works: r.Works, Detail: clean(r.Detail), Mounts: r.Mounts, Boot: clean(r.Boot)}
+func (d *Door) take(who enrol.GuestName, r Report, now time.Time) (news bool) {
+	server, epoch := who.Server, who.Epoch
+	word := Word{Epoch: epoch, Instance: who.Instance, At: now, Since: now, Works: r.Works, Detail: clean(r.Detail), Mounts: r.Mounts, Boot: clean(r.Boot)}
 	for n := range word.Mounts {
 		word.Mounts[n].Detail = clean(word.Mounts[n].Detail)
 	}

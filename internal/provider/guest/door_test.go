@@ -162,8 +162,8 @@ func TestEpochThatIsOver(t *testing.T) {
 	if code := s.post(old, PathReport, yes, nil); code != http.StatusGone {
 		t.Errorf("%d for an epoch that is over", code)
 	}
-	s.door.take("lic-07", 4, Report{V: Version, Works: fleet.No}, time.Now())
-	s.door.take("lic-07", 3, yes, time.Now())
+	s.door.take(enrol.GuestName{Server: "lic-07", Epoch: 4}, Report{V: Version, Works: fleet.No}, time.Now())
+	s.door.take(enrol.GuestName{Server: "lic-07", Epoch: 3}, yes, time.Now())
 	if w, _ := s.door.Told("lic-07"); w.Epoch != 4 || w.Works != fleet.No {
 		t.Errorf("%+v", w)
 	}
@@ -194,7 +194,7 @@ func TestStrangers(t *testing.T) {
 func TestReboot(t *testing.T) {
 	s := newSite(t)
 	yes := func(boot string) {
-		s.door.take("lic-07", 3, Report{V: Version, Works: fleet.Yes, Boot: boot}, time.Now())
+		s.door.take(enrol.GuestName{Server: "lic-07", Epoch: 3}, Report{V: Version, Works: fleet.Yes, Boot: boot}, time.Now())
 	}
 	over := func(want bool) {
 		t.Helper()
@@ -212,7 +212,7 @@ func TestReboot(t *testing.T) {
 	yes("b")
 	over(false)
 	s.door.Rebooting("lic-07")
-	s.door.take("lic-07", 4, Report{V: Version, Works: fleet.Yes, Boot: "b"}, time.Now())
+	s.door.take(enrol.GuestName{Server: "lic-07", Epoch: 4}, Report{V: Version, Works: fleet.Yes, Boot: "b"}, time.Now())
 	over(false)
 }
 

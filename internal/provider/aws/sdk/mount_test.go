@@ -96,6 +96,12 @@ type inside struct {
 
 func (r *rig) boot(g *enrol.Guests, p guest.Plan) inside {
 	r.t.Helper()
+	return r.bootOn(g, p, "")
+}
+
+// bootOn is an agent that says on which instance it runs.
+func (r *rig) bootOn(g *enrol.Guests, p guest.Plan, instance string) inside {
+	r.t.Helper()
 	key, err := enrol.MakeKey()
 	if err != nil {
 		r.t.Fatal(err)
@@ -104,7 +110,7 @@ func (r *rig) boot(g *enrol.Guests, p guest.Plan) inside {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	der, err := g.Enrol(r.t.Context(), p.Token, p.Server, p.Epoch, csr)
+	der, err := g.Enrol(r.t.Context(), p.Token, enrol.GuestName{Server: p.Server, Epoch: p.Epoch, Instance: instance}, csr)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -284,4 +290,35 @@ func TestAH_MOUNT_UserDataRefused(t *testing.T) {
 	if e := new(awsprovider.APIError); !errors.As(err, &e) || e.Code != "IncorrectInstanceState" {
 		t.Errorf("user data of an instance that runs: %v", err)
 	}
+}
+
+// A machine that was made of an image, or launched with another's user data, has spent the
+// token of the epoch: what it says heals no other one (S13).
+func TestAH_MOUNT_WordOfAnotherInstance(t *testing.T) {
+	r := newRig(t, slowly)
+	guests := r.guests()
+	name, spec := r.mounting()
+	r.declare(spec)
+	r.until(2*time.Minute, "it is launched", func() bool { return r.count("RunInstances") == 1 })
+	plan := r.plan(r.userData("RunInstances", "UserData"))
+	other := r.bootOn(guests, plan, "i-00000000000000bad")
+	r.during(90*time.Second, "another one's word heals nothing", func() bool {
+		return other.tells(fleet.Yes, "all volumes are mounted") == http.StatusNoContent && r.status(name).VerifiedAt.IsZero()
+	})
+	if why := r.solo.Look(name); why.Verdict == fleet.Healthy {
+		t.Errorf("%s: %s", why.Verdict, why.Finding)
+	}
+}
+
+// The word of the instance itself counts.
+func TestAH_MOUNT_WordOfItsInstance(t *testing.T) {
+	r := newRig(t, slowly)
+	guests := r.guests()
+	name, spec := r.mounting()
+	r.declare(spec)
+	r.until(2*time.Minute, "it is launched", func() bool { return r.count("RunInstances") == 1 })
+	own := r.bootOn(guests, r.plan(r.userData("RunInstances", "UserData")), r.machine(name).ID)
+	r.until(2*time.Minute, "it is healthy", func() bool {
+		return own.tells(fleet.Yes, "all volumes are mounted") == http.StatusNoContent && r.healthy(name, 1)()
+	})
 }
