@@ -71,6 +71,8 @@ type Options struct {
 	Inspect func(dir string) (volume.State, error)
 	// WhoHas asks who else has an address of an instance; WhoHas if nil.
 	WhoHas func(ip netip.Addr, device, bridge string) ([]string, error)
+	// Announce tells the network who has it; Announce if nil.
+	Announce func(ip netip.Addr, device, bridge, mac string) error
 	// Clock is the lease clock; beat.BootClock() if nil.
 	Clock beat.Clock
 	// Watchdog resets the host if what a lost lease must end does not end; nil on
@@ -104,6 +106,7 @@ type Agent struct {
 	watchdog *watchdog
 	channel  *channel
 	beats    atomic.Pointer[beat.Runner] // nil until the controller's beat address is known
+	leased   func() bool                 // whether the host's lease holds
 	keys     *peerKeys
 	peers    asker // nil without a peer address
 	peerSock *net.UDPConn
@@ -127,6 +130,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if o.WhoHas == nil {
 		o.WhoHas = WhoHas
+	}
+	if o.Announce == nil {
+		o.Announce = Announce
 	}
 	if o.Clock == nil {
 		o.Clock = beat.BootClock()
@@ -161,6 +167,7 @@ func New(o Options) (*Agent, error) {
 	a.boot, _ = proc.BootID() // it only tells people that the host was rebooted
 	a.watchdog = newWatchdog(o.Watchdog, o.Log, a.tell)
 	a.board = newBoard(o.Clock, func() { a.tell() })
+	a.leased = func() bool { return a.lease().Until > o.Clock() }
 	var err error
 	if a.memory, err = openMemory(o.Dir); err != nil {
 		return nil, err

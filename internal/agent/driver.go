@@ -48,6 +48,9 @@ type Instance struct {
 	// Device carries the addresses of a process; Bridge is the one that a machine with
 	// addresses is on. Empty where nobody else could have them.
 	Device, Bridge string
+	// MAC is the hardware address of a machine on a bridge; empty for a process, whose
+	// addresses are at that of its device.
+	MAC string
 	// Unheard is set while a machine's guest says nothing at all, not even that it
 	// fails, and still completes I/O: it is silent, and not dead.
 	Unheard bool

@@ -88,7 +88,7 @@ func (m *Machines) describe(i *Instance, body mkey) {
 	if i.State != fleet.InstanceRunning {
 		return
 	}
-	i.Bridge = rec.VM.Bridge
+	i.Bridge, i.MAC = rec.VM.Bridge, qemu.MAC(i.Server, rec.VM)
 	now := time.Now()
 	i.Unheard = rec.VM.GuestBeat && s.state == qemu.Running && now.Sub(s.beatAt) > quietAfter && now.Sub(s.ioAt) < busyFor
 	var words []string

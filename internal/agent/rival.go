@@ -50,8 +50,8 @@ func (a *Agent) wantRivals(out map[string]wanted, i Instance) {
 	}
 	for about, ip := range contestable(i) {
 		out[fmt.Sprintf("rival %s %d %s", i.Server, i.Epoch, about.ip)] = wanted{
-			what: i.Device + " " + i.Bridge,
-			run:  func(ctx context.Context, _ <-chan struct{}) { a.seekRivals(ctx, about, ip, i.Device, i.Bridge) },
+			what: i.Device + " " + i.Bridge + " " + i.MAC,
+			run:  func(ctx context.Context, _ <-chan struct{}) { a.seekRivals(ctx, about, ip, i) },
 		}
 	}
 }
@@ -96,11 +96,16 @@ func (a *Agent) sureOf(i Instance, c fleet.Check) func() bool {
 // seekRivals asks again and again. An answer counts once the next question is answered
 // too: an instance that is just being ended may give the first. That nobody could be asked
 // is said once, and is no answer (S4).
-func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, device, bridge string) {
+func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, i Instance) {
 	defer a.board.dropRival(about)
 	pace, before, blind := time.Duration(0), "", false
 	for pause(ctx, pace) {
-		who, err := a.whoElse(ctx, ip, device, bridge)
+		end := func() {}
+		if before != "" {
+			end = a.defend(ctx, about, ip, i)
+		}
+		who, err := a.whoElse(ctx, ip, i.Device, i.Bridge)
+		end()
 		if ctx.Err() != nil {
 			return
 		}
@@ -145,6 +150,24 @@ func (a *Agent) whoElse(ctx context.Context, ip netip.Addr, device, bridge strin
 // an address, and returns the MACs of those who answer. This host and its own machines are
 // not asked.
 func WhoHas(ip netip.Addr, device, bridge string) ([]string, error) {
+	devices, err := waysOut(device, bridge)
+	var out []string
+	for _, dev := range devices {
+		found, err := neighbour.Probe(dev.Index, [6]byte(dev.HardwareAddr), ip, rivalWait)
+		if err != nil {
+			return out, fmt.Errorf("device %s: %w", dev.Name, err)
+		}
+		for _, mac := range found {
+			out = append(out, net.HardwareAddr(mac[:]).String())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), err
+}
+
+// waysOut are the Ethernets behind a device, or the uplinks of a bridge; with an error
+// those before the one that is not there.
+func waysOut(device, bridge string) ([]*net.Interface, error) {
 	ways := []string{device}
 	if bridge != "" {
 		var err error
@@ -152,7 +175,7 @@ func WhoHas(ip netip.Addr, device, bridge string) ([]string, error) {
 			return nil, err
 		}
 	}
-	var out []string
+	var out []*net.Interface
 	for _, way := range ways {
 		dev, err := net.InterfaceByName(way)
 		if err != nil {
@@ -161,16 +184,9 @@ func WhoHas(ip netip.Addr, device, bridge string) ([]string, error) {
 		if len(dev.HardwareAddr) != 6 || dev.Flags&(net.FlagLoopback|net.FlagPointToPoint) != 0 {
 			continue // nobody on it has a MAC
 		}
-		found, err := neighbour.Probe(dev.Index, [6]byte(dev.HardwareAddr), ip, rivalWait)
-		if err != nil {
-			return out, fmt.Errorf("device %s: %w", way, err)
-		}
-		for _, mac := range found {
-			out = append(out, net.HardwareAddr(mac[:]).String())
-		}
+		out = append(out, dev)
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	return out, nil
 }
 
 func (b *board) putRival(about contested, who string) {

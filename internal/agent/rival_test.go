@@ -26,7 +26,11 @@ const askEnv = "TEST_WHO_HAS"
 
 func playAsker() {
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		words := append(strings.Fields(in.Text()), "", "", "")
+		words := append(strings.Fields(in.Text()), "", "", "", "")
+		if words[0] == "announce" {
+			fmt.Fprintln(os.Stdout, Announce(netip.MustParseAddr(words[1]), strings.TrimPrefix(words[2], "-"), words[3], words[4]))
+			continue
+		}
 		who, err := WhoHas(netip.MustParseAddr(words[0]), strings.TrimPrefix(words[1], "-"), words[2])
 		fmt.Fprintln(os.Stdout, strings.Join(who, ","), err)
 	}
@@ -67,6 +71,16 @@ func inNamespace(t *testing.T) (ask func(string) string, ip func(string), pid in
 		}
 	}
 	return ask, ip, cmd.Process.Pid
+}
+
+// fdb is what the bridges of a host have learnt.
+func fdb(t *testing.T, pid int) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "nsenter", "-t", fmt.Sprint(pid), "-n", "bridge", "fdb", "show").CombinedOutput()
+	if err != nil {
+		t.Fatalf("bridge fdb: %v: %s", err, out)
+	}
+	return string(out)
 }
 
 // The address of a server is on this host and, on the same Ethernet, on another too: the
@@ -111,6 +125,25 @@ func TestWhoElseHasAnAddress(t *testing.T) {
 	for _, text := range []string{"10.77.0.9", "fd00:77::9"} {
 		heard(text+" - br0", zombie)
 	}
+	// The zombie's switch learns where the machine is when its host says so.
+	const machine = "52:54:00:77:00:01"
+	ipz("link add br1 type bridge forward_delay 0")
+	ipz("link set eth0 master br1")
+	ipz("link set br1 up")
+	for _, text := range []string{"10.77.0.9", "fd00:77::9"} {
+		if got := ask("announce " + text + " - br0 " + machine); got != "<nil>" {
+			t.Errorf("%s cannot be announced: %s", text, got)
+		}
+	}
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(fdb(t, pid), machine+" dev eth0"); {
+		if time.Now().After(end) {
+			t.Fatalf("the switch knows only %s", fdb(t, pid))
+		}
+	}
+	if got := ask("announce 10.77.0.9 - br0 52:54"); !strings.Contains(got, "52:54") {
+		t.Errorf("a MAC that is none: %s", got)
+	}
+	ipz("link set eth0 nomaster")
 	ipz("link set eth0 arp off") // and it says nothing to IPv6 either
 	if got := ask("10.77.0.9 - br0"); got != " <nil>" {
 		t.Errorf("nobody answers, and %q is heard", got)
@@ -142,6 +175,20 @@ func TestRivalIsToldOnceItAnswersTwice(t *testing.T) {
 		begun := time.Now()
 		told := 0
 		a.board = newBoard(func() int64 { return int64(time.Since(begun)) }, func() { told++ })
+		leased, defended := true, 0
+		a.leased = func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return leased
+		}
+		a.opt.Announce = func(ip netip.Addr, device, bridge, mac string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if defended++; ip.String() != "192.0.2.7" || device != "eth0" || bridge != "" || mac != "" {
+				t.Errorf("%s is announced on %s%s at %q", ip, device, bridge, mac)
+			}
+			return nil
+		}
 		want := map[string]wanted{}
 		i := Instance{Server: "db", Epoch: 3, State: fleet.InstanceRunning, Addresses: []string{"192.0.2.7/24", "127.0.0.5", "nonsense"}, Device: "eth0"}
 		a.wantRivals(want, i)
@@ -163,9 +210,28 @@ func TestRivalIsToldOnceItAnswersTwice(t *testing.T) {
 		if got := contests(); got != "[]" {
 			t.Errorf("after one answer %s is told", got)
 		}
+		times := func() int {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return defended
+		}
+		if n := times(); n != 0 {
+			t.Errorf("after one answer it is announced %d times", n)
+		}
 		<-time.After(rivalAgain)
 		if got := contests(); !strings.HasPrefix(got, "[{db 3 192.0.2.7/24 02:00:00:00:00:0a ") || told != 1 {
 			t.Errorf("after two answers %s is told, %d times", got, told)
+		}
+		if n := times(); n == 0 {
+			t.Error("it is not announced though somebody else answered")
+		}
+		mu.Lock()
+		leased, defended = false, 0
+		mu.Unlock()
+		<-time.After(2 * rivalAgain)
+		if n := times(); n != 0 {
+			t.Errorf("a host without a lease defends it, %d times", n)
 		}
 		mu.Lock()
 		who, failed = nil, errors.New("network is down")
@@ -192,6 +258,7 @@ func TestAYesCountsOnceNobodyElseAnswers(t *testing.T) {
 		who := []string{"02:00:00:00:00:0a"}
 		a := &Agent{}
 		a.opt.Log = slog.New(slog.DiscardHandler)
+		a.leased = func() bool { return false }
 		a.opt.WhoHas = func(netip.Addr, string, string) ([]string, error) {
 			mu.Lock()
 			defer mu.Unlock()

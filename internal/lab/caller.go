@@ -31,6 +31,8 @@ type Caller struct {
 	mu sync.Mutex
 	// heard has the first and the last answer of each one that followed another.
 	heard [][2]Answer
+	// times is how often each one answered.
+	times map[string]int
 }
 
 // ServerAddress is where clients find the lab's server, in every epoch.
@@ -42,7 +44,7 @@ func (l *Lab) Call(ctx context.Context, addr string) (*Caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Caller{}
+	c := &Caller{times: map[string]int{}}
 	err = within(l.namespace(nodeClient), func() error {
 		var lc net.ListenConfig
 		var err error
@@ -88,6 +90,7 @@ func (c *Caller) hear() {
 func (c *Caller) note(a Answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.times[a.Who]++
 	if n := len(c.heard); n > 0 && c.heard[n-1][1].Who == a.Who {
 		c.heard[n-1][1] = a
 		return
@@ -103,6 +106,13 @@ func (c *Caller) Last() Answer {
 		return Answer{}
 	}
 	return c.heard[len(c.heard)-1][1]
+}
+
+// Times is how often one that is called so has answered.
+func (c *Caller) Times(who string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.times[who]
 }
 
 // Move is the last answer of the one that was called so, and the first one after it of

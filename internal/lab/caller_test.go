@@ -9,7 +9,7 @@ import (
 // the old one that answers again has not been followed yet.
 func TestMove(t *testing.T) {
 	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
-	c := &Caller{}
+	c := &Caller{times: map[string]int{}}
 	if _, _, moved := c.Move("vm-1 1"); moved || !c.Last().At.IsZero() {
 		t.Error("nobody answered, and it moved")
 	}
