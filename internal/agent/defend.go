@@ -12,13 +12,12 @@ import (
 	"relight/internal/agent/guest/neighbour"
 )
 
-// defendEvery is the time between two announcements while an address is asked for that
-// somebody else has answered for. The answer comes within a millisecond of the question,
-// and leads switches to who gave it until the next frame of ours.
-const defendEvery = 50 * time.Millisecond
+// defendEvery is the time between two announcements while somebody else answers for an
+// address: each frame of the other leads switches to it until the next one of ours.
+const defendEvery = 100 * time.Millisecond
 
 // defend tells the network where an address is (RFC 5227 2.4 c), again and again until the
-// returned function is called, and once then. An instance that moves keeps its MAC, so that
+// returned function is called. An instance that moves keeps its MAC, so that
 // each frame of the other leads clients to it, and their questions keep them there; the
 // answers to our own do so too. Only a host whose lease holds defends: where it has ended,
 // the other may be the next epoch, which must not lose its address to this one.
@@ -36,14 +35,13 @@ func (a *Agent) defend(ctx context.Context, about contested, ip netip.Addr, i In
 	ctx, stop := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
-		for pause(ctx, defendEvery) {
+		for once(); pause(ctx, defendEvery); {
 			once()
 		}
 	})
 	return func() {
 		stop()
 		done.Wait()
-		once()
 	}
 }
 

@@ -99,13 +99,10 @@ func (a *Agent) sureOf(i Instance, c fleet.Check) func() bool {
 func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, i Instance) {
 	defer a.board.dropRival(about)
 	pace, before, blind := time.Duration(0), "", false
+	defence := func() {}
+	defer func() { defence() }()
 	for pause(ctx, pace) {
-		end := func() {}
-		if before != "" {
-			end = a.defend(ctx, about, ip, i)
-		}
 		who, err := a.whoElse(ctx, ip, i.Device, i.Bridge)
-		end()
 		if ctx.Err() != nil {
 			return
 		}
@@ -116,11 +113,14 @@ func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, 
 		if who != "" {
 			pace = rivalAgain
 		}
-		if who != "" && before != "" {
-			a.board.putRival(about, who)
-		}
-		if who == "" {
+		defence()
+		defence = func() {}
+		switch {
+		case who == "":
 			a.board.noteAlone(about) // also where nobody can be asked: no watch can tell then
+		case before != "":
+			a.board.putRival(about, who)
+			defence = a.defend(ctx, about, ip, i)
 		}
 		before = who
 	}

@@ -60,7 +60,7 @@ func (s *Stage) reached(ctx context.Context, epoch fleet.Epoch) (string, error) 
 	var ours, theirs int
 	err = s.await(ctx, func() (bool, error) {
 		ours, theirs = c.Times(fmt.Sprintf("%s %d", Server, epoch)), c.Times(fmt.Sprintf("%s %d", Server, epoch-1))
-		return ours >= 1000 && theirs <= ours/100, fmt.Errorf("the client heard epoch %d %d times and the one before %d times", epoch, ours, theirs)
+		return ours >= 1000 && theirs <= ours/10, fmt.Errorf("the client heard epoch %d %d times and the one before %d times", epoch, ours, theirs)
 	})
 	return fmt.Sprintf("of %d answers to a client %d were the new one's", ours+theirs, ours), errors.Join(err, c.Close())
 }
