@@ -27,7 +27,7 @@ func agentCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(hostAgentCommand(), guestAgentCommand())
+	cmd.AddCommand(hostAgentCommand(), guestAgentCommand(), markVolumeCommand())
 	return cmd
 }
 

@@ -142,7 +142,7 @@ var (
 )
 
 func (p *Processes) attach(ctx context.Context, ref process.Ref, cmd link.Command) error {
-	order := process.Order{Ref: ref}
+	order := process.Order{Ref: ref, Fresh: cmd.Step.Fresh}
 	if name := cmd.Step.Object.Volume; name != "" {
 		dir, err := pathOf(cmd, name)
 		if err != nil {
@@ -282,6 +282,7 @@ func classed(cmd link.Command, err error) error {
 		{Is: volume.ErrSealed, Class: provider.Refused},
 		{Is: volume.ErrOldEpoch, Class: provider.Refused},
 		{Is: volume.ErrOtherServer, Class: provider.Refused},
+		{Is: volume.ErrNoRecord, Class: provider.Refused},
 		{Is: volume.ErrLocked, Class: provider.Conflict},
 		{Is: volume.ErrInUse, Class: provider.Conflict},
 		{Is: address.ErrClaimed, Class: provider.Conflict},

@@ -209,7 +209,7 @@ func (a *Agent) volumes(instances []Instance) []link.Volume {
 			if !ok || saw.err != nil {
 				continue
 			}
-			seen := link.Volume{Server: w.Server, Volume: v.Name, Ago: ago(now, saw.at)}
+			seen := link.Volume{Server: w.Server, Volume: v.Name, Fresh: saw.state.Server == "", Ago: ago(now, saw.at)}
 			if here || w.Look {
 				seen.Looked, seen.Epoch, seen.Sealed, seen.Held = true, saw.state.Epoch, saw.state.Sealed, fleet.No
 				if saw.state.Locked {

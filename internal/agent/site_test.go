@@ -247,6 +247,7 @@ func call(t testing.TB, s fleet.Server, kind fleet.StepKind, host string, epoch 
 		Step: fleet.Step{
 			Kind: kind, Server: s.Name, Epoch: epoch, Host: host,
 			Token: fmt.Sprintf("%s/%d/%s/%s", s.Name, epoch, kind, host), Within: fleet.Duration(10 * time.Second),
+			Fresh: kind == fleet.StepAttach && epoch == 1,
 		},
 	}
 }

@@ -341,7 +341,7 @@ func sameInstances(a, b *fleet.Observed) bool {
 		}
 	}
 	for i := range a.Volumes {
-		if a.Volumes[i].Held != b.Volumes[i].Held || a.Volumes[i].Sealed != b.Volumes[i].Sealed {
+		if a.Volumes[i].Held != b.Volumes[i].Held || a.Volumes[i].Sealed != b.Volumes[i].Sealed || a.Volumes[i].Fresh != b.Volumes[i].Fresh {
 			return false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"relight/internal/core/decide"
 	"relight/internal/core/fleet"
 	"relight/internal/store"
 )
@@ -45,7 +46,7 @@ func SetBack(ctx context.Context, st store.Store, since time.Duration) error {
 		if err != nil {
 			return err
 		}
-		op, err := marked(ctx, st, name, fleet.Epoch(epochGap+seconds))
+		op, err := marked(ctx, st, r, name, fleet.Epoch(epochGap+seconds))
 		if err != nil {
 			return err
 		}
@@ -66,7 +67,7 @@ func SetBack(ctx context.Context, st store.Store, since time.Duration) error {
 }
 
 // marked writes that the store of a server was set back.
-func marked(ctx context.Context, st store.Store, name string, gap fleet.Epoch) (store.Op, error) {
+func marked(ctx context.Context, st store.Store, declared store.Record, name string, gap fleet.Epoch) (store.Op, error) {
 	status := fleet.Status{Server: name}
 	key := root + kindStatus + "/" + name
 	r, err := st.Get(ctx, key)
@@ -79,8 +80,13 @@ func marked(ctx context.Context, st store.Store, name string, gap fleet.Epoch) (
 		}
 	}
 	status.SetBack = true
-	if status.Epoch > 0 {
+	if status.Epoch > 0 { // a first start waits until something of it is seen, or for a person
 		status.Skip = max(status.Epoch, status.Skip) + gap
+		server, err := volumesOf(declared.Value)
+		if err != nil {
+			return store.Op{}, fmt.Errorf("record %s: %w", declared.Key, err)
+		}
+		status.Written = decide.Written(status.Written, server, status.Epoch)
 	}
 	if status.Recovery != nil {
 		// Its epoch may have been started since, and fenced.
@@ -88,6 +94,29 @@ func marked(ctx context.Context, st store.Store, name string, gap fleet.Epoch) (
 	}
 	raw, err := json.Marshal(status)
 	return store.Op{Key: key, Value: raw}, err
+}
+
+// volumesOf is a server of which nothing is known but the volumes that it declares.
+func volumesOf(record []byte) (fleet.Server, error) {
+	var doc Document
+	if err := json.Unmarshal(record, &doc); err != nil {
+		return fleet.Server{}, err
+	}
+	var declared struct {
+		Spec struct {
+			Identity struct {
+				Volumes []struct{ Name, Path string }
+			}
+		}
+	}
+	if err := json.Unmarshal(doc.Raw, &declared); err != nil {
+		return fleet.Server{}, err
+	}
+	var s fleet.Server
+	for _, vol := range declared.Spec.Identity.Volumes {
+		s.Spec.Identity.Volumes = append(s.Spec.Identity.Volumes, fleet.Volume{Name: vol.Name, Path: vol.Path})
+	}
+	return s, nil
 }
 
 func raiseTerm(ctx context.Context, st store.Store, gap fleet.Term) error {

@@ -51,5 +51,16 @@ func serverKinds() []kind {
 			e.world.LoseLock(f.Object)
 			return nil, nil
 		}},
+		{class: "volume", verb: "unmounted", args: "HOST", min: 1, max: 1, lasts: true, apply: func(e *engine, f Fault) (func(), error) {
+			host := f.Args[0]
+			if e.world.Volume(f.Object) == nil {
+				return nil, fmt.Errorf("there is no volume %q; it is written SERVER/VOLUME", f.Object)
+			}
+			if e.world.Host(host) == nil {
+				return nil, fmt.Errorf("there is no host %q", host)
+			}
+			e.world.HideVolume(f.Object, host)
+			return func() { e.world.ShowVolume(f.Object, host) }, nil
+		}},
 	}
 }

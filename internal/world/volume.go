@@ -20,6 +20,8 @@ type Volume struct {
 	// Epoch is the highest epoch that held it; Sealed is the highest sealed one.
 	Epoch  fleet.Epoch
 	Sealed fleet.Epoch
+	// Hidden are the hosts on which an empty directory lies in its place; see HideVolume.
+	Hidden map[string]bool
 	// Holder is the id of the instance with the lock or the attachment, "" if
 	// it is free.
 	Holder string
@@ -131,8 +133,34 @@ func (w *World) Attach(id string, i *Instance) error {
 	case i.State.Gone() || i.State == fleet.InstanceStopping:
 		return fmt.Errorf("%s is %s: %w", i.name(), i.State, ErrConflict)
 	}
+	if v.Hidden[i.Host] && v.Epoch > 0 {
+		w.violate("S8", id, fmt.Sprintf("epoch %d begins on an empty directory while the data of epoch %d is out of sight", i.Epoch, v.Epoch))
+	}
 	w.openVolume(v, i)
 	return nil
+}
+
+// HideVolume puts an empty directory in the volume's place on a host, as when its disk is
+// not mounted; ShowVolume mounts it again. What has its files open keeps them.
+func (w *World) HideVolume(id, host string) { w.hide(id, host, true) }
+
+// ShowVolume undoes HideVolume.
+func (w *World) ShowVolume(id, host string) { w.hide(id, host, false) }
+
+func (w *World) hide(id, host string, is bool) {
+	v := w.volumes[id]
+	if v.Hidden == nil {
+		v.Hidden = map[string]bool{}
+	}
+	v.Hidden[host] = is
+	w.note("hide", id, v.Server, fmt.Sprint(host, " ", is))
+	w.touch(v)
+}
+
+// Blank reports whether the host sees no record of any epoch where the volume should be.
+func (w *World) Blank(id, host string) bool {
+	v := w.volumes[id]
+	return v != nil && (v.Epoch == 0 || v.Hidden[host])
 }
 
 func (w *World) openVolume(v *Volume, i *Instance) {
@@ -198,7 +226,7 @@ func (w *World) Seal(id string, epoch fleet.Epoch, host string) error {
 		return fmt.Errorf("volume %s from host %s: %w", id, host, ErrUnreachable)
 	case v.Sealed >= epoch:
 		return nil
-	case v.Epoch == 0: // it cannot be told from an empty mount point
+	case w.Blank(id, host): // it cannot be told from an empty mount point
 		return fmt.Errorf("volume %s, on which no instance ever was: %w", id, ErrConflict)
 	case v.Holder != "":
 		return fmt.Errorf("volume %s is held by %s: %w", id, w.instances[v.Holder].name(), ErrConflict)

@@ -124,7 +124,7 @@ func (k *keeper) do(r Request, hungUp <-chan struct{}) (Status, error) {
 	case OpStatus:
 		k.recheck()
 	case OpAttach:
-		err = k.attach(r.Volume)
+		err = k.attach(r.Volume, r.Fresh)
 	case OpClaim:
 		err = k.claim(r.Address)
 	case OpLaunch:
@@ -141,7 +141,7 @@ func (k *keeper) do(r Request, hungUp <-chan struct{}) (Status, error) {
 	return k.copyStatus(), err
 }
 
-func (k *keeper) attach(v *Volume) error {
+func (k *keeper) attach(v *Volume, fresh bool) error {
 	if v == nil {
 		return errors.New("attach needs a volume")
 	}
@@ -156,7 +156,7 @@ func (k *keeper) attach(v *Volume) error {
 	if err := k.notStarted(); err != nil {
 		return fmt.Errorf("volume %s: %w", v.Name, err)
 	}
-	h, err := volume.Acquire(v.Dir, k.st.Server, k.st.Epoch)
+	h, err := volume.Acquire(v.Dir, k.st.Server, k.st.Epoch, fresh)
 	if err != nil {
 		return fmt.Errorf("volume %s: %w", v.Name, err)
 	}

@@ -38,7 +38,8 @@ var codes = map[string]error{
 	"notStopped": ErrNotStopped, "launch": ErrLaunch,
 	"locked": volume.ErrLocked, "sealed": volume.ErrSealed,
 	"oldEpoch": volume.ErrOldEpoch, "otherServer": volume.ErrOtherServer,
-	"corrupt": volume.ErrCorrupt, "unreachable": volume.ErrUnreachable,
+	"noRecord": volume.ErrNoRecord,
+	"corrupt":  volume.ErrCorrupt, "unreachable": volume.ErrUnreachable,
 	"unfit": volume.ErrUnfit, "claimed": address.ErrClaimed,
 	"invalid": address.ErrInvalid,
 }
@@ -64,8 +65,10 @@ type Request struct {
 	Server string      `json:"server"`
 	Epoch  fleet.Epoch `json:"epoch"`
 	// Term is the term of the controller that asks; status and watch need none.
-	Term    fleet.Term       `json:"term,omitempty"`
-	Volume  *Volume          `json:"volume,omitempty"`
+	Term   fleet.Term `json:"term,omitempty"`
+	Volume *Volume    `json:"volume,omitempty"`
+	// Fresh: the volume may have no record yet.
+	Fresh   bool             `json:"fresh,omitempty"`
 	Address *address.Address `json:"address,omitempty"`
 	Launch  *Launch          `json:"launch,omitempty"`
 	// Grace is the time between SIGTERM and SIGKILL; 0 kills at once.

@@ -19,9 +19,18 @@ type Held struct {
 
 // Acquire takes the volume's lock for (server, epoch), without waiting, and
 // raises the epoch file to epoch. The same epoch may acquire again as long as it
-// is not sealed. Errors: ErrLocked, ErrSealed, ErrOldEpoch, ErrOtherServer,
+// is not sealed. With fresh the directory may have no record yet; else it is not the
+// volume. Errors: ErrLocked, ErrSealed, ErrOldEpoch, ErrOtherServer, ErrNoRecord,
 // ErrCorrupt, ErrUnreachable, ErrUnfit.
-func Acquire(dir, server string, epoch fleet.Epoch) (*Held, error) {
+func Acquire(dir, server string, epoch fleet.Epoch, fresh bool) (*Held, error) {
+	if !fresh {
+		// A record is never taken away again, so that it is still there below.
+		if st, err := Inspect(dir); err != nil {
+			return nil, err
+		} else if st.Server == "" {
+			return nil, &NoRecordError{Dir: dir, Server: server, Epoch: epoch}
+		}
+	}
 	f, r, _, err := open(dir, server, epoch)
 	if err != nil {
 		return nil, err
@@ -76,6 +85,24 @@ func open(dir, server string, epoch fleet.Epoch) (*os.File, record, bool, error)
 		return nil, record{}, false, err
 	}
 	return f, r, fresh, nil
+}
+
+// Mark puts the server's record into a directory that has none, so that a later epoch than
+// the first may begin there: a person says so. It returns false if the record was there.
+// Errors: ErrOtherServer, ErrCorrupt, ErrUnreachable, ErrUnfit, ErrLocked.
+func Mark(dir, server string) (bool, error) {
+	if err := check(dir); err != nil {
+		return false, err
+	}
+	made, err := prepare(dir, server)
+	if err != nil {
+		return false, err
+	}
+	r, err := readRecord(filepath.Join(dir, metaName))
+	if err == nil && r.Server != server {
+		err = fmt.Errorf("%s: %w, %s", dir, ErrOtherServer, r.Server)
+	}
+	return made, err
 }
 
 // Dir returns the volume's directory.

@@ -18,7 +18,7 @@ import (
 
 func acquire(t *testing.T, dir string, epoch fleet.Epoch) *Held {
 	t.Helper()
-	h, err := Acquire(dir, "db-1", epoch)
+	h, err := Acquire(dir, "db-1", epoch, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func wantErr(t *testing.T, err, want error) {
 func TestAcquireOnlyRises(t *testing.T) {
 	dir := t.TempDir()
 	h := acquire(t, dir, 3)
-	_, err := Acquire(dir, "db-1", 4)
+	_, err := Acquire(dir, "db-1", 4, true)
 	wantErr(t, err, ErrLocked)
 	var le *LockedError
 	if !errors.As(err, &le) || !slices.Equal(le.PIDs, []int{os.Getpid()}) {
@@ -44,9 +44,9 @@ func TestAcquireOnlyRises(t *testing.T) {
 	}
 	_ = h.Close()
 
-	_, err = Acquire(dir, "db-1", 2)
+	_, err = Acquire(dir, "db-1", 2, true)
 	wantErr(t, err, ErrOldEpoch)
-	_, err = Acquire(dir, "db-2", 4)
+	_, err = Acquire(dir, "db-2", 4, true)
 	wantErr(t, err, ErrOtherServer)
 	_ = acquire(t, dir, 3).Close() // the same epoch may come again
 	_ = acquire(t, dir, 5).Close()
@@ -54,7 +54,7 @@ func TestAcquireOnlyRises(t *testing.T) {
 	if err != nil || st != (State{Server: "db-1", Epoch: 5}) {
 		t.Fatalf("state is %+v, %v", st, err)
 	}
-	_, err = Acquire(dir, "db-1", 0)
+	_, err = Acquire(dir, "db-1", 0, true)
 	if err == nil {
 		t.Fatal("epoch 0 was accepted")
 	}
@@ -73,7 +73,7 @@ func TestSeal(t *testing.T) {
 	if err != nil || first.Epoch != 2 || first.Found != 2 || !first.ReadBack || first.Fresh {
 		t.Fatalf("seal is %+v, %v", first, err)
 	}
-	_, err = Acquire(dir, "db-1", 2)
+	_, err = Acquire(dir, "db-1", 2, true)
 	wantErr(t, err, ErrSealed)
 
 	_ = acquire(t, dir, 3) // stays held: a repeated seal must not need the lock
@@ -104,6 +104,32 @@ func TestSealOfFreshVolumeSaysSo(t *testing.T) {
 	if st, err := Inspect(dir); err != nil || st != (State{}) {
 		t.Fatalf("after the seal the state is %+v, %v", st, err)
 	}
+}
+
+// An epoch that expects data does not begin on an empty mount point, and leaves nothing
+// there that the next one would take for a record. A person may say that it is the volume.
+func TestAcquireOfADirectoryWithoutRecord(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Acquire(dir, "db-1", 4, false)
+	wantErr(t, err, ErrNoRecord)
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Fatalf("it leaves %v, %v", entries, err)
+	}
+	for _, fresh := range []bool{true, false} {
+		if made, err := Mark(dir, "db-1"); err != nil || made != fresh {
+			t.Fatalf("mark: %v, %v", made, err)
+		}
+	}
+	_, err = Mark(dir, "db-2")
+	wantErr(t, err, ErrOtherServer)
+	if s, err := Seal(dir, "db-1", 3); err != nil || !s.Fresh {
+		t.Fatalf("a marked directory proves an epoch dead: %+v, %v", s, err)
+	}
+	h, err := Acquire(dir, "db-1", 4, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = h.Close()
 }
 
 func TestSealRefusedWhileAFileIsOpenForWriting(t *testing.T) {
@@ -149,7 +175,7 @@ func TestDamageIsNeverAbsence(t *testing.T) {
 	}
 	refused := func(what string) {
 		t.Helper()
-		_, err := Acquire(dir, "db-1", 8)
+		_, err := Acquire(dir, "db-1", 8, true)
 		_, err2 := Seal(dir, "db-1", 7)
 		_, err3 := Inspect(dir)
 		if !errors.Is(err, ErrCorrupt) || !errors.Is(err2, ErrCorrupt) || !errors.Is(err3, ErrCorrupt) {
@@ -187,14 +213,14 @@ func put(t *testing.T, path string, b []byte) {
 
 func TestUnreachable(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "gone")
-	_, err := Acquire(dir, "db-1", 1)
+	_, err := Acquire(dir, "db-1", 1, true)
 	wantErr(t, err, ErrUnreachable)
 	_, err = Seal(dir, "db-1", 1)
 	wantErr(t, err, ErrUnreachable)
 	_, err = Inspect(dir)
 	wantErr(t, err, ErrUnreachable)
 	put(t, dir, nil)
-	_, err = Acquire(dir, "db-1", 1)
+	_, err = Acquire(dir, "db-1", 1, true)
 	wantErr(t, err, ErrUnreachable)
 	_, err = Seal("/proc/self", "db-1", 1)
 	wantErr(t, err, ErrUnfit)
@@ -210,7 +236,7 @@ func TestReplacedLockIsRefused(t *testing.T) {
 	if err := os.Symlink("/dev/null", lock); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Acquire(dir, "db-1", 2); err == nil {
+	if _, err := Acquire(dir, "db-1", 2, true); err == nil {
 		t.Fatal("a symlink was taken for the lock")
 	}
 }
@@ -252,7 +278,7 @@ func TestOneOfManyAcquires(t *testing.T) {
 	var won []*Held
 	for range 16 {
 		wg.Go(func() {
-			h, err := Acquire(dir, "db-1", 1)
+			h, err := Acquire(dir, "db-1", 1, true)
 			if err == nil {
 				mu.Lock()
 				defer mu.Unlock()

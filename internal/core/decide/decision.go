@@ -43,6 +43,9 @@ type Decision struct {
 	// Away is where the next epoch will be, if not where the spec says; it counts only
 	// on a step that takes an epoch.
 	Away *fleet.Away `json:"away,omitempty"`
+	// Written is what the step's intent leaves as the status's list of that name; nil
+	// leaves it as it is.
+	Written []fleet.Written `json:"-"`
 	// Begins is set on the first step of a recovery: what it claims.
 	Begins *fleet.Recovery `json:"begins,omitempty"`
 	// Gates lists every guard with its value, passed or not, for why.

@@ -65,7 +65,7 @@ func workFence(v View, now time.Time) Decision {
 	}
 	return Decision{
 		Step: &first, Proof: proof, FromHost: host, Reason: first.Why, Candidates: candidates, Away: next.Status.Away,
-		Takes: room,
+		Written: written(next, first), Takes: room,
 		Gates: []Gate{{Name: GateProof, Pass: true, Value: proof.String()}},
 	}
 }

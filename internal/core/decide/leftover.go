@@ -27,6 +27,7 @@ func adopt(v View, now time.Time) (Decision, bool) {
 			}
 			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d %s on %s, the store knows only %d; it counts as healed once its own checks pass", i.Epoch, is, orUnknown(i.Host), v.Status.Epoch))
 			d.Step.Epoch, d.Step.Host = i.Epoch, i.Host
+			d.Written = writtenBy(v, i.Epoch)
 			return d, true
 		}
 	}

@@ -125,6 +125,9 @@ func dataRefusal(v View, h fleet.Host) string {
 		if vol.Path != "" && !slices.Contains(h.Reaches, vol.Name) {
 			return "it does not reach volume " + vol.Name
 		}
+		if why := emptyRefusal(v, vol, h); why != "" {
+			return why
+		}
 		if vol.OnArray() && !slices.Contains(h.Reaches, vol.Name) {
 			return "it does not reach the array of volume " + vol.Name
 		}

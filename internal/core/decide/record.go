@@ -39,6 +39,9 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 		return s
 	}
 	step := *d.Step
+	if d.Written != nil {
+		s.Written = d.Written
+	}
 	unanswered(s.Recovery, step, now)
 	switch step.Kind {
 	case fleet.StepAdopt:

@@ -44,7 +44,7 @@ func volumesTell(v View, now time.Time) bool {
 	volumes := v.Server.Spec.Identity.Volumes
 	silent := func(vol fleet.Volume) bool {
 		seen := volumeSeen(v, vol.Name)
-		return vol.OnArray() || seen == nil || now.Sub(seen.At) > staleAfter(v)
+		return vol.OnArray() || seen == nil || seen.Fresh || now.Sub(seen.At) > staleAfter(v)
 	}
 	return len(volumes) > 0 && !slices.ContainsFunc(volumes, silent)
 }

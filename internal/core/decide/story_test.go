@@ -124,6 +124,9 @@ func (s *story) describe(step fleet.Step) string {
 			parts = append(parts, kv[0]+"="+kv[1])
 		}
 	}
+	if step.Fresh && step.Epoch > 1 {
+		parts = append(parts, "fresh")
+	}
 	if step.Pause > 0 {
 		parts = append(parts, "pause="+step.Pause.String())
 	}

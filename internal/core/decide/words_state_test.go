@@ -12,7 +12,7 @@ import (
 )
 
 // doStatus sets what is recorded, as of a server about which nothing else is:
-// status epoch=N host=H [phase=…] [message=…] [verified] [recorded=VERDICT:AGE].
+// status epoch=N host=H [phase=…] [message=…] [verified] [neverWritten] [recorded=VERDICT:AGE].
 // Without phase, a server with an epoch is running.
 func (s *story) doStatus(a args) error {
 	s.v.Status = fleet.Status{}
@@ -26,6 +26,9 @@ func (s *story) doStatus(a args) error {
 	st.Message = a.Get("message", "")
 	st.SetBack = a.Has("setBack")
 	st.LaunchedAt = s.now.Add(-time.Hour)
+	if st.Epoch > 0 && !a.Has("neverWritten") {
+		st.Written = decide.Written(nil, s.v.Server, 1)
+	}
 	if a.Has("verified") {
 		st.VerifiedAt = s.now.Add(-time.Hour)
 	}
@@ -101,11 +104,11 @@ func (s *story) doInstance(a args) error {
 }
 
 // doVolume adds what is seen of a volume: volume NAME epoch=N sealed=N holder=N
-// host=H held=yes|no.
+// host=H held=yes|no [fresh].
 func (s *story) doVolume(a args) error {
 	held := map[string]fleet.Answer{"yes": fleet.Yes, "no": fleet.No}[a.Get("held", "")]
 	s.v.Observed.Volumes = append(s.v.Observed.Volumes, fleet.VolumeState{
-		Volume: a.At(0), Epoch: epochOf(a, "epoch"), Sealed: epochOf(a, "sealed"), Holder: epochOf(a, "holder"), Host: a.Get("host", ""), Held: held, At: s.now,
+		Volume: a.At(0), Epoch: epochOf(a, "epoch"), Sealed: epochOf(a, "sealed"), Holder: epochOf(a, "holder"), Host: a.Get("host", ""), Held: held, Fresh: a.Has("fresh"), At: s.now,
 	})
 	return nil
 }

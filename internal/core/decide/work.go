@@ -275,6 +275,9 @@ func workBuild(v View, now time.Time) Decision {
 			}
 		}
 		d.Proof = proof
+		if d.Step != nil {
+			d.Written = written(v, *d.Step)
+		}
 		return d
 	}
 	return verify(v, now)
@@ -303,7 +306,8 @@ func buildSteps(v View) []fleet.Step {
 	r := v.Status.Recovery
 	var attach []fleet.Step
 	for _, o := range identityOf(v.Server) {
-		attach = append(attach, withLUNs(v, newStep(v, fleet.StepAttach, r.To, r.Host, o, fmt.Sprintf("give %s to epoch %d", o, r.To))))
+		step := newStep(v, fleet.StepAttach, r.To, r.Host, o, fmt.Sprintf("give %s to epoch %d", o, r.To))
+		attach = append(attach, withFresh(v, withLUNs(v, step)))
 	}
 	kind := fleet.StepLaunch
 	if r.Rung == fleet.Recover {

@@ -122,6 +122,9 @@ type VolumeState struct {
 	Host string `json:"host,omitempty"`
 	// Held is Yes if something holds it, even if it is not known what.
 	Held Answer `json:"held"`
+	// Fresh is true for a directory that was seen without a record of any server: no
+	// epoch ever wrote there.
+	Fresh bool `json:"fresh,omitempty"`
 	// Dead is Yes if the platform says that the volume itself does not answer: another
 	// instance would meet the same volume.
 	Dead Answer `json:"dead,omitempty"`

@@ -45,6 +45,9 @@ type Status struct {
 	UnusedInterfaces []Swap `json:"unusedInterfaces,omitempty"`
 	// Formatted are the volumes of which guest agents made the file system, oldest first.
 	Formatted []Formatted `json:"formatted,omitempty"`
+	// Written lists the directory volumes with which an instance was started, or may have
+	// been: from then on a directory without a record is not that volume.
+	Written []Written `json:"written,omitempty"`
 	// Given lists what steps gave to the current epoch, until it is verified: from
 	// then on that it was says VerifiedAt.
 	Given []Object `json:"given,omitempty"`
@@ -74,6 +77,13 @@ type Status struct {
 	Restore *Restore `json:"restore,omitempty"`
 	// Message is the last sentence for people about this server.
 	Message string `json:"message,omitempty"`
+}
+
+// Written is a directory volume that may hold data of the server.
+type Written struct {
+	Volume string `json:"volume"`
+	// Epoch is the first epoch that may have written there.
+	Epoch Epoch `json:"epoch"`
 }
 
 // Formatted is a volume of which the guest agent of an epoch made the file system, or

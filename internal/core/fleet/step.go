@@ -94,6 +94,10 @@ type Step struct {
 	// not there: nothing of the server was ever started, so there is no data that an
 	// empty one would stand in for.
 	Create bool `json:"create,omitempty"`
+	// Fresh is set for an attach of a directory that may lack the record which each epoch
+	// leaves there: no instance that had this volume was ever started. Else what is found
+	// empty is not the volume, such as a mount point whose disk is not mounted.
+	Fresh bool `json:"fresh,omitempty"`
 	// Token makes a replay leave one effect (invariant S7).
 	Token string `json:"token,omitempty"`
 	// Within is how long the call may take before its outcome counts as unknown.

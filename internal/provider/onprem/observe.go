@@ -200,9 +200,9 @@ func (l look) servers() {
 		l.instance(i)
 	}
 	for _, v := range r.Volumes {
-		if s := l.sights[v.Server]; s != nil && v.Looked && !l.overtaken(v) {
+		if s := l.sights[v.Server]; s != nil && (v.Looked || v.Fresh) && !l.overtaken(v) {
 			s.Observed.Volumes = append(s.Observed.Volumes, fleet.VolumeState{
-				Volume: v.Volume, Epoch: v.Epoch, Sealed: v.Sealed, Holder: v.Holder,
+				Volume: v.Volume, Epoch: v.Epoch, Sealed: v.Sealed, Holder: v.Holder, Fresh: v.Fresh,
 				Host: l.name, Held: v.Held, At: l.ago(v.Ago),
 			})
 		}

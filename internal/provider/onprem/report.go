@@ -89,7 +89,11 @@ func facets(r *link.Report) map[facet]bool {
 		out[facet{kind: "probe", server: p.Server, alive: p.Alive, works: p.Works}] = true
 	}
 	for _, v := range r.Volumes {
-		out[facet{kind: "volume", server: v.Server, epoch: v.Sealed, alive: v.Held}] = true
+		kind := "volume"
+		if v.Fresh {
+			kind = "fresh volume"
+		}
+		out[facet{kind: kind, server: v.Server, epoch: v.Sealed, alive: v.Held}] = true
 	}
 	for _, a := range slices.Concat(r.Pings, r.StorageBeats) {
 		// News of a host is news of all servers there; "" means all.

@@ -10,9 +10,26 @@ import (
 
 func holdCases() []Case {
 	return []Case{
+		{Name: "attach/begins on no directory without a record", Run: attachFresh},
 		{Name: "attach/refuses what another epoch holds", Run: attachHeld},
 		{Name: "detach/takes a volume and an address", Run: detach},
 	}
+}
+
+// attachFresh is a volume whose disk is not mounted: what expects data must not begin there.
+func attachFresh(t T, h Harness) {
+	s := newSuite(t, h)
+	vol := s.server.Spec.Identity.Volumes[0]
+	if !s.traits.AttachFirst || vol.Path == "" {
+		return // a platform attaches a volume that it knows, or none
+	}
+	call := s.call(fleet.StepAttach, 1, s.host(0), fleet.Object{Volume: vol.Name}, s.first())
+	call.Step.Fresh = false
+	s.refuses("a directory without a record", call, provider.Refused)
+	call.Step.Fresh, call.Step.Token = true, call.Step.Token+"-fresh"
+	s.must(call)
+	call.Step.Fresh, call.Step.Token = false, call.Step.Token+"-again"
+	s.must(call)
 }
 
 // attachHeld is a person who attested wrongly: the resource is the last guard.

@@ -42,6 +42,7 @@ func (s *suite) call(kind fleet.StepKind, epoch fleet.Epoch, host string, o flee
 		Step: fleet.Step{
 			Kind: kind, Server: s.server.Name, Epoch: epoch, Host: host, Object: o, Rung: fleet.Relaunch, Within: within,
 			Token: fmt.Sprintf("t-%s-%d-%s-%s-%s%s", s.server.Name, epoch, kind, host, o.Volume, o.Address), Why: "the suite asks",
+			Fresh: kind == fleet.StepAttach && epoch == 1,
 		},
 		Server: s.server, Term: s.term, Proof: proof,
 	}

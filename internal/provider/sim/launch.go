@@ -91,13 +91,23 @@ func (p *Provider) attach(call provider.Call) (provider.Outcome, error) {
 	if call.Step.Object.Address != "" {
 		err = p.w.HoldAddress(call.Step.Object.Address, i, true)
 	} else {
-		err = p.w.Attach(VolumeID(call.Server, call.Step.Object.Volume), i)
+		err = p.attachVolume(call, i)
 	}
 	if err != nil {
 		p.dropEmpty(i)
 		return provider.Outcome{}, err
 	}
 	return provider.Outcome{Detail: "attached to " + i.ID}, nil
+}
+
+// attachVolume refuses a directory without a record, as a host's agent does, unless the step
+// says that there may be none yet.
+func (p *Provider) attachVolume(call provider.Call, i *world.Instance) error {
+	id := VolumeID(call.Server, call.Step.Object.Volume)
+	if p.opts.AttachFirst && !call.Step.Fresh && p.w.Blank(id, i.Host) && !slices.Contains(i.Volumes, id) {
+		return provider.Errorf(provider.Refused, call, "volume %s has no record on %s: its disk is not mounted there", id, i.Host)
+	}
+	return p.w.Attach(id, i)
 }
 
 func (p *Provider) toAttach(call provider.Call) (*world.Instance, error) {

@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -245,10 +246,16 @@ func (l look) lock(name string, v *world.Volume) {
 		own.Holder, own.Host, own.At = holder.Epoch, holder.Host, l.seenAt(l.w.Host(holder.Host))
 		l.seen = append(l.seen, own)
 	}
+	for _, host := range slices.Sorted(maps.Keys(v.Hidden)) {
+		if h := l.w.Host(host); v.Hidden[host] && l.p.contact(h) {
+			l.seen = append(l.seen, fleet.VolumeState{Volume: name, Host: host, Fresh: true, Held: fleet.No, At: l.now})
+		}
+	}
+	state.Fresh = v.Epoch == 0
 	for _, name := range l.w.Hosts() {
 		// One look from elsewhere is enough to tell: the lock is the same for all.
 		h := l.w.Host(name)
-		if l.p.contact(h) && h.HasStorage() && l.w.Reaches(name, v) && (holder == nil || holder.Host != name) {
+		if !v.Hidden[name] && l.p.contact(h) && h.HasStorage() && l.w.Reaches(name, v) && (holder == nil || holder.Host != name) {
 			state.Host = name
 			l.seen = append(l.seen, state)
 			return

@@ -131,7 +131,7 @@ func upCalls(s fleet.Server, e fleet.Epoch, proof fence.Proof) []provider.Call {
 	var out []provider.Call
 	add := func(kind fleet.StepKind, o fleet.Object) {
 		out = append(out, provider.Call{
-			Step:   fleet.Step{Kind: kind, Server: s.Name, Epoch: e, Host: "host-1", Object: o, Token: fmt.Sprint(s.Name, e, kind, o)},
+			Step:   fleet.Step{Kind: kind, Server: s.Name, Epoch: e, Host: "host-1", Object: o, Token: fmt.Sprint(s.Name, e, kind, o), Fresh: e == 1},
 			Server: s, Proof: proof,
 		})
 	}

@@ -45,6 +45,8 @@ type Ref struct {
 type Order struct {
 	Ref
 	Volumes []keeper.Volume `json:"volumes"`
+	// Fresh: the volumes may be directories without a record.
+	Fresh bool `json:"fresh,omitempty"`
 }
 
 // State is what is known of an instance.

@@ -169,7 +169,7 @@ func (h *host) launchOrder(role string) keeper.Launch {
 
 func (h *host) attach(epoch fleet.Epoch) Instance {
 	h.t.Helper()
-	in, err := h.d.Attach(h.ctx(), Order{Ref: ref(epoch), Volumes: []keeper.Volume{{Name: "data", Dir: h.vol}}})
+	in, err := h.d.Attach(h.ctx(), Order{Ref: ref(epoch), Volumes: []keeper.Volume{{Name: "data", Dir: h.vol}}, Fresh: true})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func (d *Driver) Attach(ctx context.Context, o Order) (Instance, error) {
 		return d.get(e), err
 	}
 	for i := range o.Volumes {
-		if err := d.call(ctx, e, o.request(keeper.Request{Op: keeper.OpAttach, Volume: &o.Volumes[i]})); err != nil {
+		if err := d.call(ctx, e, o.request(keeper.Request{Op: keeper.OpAttach, Volume: &o.Volumes[i], Fresh: o.Fresh})); err != nil {
 			return d.get(e), err
 		}
 	}

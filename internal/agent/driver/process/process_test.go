@@ -44,7 +44,7 @@ func TestKilledApplicationIsReaped(t *testing.T) {
 	}
 	_, err = h.d.Attach(h.ctx(), Order{Ref: ref(1)})
 	wantErr(t, err, ErrFenced)
-	_, err = volume.Acquire(h.vol, "db-1", 1)
+	_, err = volume.Acquire(h.vol, "db-1", 1, true)
 	wantErr(t, err, volume.ErrSealed)
 	_ = h.run(2, "serve") // the next epoch may
 }

@@ -195,7 +195,9 @@ type Volume struct {
 	Volume string `json:"volume"`
 	// Looked is true if the epoch file was read and the lock asked for; else the
 	// host only knows that it reaches the volume.
-	Looked bool        `json:"looked,omitempty"`
+	Looked bool `json:"looked,omitempty"`
+	// Fresh is true for a directory without a record of any server.
+	Fresh  bool        `json:"fresh,omitempty"`
 	Epoch  fleet.Epoch `json:"epoch,omitempty"`
 	Sealed fleet.Epoch `json:"sealed,omitempty"`
 	// Holder is the epoch of the host's own instance that holds it, or 0.
