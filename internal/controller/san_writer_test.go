@@ -89,6 +89,8 @@ func (l *ledger) check(t *testing.T, path string) {
 type initiators struct {
 	ledger  *ledger
 	changes chan struct{}
+	// clings has a session kept though the unit refuses its write, as a kernel does.
+	clings bool
 
 	mu   sync.Mutex
 	list map[string]*initiator
@@ -217,6 +219,10 @@ func (d *initiators) write(ctx context.Context, epoch fleet.Epoch, disk link.Dis
 		call, cancel := context.WithTimeout(ctx, 2*time.Second)
 		r, err := execute(call, s, iscsi.Write16(disk.Unit, next, block))
 		cancel()
+		if err == nil && r.Status != iscsi.Good && d.clings {
+			wait(ctx, 20*time.Millisecond)
+			continue
+		}
 		if err != nil || r.Status != iscsi.Good {
 			_ = s.Close()
 			s = nil
