@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"relight/internal/agent/guest/mountinfo"
 )
 
 const replyPrefix = "relight-quiesced 1 "
@@ -176,34 +177,26 @@ func runHook(ctx context.Context, path, word string, env []string) error {
 // writable lists where file systems are mounted that have a device of their own and are
 // written to, each device once, the last mounted first: what lies on another one is
 // frozen before it.
-func writable(mountinfo string) ([]string, error) {
-	b, err := os.ReadFile(mountinfo)
+func writable(list string) ([]string, error) {
+	b, err := os.ReadFile(list)
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := mountinfo.Parse(string(b))
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	seen := map[string]bool{}
-	for line := range strings.Lines(string(b)) {
-		left, right, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if !ok || len(l) < 6 || len(r) < 3 {
+	for _, m := range mounts {
+		if m.ReadOnly || !strings.HasPrefix(m.Source, "/dev/") || seen[m.Number] {
 			continue
 		}
-		device, at, source := l[2], unescape(l[4]), unescape(r[1])
-		rw := slices.Contains(strings.Split(l[5], ","), "rw") && slices.Contains(strings.Split(r[2], ","), "rw")
-		if !rw || !filepath.IsAbs(source) || !strings.HasPrefix(source, "/dev/") || seen[device] {
-			continue
-		}
-		seen[device] = true
-		out = append(out, at)
+		seen[m.Number] = true
+		out = append(out, m.Path)
 	}
 	slices.Reverse(out)
 	return out, nil
-}
-
-// unescape reads a path of mountinfo, which has octal numbers for blanks.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
 // The ioctls of <linux/fs.h>.

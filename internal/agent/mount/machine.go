@@ -11,12 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"relight/internal/agent/guest/mountinfo"
 	"relight/internal/core/fleet"
 	"relight/internal/core/mount"
 )
@@ -155,34 +155,13 @@ func (m *Machine) mounts() ([]mount.Mounted, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []mount.Mounted
-	for line := range strings.Lines(string(data)) {
-		// 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
-		head, tail, ok := strings.Cut(strings.TrimSpace(line), " - ")
-		h, t := strings.Fields(head), strings.Fields(tail)
-		if !ok || len(h) < 6 || len(t) < 3 {
-			return nil, fmt.Errorf("mountinfo has a line that is not understood: %.100q", line)
-		}
-		options := slices.Concat(strings.Split(h[5], ","), strings.Split(t[2], ","))
-		out = append(out, mount.Mounted{
-			Number: h[2], Path: unescaped(h[4]), Type: t[0], Source: unescaped(t[1]), ReadOnly: slices.Contains(options, "ro"),
-		})
+	found, err := mountinfo.Parse(string(data))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]mount.Mounted, 0, len(found))
+	for _, m := range found {
+		out = append(out, mount.Mounted{Number: m.Number, Path: m.Path, Type: m.Type, Source: m.Source, ReadOnly: m.ReadOnly})
 	}
 	return out, nil
-}
-
-// unescaped undoes the kernel's \040 for a blank and its like.
-func unescaped(s string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				out.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		out.WriteByte(s[i])
-	}
-	return out.String()
 }
