@@ -6,8 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"relight/internal/beat"
 	"relight/internal/core/detect"
 	"relight/internal/core/fleet"
+	"relight/internal/core/lease"
 	"relight/internal/provider"
 )
 
@@ -22,7 +24,10 @@ type Collector struct {
 	shared shared
 	// Observer is how this controller stands itself; see Tick.
 	observer detect.Observer
-	lastTick time.Time
+	lastTick lease.Moment
+	// base is when moments are counted from, boot goes on in a suspend; see CountBy.
+	base time.Time
+	boot beat.Clock
 	// contact is the silence after which a host counts as out of contact here,
 	// for the observer's doubt in itself.
 	contact time.Duration
@@ -68,7 +73,7 @@ type Known struct {
 func NewCollector(now time.Time, contact time.Duration) *Collector {
 	return &Collector{
 		servers: map[string]*serverSight{}, hosts: map[string]*hostSight{},
-		shared: newShared(), observer: detect.Observer{Since: now, Contact: contact}, lastTick: now, contact: contact,
+		shared: newShared(), observer: detect.Observer{Since: now, Contact: contact}, base: now, contact: contact,
 	}
 }
 
@@ -76,15 +81,32 @@ func NewCollector(now time.Time, contact time.Duration) *Collector {
 // or starved: its own silence must not be taken for that of others.
 const stallAfter = time.Second
 
+// CountBy has stalls counted by a clock that goes on while the machine is suspended, too.
+// It is called before the first Tick.
+func (c *Collector) CountBy(boot beat.Clock) {
+	c.boot = boot
+	c.lastTick = momentOf(c.base, c.base, boot)
+}
+
+// momentOf is a moment by all clocks, counted from base where that is not their own.
+func momentOf(base, now time.Time, boot beat.Clock) lease.Moment {
+	m := lease.Moment{Steady: now.Sub(base), Wall: now.Round(0).Sub(base.Round(0))}
+	if boot != nil {
+		m.Boot = time.Duration(boot())
+	}
+	return m
+}
+
 // Tick notes that the loop runs and counts the hosts out of contact. It is
 // called several times a second, whatever happens.
 func (c *Collector) Tick(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if gap := now.Sub(c.lastTick); gap > stallAfter {
+	tick := momentOf(c.base, now, c.boot)
+	if gap := lease.Elapsed(c.lastTick, tick); gap > stallAfter {
 		c.observer.StalledAt, c.observer.Stall = now, gap
 	}
-	c.lastTick = now
+	c.lastTick = tick
 	c.observer.Hosts, c.observer.Silent = len(c.hosts), 0
 	for _, h := range c.hosts {
 		if c.silent(h, now) {

@@ -51,3 +51,25 @@ func TestLeaseEndsInASuspend(t *testing.T) {
 		t.Error("allowed after a lease, half of it asleep")
 	}
 }
+
+// A controller whose machine was suspended has stood still, though its clock has not gone on:
+// what it knows is of before (S4).
+func TestSuspendIsAStall(t *testing.T) {
+	clock := world.NewVirtual(time.Date(2031, 5, 1, 12, 0, 0, 0, time.UTC))
+	slept, since := time.Duration(0), clock.Now()
+	c := NewCollector(clock.Now(), 3*time.Second)
+	c.CountBy(func() int64 { return int64(time.Hour + slept + clock.Now().Sub(since)) })
+	for range 3 {
+		clock.Advance(50 * time.Millisecond)
+		c.Tick(clock.Now())
+	}
+	if c.observer.Stall != 0 {
+		t.Errorf("it is called a stall of %s that it began to look", c.observer.Stall)
+	}
+	slept += time.Hour
+	clock.Advance(50 * time.Millisecond)
+	c.Tick(clock.Now())
+	if o := c.observer; o.Stall < time.Hour || !o.StalledAt.Equal(clock.Now()) {
+		t.Errorf("after an hour's sleep: a stall of %s that ended at %s", o.Stall, o.StalledAt)
+	}
+}

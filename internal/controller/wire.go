@@ -339,6 +339,7 @@ func (c *Controller) wire(ctx context.Context) error {
 		traits[name] = p.Traits()
 	}
 	c.collector = NewCollector(c.clock.Now(), c.opt.Contact)
+	c.collector.CountBy(beat.BootClock())
 	viewer := &Viewer{State: c.state, Collector: c.collector, Traits: traits, Authority: c.reign.Authority, Trouble: c.trouble}
 	healer := &Healer{Journal: c.journal, Viewer: viewer, Collector: c.collector, Providers: providers, Turns: turns, Clock: c.clock, Log: c.log}
 	c.loops = &Loops{

@@ -10,20 +10,62 @@ import (
 // that executes. A server that has none is left alone: the fault came too late.
 func onServer(do func(w *world.World, i *world.Instance)) func(*engine, Fault) (func(), error) {
 	return func(e *engine, f Fault) (func(), error) {
-		if _, ok := e.volumes[f.Object]; !ok {
-			if _, ok := e.isolations[f.Object]; !ok {
-				return nil, fmt.Errorf("there is no server %q", f.Object)
-			}
+		if err := knowsServer(e, f); err != nil {
+			return nil, err
 		}
-		all := e.world.Of(f.Object)
-		for n := len(all) - 1; n >= 0; n-- {
-			if all[n].Executes {
-				do(e.world, all[n])
-				break
-			}
+		if i := newest(e.world, f.Object, func(i *world.Instance) bool { return i.Executes && !i.Copy }); i != nil {
+			do(e.world, i)
 		}
 		return nil, nil
 	}
+}
+
+func knowsServer(e *engine, f Fault) error {
+	if _, ok := e.volumes[f.Object]; !ok {
+		if _, ok := e.isolations[f.Object]; !ok {
+			return fmt.Errorf("there is no server %q", f.Object)
+		}
+	}
+	return nil
+}
+
+// newest returns a server's newest instance of which is is true, or nil.
+func newest(w *world.World, server string, is func(*world.Instance) bool) *world.Instance {
+	all := w.Of(server)
+	for n := len(all) - 1; n >= 0; n-- {
+		if is(all[n]) {
+			return all[n]
+		}
+	}
+	return nil
+}
+
+// copied has a person launch one more like the server's machine, with its tags.
+func copied(e *engine, f Fault) (func(), error) {
+	if err := knowsServer(e, f); err != nil {
+		return nil, err
+	}
+	i := newest(e.world, f.Object, func(i *world.Instance) bool { return i.Executes && !i.Copy })
+	switch {
+	case i == nil:
+		return nil, nil
+	case i.Style == world.Process:
+		return nil, fmt.Errorf("server %s runs on hosts, which know each of their own instances; only a machine of a cloud is copied with its tags", f.Object)
+	}
+	_, err := e.world.Alike(i)
+	return nil, err
+}
+
+// copyEnds has that person end the copy.
+func copyEnds(e *engine, f Fault) (func(), error) {
+	if err := knowsServer(e, f); err != nil {
+		return nil, err
+	}
+	i := newest(e.world, f.Object, func(i *world.Instance) bool { return i.Copy && !i.State.Gone() })
+	if i == nil {
+		return nil, nil
+	}
+	return nil, e.world.Terminate(i)
 }
 
 func app(s world.AppState) func(*engine, Fault) (func(), error) {
@@ -44,6 +86,8 @@ func serverKinds() []kind {
 			w.Crash(i)
 		})},
 		{class: "server", verb: "killed", apply: onServer(func(w *world.World, i *world.Instance) { _ = w.Kill(i) })},
+		{class: "server", verb: "copied", apply: copied},
+		{class: "server", verb: "copy-ends", apply: copyEnds},
 		{class: "volume", verb: "loses-lock", apply: func(e *engine, f Fault) (func(), error) {
 			if e.world.Volume(f.Object) == nil {
 				return nil, fmt.Errorf("there is no volume %q; it is written SERVER/VOLUME", f.Object)

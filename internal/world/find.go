@@ -36,12 +36,12 @@ func byID[T any](m map[string]*T) []*T {
 // Of returns all instances that a server ever had, oldest first.
 func (w *World) Of(server string) []*Instance { return w.byServer[server] }
 
-// Find returns the server's newest instance of that epoch, or nil. On a
-// recovered machine, that is its present epoch.
+// Find returns the server's newest instance of that epoch, or nil; no copy that a person
+// made. On a recovered machine, that is its present epoch.
 func (w *World) Find(server string, epoch fleet.Epoch) *Instance {
 	all := w.byServer[server]
 	for n := len(all) - 1; n >= 0; n-- {
-		if all[n].Epoch == epoch {
+		if all[n].Epoch == epoch && !all[n].Copy {
 			return all[n]
 		}
 	}

@@ -61,6 +61,8 @@ type Instance struct {
 	Type string
 	// AutoRecover has the platform move it by itself when its host fails.
 	AutoRecover bool
+	// Copy is true if a person made it like another one, see Alike.
+	Copy bool
 	// State is what the record says; Executes is the truth. They differ when a
 	// host has died or was cut off.
 	State    fleet.InstanceState

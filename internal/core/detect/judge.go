@@ -113,7 +113,7 @@ func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 		}
 		// Who cannot lie told the truth of that moment: what was stopped may have been
 		// started since (S4).
-		if age := j.now.Sub(s.At); age > j.staleAfter(s.Source.Channel) {
+		if age := j.in.Observer.age(s.At, j.now); age > j.staleAfter(s.Source.Channel) {
 			s.Answer, s.CannotLie, s.Detail = fleet.CannotTell, false, lastSeen(age)
 		}
 		return s
@@ -123,9 +123,9 @@ func (j *judgement) aged(s fleet.Signal) fleet.Signal {
 		if s.Source.Channel == fleet.ChannelBeat {
 			return j.recentBeat(s)
 		}
-		if s.Answer == fleet.No && j.now.Sub(s.At) > j.staleAfter(s.Source.Channel) {
+		if s.Answer == fleet.No && j.in.Observer.age(s.At, j.now) > j.staleAfter(s.Source.Channel) {
 			// A no from before our own stall may have turned into a yes meanwhile (S4).
-			s.Answer, s.Detail = fleet.CannotTell, "it has not looked since the controller listens"
+			s.Answer, s.Detail = fleet.CannotTell, "it may be of before the controller stood still, or began to listen"
 		}
 		return s
 	}

@@ -55,6 +55,20 @@ func (o Observer) hearsNobody(since, now time.Time, suspectAfter time.Duration) 
 	return !o.Heard.IsZero() && o.Heard.Sub(since) <= suspectAfter/2 && now.Sub(o.Heard) <= max(suspectAfter, o.Contact)
 }
 
+// waking is for how long after a stall what is read may have waited for the reader since
+// before its end: reports lie in the kernel's buffers, and are dated when they are read.
+const waking = time.Second
+
+// age is how old, at most, what was read at that time is now. A stall during which nobody
+// read counts in full for what was read as it ended, or before it (S4).
+func (o Observer) age(at, now time.Time) time.Duration {
+	age := now.Sub(at)
+	if o.Stall > 0 && !at.After(o.StalledAt.Add(waking)) {
+		return max(age, now.Sub(o.StalledAt)+o.Stall)
+	}
+	return age
+}
+
 // doubtLasts bounds how long a stall stretches suspicion: a controller that slept
 // for an hour is as well as any other a minute later, and must find real deaths
 // within what their policy says (L3).

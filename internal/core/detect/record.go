@@ -29,7 +29,7 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 		if now := j.aged(s); now.CannotLie {
 			return j.finding(fleet.Down, s.Since, []fleet.Signal{s}, describe(s), name), true
 		}
-		j.oldRecord = describe(s) + ", " + lastSeen(j.now.Sub(s.At))
+		j.oldRecord = describe(s) + ", " + lastSeen(j.in.Observer.age(s.At, j.now))
 	}
 	for _, i := range j.in.Observed.Instances {
 		if i.Epoch != epoch || !i.State.Gone() && i.State != fleet.InstanceStopped {
@@ -40,7 +40,7 @@ func (j *judgement) byRecord() (fleet.Finding, bool) {
 			j.oldRecord = said + ", but another carries its epoch too"
 			continue
 		}
-		if age := j.now.Sub(i.At); !i.State.Gone() && age > j.staleAfter(fleet.ChannelProvider) {
+		if age := j.in.Observer.age(i.At, j.now); !i.State.Gone() && age > j.staleAfter(fleet.ChannelProvider) {
 			j.oldRecord = said + ", " + lastSeen(age)
 			continue
 		}

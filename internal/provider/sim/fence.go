@@ -3,6 +3,7 @@ package sim
 import (
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
+	"relight/internal/world"
 )
 
 // stop ends an instance. A host's agent reaps it; a platform stops it for the
@@ -12,20 +13,28 @@ func (p *Provider) stop(call provider.Call) (provider.Outcome, error) {
 	if p.opts.AttachFirst {
 		return p.stopOnHost(call)
 	}
-	i, err := p.find(call)
-	if err != nil {
+	if _, err := p.find(call); err != nil {
 		return provider.Outcome{}, err
 	}
-	if call.Step.Rung == fleet.Recover {
-		err = p.w.Stop(i)
-	} else {
-		err = p.w.Terminate(i)
+	// Whatever carries the epoch is ended, and it is not over before all of it is.
+	var last *world.Instance
+	for _, i := range p.w.Of(call.Step.Server) {
+		if i.Epoch != call.Step.Epoch {
+			continue
+		}
+		end := p.w.Terminate
+		if call.Step.Rung == fleet.Recover {
+			end = p.w.Stop
+		}
+		if err := end(i); err != nil && !i.State.Gone() {
+			return provider.Outcome{}, err
+		}
+		if last == nil || i.State.Ending() <= last.State.Ending() {
+			last = i
+		}
 	}
-	if err != nil {
-		return provider.Outcome{}, err
-	}
-	out := provider.Outcome{Detail: i.ID + " is " + string(i.State)}
-	switch i.State {
+	out := provider.Outcome{Detail: last.ID + " is " + string(last.State)}
+	switch last.State {
 	case fleet.InstanceTerminated:
 		out.Evidence = []fleet.Evidence{p.evidence(call, fleet.Terminated, "sim", out.Detail)}
 	case fleet.InstanceStopped:

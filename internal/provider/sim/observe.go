@@ -173,7 +173,7 @@ func (l look) server(s *fleet.Server) provider.ServerSight {
 		l.instances = append(l.instances, seen)
 		if l.p.opts.AttachFirst {
 			l.agentSignals(s, i, h, seen)
-		} else {
+		} else if l.speaks(i) {
 			l.platformSignals(s, i, h)
 		}
 		if !s.Spec.Health.Check.IsZero() {
@@ -191,6 +191,17 @@ func (l look) server(s *fleet.Server) provider.ServerSight {
 	sight.Signals = part(l.signals, signals)
 	sight.Observed.Instances, sight.Observed.Volumes = part(l.instances, instances), part(l.seen, volumes)
 	return sight
+}
+
+// speaks reports that what is said of an instance is said of its epoch: of several that
+// carry one, the first of those that have ended least speaks.
+func (l look) speaks(i *world.Instance) bool {
+	for _, o := range l.w.Of(i.Server) {
+		if o.Epoch == i.Epoch && o != i && (o.State.Ending() < i.State.Ending() || o.State.Ending() == i.State.Ending() && o.ID < i.ID) {
+			return false
+		}
+	}
+	return true
 }
 
 // instance is what its record says. A host's agent that is silent has last said

@@ -190,3 +190,27 @@ func TestRecoverStartsNoneOfTwo(t *testing.T) {
 		t.Errorf("%d starts", n)
 	}
 }
+
+// The server's own instance ends while a copy of it lives: nothing is started beside that,
+// people are told what to type, and that helps.
+func TestCopyThatIsLeft(t *testing.T) {
+	r := newRig(t, slowly)
+	name := r.born()
+	first, second := r.machine(name), r.copied(name, 1)
+	r.until(time.Minute, "people are told of two", func() bool { return r.toldOfTwo(name) })
+	if err := r.cloud.Terminate(context.Background(), first.ID, awsprovider.Ending{}); err != nil {
+		t.Fatal(err)
+	}
+	r.until(2*time.Minute, "people are told that a copy is left", func() bool {
+		why := r.solo.Look(name)
+		return why.NeedsPerson && strings.Contains(why.Reason, "a copy of it is left") && strings.Contains(why.Reason, "relight heal "+name+" --rung relaunch")
+	})
+	r.during(2*time.Minute, "nothing is started", func() bool { return r.count("RunInstances") == 2 && second.State == fleet.InstanceRunning })
+	if _, err := r.solo.Backend.Heal(t.Context(), "eve", name, client.HealRequest{Rung: fleet.Relaunch, Reason: "the copy must go"}); err != nil {
+		t.Fatal(err)
+	}
+	r.until(5*time.Minute, "it works as epoch 2", r.healthy(name, 2))
+	if second.State != fleet.InstanceTerminated {
+		t.Errorf("the copy is %s", second.State)
+	}
+}
