@@ -12,9 +12,24 @@ import (
 	"relight/internal/agent/guest/neighbour"
 )
 
-// defendEvery is the time between two announcements while somebody else answers for an
-// address: each frame of the other leads switches to it until the next one of ours.
-const defendEvery = 100 * time.Millisecond
+const (
+	// defendEvery is the time between two announcements while somebody else answers for an
+	// address: each frame of the other leads switches to it until the next one of ours.
+	defendEvery = 100 * time.Millisecond
+	// defendHard is for how long it goes on like that. What lasts longer is no epoch that is
+	// about to be ended, and may be somebody's router that answers for all: from then on the
+	// network hears of it every defendSlowly (DEFEND_INTERVAL of RFC 5227).
+	defendHard   = time.Minute
+	defendSlowly = 10 * time.Second
+)
+
+// defendPace is the time between two announcements once a contest has lasted for so long.
+func defendPace(lasted time.Duration) time.Duration {
+	if lasted < defendHard {
+		return defendEvery
+	}
+	return defendSlowly
+}
 
 // defend tells the network where an address is (RFC 5227 2.4 c), again and again until the
 // returned function is called. An instance that moves keeps its MAC, so that
@@ -33,9 +48,10 @@ func (a *Agent) defend(ctx context.Context, about contested, ip netip.Addr, i In
 		}
 	}
 	ctx, stop := context.WithCancel(ctx)
+	begun := a.board.clock()
 	var done sync.WaitGroup
 	done.Go(func() {
-		for once(); pause(ctx, defendEvery); {
+		for once(); pause(ctx, defendPace(time.Duration(a.board.clock()-begun))); {
 			once()
 		}
 	})

@@ -99,8 +99,14 @@ func (a *Agent) sureOf(i Instance, c fleet.Check) func() bool {
 func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, i Instance) {
 	defer a.board.dropRival(about)
 	pace, before, blind := time.Duration(0), "", false
-	defence := func() {}
-	defer func() { defence() }()
+	var defence func()
+	rest := func() {
+		if defence != nil {
+			defence()
+		}
+		defence = nil
+	}
+	defer rest()
 	for pause(ctx, pace) {
 		who, err := a.whoElse(ctx, ip, i.Device, i.Bridge)
 		if ctx.Err() != nil {
@@ -113,14 +119,15 @@ func (a *Agent) seekRivals(ctx context.Context, about contested, ip netip.Addr, 
 		if who != "" {
 			pace = rivalAgain
 		}
-		defence()
-		defence = func() {}
 		switch {
 		case who == "":
 			a.board.noteAlone(about) // also where nobody can be asked: no watch can tell then
+			rest()
 		case before != "":
 			a.board.putRival(about, who)
-			defence = a.defend(ctx, about, ip, i)
+			if defence == nil {
+				defence = a.defend(ctx, about, ip, i)
+			}
 		}
 		before = who
 	}

@@ -226,6 +226,14 @@ func TestRivalIsToldOnceItAnswersTwice(t *testing.T) {
 		if n := times(); n == 0 {
 			t.Error("it is not announced though somebody else answered")
 		}
+		<-time.After(defendHard)
+		mu.Lock()
+		defended = 0
+		mu.Unlock()
+		<-time.After(10 * defendSlowly)
+		if n := times(); n < 9 || n > 11 {
+			t.Errorf("after %s it is announced %d times in ten times %s", defendHard, n, defendSlowly)
+		}
 		mu.Lock()
 		leased, defended = false, 0
 		mu.Unlock()
