@@ -72,9 +72,10 @@ func (h Hunt) Go(ctx context.Context) (Report, error) {
 
 // collectSeldom has the garbage collector wait for more: a run leaves little behind
 // and makes much, and a third of a hunt went into looking for it. Who has chosen a
-// pace of their own (GOGC) keeps it. It returns how to end this.
+// pace of their own (GOGC) keeps it. Beyond this the heap outgrows the caches, and a run
+// takes longer again. It returns how to end this.
 func collectSeldom() func() {
-	const usual, seldom = 100, 1000
+	const usual, seldom = 100, 400
 	was := debug.SetGCPercent(seldom)
 	if was != usual {
 		debug.SetGCPercent(was)
