@@ -72,7 +72,7 @@ func (h Hunt) Go(ctx context.Context) (Report, error) {
 
 // collectSeldom has the garbage collector wait for more: a run leaves little behind
 // and makes much, and a third of a hunt went into looking for it. Who has chosen a
-// pace of their own (GOGC) keeps it. Beyond this the heap outgrows the caches, and a run
+// pace of their own (GOGC) keeps it. With more than this the heap outgrows the caches, and a run
 // takes longer again. It returns how to end this.
 func collectSeldom() func() {
 	const usual, seldom = 100, 400
