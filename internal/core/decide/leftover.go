@@ -15,15 +15,15 @@ import (
 // that the backup remembers ends with it: it would fence a server that works. It need
 // not have seen every host: the one that is missing is mostly the dead one, and
 // whoever does not adopt what runs goes on to end it. Where the platform keeps a machine
-// that is stopped, that one counts as well: what the store knows is no more, and nobody
-// would ever tell anything of it.
+// that is stopped, or is starting one, that counts as well: what the store knows is no more,
+// and nobody would ever tell anything of it.
 func adopt(v View, now time.Time) (Decision, bool) {
 	for _, i := range v.Observed.Instances {
-		stands := !v.Traits.Places && i.State == fleet.InstanceStopped
+		stands := !v.Traits.Places && (i.State == fleet.InstanceStopped || i.State == fleet.InstancePending)
 		if i.Epoch > v.Status.Epoch && (i.State == fleet.InstanceRunning || stands) && now.Sub(i.At) <= staleAfter(v) && !overtaken(v, i.Epoch) {
 			is := "runs"
 			if stands {
-				is = "stands stopped"
+				is = "is " + string(i.State)
 			}
 			d := record(v, fleet.StepAdopt, fmt.Sprintf("epoch %d %s on %s, the store knows only %d; it counts as healed once its own checks pass", i.Epoch, is, orUnknown(i.Host), v.Status.Epoch))
 			d.Step.Epoch, d.Step.Host = i.Epoch, i.Host
