@@ -154,38 +154,45 @@ func warm(ctx context.Context, s *Stage) (r Result, err error) {
 		return Result{}, err
 	}
 	defer func() { err = errors.Join(err, s.redeclare(ctx, byBeat, fleet.BootKernel)) }()
-	var ready string
+	var ready []string
 	err = s.await(ctx, func() (bool, error) {
-		ready, err = s.standby(ctx)
-		return ready != "", errors.Join(err, fmt.Errorf("no standby guest of %s is ready", Server))
+		var booting bool
+		ready, booting, err = s.standbys(ctx)
+		return len(ready) > 0 && !booting, errors.Join(err, fmt.Errorf("the standby guests of %s are not ready, but for those on %v", Server, ready))
 	})
 	if err != nil {
 		return Result{}, err
 	}
 	return s.strike(ctx, func(b fleet.Status) error { return s.Lab.PowerOff(ctx, b.Host) }, func(b fleet.Status) func(fleet.Status) error {
 		return func(now fleet.Status) error {
-			if now.Host != ready || now.Epoch <= b.Epoch {
-				return fmt.Errorf("%w: epoch %d on %s, and the standby waited on %s", errOutcome, now.Epoch, now.Host, ready)
+			if !slices.Contains(ready, now.Host) || now.Epoch <= b.Epoch {
+				return fmt.Errorf("%w: epoch %d on %s, and standbys waited on %v", errOutcome, now.Epoch, now.Host, ready)
 			}
 			return nil
 		}
 	})
 }
 
-// standby names the host on which a standby guest is ready, or is empty.
-func (s *Stage) standby(ctx context.Context) (string, error) {
+// standbys names the hosts on which a standby guest is ready, and says whether another one
+// still boots: that one could become the server as well.
+func (s *Stage) standbys(ctx context.Context) (ready []string, booting bool, err error) {
 	st, err := s.status(ctx)
 	if err != nil {
-		return "", err
+		return nil, false, err
 	}
 	list, err := s.api.Hosts(ctx)
 	for _, h := range list.Items {
-		waits := func(w fleet.Warm) bool { return w.Server == Server && w.Ready }
-		if h.Name != st.Host && slices.ContainsFunc(h.Standbys, waits) {
-			return h.Name, nil
+		for _, w := range h.Standbys {
+			switch {
+			case h.Name == st.Host || w.Server != Server:
+			case w.Ready:
+				ready = append(ready, h.Name)
+			default:
+				booting = true
+			}
 		}
 	}
-	return "", err
+	return ready, booting, err
 }
 
 func zombie(ctx context.Context, s *Stage) (Result, error) {
