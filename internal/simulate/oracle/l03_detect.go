@@ -28,7 +28,8 @@ import (
 // everybody's sight; and if it is the server's own, two others are; and at no moment
 // since the crash was every host out of sight, for then the controller doubts itself and
 // its silence counts from there. If it failed on a host that was out of sight already and
-// executed on, the bound counts from its end. What only its
+// executed on, or its failure was told and it ended after that, the bound counts from its
+// end. What only its
 // check can tell is left out for servers without one. A frozen host whose instances
 // still hold their locks is no crash, nor can it be told any more what happened on it
 // shortly before: whoever looks at a lock sees that they live.
@@ -114,7 +115,7 @@ func (o *Oracle) meet(e expectation) {
 	if o.hearsBadly() {
 		return // it doubts itself for longer
 	}
-	if until := t.lastAble.Add(window(s.spec)); o.endedUnseen(t, e.onset) && e.at.Before(until) {
+	if until := t.lastAble.Add(window(s.spec)); o.endedLater(s, t, e.onset) && e.at.Before(until) {
 		e.at = until
 		o.expect(e)
 		return
@@ -131,9 +132,7 @@ func (o *Oracle) meet(e expectation) {
 		o.Violate("L5", s.name, "epoch %d does not work since %s and no recovery has begun: %s", t.epoch, clock(e.onset), s.held.what)
 		return
 	}
-	switch s.verdict.what {
-	case "down", "impaired", "isolated":
-	default:
+	if !ails(s.verdict.what) {
 		o.Violate("L3", s.name, "epoch %d does not work since %s and the last verdict is %q", t.epoch, clock(e.onset), s.verdict.what)
 		return
 	}
@@ -163,11 +162,16 @@ func (o *Oracle) excused(e expectation) bool {
 	}
 }
 
-// endedUnseen reports that the instance executed on after it had failed, on a host that is
-// out of sight, and ended there: nobody could look at its check, and its end is the first
-// that anybody is told.
-func (o *Oracle) endedUnseen(t *instance, onset time.Time) bool {
-	return !t.able && t.lastAble.After(onset) && !o.hostOf(t.i.Host).clear
+// endedLater reports that the instance executed on after it had failed, and ended since. On
+// a host that is out of sight nobody could look at its check, and its end is the first that
+// anybody is told; where the failure was told, its end is another one, with doubts of its own.
+func (o *Oracle) endedLater(s *server, t *instance, onset time.Time) bool {
+	return !t.able && t.lastAble.After(onset) && (!o.hostOf(t.i.Host).clear || !s.ailsAt.Before(onset))
+}
+
+// ails reports that a verdict says that something is the matter.
+func ails(verdict string) bool {
+	return verdict == "down" || verdict == "impaired" || verdict == "isolated"
 }
 
 // seen reports that at most one host is out of sight now, that others can tell of

@@ -138,6 +138,9 @@ func (o *Oracle) recorded(e entry) {
 		o.heldAllAlong(e)
 	case event.VerdictChanged:
 		s.verdict = told{what: e.ev.Verdict.String(), at: e.at}
+		if ails(s.verdict.what) {
+			s.ailsAt = e.at
+		}
 		if e.ev.Verdict == fleet.Healthy {
 			s.wellAt = e.at
 		}

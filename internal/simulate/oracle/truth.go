@@ -44,6 +44,8 @@ type server struct {
 	was     fleet.Status // before the last transaction that changed it
 	verdict told
 	held    told
+	// ailsAt is when the product last called it down, impaired or isolated.
+	ailsAt time.Time
 	// wellAt is when the product last called it healthy.
 	wellAt time.Time
 	// demand is what its spec demanded when a call that needs a proof was announced last:
