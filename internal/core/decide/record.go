@@ -47,9 +47,12 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	case fleet.StepAdopt:
 		// Whatever was being made of an epoch before it has no object any more. That it
 		// runs is not yet that it works: its own checks have to say so (S14).
-		known := s.Epoch
-		s.Epoch, s.Host, s.LaunchedAt, s.VerifiedAt, s.Given = step.Epoch, step.Host, now, time.Time{}, nil
-		s.SetBack = s.SetBack && known != s.Epoch
+		if s.Epoch == step.Epoch {
+			s.SetBack = false // it was known, and so is when it was started and verified
+		} else {
+			s.LaunchedAt, s.VerifiedAt, s.Given = now, time.Time{}, nil
+		}
+		s.Epoch, s.Host = step.Epoch, step.Host
 		s.Phase, s.Recovery, s.Message = fleet.PhaseRunning, nil, step.Why
 		return s
 	case fleet.StepClose:
@@ -76,7 +79,7 @@ func Intend(s fleet.Status, d Decision, now time.Time) fleet.Status {
 	}
 	if r.Last != nil && r.Last.Step.Token == step.Token && r.Last.State == fleet.StepIntended {
 		tries = r.Last.Tries // a replay after a crash: the try before never ended
-		acts(r, step.Kind, now)
+		acts(r, step, now)
 		if step.Kind.NeedsProof() {
 			// The call before may have had its effect: a refusal of this one must not
 			// be taken for proof that nothing was started (S2).
@@ -101,7 +104,7 @@ func unanswered(r *fleet.Recovery, next fleet.Step, now time.Time) {
 	if r == nil || r.Last == nil || r.Last.State != fleet.StepIntended || r.Last.Step.Token == next.Token {
 		return
 	}
-	acts(r, r.Last.Step.Kind, now)
+	acts(r, r.Last.Step, now)
 	if !shuts(r.Last.Step) {
 		return
 	}
@@ -121,7 +124,7 @@ func takeEpoch(s fleet.Status, d Decision, step fleet.Step, now time.Time) fleet
 	// elsewhere: a power-off of the stored host would prove nothing about it.
 	r.FromHost = d.FromHost
 	// The epoch before is dead: whatever becomes of this try, one must be made.
-	acts(r, step.Kind, now)
+	acts(r, step, now)
 	ran, _ := fence.Last(s.Server, r.From, "", s.Evidence)
 	s.Evidence = append(keepEvidence(s.Evidence, ran), missingFrom(s.Evidence, d.Proof.Evidence())...)
 	if s.Host != "" && step.Host != "" && s.Host != step.Host && !s.VerifiedAt.IsZero() {
@@ -203,7 +206,7 @@ func Record(s fleet.Status, step fleet.Step, res Result, now time.Time) fleet.St
 		return s
 	}
 	if res.State != fleet.StepFailed {
-		acts(r, step.Kind, now)
+		acts(r, step, now)
 	}
 	if mayLive(step.Kind, res.State, res.Class) {
 		r.MayLive = true
@@ -290,9 +293,12 @@ func failed(list []fleet.StepRecord, rec fleet.StepRecord) []fleet.StepRecord {
 }
 
 // acts notes that a step ended or replaced the instance, or may have. A restart in
-// place leaves one whole server behind, whatever becomes of it.
-func acts(r *fleet.Recovery, kind fleet.StepKind, now time.Time) {
-	if r.ActedAt.IsZero() && kind.Destructive() && !mendsInPlace(kind) {
+// place leaves one whole server behind, whatever becomes of it; and what a planned move does
+// to epochs beside the one that serves, such as one that was let in by hand, leaves that one
+// to be moved, or to be healed if its host dies meanwhile (S4).
+func acts(r *fleet.Recovery, step fleet.Step, now time.Time) {
+	beside := r.Planned != nil && r.To == 0 && step.Epoch != r.From
+	if r.ActedAt.IsZero() && step.Kind.Destructive() && !mendsInPlace(step.Kind) && !beside {
 		r.ActedAt = now
 	}
 }

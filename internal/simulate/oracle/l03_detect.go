@@ -151,7 +151,7 @@ func (o *Oracle) excused(e expectation) bool {
 	switch {
 	case s.status.Recovery != nil || s.status.Phase == fleet.PhaseNeedsPerson:
 		return true
-	case s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && !s.held.at.Before(e.onset):
+	case s.spec.Spec.OneSource == fleet.OneSourceHold && s.held.what == "verdict" && (!s.held.at.Before(e.onset) || s.held.at.After(s.wellAt)):
 		return true // there is one source only, and it was told that a person is waited for
 	case e.begins && s.held.what == "ladder" && !s.held.at.Before(e.onset) && o.triedOften(s):
 		return true // its rungs are used up, and it was told that a person is needed
