@@ -306,9 +306,7 @@ func tellVerdict(tx *Tx, status *fleet.Status, f fleet.Finding) {
 		return
 	}
 	status.AilingSince = decide.Ailing(*status, f.Verdict, tx.Now)
-	if was == fleet.Healthy && f.Verdict != fleet.Healthy {
-		status.WellUntil = tx.Now
-	}
+	status.WellUntil = decide.WellUntil(*status, f.Verdict, tx.Now)
 	status.Verdict, status.VerdictSince, status.Cause = f.Verdict, f.Since, f.Cause
 	if f.Verdict == fleet.Suspect || f.Verdict == fleet.Unknown {
 		// What makes us doubt may be as old as the server; the doubt begins now.

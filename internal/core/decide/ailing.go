@@ -22,3 +22,16 @@ func Ailing(s fleet.Status, verdict fleet.Verdict, now time.Time) time.Time {
 		return s.AilingSince
 	}
 }
+
+// WellUntil is until when a server may have worked, once a finding about it is recorded:
+// until it ceased to be healthy, or until nobody could tell any more of one that was not
+// down. A controller that stood still does not know what became of a host meanwhile that
+// was only cut off before.
+func WellUntil(s fleet.Status, verdict fleet.Verdict, now time.Time) time.Time {
+	ceased := s.Verdict == fleet.Healthy && verdict != fleet.Healthy
+	lost := verdict == fleet.Unknown && s.Verdict != fleet.Unknown && s.Verdict != fleet.Down
+	if ceased || lost {
+		return now
+	}
+	return s.WellUntil
+}

@@ -30,3 +30,24 @@ func TestAiling(t *testing.T) {
 		}
 	}
 }
+
+func TestWellUntil(t *testing.T) {
+	then := time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+	now := then.Add(time.Hour)
+	for change, want := range map[[2]fleet.Verdict]time.Time{
+		{fleet.Healthy, fleet.Suspect}:   now,
+		{fleet.Healthy, fleet.Down}:      now,
+		{fleet.Isolated, fleet.Unknown}:  now,
+		{fleet.Isolated, fleet.Down}:     then,
+		{fleet.Down, fleet.Unknown}:      then,
+		{fleet.Unknown, fleet.Down}:      then,
+		{fleet.Suspect, fleet.Down}:      then,
+		{fleet.Suspect, fleet.Healthy}:   then,
+		{fleet.Unknown, fleet.Unknown}:   then,
+		{fleet.Impaired, fleet.Isolated}: then,
+	} {
+		if got := decide.WellUntil(fleet.Status{Verdict: change[0], WellUntil: then}, change[1], now); !got.Equal(want) {
+			t.Errorf("%s, then %s: well until %s, want %s", change[0], change[1], got, want)
+		}
+	}
+}

@@ -65,8 +65,8 @@ type Status struct {
 	// AilingSince is since when it has not been healthy, whatever was the matter with it
 	// from one moment to the next; zero while it is.
 	AilingSince time.Time `json:"ailingSince,omitzero"`
-	// WellUntil is when its recorded verdict last ceased to be healthy; zero if it never
-	// was. What fails since then failed later, however long one of the sources has been
+	// WellUntil is when its recorded verdict last ceased to be healthy, or, unless it was
+	// down, to be known; zero if it never did. What fails since then failed later, however long one of the sources has been
 	// silent: an agent may have died long before its host.
 	WellUntil time.Time `json:"wellUntil,omitzero"`
 	// Cause is the recorded verdict's shared cause, for the storm classifier.
