@@ -36,7 +36,8 @@ func rungs(list []fleet.Rung) string {
 }
 
 // Vain says that the request in the view can never be carried out, or is empty. It is
-// to be dropped.
+// to be dropped. So is one whose rung cannot help a server that is down or cut off: as long
+// as it waits it stands in the way of every rung that could (L1).
 func Vain(v View) string {
 	if v.Request == nil {
 		return ""
@@ -47,6 +48,12 @@ func Vain(v View) string {
 		why = NoMove(v, v.Request.Host, v.Request.Snapshot)
 	case v.Request.Host == "":
 		why = NoRung(v.Server, v.Traits, v.Request.Rung)
+		fails := v.Finding.Verdict == fleet.Down || v.Finding.Verdict == fleet.Isolated
+		if rung := v.Request.Rung; why == "" && rung != "" && fails {
+			if why = unsuited(v, rung); why != "" {
+				why = fmt.Sprintf("%s: %s; its ladder decides", rung, why)
+			}
+		}
 	}
 	if why == "" {
 		return ""
