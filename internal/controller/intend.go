@@ -18,6 +18,9 @@ func (h *Healer) intend(ctx context.Context, v viewed, d decide.Decision, now ti
 		if tx.state.Revision(kindStatus, v.Server.Name) != v.statusRev || tx.touched(kindStatus, v.Server.Name) {
 			return errAgain
 		}
+		if tx.saysElse(v.Server.Name, v.said) {
+			return errAgain
+		}
 		status.Server = v.Server.Name
 		if err := take(tx, v, d); err != nil {
 			return err

@@ -40,6 +40,8 @@ type State struct {
 	bound     map[string]string // the hosts to which planned moves are under way, by server
 	paths     map[string][]string
 	unsettled bool
+	// words counts the changes of what people say of more than one server, see said.
+	words uint64
 	// order holds the names of all servers, sorted; nil once one came or went. A
 	// fleet is walked far more often than it changes.
 	order atomic.Pointer[[]string]
@@ -103,6 +105,7 @@ func (s *State) Load(ctx context.Context, st store.Store) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tables, s.rev = tables, rev
+	s.words++ // anything may have changed
 	s.used, s.open, s.closed, s.healing = map[string]int{}, map[string]string{}, nil, map[string]bool{}
 	s.bound = map[string]string{}
 	for _, t := range tables { // each record has an entry of its own: the order is all one

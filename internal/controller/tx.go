@@ -29,6 +29,8 @@ type Tx struct {
 	// refilled are the single documents that changed.
 	refill   bool
 	refilled []string
+	// words counts the changes of what people say of more than one server.
+	words int
 }
 
 // replaced is how a record stood in the transaction before a change.
@@ -39,8 +41,8 @@ type replaced struct {
 }
 
 type txMark struct {
-	order, events, refilled, undo int
-	refill                        bool
+	order, events, refilled, words, undo int
+	refill                               bool
 }
 
 func newTx(s *State) *Tx {
@@ -51,12 +53,12 @@ func (tx *Tx) empty() bool { return len(tx.order) == 0 && len(tx.events) == 0 }
 
 // mark and rollback undo a change that failed in the middle of a batch.
 func (tx *Tx) mark() txMark {
-	return txMark{order: len(tx.order), events: len(tx.events), refill: tx.refill, refilled: len(tx.refilled), undo: len(tx.undo)}
+	return txMark{order: len(tx.order), events: len(tx.events), refill: tx.refill, refilled: len(tx.refilled), words: tx.words, undo: len(tx.undo)}
 }
 
 func (tx *Tx) rollback(m txMark) {
 	tx.order, tx.events = tx.order[:m.order], tx.events[:m.events]
-	tx.refill, tx.refilled = m.refill, tx.refilled[:m.refilled]
+	tx.refill, tx.refilled, tx.words = m.refill, tx.refilled[:m.refilled], m.words
 	for i := len(tx.undo) - 1; i >= m.undo; i-- {
 		was := tx.undo[i]
 		delete(tx.puts, was.key)
@@ -109,7 +111,7 @@ func (tx *Tx) Put(kind, name string, v any) {
 		tx.order = append(tx.order, key)
 	}
 	tx.puts[key] = v
-	tx.noteDocument(kind, name)
+	tx.noteKind(kind, name)
 }
 
 // Delete removes a record.
@@ -122,10 +124,13 @@ func (tx *Tx) Delete(kind, name string) {
 	}
 	delete(tx.puts, key)
 	tx.dels[key] = true
-	tx.noteDocument(kind, name)
+	tx.noteKind(kind, name)
 }
 
-func (tx *Tx) noteDocument(kind, name string) {
+func (tx *Tx) noteKind(kind, name string) {
+	if forAll(kind) {
+		tx.words++
+	}
 	switch kind {
 	case kindPolicy:
 		tx.refill = true
@@ -273,6 +278,7 @@ func (tx *Tx) counted() ([]string, error) {
 
 func (tx *Tx) change(rev store.Revision, servers []Document) error {
 	s := tx.state
+	s.words += uint64(tx.words)
 	for key := range tx.dels {
 		kind, name, err := kindOf(key)
 		if err != nil {

@@ -49,7 +49,9 @@ const silentFor = 100 * time.Millisecond
 type viewed struct {
 	decide.View
 	statusRev store.Revision
-	known     bool
+	// said is what people had said when the view was begun.
+	said  said
+	known bool
 	// some is true if not all hosts are in the view.
 	some bool
 	// held is whether something held it when it was looked at before.
@@ -67,12 +69,13 @@ func (w *Viewer) View(name string, now time.Time) viewed {
 
 // own makes the part of the view that is the server's own, over the memory of sight.
 func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
+	words := w.State.said(name) // first: what is said from here on makes it decide again
 	server, ok := w.State.Server(name)
 	if !ok {
 		return viewed{}
 	}
 	status, rev := w.State.statusOf(name)
-	v := viewed{known: true, statusRev: rev}
+	v := viewed{known: true, statusRev: rev, said: words}
 	v.Server, v.Status = server, status
 	w.Collector.Seen(name, status.Host, sight)
 	v.Observed, v.held = sight.Observed, sight.held

@@ -313,9 +313,9 @@ func (e *engine) told(by string, ev event.Event) {
 	e.tell(ev)
 }
 
-func (e *engine) committed(txn store.Txn) {
+func (e *engine) committed(txn store.Txn, written time.Time) {
 	e.committedDocs(txn)
-	e.oracle.Committed(txn)
+	e.oracle.Committed(txn, written)
 }
 
 var errCrash = errors.New("the controller is killed here")

@@ -62,6 +62,7 @@ type member struct {
 
 // logged is a record of the log. One without changes begins a term.
 type logged struct {
+	at      time.Time // when it was given to the store
 	term    uint64
 	txn     store.Txn
 	applied bool
@@ -113,7 +114,7 @@ func (q *quorum) commit(via *int, txn store.Txn) (store.Revision, error) {
 	if m == nil {
 		return 0, store.ErrUnavailable
 	}
-	entry := &logged{term: q.term, txn: txn}
+	entry := &logged{at: q.e.world.Now(), term: q.term, txn: txn}
 	if !m.joined() {
 		if m.asLeads { // it believes that it leads: the record stays with it alone
 			entry.term = m.asLead
@@ -202,7 +203,7 @@ func (q *quorum) apply(entry *logged) {
 		return
 	}
 	if entry.rev, entry.err = q.e.store.Commit(context.Background(), entry.txn); entry.err == nil {
-		q.e.committed(entry.txn)
+		q.e.committed(entry.txn, entry.at)
 	}
 }
 

@@ -92,7 +92,7 @@ func (v *vault) write(ctx context.Context, txn store.Txn) (store.Revision, error
 	}
 	rev, err := v.Store.Commit(ctx, txn)
 	if err == nil {
-		e.committed(txn)
+		e.committed(txn, e.world.Now())
 	}
 	return rev, err
 }

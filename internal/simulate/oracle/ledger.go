@@ -41,9 +41,11 @@ type ledger struct {
 }
 
 type entry struct {
-	at  time.Time
-	raw string
-	ev  event.Event
+	// at is when it was durable; written is when the controller gave it to the store,
+	// earlier where a member held it whom the others did not hear for a while.
+	at, written time.Time
+	raw         string
+	ev          event.Event
 }
 
 func newLedger() ledger {
@@ -52,12 +54,12 @@ func newLedger() ledger {
 
 // commit reads a transaction: first the audit entries, against what was so before
 // it, then the records.
-func (o *Oracle) commit(txn store.Txn) {
+func (o *Oracle) commit(txn store.Txn, written time.Time) {
 	l := &o.ledger
 	before := len(l.entries)
 	for _, op := range txn.Ops {
 		if strings.HasPrefix(op.Key, entryKeys) && !op.Delete {
-			o.commitEntry(op)
+			o.commitEntry(op, written)
 		}
 	}
 	for _, op := range txn.Ops {

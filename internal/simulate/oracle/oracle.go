@@ -214,8 +214,9 @@ func (o *Oracle) Called(c Call) {
 	}
 }
 
-// Committed is told of each transaction that the store has made durable, in order.
-func (o *Oracle) Committed(txn store.Txn) { o.commit(txn) }
+// Committed is told of each transaction that the store has made durable, in order,
+// and of when it was given to the store.
+func (o *Oracle) Committed(txn store.Txn, written time.Time) { o.commit(txn, written) }
 
 // Told is told of each event that a controller has told its readers.
 func (o *Oracle) Told(by string, ev event.Event) {

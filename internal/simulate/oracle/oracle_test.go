@@ -86,12 +86,12 @@ func (b *bench) put(key string, v any) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.o.Committed(store.Txn{Ops: []store.Op{{Key: key, Value: raw}}})
+	b.o.Committed(store.Txn{Ops: []store.Op{{Key: key, Value: raw}}}, b.w.Now())
 }
 
 // drop deletes a record.
 func (b *bench) drop(key string) {
-	b.o.Committed(store.Txn{Ops: []store.Op{{Key: key, Delete: true}}})
+	b.o.Committed(store.Txn{Ops: []store.Op{{Key: key, Delete: true}}}, b.w.Now())
 }
 
 // start makes an instance with its volume, healed by the product's word.
@@ -123,7 +123,7 @@ func (b *bench) event(ev event.Event) event.Event {
 	b.heads[shard] = link{seq: e.Seq, hash: sum}
 	e.Hash = hex.EncodeToString(sum[:])
 	value, _ := json.Marshal(e)
-	b.o.Committed(store.Txn{Ops: []store.Op{{Key: fmt.Sprintf("%s%s/%020d", entryKeys, shard, e.Seq), Value: value}}})
+	b.o.Committed(store.Txn{Ops: []store.Op{{Key: fmt.Sprintf("%s%s/%020d", entryKeys, shard, e.Seq), Value: value}}}, b.w.Now())
 	return ev
 }
 

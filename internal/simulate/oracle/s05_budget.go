@@ -52,11 +52,7 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 		// A store that was set back does not know where it ran.
 		domains = domains[:1]
 	}
-	at := e.at
-	if late := at.Sub(e.ev.At); late > clocksApart && late < lateEntry {
-		at = e.ev.At
-	}
-	o.begun = append(o.begun, begun{at: at, server: s.name, domains: domains})
+	o.begun = append(o.begun, begun{at: e.written, server: s.name, domains: domains})
 	for _, d := range domains {
 		o.withinBudget(s, d, e.at)
 	}
@@ -64,13 +60,6 @@ func (o *Oracle) recoveryBegun(s *server, e entry) {
 	o.nobodyStarves(s, domains, e.at)
 	s.onset = time.Time{}
 }
-
-// lateEntry is how long after it was written an entry may come that a member held which
-// was not heard for a while.
-const lateEntry = 30 * time.Second
-
-// clocksApart is how far a controller's clock may be from the world's.
-const clocksApart = 3 * time.Second
 
 func (o *Oracle) budgetOf(domain string) fleet.Budget {
 	if domain == "fleet" {

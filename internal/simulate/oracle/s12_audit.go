@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"relight/internal/core/event"
 	"relight/internal/store"
@@ -52,7 +53,7 @@ type stored struct {
 	Event json.RawMessage `json:"event"`
 }
 
-func (o *Oracle) commitEntry(op store.Op) {
+func (o *Oracle) commitEntry(op store.Op, written time.Time) {
 	l := &o.ledger
 	shard, seq, ok := shardOf(op.Key)
 	var e stored
@@ -81,7 +82,7 @@ func (o *Oracle) commitEntry(op store.Op) {
 		o.Violate("S12", op.Key, "its event cannot be read: %v", err)
 		return
 	}
-	l.entries = append(l.entries, entry{at: o.w.Now(), raw: string(e.Event), ev: ev})
+	l.entries = append(l.entries, entry{at: o.w.Now(), written: written, raw: string(e.Event), ev: ev})
 	if ev.Kind == event.StepIntended && ev.Step != nil && ev.Destructive {
 		st := ev.Step.Step
 		l.intents[st.Token] = announced{
