@@ -179,7 +179,7 @@ func healthy(v View, now time.Time) Decision {
 	}
 	if v.Status.Phase != fleet.PhaseRunning {
 		if onlyRemembered(v, now) {
-			return pending("it worked when it was seen last; it is looked at anew before it counts as healed", now.Add(progressPause))
+			return lookAnew(now)
 		}
 		return guarded(v, now, record(v, fleet.StepClose, "it works again: "+why))
 	}

@@ -384,10 +384,13 @@ func verify(v View, now time.Time) Decision {
 	if d, is := answeredElsewhere(v, now); is {
 		return d
 	}
-	if v.Finding.Verdict == fleet.Healthy && seenAfter(v, verifyFrom(v)) {
+	seen, due := seenAfter(v, verifyFrom(v)), verifyDue(v)
+	if v.Finding.Verdict == fleet.Healthy && onlyRemembered(v, now) && (seen || !now.Before(due)) {
+		return lookAnew(now)
+	}
+	if v.Finding.Verdict == fleet.Healthy && seen {
 		return record(v, fleet.StepClose, fmt.Sprintf("epoch %d is verified: %s", v.Status.Epoch, v.Finding.Reason))
 	}
-	due := verifyDue(v)
 	if !now.Before(due) && unseen(v, now) {
 		// Nobody has seen whether it works: that is no reason to end it (S4).
 		return undecided(v, now, "it waits for the server's own checks, of which nobody can tell: "+v.Finding.Reason, due)
@@ -430,6 +433,10 @@ func onlyRemembered(v View, now time.Time) bool {
 		old = true
 	}
 	return old
+}
+
+func lookAnew(now time.Time) Decision {
+	return pending("it worked when it was seen last; it is looked at anew before it counts as healed", now.Add(progressPause))
 }
 
 // checked is what a healthy server must answer with yes.

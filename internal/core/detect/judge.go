@@ -412,13 +412,31 @@ func (j *judgement) oneSource(no []fleet.Signal, cause string) fleet.Finding {
 }
 
 func (j *judgement) finding(v fleet.Verdict, since time.Time, evidence []fleet.Signal, reason, cause string) fleet.Finding {
-	f := fleet.Finding{Verdict: v, Since: since, Evidence: evidence, Reason: reason, Cause: cause, LookAgainAt: j.nextSilence()}
+	f := fleet.Finding{Verdict: v, Since: since, Evidence: j.dated(evidence), Reason: reason, Cause: cause, LookAgainAt: j.nextSilence()}
 	if f.LookAgainAt.IsZero() && (v == fleet.Suspect || v == fleet.Unknown) {
 		// All sources are silent. One that speaks again and says the same as before it
 		// fell silent brings no news, and yet decides.
 		f.LookAgainAt = j.now.Add(max(j.suspectAfter(), time.Second))
 	}
 	return f
+}
+
+// dated makes each yes as old as it may be. It holds off what one would do to a dead server
+// all the same, but nobody is called healed for what waited to be read while the controller
+// stood still (S14).
+func (j *judgement) dated(evidence []fleet.Signal) []fleet.Signal {
+	o, own := j.in.Observer, false
+	for i, s := range evidence {
+		age := o.age(s.At, j.now)
+		if s.Answer != fleet.Yes || age <= j.now.Sub(s.At) {
+			continue
+		}
+		if !own {
+			evidence, own = slices.Clone(evidence), true // j has them, too
+		}
+		evidence[i].At = j.now.Add(-age)
+	}
+	return evidence
 }
 
 // nextSilence is when the next fresh source would fall silent: the verdict can

@@ -59,7 +59,7 @@ func (o *Oracle) endless(s *server) bool {
 
 // waits reports that the product itself says that the server waits for a budget.
 func (o *Oracle) waits(s *server, now time.Time) bool {
-	if s.held.what != "budget" || s.status.Recovery != nil || s.status.Phase == "needsPerson" || o.guard(s) != "" {
+	if s.held.what != "budget" || s.status.Recovery != nil || s.status.Phase == "needsPerson" || o.mayBeGuarded(s) {
 		return false
 	}
 	down := s.status.Verdict == "down" || s.status.Verdict == "impaired"

@@ -17,6 +17,7 @@ const (
 	statusKeys   = "relight/v1/status/"
 	requestKeys  = "relight/v1/request/"
 	pauseKeys    = "relight/v1/pause/"
+	freezeKey    = "relight/v1/freeze/fleet"
 	approvalKeys = "relight/v1/approval/"
 	stormKey     = "relight/v1/storm/fleet"
 	termKey      = "relight/v1/term/controller"

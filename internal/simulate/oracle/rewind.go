@@ -76,12 +76,12 @@ func (o *Oracle) forgot(s *server, raw []byte) {
 func (p *people) rewind(to time.Time, records map[string][]byte) {
 	late := func(a Act) bool { return a.At.After(to) }
 	p.windows, p.approvals = slices.DeleteFunc(p.windows, late), slices.DeleteFunc(p.approvals, late)
-	_, p.frozen = records["relight/v1/freeze/fleet"]
+	_, p.frozen = records[freezeKey]
 	clear(p.paused)
 	clear(p.requester)
 	clear(p.goals)
 	for key := range records { // each by itself: the order is all one
-		if name, ok := strings.CutPrefix(key, "relight/v1/pause/"); ok {
+		if name, ok := strings.CutPrefix(key, pauseKeys); ok {
 			p.paused[name] = true
 		}
 	}

@@ -77,7 +77,7 @@ func (o *Oracle) acceptedShut(c Call, s *server) {
 func (o *Oracle) shutAtRest(s *server, current fleet.Epoch, told bool) {
 	for _, v := range s.spec.Spec.Identity.Volumes {
 		vol := o.w.Volume(s.name + "/" + v.Name)
-		if vol == nil || vol.LUN() == nil || o.guard(s) != "" {
+		if vol == nil || vol.LUN() == nil || o.mayBeGuarded(s) {
 			continue
 		}
 		for _, e := range vol.LUN().Epochs() {

@@ -16,7 +16,7 @@ import (
 func (o *Oracle) leaks(current map[string]fleet.Epoch) {
 	for _, leak := range o.w.Leaks(current) {
 		name, _, _ := strings.Cut(leak.Object, ".")
-		if s := o.servers[name]; s == nil || !s.gone && o.guard(s) == "" && !(!o.rewound.IsZero() && s.awaitsAPerson()) && !o.mayServe(s) {
+		if s := o.servers[name]; s == nil || !s.gone && !o.mayBeGuarded(s) && !(!o.rewound.IsZero() && s.awaitsAPerson()) && !o.mayServe(s) {
 			o.found = append(o.found, leak)
 		}
 	}

@@ -197,6 +197,14 @@ func (o *Oracle) guard(s *server) string {
 	return why
 }
 
+// mayBeGuarded reports that a person has stopped what is done to the server, or that the
+// store says so: one of whose word to lift it no answer came may not have been heard.
+func (o *Oracle) mayBeGuarded(s *server) bool {
+	_, frozen := o.ledger.records[freezeKey]
+	_, paused := o.ledger.records[pauseKeys+s.name]
+	return frozen || paused || o.guard(s) != ""
+}
+
 // stopped is as guard, with the time of the first of all stops that are in force.
 func (o *Oracle) stopped(s *server) (why string, since time.Time) {
 	p := &o.people
