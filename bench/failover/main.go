@@ -181,7 +181,9 @@ func playOne(ctx context.Context, s *lab.Stage, name, who, what string, t *table
 		fmt.Fprintln(os.Stderr, "not counted: the recovery had begun before the kill")
 		return nil
 	}
-	t.add(who, what+": start", r.Detect+r.Fence+r.Launch)
+	if r.Process > 0 {
+		t.add(who, what+": start", r.Process)
+	}
 	t.add(who, what+": write", r.Write)
 	t.split(who+", "+what, r.Split)
 	away, err := unserved(ctx, client, fmt.Sprintf("%s %d", lab.Server, r.EpochFrom))

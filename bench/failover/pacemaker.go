@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -196,19 +195,12 @@ func (c *cluster) measure(ctx context.Context, kill func(host string) error) (st
 	if err != nil {
 		return 0, 0, err
 	}
-	old, err := c.lab.VMs(host)
-	if err != nil {
-		return 0, 0, err
-	}
 	_, epoch := c.bare.Last()
 	at := time.Now()
 	if err := kill(host); err != nil {
 		return 0, 0, err
 	}
 	err = poll(ctx, 5*time.Minute, func() (bool, error) {
-		if started == 0 && c.another(old) {
-			started = time.Since(at)
-		}
 		first := c.bare.First(epoch + 1)
 		wrote = first.Sub(at)
 		return !first.IsZero(), fmt.Errorf("epoch %d has not written", epoch+1)
@@ -216,21 +208,15 @@ func (c *cluster) measure(ctx context.Context, kill func(host string) error) (st
 	if err != nil {
 		return 0, 0, err
 	}
+	begun, err := c.lab.StartedVM(at, time.Now())
+	if err != nil {
+		return 0, 0, err
+	}
+	started = begun.Sub(at)
 	if on, err := c.lab.IsOn(host); err == nil && !on {
 		return started, wrote, c.startNode(ctx, host)
 	}
 	return started, wrote, nil
-}
-
-// another reports whether a machine runs that is none of the old ones.
-func (c *cluster) another(old []int) bool {
-	for _, h := range lab.Hosts() {
-		found, err := c.lab.VMs(h)
-		if err == nil && slices.ContainsFunc(found, func(pid int) bool { return !slices.Contains(old, pid) }) {
-			return true
-		}
-	}
-	return false
 }
 
 // close ends all nodes.

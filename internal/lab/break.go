@@ -6,8 +6,11 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"relight/internal/beat"
 )
 
 // fault is one thing that can be broken on a node.
@@ -113,6 +116,30 @@ func (l *Lab) VMs(host string) ([]int, error) {
 	}
 	return out, err
 }
+
+// StartedVM is when the first virtual machine of those that began to run within that time
+// did so, to a hundredth of a second; zero if none did.
+func (l *Lab) StartedVM(from, to time.Time) (first time.Time, err error) {
+	clock := beat.BootClock()
+	for _, host := range Hosts() {
+		found, err := processes(l.namespace(host))
+		if err != nil {
+			return time.Time{}, err
+		}
+		for _, p := range found {
+			ago := time.Duration(clock()) - time.Duration(p.Start)*clockTick
+			at := time.Now().Add(-ago)
+			if isVM(p) && !at.Before(from) && !at.After(to) && (first.IsZero() || at.Before(first)) {
+				first = at
+			}
+		}
+	}
+	return first, nil
+}
+
+// clockTick is the unit in which /proc tells when a process began, the same on every
+// Linux that Go runs on: proc_pid_stat(5), USER_HZ.
+const clockTick = time.Second / 100
 
 // KillVMs kills the processes of a host's virtual machines. None is an error.
 func (l *Lab) KillVMs(ctx context.Context, host string) error {

@@ -27,15 +27,18 @@ type Result struct {
 
 // Split is where the time went, from the fault on. Boot is from the launch to the
 // first record of the new epoch on the LUN; Verify from there until the server
-// counted as healed. Write is from the fault to that record, Total to the end.
+// counted as healed. Write is from the fault to that record, Total to the end. Process is
+// from the fault until the process of the next machine ran, 0 where it ran before: Launch
+// ends later, when that machine answers its monitor.
 type Split struct {
-	Detect time.Duration `json:"detect_ns"`
-	Fence  time.Duration `json:"fence_ns"`
-	Launch time.Duration `json:"launch_ns"`
-	Boot   time.Duration `json:"boot_ns"`
-	Verify time.Duration `json:"verify_ns"`
-	Write  time.Duration `json:"write_ns"`
-	Total  time.Duration `json:"total_ns"`
+	Detect  time.Duration `json:"detect_ns"`
+	Fence   time.Duration `json:"fence_ns"`
+	Launch  time.Duration `json:"launch_ns"`
+	Process time.Duration `json:"process_ns,omitempty"`
+	Boot    time.Duration `json:"boot_ns"`
+	Verify  time.Duration `json:"verify_ns"`
+	Write   time.Duration `json:"write_ns"`
+	Total   time.Duration `json:"total_ns"`
 }
 
 // String is the result in one line.
@@ -85,6 +88,9 @@ func (s *Stage) split(events []event.Event, fault time.Time, epoch fleet.Epoch) 
 		proved = begun
 	}
 	out.Launch = between(proved, launched)
+	if at, err := s.Lab.StartedVM(fault, launched); err == nil { // else it is not told
+		out.Process = between(fault, at)
+	}
 	if at, _ := s.watch.First(uint64(epoch)); at.After(fault) {
 		out.Boot, out.Write, out.Verify = between(launched, at), between(fault, at), between(at, healed)
 	} else {
