@@ -20,7 +20,8 @@ import (
 //     back-off for k failures, at least 0.9 s; a failure that the store did not take is
 //     none: the product cannot know of it, and makes the same call or another one next.
 //     An array that can be asked again is news, for which nobody waits;
-//   - whatever happens, no server gets more than 40 destructive calls in 10 seconds.
+//   - whatever happens, no server gets more than 40 destructive calls in 10 seconds, or
+//     ten for each that an epoch takes, see hottest.
 //
 // Counts begin anew when a controller starts, as replays of what was under way are
 // no new attempts.
@@ -56,8 +57,7 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 			n++
 		}
 	}
-	// Four places may be asked at once, and again after the pause.
-	if n >= max(hotCalls, 10*(2+len(s.spec.Spec.Identity.Volumes)+len(s.spec.Spec.Identity.Addresses))) {
+	if n >= hottest(s.spec) {
 		o.Violate("L2", s.name, "%d destructive calls within %s", n+1, hotTime)
 	}
 	o.countTry(c, s)
@@ -75,6 +75,19 @@ func (o *Oracle) sentWithinLimits(c Call, s *server) {
 	if wait := now.Sub(w.at); wait < backedOff(s.spec.Spec.Ladder, w.failed) {
 		o.Violate("L2", s.name, "%s is asked again %s after it failed %d times in a row", source(step), wait, w.failed)
 	}
+}
+
+// hottest is how many destructive calls a server may get within hotTime: four places may be
+// asked at once, and again after the pause, and what is left there is ended. An epoch takes
+// each volume and address, is started and ended, and is shut out of each LUN.
+func hottest(s fleet.Server) int {
+	calls := 2 + len(s.Spec.Identity.Volumes) + len(s.Spec.Identity.Addresses)
+	for _, v := range s.Spec.Identity.Volumes {
+		if v.OnArray() {
+			calls++
+		}
+	}
+	return max(hotCalls, 10*calls)
 }
 
 // errs reports that the array of a volume answers some questions and fails others: each

@@ -33,7 +33,7 @@ import (
 func (o *Oracle) acceptedProof(c Call, s *server) {
 	step := c.Call.Step
 	for _, i := range o.w.Of(s.name) {
-		if i.Epoch >= step.Epoch || i.State.Gone() && s.demands() != fleet.FenceBoth {
+		if i.Epoch >= step.Epoch || i.State.Gone() && s.demandedOf(i.Epoch) != fleet.FenceBoth {
 			continue
 		}
 		t := s.known[i]
@@ -116,7 +116,7 @@ func (o *Oracle) notRefused(s *server, t *instance) string {
 		vol := o.w.Volume(id)
 		switch {
 		case vol == nil:
-		case s.demands() == fleet.FenceBoth && (v.Reach == fleet.ReachShared || v.Reach == fleet.ReachZone):
+		case s.demandedOf(t.epoch) == fleet.FenceBoth && (v.Reach == fleet.ReachShared || v.Reach == fleet.ReachZone):
 			// It cannot refuse; the end of the instance is all that there is.
 		case vol.LUN() != nil:
 			if !vol.LUN().Refuses(i.Epoch) && !vol.LUN().PastUs(i.Epoch) {

@@ -216,11 +216,17 @@ func (o *Oracle) noStormTold(s *server, limit fleet.Storm) {
 			}
 		}
 	}
-	var told []loss
+	var told, fell []loss
 	for host, at := range lost { // order: sorted by time
-		told = append(told, loss{at: at, known: o.spokenFor(host, o.hosts[host].downSince)})
+		l := loss{at: at, known: o.spokenFor(host, o.hosts[host].downSince)}
+		told = append(told, l)
+		if l.at.Before(o.hosts[host].downSince) {
+			l.at = o.hosts[host].downSince // its beats told more than the verdicts on its servers
+		}
+		fell = append(fell, l)
 	}
-	if n := together(told, limit.Hosts, limit.Window.Std()+1); n > 0 {
+	n := together(told, limit.Hosts, limit.Window.Std()+1)
+	if n > 0 && together(fell, limit.Hosts, limit.Window.Std()+1) > 0 {
 		o.Violate("S5", s.name, "its recovery begins though the verdicts in the store say that %d hosts lost their servers within %s, more than %d", n, limit.Window, limit.Hosts)
 	}
 }
