@@ -84,12 +84,13 @@ func (s *sighting) note(v world.Violation) {
 	}
 }
 
-// hunter is what the patched program does: it runs seed after seed, and then the
-// stories, and prints each run that broke something, and at the end how many it ran.
+// hunter is what the patched program does: it runs the story that is known to show the
+// bug, if one is, seed after seed, and then all stories, and prints each run that broke something, and at the end how many it ran.
 type hunter struct {
 	seeds uint64
 	// first are the seeds that come before all others.
 	first   []uint64
+	known   string
 	stories string
 	end     time.Time
 	out     *json.Encoder
@@ -97,6 +98,11 @@ type hunter struct {
 }
 
 func (h *hunter) hunt() error {
+	if h.known != "" {
+		if err := h.one(sighting{Story: h.known}); err != nil {
+			return err
+		}
+	}
 	for _, seed := range h.first {
 		if err := h.one(sighting{Seed: seed}); err != nil {
 			return err

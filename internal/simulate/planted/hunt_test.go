@@ -60,10 +60,10 @@ func TestHunt(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := hunt(&out, options{seeds: 2, first: "1,7", within: time.Hour, stories: dir}); err != nil {
+	if err := hunt(&out, options{seeds: 2, first: "1,7", known: names[1], within: time.Hour, stories: dir}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasSuffix(out.String(), `{"seed":0,"broken":null,"detail":"","ran":5}`+"\n") {
+	if !strings.HasSuffix(out.String(), `{"seed":0,"broken":null,"detail":"","ran":6}`+"\n") {
 		t.Errorf("it printed %q", out.String())
 	}
 }
@@ -78,6 +78,15 @@ func TestLikely(t *testing.T) {
 		{patch: patch{Name: "five", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 9}},
 		{patch: patch{Name: "six", Breaks: []string{"S1"}}},
 	}))
+	rows := written([]result{
+		{patch: patch{Name: "one", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Seed: 70}},
+		{patch: patch{Name: "three", Breaks: []string{"S1"}}, By: "S1", Run: sighting{Story: "host_lost"}},
+	})
+	for bug, want := range map[string]string{"one": "", "three": "host_lost", "six": ""} {
+		if got := storyOf(rows, bug); got != want {
+			t.Errorf("the story of %s: %q, want %q", bug, got, want)
+		}
+	}
 	for bug, want := range map[string]string{"one": "70,9", "two": "9,70", "six": "9,70"} {
 		got := listed(likely(bug, known, 10_000))
 		if back, err := unlisted(got); got != want || err != nil || listed(back) != want {

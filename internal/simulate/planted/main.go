@@ -32,6 +32,7 @@ type options struct {
 	workers int
 	only    string
 	first   string
+	known   string
 	stories string
 	write   bool
 	root    string
@@ -43,6 +44,7 @@ func main() {
 	flag.Uint64Var(&opt.seeds, "seeds", 10_000, "how many seeds each bug has to be found in")
 	flag.DurationVar(&opt.within, "for", 10*time.Minute, "how long each bug is looked for")
 	flag.StringVar(&opt.first, "first", "", "with -hunt: the seeds to run first, with commas")
+	flag.StringVar(&opt.known, "known", "", "with -hunt: the story to play first")
 	flag.StringVar(&opt.stories, "stories", storiesIn, "with -hunt: where the stories are")
 	flag.Uint64Var(&opt.clean, "clean", 200, "how many seeds the product itself must pass")
 	flag.IntVar(&opt.workers, "workers", runtime.GOMAXPROCS(0), "how many bugs are looked for at once")
@@ -66,7 +68,7 @@ func hunt(out io.Writer, opt options) error {
 	if err != nil {
 		return err
 	}
-	h := hunter{seeds: opt.seeds, first: first, stories: opt.stories, end: time.Now().Add(opt.within), out: json.NewEncoder(out)}
+	h := hunter{seeds: opt.seeds, first: first, known: opt.known, stories: opt.stories, end: time.Now().Add(opt.within), out: json.NewEncoder(out)}
 	return h.hunt()
 }
 
@@ -102,7 +104,7 @@ func plant(ctx context.Context, out io.Writer, opt options) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	(&field{opt: opt, out: out, base: base, known: seedsOf(string(last))}).search(ctx, results)
+	(&field{opt: opt, out: out, base: base, table: string(last)}).search(ctx, results)
 	if opt.write {
 		left, err := os.ReadFile(filepath.Join(root, patchesIn, leftOut))
 		if err != nil {
@@ -133,8 +135,8 @@ type field struct {
 	opt  options
 	out  io.Writer
 	base *baseline
-	// known are the seeds at which bugs were found when the table was written.
-	known map[string]uint64
+	// table is docs/planted.md as it was last written.
+	table string
 	// compiler lets one build run at a time, while another bug is looked for.
 	compiler sync.Mutex
 }
@@ -163,7 +165,7 @@ func (f *field) one(ctx context.Context, r *result) error {
 	}
 	args := []string{
 		"-hunt", "-seeds", strconv.FormatUint(f.opt.seeds, 10), "-for", f.opt.within.String(),
-		"-first", listed(likely(r.Name, f.known, f.opt.seeds)), "-stories", f.base.stories,
+		"-first", listed(likely(r.Name, seedsOf(f.table), f.opt.seeds)), "-known", storyOf(f.table, r.Name), "-stories", f.base.stories,
 	}
 	return r.chase(ctx, program, args, f.base.clean)
 }

@@ -40,6 +40,18 @@ func seedsOf(table string) map[string]uint64 {
 	return out
 }
 
+var toldBy = regexp.MustCompile(`(?m)^\| \[([a-z0-9-]+)\]\(.*\| ([a-z][a-z0-9_]*) \|$`)
+
+// storyOf is the story that gave the bug away when the table was written, or empty.
+func storyOf(table, bug string) string {
+	for _, row := range toldBy.FindAllStringSubmatch(table, -1) {
+		if row[1] == bug {
+			return row[2]
+		}
+	}
+	return ""
+}
+
 // likely lists the seeds that come first for a bug: the one that gave it away when the
 // table was written, and then those of all others, for what is a good place to look
 // for one bug is one for others too. It only orders them: each is run anew.

@@ -84,7 +84,7 @@ product by an overlay (testdata/planted) and that the simulator, or where the si
 world cannot show it a package's own test, must find. A seed or a story counts only if
 it breaks a promise that the bug was planted for and breaks none without the bug. The
 seeds are those below 10,000; the ones in this table are tried first the next time, each
-in a run of its own, and the stories last. A row is that of the last run that looked for
+in a run of its own, and the stories last, but for one that is in its row. A row is that of the last run that looked for
 its bug: what the generator draws from a seed may have changed since.
 
 Planted %d, found %d.
