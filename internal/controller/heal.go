@@ -81,7 +81,7 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 // decide makes the view of a server and asks the decider.
 func (h *Healer) decide(name string) (viewed, decide.Decision, time.Time) {
 	now := h.Clock.Now()
-	v := h.Viewer.own(name, now, &Known{})
+	v := h.Viewer.ownToAct(name, now)
 	var d decide.Decision
 	if v.known {
 		d = h.next(&v, now)

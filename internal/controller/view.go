@@ -49,7 +49,7 @@ const silentFor = 100 * time.Millisecond
 type viewed struct {
 	decide.View
 	statusRev store.Revision
-	// said is what people had said when the view was begun.
+	// said is what people had said when the view was begun, if it may be acted upon.
 	said  said
 	known bool
 	// some is true if not all hosts are in the view.
@@ -60,22 +60,29 @@ type viewed struct {
 
 // View makes the view of one server at now.
 func (w *Viewer) View(name string, now time.Time) viewed {
-	v := w.own(name, now, &Known{})
+	v := w.ownToAct(name, now)
 	if v.known {
 		w.join(&v, now)
 	}
 	return v
 }
 
+// ownToAct is own for a decision that may be carried out.
+func (w *Viewer) ownToAct(name string, now time.Time) viewed {
+	words := w.State.said(name) // first: what is said from here on makes it decide again
+	v := w.own(name, now, &Known{})
+	v.said = words
+	return v
+}
+
 // own makes the part of the view that is the server's own, over the memory of sight.
 func (w *Viewer) own(name string, now time.Time, sight *Known) viewed {
-	words := w.State.said(name) // first: what is said from here on makes it decide again
 	server, ok := w.State.Server(name)
 	if !ok {
 		return viewed{}
 	}
 	status, rev := w.State.statusOf(name)
-	v := viewed{known: true, statusRev: rev, said: words}
+	v := viewed{known: true, statusRev: rev}
 	v.Server, v.Status = server, status
 	w.Collector.Seen(name, status.Host, sight)
 	v.Observed, v.held = sight.Observed, sight.held
