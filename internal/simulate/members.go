@@ -260,6 +260,9 @@ func (q *quorum) later(in Span, f func()) {
 
 // catchUp gives the leader's log to all that lack some of it.
 func (q *quorum) catchUp() {
+	if q.leader == nil {
+		return // it has lost its majority since; who leads next hands its log on
+	}
 	for _, m := range q.members {
 		switch {
 		case m == q.leader || !m.joined():
