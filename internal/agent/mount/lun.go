@@ -4,12 +4,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"relight/internal/core/fleet"
 	"relight/internal/core/mount"
@@ -31,6 +36,8 @@ const (
 	ifacePrefix = "relight-"
 	// iscsiSessionThere is what iscsiadm ends with where there is such a session already.
 	iscsiSessionThere = 15
+	// portalWithin is what a portal's answer may take, as on a hypervisor.
+	portalWithin = time.Second
 )
 
 // lun looks for the disk of a volume that is a LUN. Where there is none yet it asks where
@@ -106,7 +113,7 @@ func (m *Machine) login(ctx context.Context, l LUN) error {
 	// image's, which all epochs share.
 	if out, code, err := m.Run(ctx, "iscsiadm", "-m", "iface", "-I", iface); err != nil || code != 0 {
 		if err != nil {
-			return fmt.Errorf("iscsiadm cannot be run: %w; next: put open-iscsi into the image", err)
+			return notRun(err)
 		}
 		if err := m.iscsi(ctx, l, "-m", "iface", "-I", iface, "-o", "new"); err != nil {
 			return fmt.Errorf("%w (before: %s)", err, brief(out))
@@ -116,7 +123,7 @@ func (m *Machine) login(ctx context.Context, l LUN) error {
 		return err
 	}
 	var last error
-	for _, portal := range l.Portals {
+	for _, portal := range m.answering(ctx, l.Portals) {
 		if last = m.loginAt(ctx, l, iface, portal); last == nil {
 			return nil
 		}
@@ -124,9 +131,39 @@ func (m *Machine) login(ctx context.Context, l LUN) error {
 	return last
 }
 
+// answering puts the portals that take a connection before those that do not: iscsid asks
+// one that is dead again and again for two minutes, in which the server has no disk.
+func (m *Machine) answering(ctx context.Context, portals []string) []string {
+	if m.Reaches == nil || len(portals) < 2 {
+		return portals
+	}
+	var first, last []string
+	for _, p := range portals {
+		if m.Reaches(ctx, p) {
+			first = append(first, p)
+		} else {
+			last = append(last, p)
+		}
+	}
+	return append(first, last...)
+}
+
+// reaches tries to connect to a portal.
+func reaches(ctx context.Context, portal string) bool {
+	ctx, cancel := context.WithTimeout(ctx, portalWithin)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", portal)
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err == nil
+}
+
 // loginAt logs in through one portal. The record is made anew, so that nothing of an
 // earlier epoch's is in it, and is not used at the next boot: then there may be another
-// epoch.
+// epoch. The login is tried once: iscsid's own eight tries of fifteen seconds would hold
+// up the next portal, and it is asked again for ever.
 func (m *Machine) loginAt(ctx context.Context, l LUN, iface, portal string) error {
 	node := []string{"-m", "node", "-T", l.Target, "-p", portal, "-I", iface}
 	if err := m.iscsi(ctx, l, append(slices.Clone(node), "-o", "new")...); err != nil {
@@ -134,6 +171,7 @@ func (m *Machine) loginAt(ctx context.Context, l LUN, iface, portal string) erro
 	}
 	for _, set := range [][2]string{
 		{"node.startup", "manual"},
+		{"node.session.initial_login_retry_max", "1"},
 		{"node.session.auth.authmethod", "CHAP"},
 		{"node.session.auth.username", l.User},
 		{"node.session.auth.password", l.Secret},
@@ -142,18 +180,33 @@ func (m *Machine) loginAt(ctx context.Context, l LUN, iface, portal string) erro
 			return err
 		}
 	}
-	return m.iscsi(ctx, l, append(slices.Clone(node), "--login")...)
+	err := m.iscsi(ctx, l, append(slices.Clone(node), "--login")...)
+	if said := failedLogin.FindStringSubmatch(fmt.Sprint(err)); said != nil {
+		return fmt.Errorf("%s at %s does not take the login of %s: %s", l.Target, portal, l.Initiator, said[1])
+	}
+	return err
 }
+
+// failedLogin is where iscsiadm says why a login failed, among much else.
+var failedLogin = regexp.MustCompile(`initiator reported error \((?:\d+ - )?([^)]*)\)`)
 
 // iscsi runs iscsiadm. What it says is told without the secret.
 func (m *Machine) iscsi(ctx context.Context, l LUN, argv ...string) error {
 	out, code, err := m.Run(ctx, append([]string{"iscsiadm"}, argv...)...)
 	switch {
 	case err != nil:
-		return fmt.Errorf("iscsiadm cannot be run: %w; next: put open-iscsi into the image", err)
+		return notRun(err)
 	case code != 0 && code != iscsiSessionThere:
 		what := slices.DeleteFunc(argv, func(a string) bool { return a == l.Secret })
 		return fmt.Errorf("iscsiadm %s ended with %d: %s", strings.Join(what, " "), code, brief(strings.ReplaceAll(out, l.Secret, "…")))
 	}
 	return nil
+}
+
+// notRun is why iscsiadm did not come to its end: mostly nobody put it into the image.
+func notRun(err error) error {
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("iscsiadm cannot be run: %w; next: put open-iscsi into the image", err)
+	}
+	return fmt.Errorf("iscsiadm was broken off: %w; next: systemctl status iscsid", err)
 }

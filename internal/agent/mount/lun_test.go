@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 )
 
 // initiator is open-iscsi and the kernel below it, as far as the agent sees them: records,
-// logins, and what a login brings into sysfs. A real login needs the kernel's iscsi_tcp.
+// logins, and what a login brings into sysfs. A real login is TestGuestLogsIn of package agent.
 type initiator struct {
 	*rig
 	// dead are portals that do not answer, secret what the array knows, and luns the
@@ -41,6 +42,7 @@ func newInitiator(t *testing.T) *initiator {
 		if argv[0] == "iscsiadm" {
 			return i.adm(argv[1:])
 		}
+		i.ran = append(i.ran, argv)
 		return run(ctx, argv...)
 	}
 	return i
@@ -150,13 +152,21 @@ func TestOP_DATA_LogsIn(t *testing.T) {
 	i.dead = []string{"10.0.9.1:3260", "10.0.9.2:3260"}
 	i.wants(i.advance(v), mount.Wait, "--login ended with 8")
 	i.dead = i.dead[:1]
-	i.wants(i.advance(v), mount.Wait, "sees no unit 2 yet")
 	logins := i.logins
+	i.Reaches = func(_ context.Context, portal string) bool { return !slices.Contains(i.dead, portal) }
+	i.wants(i.advance(v), mount.Wait, "sees no unit 2 yet")
+	if i.logins != logins+1 {
+		t.Errorf("%d logins, one of them at a portal that is dead", i.logins-logins)
+	}
+	logins = i.logins
 	i.luns[2] = real
 	s := i.advance(v)
 	i.wants(s, mount.Done, "LUN till-data of array san-1 is mounted on")
 	if !s.Formatted || s.Serial != "LUN till-data of array san-1" || i.logins != logins {
 		t.Errorf("%+v after %d logins", s, i.logins-logins)
+	}
+	if n := len(i.ran); n == 0 || !strings.Contains(strings.Join(i.ran[n-1], " "), "_netdev") {
+		t.Errorf("mounted as a local disk: %v", i.ran)
 	}
 	if i.set["node.startup"] != "manual" || i.set["node.session.auth.authmethod"] != "CHAP" || i.set["node.session.auth.username"] != "till.e3" {
 		t.Errorf("set %v", i.set)
@@ -189,7 +199,9 @@ func TestOP_DATA_Refused(t *testing.T) {
 	i.session("session2", targetName, ownName)
 	i.unit("session2", 2, i.luns[2])
 	i.wants(i.advance(i.till(3, &told)), mount.Refuse, "2 disks are LUN till-data")
-	i.Run = func(context.Context, ...string) (string, int, error) { return "", 0, errors.New("no such program") }
+	i.Run = func(context.Context, ...string) (string, int, error) { return "", 0, exec.ErrNotFound }
 	must(t, os.RemoveAll(filepath.Join(i.Sys, "class")))
 	i.wants(i.advance(i.till(3, &told)), mount.Wait, "put open-iscsi into the image")
+	i.Run = func(context.Context, ...string) (string, int, error) { return "", 0, errors.New("signal: broken pipe") }
+	i.wants(i.advance(i.till(3, &told)), mount.Wait, "broken off: signal: broken pipe")
 }

@@ -28,11 +28,13 @@ type Machine struct {
 	// Run runs a program to its end. Its error is about the program that could not be
 	// run; one that ended has an exit code.
 	Run func(ctx context.Context, argv ...string) (output string, code int, err error)
+	// Reaches tells whether a portal of an array takes connections; nil if nobody can.
+	Reaches func(ctx context.Context, portal string) bool
 }
 
 // ThisMachine is the one that the process runs on.
 func ThisMachine() *Machine {
-	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run}
+	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run, Reaches: reaches}
 }
 
 // Boot names the present boot of the kernel.
@@ -57,12 +59,17 @@ func run(ctx context.Context, argv ...string) (string, int, error) {
 
 // look finds out all that is to be known about a volume now.
 func (v *Volumes) look(ctx context.Context, one fleet.Volume) mount.Seen {
-	if one.LUN != nil {
-		return v.machine.judge(ctx, one, v.lun(ctx, one))
-	}
 	var seen mount.Seen
-	seen.Disks, seen.Others = v.machine.disks(mount.Serial(one.ID))
-	return v.machine.judge(ctx, one, seen)
+	if one.LUN != nil {
+		seen = v.lun(ctx, one)
+	} else {
+		seen.Disks, seen.Others = v.machine.disks(mount.Serial(one.ID))
+	}
+	seen = v.machine.judge(ctx, one, seen)
+	if len(seen.Disks) == 1 && isMounted(seen.Mounts, seen.Disks[0], one.Mount.Path) {
+		seen.Fault = v.fault(one.Mount.Path)
+	}
+	return seen
 }
 
 // judge adds what is mounted, and what a volume's disk holds.
@@ -80,6 +87,11 @@ func (m *Machine) judge(ctx context.Context, v fleet.Volume, seen mount.Seen) mo
 		}
 	}
 	return seen
+}
+
+// isMounted reports whether the disk is mounted on the path.
+func isMounted(all []mount.Mounted, d mount.Disk, path string) bool {
+	return slices.ContainsFunc(all, func(x mount.Mounted) bool { return x.Number == d.Number && x.Path == path })
 }
 
 // inUse reports whether the disk is mounted, or something on the path: then nobody

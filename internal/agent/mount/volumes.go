@@ -40,6 +40,9 @@ type Volumes struct {
 	// of this epoch made the file system, or began to.
 	checked   map[string]mount.Disk
 	formatted map[string]bool
+	// asked are the paths whose file system has been asked whether it is whole, and has
+	// not answered yet.
+	asked map[string]chan error
 	// luns are what Logins told last.
 	luns map[string]LUN
 	// Logins tells where the LUNs are that volumes lie on, by volume; nil if none does.
@@ -54,7 +57,7 @@ type Volumes struct {
 // New returns the volumes of an instance of that epoch; those without a mount are left
 // out.
 func New(m *Machine, epoch fleet.Epoch, all []fleet.Volume) *Volumes {
-	v := &Volumes{machine: m, epoch: epoch, checked: map[string]mount.Disk{}, formatted: map[string]bool{}}
+	v := &Volumes{machine: m, epoch: epoch, checked: map[string]mount.Disk{}, formatted: map[string]bool{}, asked: map[string]chan error{}}
 	for _, one := range all {
 		if one.Mount != nil {
 			v.want = append(v.want, one)
@@ -154,9 +157,14 @@ func (v *Volumes) do(ctx context.Context, one fleet.Volume, kind mount.Kind, d m
 		if err := os.MkdirAll(one.Mount.Path, 0o755); err != nil { //nolint:gosec // G301: what is mounted there has modes of its own
 			return err
 		}
-		argv := []string{"mount", "-t", one.Mount.Type}
-		if len(one.Mount.Options) > 0 {
-			argv = append(argv, "-o", strings.Join(one.Mount.Options, ","))
+		argv, options := []string{"mount", "-t", one.Mount.Type}, slices.Clone(one.Mount.Options)
+		if one.LUN != nil {
+			// Without it systemd takes it for a local disk, and a shutdown may end the
+			// network before the last writes.
+			options = append(options, "_netdev")
+		}
+		if len(options) > 0 {
+			argv = append(argv, "-o", strings.Join(options, ","))
 		}
 		return v.must(ctx, append(argv, d.Node, one.Mount.Path)...)
 	}

@@ -82,6 +82,8 @@ type Seen struct {
 	Trouble string
 	// Mounts are all mounts of the machine, in the order in which they were made.
 	Mounts []Mounted
+	// Fault is why the volume's mounted file system takes no writes, as it says itself.
+	Fault string
 	// Checked is whether the file system was checked, and found or made clean, since
 	// the disk came.
 	Checked bool
@@ -128,7 +130,7 @@ func Next(v fleet.Volume, epoch fleet.Epoch, seen Seen) Step {
 	}
 	disk := seen.Disks[0]
 	if on != nil {
-		return mounted(v, disk, *on)
+		return mounted(v, disk, *on, seen.Fault)
 	}
 	for _, at := range seen.Mounts {
 		if at.Number == disk.Number {
@@ -139,7 +141,7 @@ func Next(v fleet.Volume, epoch fleet.Epoch, seen Seen) Step {
 }
 
 // mounted judges a volume on whose path there is a mount.
-func mounted(v fleet.Volume, disk Disk, on Mounted) Step {
+func mounted(v fleet.Volume, disk Disk, on Mounted, fault string) Step {
 	switch {
 	case on.Number != disk.Number:
 		return refuse("%s is mounted on %s, not %s (%s); next: umount %s", on.Source, on.Path, Named(v), disk.Node, on.Path)
@@ -147,6 +149,8 @@ func mounted(v fleet.Volume, disk Disk, on Mounted) Step {
 		return refuse("%s is mounted on %s as %s, not as %s", Named(v), on.Path, on.Type, v.Mount.Type)
 	case on.ReadOnly:
 		return Step{Broken, fmt.Sprintf("%s is mounted on %s read-only, as the kernel does after errors", Named(v), on.Path)}
+	case fault != "":
+		return Step{Broken, fmt.Sprintf("%s is mounted on %s and takes no writes: %s", Named(v), on.Path, fault)}
 	}
 	return Step{Done, fmt.Sprintf("%s is mounted on %s", Named(v), on.Path)}
 }

@@ -57,6 +57,7 @@ func TestNext(t *testing.T) {
 		{"mounted elsewhere", data(nil), 1, Seen{Disks: there, Mounts: change(func(m *Mounted) { m.Path = "/mnt" })}, Refuse, "umount /mnt"},
 		{"mounted as another type", data(nil), 1, Seen{Disks: there, Mounts: change(func(m *Mounted) { m.Type = "ext2" })}, Refuse, "as ext2"},
 		{"fallen to read-only", data(nil), 1, Seen{Disks: there, Mounts: change(func(m *Mounted) { m.ReadOnly = true })}, Broken, "read-only"},
+		{"gave up after errors", data(nil), 1, Seen{Disks: there, Mounts: []Mounted{mine}, Fault: "input/output error"}, Broken, "takes no writes: input/output error"},
 		{"disk gone below its mount", data(nil), 1, Seen{Mounts: []Mounted{mine}}, Broken, "no disk has the serial"},
 		{"to be checked", data(fsck), 4, Seen{Disks: there, Content: "ext4"}, Check, ""},
 		{"checked", data(fsck), 4, Seen{Disks: there, Content: "ext4", Checked: true}, Mount, ""},

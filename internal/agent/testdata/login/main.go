@@ -1,0 +1,155 @@
+// Login is the init of a guest on EC2 as far as its volumes go: Debian's kernel, its
+// open-iscsi, and the mount code of the guest agent. It dials the test, and does what that
+// asks, one order at a time.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"relight/internal/agent/mount"
+	"relight/internal/core/fleet"
+)
+
+// order is what the test asks for: one of its fields.
+type order struct {
+	// Advance takes the volume of an epoch as far as it goes, with these logins.
+	Advance *advance
+	// Write writes a file and syncs it.
+	Write *write
+	// Run runs a program.
+	Run []string
+}
+
+type advance struct {
+	Epoch  fleet.Epoch
+	Volume fleet.Volume
+	LUN    mount.LUN
+}
+
+type write struct{ Path, Data string }
+
+// answer is what came of it.
+type answer struct {
+	State  mount.State
+	Output string
+	Code   int
+	Err    string
+	// Took is in milliseconds.
+	Took int64
+}
+
+func main() {
+	if err := run(); err != nil {
+		say("%v", err)
+	}
+	select {} // an init that ends is a panic
+}
+
+func say(format string, args ...any) { fmt.Fprintf(os.Stderr, "login: "+format+"\n", args...) }
+
+func run() error {
+	if err := boot(); err != nil {
+		return err
+	}
+	host := os.Getenv("LOGIN_HOST") // the kernel hands init what it does not know
+	conn, err := net.Dial("tcp", host)
+	if err != nil {
+		return err
+	}
+	say("ready for %s", host)
+	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
+	volumes := map[fleet.Epoch]*mount.Volumes{}
+	for {
+		var o order
+		if err := in.Decode(&o); err != nil {
+			return err
+		}
+		began := time.Now()
+		a := o.do(volumes)
+		a.Took = time.Since(began).Milliseconds()
+		if err := out.Encode(a); err != nil {
+			return err
+		}
+	}
+}
+
+func boot() error {
+	for _, m := range [][2]string{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}} {
+		if err := unix.Mount(m[0], m[1], m[0], 0, ""); err != nil && err != unix.EBUSY {
+			return fmt.Errorf("mount %s: %w", m[1], err)
+		}
+	}
+	list, err := os.ReadFile("/modules/order")
+	if err != nil {
+		return err
+	}
+	for path := range strings.FieldsSeq(string(list)) {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
+			say("%s: %v", path, err) // some CPUs have no use for some modules
+		}
+		_ = f.Close()
+	}
+	if err := os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
+		return err
+	}
+	for _, args := range []string{"link set lo up", "addr add 10.0.2.15/24 dev eth0", "link set eth0 up"} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("ip %s: %w: %s", args, err, out)
+		}
+	}
+	d := exec.Command("iscsid", "-f")
+	d.Stderr, d.SysProcAttr = os.Stderr, &syscall.SysProcAttr{Setsid: true}
+	return d.Start()
+}
+
+func (o order) do(volumes map[fleet.Epoch]*mount.Volumes) answer {
+	switch {
+	case o.Advance != nil:
+		v := volumes[o.Advance.Epoch]
+		if v == nil {
+			v = mount.New(mount.ThisMachine(), o.Advance.Epoch, []fleet.Volume{o.Advance.Volume})
+			volumes[o.Advance.Epoch] = v
+		}
+		lun := o.Advance.LUN
+		v.Logins = func(context.Context) (map[string]mount.LUN, error) {
+			return map[string]mount.LUN{o.Advance.Volume.Name: lun}, nil
+		}
+		return answer{State: v.Advance(context.Background())[0]}
+	case o.Write != nil:
+		return answer{Err: text(o.Write.do())}
+	default:
+		out, code, err := mount.ThisMachine().Run(context.Background(), o.Run...)
+		return answer{Output: out, Code: code, Err: text(err)}
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func (w *write) do() error {
+	f, err := os.OpenFile(w.Path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(w.Data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
