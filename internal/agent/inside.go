@@ -148,7 +148,7 @@ func (g *Guest) mounting(ctx context.Context) {
 		done, soon := true, false
 		for _, s := range states {
 			done = done && s.Kind == core.Done
-			soon = soon || s.Kind == core.Wait
+			soon = soon || s.Kind == core.Wait || s.Kind == core.Unsure
 		}
 		if done && !ready {
 			ready = true
@@ -218,7 +218,8 @@ func (g *Guest) checking(ctx context.Context) {
 
 // report is all that is known now. A volume that is awaited or broken is a no: the
 // server cannot work without it. One that was refused is no answer: another instance
-// would meet the same volume, and only a person can tell what is right.
+// would meet the same volume, and only a person can tell what is right. Nor is one of which
+// the agent, just started, does not know yet whether it is the one that is mounted.
 func (g *Guest) report() guest.Report {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -240,12 +241,14 @@ func (g *Guest) report() guest.Report {
 		}
 		r.Mounts = append(r.Mounts, m)
 		switch {
-		case s.Kind == core.Refuse && rank < 3:
-			rank, r.Works, r.Detail = 3, fleet.CannotTell, fmt.Sprintf("volume %s needs a person: %s", s.Volume, s.Why)
-		case s.Kind == core.Broken && rank < 2:
-			rank, r.Works, r.Detail = 2, fleet.No, fmt.Sprintf("volume %s is broken: %s", s.Volume, s.Why)
-		case s.Kind == core.Wait && rank < 1:
-			rank, r.Works, r.Detail = 1, fleet.No, fmt.Sprintf("volume %s is awaited: %s", s.Volume, s.Why)
+		case s.Kind == core.Refuse && rank < 4:
+			rank, r.Works, r.Detail = 4, fleet.CannotTell, fmt.Sprintf("volume %s needs a person: %s", s.Volume, s.Why)
+		case s.Kind == core.Broken && rank < 3:
+			rank, r.Works, r.Detail = 3, fleet.No, fmt.Sprintf("volume %s is broken: %s", s.Volume, s.Why)
+		case s.Kind == core.Wait && rank < 2:
+			rank, r.Works, r.Detail = 2, fleet.No, fmt.Sprintf("volume %s is awaited: %s", s.Volume, s.Why)
+		case s.Kind == core.Unsure && rank < 1:
+			rank, r.Works, r.Detail = 1, fleet.CannotTell, fmt.Sprintf("volume %s: %s", s.Volume, s.Why)
 		}
 	}
 	r.Detail = guest.Cut(r.Detail)

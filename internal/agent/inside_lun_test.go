@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,20 +45,25 @@ func TestOP_DATA_GuestAsksForItsLUN(t *testing.T) {
 			os.WriteFile(filepath.Join(session, "targetname"), []byte("iqn.t\n"), 0o600),
 		)
 	}
-	g, err := NewGuest(GuestOptions{
-		Dir: filepath.Join(x.dir, "agent"),
-		Plan: guest.Plan{
-			V: guest.Version, Server: "lic-07", Epoch: 3, Controller: x.server.URL, Token: x.guests.Token("lic-07", 3).Text(),
-			Volumes: []fleet.Volume{{Name: "data", LUN: &fleet.LUN{Array: "san-1", Name: "lic-07-data", Unit: 4}, Mount: &fleet.Mount{Path: "/data", Type: "ext4"}}},
-		},
-		Machine:     &mount.Machine{Sys: filepath.Join(x.dir, "sys"), Dev: filepath.Join(x.dir, "dev"), Proc: filepath.Join(x.dir, "proc"), Run: adm},
-		ReportEvery: 20 * time.Millisecond, LookEvery: 5 * time.Millisecond, Notify: func(string) {},
-	})
-	must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- g.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	start := func() (end func()) {
+		g, err := NewGuest(GuestOptions{
+			Dir: filepath.Join(x.dir, "agent"),
+			Plan: guest.Plan{
+				V: guest.Version, Server: "lic-07", Epoch: 3, Controller: x.server.URL, Token: x.guests.Token("lic-07", 3).Text(),
+				Volumes: []fleet.Volume{{Name: "data", LUN: &fleet.LUN{Array: "san-1", Name: "lic-07-data", Unit: 4}, Mount: &fleet.Mount{Path: "/data", Type: "ext4"}}},
+			},
+			Machine:     &mount.Machine{Sys: filepath.Join(x.dir, "sys"), Dev: filepath.Join(x.dir, "dev"), Proc: filepath.Join(x.dir, "proc"), Run: adm},
+			ReportEvery: 20 * time.Millisecond, LookEvery: 5 * time.Millisecond, Notify: func(string) {},
+		})
+		must(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- g.Run(ctx) }()
+		end = sync.OnceFunc(func() { cancel(); <-ended })
+		t.Cleanup(end)
+		return end
+	}
+	end := start()
 	x.says(3, fleet.No, "no disk is LUN lic-07-data of array san-1 yet")
 	x.says(3, fleet.No, "the array does not let the epoch in")
 	if logins.Load() != 0 {
@@ -69,6 +75,15 @@ func TestOP_DATA_GuestAsksForItsLUN(t *testing.T) {
 	if n := logins.Load(); n != 1 {
 		t.Errorf("it logged in %d times", n)
 	}
+
+	// An agent that is started anew beside it, while nobody tells where the LUN is, does not
+	// know what is mounted there; it calls nothing broken.
+	end()
+	letIn.Store(false)
+	start()
+	x.says(3, fleet.CannotTell, "cannot be told: where its LUN is")
+	letIn.Store(true)
+	x.says(3, fleet.Yes, "all volumes are mounted")
 }
 
 // One that has not joined asks nobody.

@@ -36,6 +36,7 @@ func TestFileSystemThatGaveUpIsBroken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
+			r.Writes = writes
 			real, v := r.disk(), r.volume(func(m *fleet.Mount) { m.Options = []string{"errors=remount-ro"} })
 			r.tool("mkfs.ext4", "-q", real)
 			r.attach("nvme1n1", serial, real)

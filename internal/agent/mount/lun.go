@@ -49,16 +49,16 @@ func (v *Volumes) lun(ctx context.Context, one fleet.Volume) mount.Seen {
 		}
 	}
 	if v.Logins == nil {
-		return mount.Seen{Awaits: "nobody tells where its LUN is"}
+		return mount.Seen{Untold: true, Awaits: "nobody tells where its LUN is"}
 	}
 	all, err := v.Logins(ctx)
 	if err != nil {
-		return mount.Seen{Awaits: "where its LUN is cannot be told yet: " + err.Error()}
+		return mount.Seen{Untold: true, Awaits: "where its LUN is cannot be told yet: " + err.Error()}
 	}
 	v.luns = all
 	l, told := all[one.Name]
 	if !told {
-		return mount.Seen{Awaits: "the controller names no LUN for it"}
+		return mount.Seen{Untold: true, Awaits: "the controller names no LUN for it"}
 	}
 	if disks := v.machine.units(l); len(disks) > 0 {
 		return mount.Seen{Disks: disks}

@@ -175,6 +175,14 @@ func TestOP_DATA_LogsIn(t *testing.T) {
 	if i.logins != logins {
 		t.Errorf("it logged in again")
 	}
+	// One that starts anew beside it calls nothing broken before it is told where the LUN is.
+	told = false
+	again := i.till(1, &told)
+	i.wants(i.advance(again), mount.Unsure, "cannot be told")
+	told = true
+	i.wants(i.advance(again), mount.Done, "")
+	told = false
+	i.wants(i.advance(again), mount.Done, "")
 	if b := i.bytes(other); !slices.Equal(b, make([]byte, diskSize)) {
 		t.Error("another disk was written to")
 	}

@@ -28,13 +28,16 @@ type Machine struct {
 	// Run runs a program to its end. Its error is about the program that could not be
 	// run; one that ended has an exit code.
 	Run func(ctx context.Context, argv ...string) (output string, code int, err error)
+	// Writes is nil if the file system that is mounted on a path takes writes, and else
+	// the error that one would meet; it changes nothing. Nil if nobody can tell.
+	Writes func(path string) error
 	// Reaches tells whether a portal of an array takes connections; nil if nobody can.
 	Reaches func(ctx context.Context, portal string) bool
 }
 
 // ThisMachine is the one that the process runs on.
 func ThisMachine() *Machine {
-	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run, Reaches: reaches}
+	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run, Writes: writes, Reaches: reaches}
 }
 
 // Boot names the present boot of the kernel.
@@ -66,7 +69,7 @@ func (v *Volumes) look(ctx context.Context, one fleet.Volume) mount.Seen {
 		seen.Disks, seen.Others = v.machine.disks(mount.Serial(one.ID))
 	}
 	seen = v.machine.judge(ctx, one, seen)
-	if len(seen.Disks) == 1 && isMounted(seen.Mounts, seen.Disks[0], one.Mount.Path) {
+	if v.machine.Writes != nil && len(seen.Disks) == 1 && isMounted(seen.Mounts, seen.Disks[0], one.Mount.Path) {
 		seen.Fault = v.fault(one.Mount.Path)
 	}
 	return seen

@@ -20,7 +20,7 @@ var ErrDamaged = errors.New("the file system is damaged, and a person must repai
 // State is how far a volume has come.
 type State struct {
 	Volume, Path string
-	// Kind is Done, Wait, Broken or Refuse of core/mount; a step that failed is a Wait,
+	// Kind is Done, Wait, Unsure, Broken or Refuse of core/mount; a step that failed is a Wait,
 	// because it is tried again.
 	Kind mount.Kind
 	// Why is what it is, or what it waits for, in words.

@@ -31,6 +31,8 @@ const (
 	Done Kind = "done"
 	// Broken: it is mounted, and cannot be used.
 	Broken Kind = "broken"
+	// Unsure: something is mounted, and nobody can tell yet whether it is the volume.
+	Unsure Kind = "unsure"
 	// Refuse: what is there is not what the spec says; only a person can tell which of
 	// the two is right.
 	Refuse Kind = "refuse"
@@ -74,8 +76,10 @@ type Seen struct {
 	// Disks have the volume's serial. Others names the disks that do not.
 	Disks  []Disk
 	Others []string
-	// Awaits is why a volume that is a LUN has no disk yet, in words.
+	// Awaits is why a volume that is a LUN has no disk yet, in words. Untold is whether
+	// that is because nobody has said which disk it would be.
 	Awaits string
+	Untold bool
 	// Content is what the disk holds; it is looked at only while it is not mounted.
 	// Trouble is why it is Unread.
 	Content Content
@@ -121,6 +125,9 @@ func Next(v fleet.Volume, epoch fleet.Epoch, seen Seen) Step {
 		return refuse("%d disks are %s: %s", len(seen.Disks), Named(v), nodes(seen.Disks))
 	case len(seen.Disks) > 1:
 		return refuse("%d disks have the serial of %s: %s", len(seen.Disks), v.ID, nodes(seen.Disks))
+	case len(seen.Disks) == 0 && on != nil && seen.Untold:
+		// An agent that was started anew beside a server that works must not call it broken.
+		return Step{Unsure, fmt.Sprintf("%s is mounted on %s, and whether it is %s cannot be told: %s", on.Source, m.Path, Named(v), seen.Awaits)}
 	case len(seen.Disks) == 0 && on != nil:
 		return Step{Broken, fmt.Sprintf("%s is mounted on %s, and no disk %s", on.Source, m.Path, has(v))}
 	case len(seen.Disks) == 0 && v.LUN != nil:

@@ -11,7 +11,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -27,6 +29,10 @@ type order struct {
 	Advance *advance
 	// Write writes a file and syncs it.
 	Write *write
+	// Pour begins to append numbered lines to a file, and syncs each; Poured waits until
+	// that many are synced, or one has failed, and puts out how many are.
+	Pour   string
+	Poured int
 	// Run runs a program.
 	Run []string
 }
@@ -50,6 +56,7 @@ type answer struct {
 }
 
 func main() {
+	poured.more = sync.NewCond(&poured.mu)
 	if err := run(); err != nil {
 		say("%v", err)
 	}
@@ -132,6 +139,16 @@ func (o order) do(volumes map[fleet.Epoch]*mount.Volumes) answer {
 		return answer{State: v.Advance(context.Background())[0]}
 	case o.Write != nil:
 		return answer{Err: text(o.Write.do())}
+	case o.Pour != "":
+		go pour(o.Pour)
+		return answer{}
+	case o.Poured > 0:
+		poured.mu.Lock()
+		defer poured.mu.Unlock()
+		for poured.lines < o.Poured && poured.err == nil {
+			poured.more.Wait()
+		}
+		return answer{Output: strconv.Itoa(poured.lines), Err: text(poured.err)}
 	default:
 		out, code, err := mount.ThisMachine().Run(context.Background(), o.Run...)
 		return answer{Output: out, Code: code, Err: text(err)}
@@ -152,4 +169,27 @@ func (w *write) do() error {
 	}
 	_, err = f.WriteString(w.Data)
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// poured is how far pour has come.
+var poured struct {
+	mu    sync.Mutex
+	more  *sync.Cond
+	lines int
+	err   error
+}
+
+func pour(path string) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	for n := 1; err == nil; n++ {
+		if _, err = fmt.Fprintln(f, n); err == nil {
+			err = f.Sync()
+		}
+		poured.mu.Lock()
+		if poured.err = err; err == nil {
+			poured.lines = n
+		}
+		poured.more.Broadcast()
+		poured.mu.Unlock()
+	}
 }
