@@ -125,9 +125,11 @@ type iface struct {
 
 type address struct {
 	Allocation, IP string
-	Association    string
-	PrivateIP      string
-	Tags           map[string]string
+	// Pool is the customer's own pool, on an Outpost, that the address is of, or empty.
+	Pool        string
+	Association string
+	PrivateIP   string
+	Tags        map[string]string
 }
 
 // Subnet is a place for instances. Site is the world's: a zone or an outpost.
@@ -217,6 +219,12 @@ func (e *Endpoint) AddAddress(allocation, ip, server string) {
 		e.w.AddAddress(world.Address{IP: ip, Server: server, Exclusive: true})
 		e.cat.addresses[allocation] = &address{Allocation: allocation, IP: ip}
 	})
+}
+
+// AddCustomerAddress allocates an elastic address of the customer's own pool.
+func (e *Endpoint) AddCustomerAddress(allocation, ip, pool, server string) {
+	e.AddAddress(allocation, ip, server)
+	e.locked(func() { e.cat.addresses[allocation].Pool = pool })
 }
 
 // PutInScalingGroup says that an Auto Scaling group owns an instance.

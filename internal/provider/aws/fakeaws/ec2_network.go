@@ -33,7 +33,8 @@ func (e *Endpoint) iface(id string) interfaceXML {
 		addr := e.cat.addresses[a]
 		truth := e.w.Address(addr.IP)
 		if truth.Interface == id || n.Holder != "" && e.primaryOf(n.Holder) == id && slices.Contains(truth.Holders, n.Holder) {
-			x.Association = &associationXML{addr.IP, a, addr.Association}
+			x.Association = &associationXML{Allocation: a, Association: addr.Association}
+			x.Association.PublicIP, x.Association.Customers = addr.told()
 		}
 	}
 	return x
@@ -165,7 +166,9 @@ func (e *Endpoint) detachInterface(f form) (any, error) {
 }
 
 type addressXML struct {
-	IP          string   `xml:"publicIp"`
+	IP          string   `xml:"publicIp,omitempty"`
+	Customers   string   `xml:"customerOwnedIp,omitempty"`
+	Pool        string   `xml:"customerOwnedIpv4Pool,omitempty"`
 	Allocation  string   `xml:"allocationId"`
 	Association string   `xml:"associationId,omitempty"`
 	Instance    string   `xml:"instanceId,omitempty"`
@@ -189,19 +192,29 @@ func (e *Endpoint) describeAddresses(f form) (any, error) {
 		if a == nil {
 			return nil, refuse("InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist", id)
 		}
-		if len(ips) > 0 && !slices.Contains(ips, a.IP) {
+		x := addressXML{Allocation: id, Domain: "vpc", Pool: a.Pool, Tags: tagSet(a.Tags)}
+		x.IP, x.Customers = a.told()
+		if len(ips) > 0 && !slices.Contains(ips, x.IP) {
 			continue
 		}
-		x := addressXML{IP: a.IP, Allocation: id, Domain: "vpc", Tags: tagSet(a.Tags)}
 		if sight, err := e.w.SeeAddress(a.IP); err == nil && (sight.Holder != "" || sight.Interface != "") {
 			x.Association, x.Instance, x.Interface = a.Association, sight.Holder, cmp.Or(sight.Interface, e.primaryOf(sight.Holder))
 			x.PrivateIP = e.privateOf(a, x.Interface)
 		}
-		if keep(filters, "allocation-id", id) && keep(filters, "public-ip", a.IP) && keep(filters, "instance-id", x.Instance) && keep(filters, "network-interface-id", x.Interface) && keepTags(filters, a.Tags) {
+		if keep(filters, "allocation-id", id) && keep(filters, "public-ip", x.IP) && keep(filters, "instance-id", x.Instance) && keep(filters, "network-interface-id", x.Interface) && keepTags(filters, a.Tags) {
 			out.Items = append(out.Items, x)
 		}
 	}
 	return out, nil
+}
+
+// told is the address in the field in which EC2 tells it: one of the customer's own pool is
+// no public one.
+func (a *address) told() (public, customers string) {
+	if a.Pool != "" {
+		return "", a.IP
+	}
+	return a.IP, ""
 }
 
 // privateOf is the private address of an interface that an elastic one leads to.

@@ -126,7 +126,8 @@ type interfaceAttachmentXML struct {
 }
 
 type associationXML struct {
-	PublicIP    string `xml:"publicIp"`
+	PublicIP    string `xml:"publicIp,omitempty"`
+	Customers   string `xml:"customerOwnedIp,omitempty"`
 	Allocation  string `xml:"allocationId"`
 	Association string `xml:"associationId"`
 }

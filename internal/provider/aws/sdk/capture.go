@@ -285,7 +285,7 @@ func (c *Client) captureAddresses(ctx context.Context, s *capture.Source) error 
 		return failed("DescribeAddresses", err)
 	}
 	for _, a := range out.Addresses {
-		x := capture.Address{IP: aws.ToString(a.PublicIp), Allocation: aws.ToString(a.AllocationId), Interface: aws.ToString(a.NetworkInterfaceId), Private: aws.ToString(a.PrivateIpAddress)}
+		x := capture.Address{IP: addressIP(a.PublicIp, a.CustomerOwnedIp), Allocation: aws.ToString(a.AllocationId), Interface: aws.ToString(a.NetworkInterfaceId), Private: aws.ToString(a.PrivateIpAddress)}
 		if x.IP == s.PublicIP {
 			s.PublicIP = "" // it is no passing one
 		}

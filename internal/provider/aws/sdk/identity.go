@@ -82,11 +82,17 @@ func (c *Client) Addresses(ctx context.Context, allocations []string) ([]provide
 	var out []provider.Address
 	for _, a := range reply.Addresses {
 		out = append(out, provider.Address{
-			Allocation: aws.ToString(a.AllocationId), IP: aws.ToString(a.PublicIp), Association: aws.ToString(a.AssociationId),
+			Allocation: aws.ToString(a.AllocationId), IP: addressIP(a.PublicIp, a.CustomerOwnedIp), Association: aws.ToString(a.AssociationId),
 			Holder: aws.ToString(a.InstanceId), Interface: aws.ToString(a.NetworkInterfaceId), Private: aws.ToString(a.PrivateIpAddress),
 		})
 	}
 	return out, nil
+}
+
+// addressIP is an elastic address, be it of Amazon or, on an Outpost, of the customer's own
+// pool: EC2 tells that in a field of its own, and no public one.
+func addressIP(public, customers *string) string {
+	return cmp.Or(aws.ToString(public), aws.ToString(customers))
 }
 
 // AttachVolume implements provider.Cloud.

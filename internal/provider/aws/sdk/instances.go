@@ -87,7 +87,7 @@ func machine(i *types.Instance) provider.Machine {
 			m.Private[id] = append(m.Private[id], aws.ToString(a.PrivateIpAddress))
 		}
 		if n.Association != nil {
-			m.Public = append(m.Public, aws.ToString(n.Association.PublicIp))
+			m.Public = append(m.Public, addressIP(n.Association.PublicIp, n.Association.CustomerOwnedIp))
 		}
 		if a := n.Attachment; a != nil && aws.ToBool(a.DeleteOnTermination) {
 			if m.Ending == nil {

@@ -35,7 +35,7 @@ func (r *rig) pet(name string, fresh bool) string {
 	r.fake.AddInterface("eni-main", name, "subnet-a", "0a:aa:00:00:00:01", "10.0.1.50", "10.0.1.51", "10.0.1.52", "2001:db8:1:1::50")
 	r.fake.AddInterface("eni-back", name, "subnet-a", "0a:aa:00:00:00:02", "10.0.1.60", "10.0.1.61", "2001:db8:1:1::60")
 	r.fake.AddAddress("eipalloc-a", "198.51.100.40", name)
-	r.fake.AddAddress("eipalloc-b", "198.51.100.41", name)
+	r.fake.AddCustomerAddress("eipalloc-b", "198.51.100.41", "ipv4pool-coip-1", name)
 	in := &ec2.RunInstancesInput{
 		MinCount: aws.Int32(1), MaxCount: aws.Int32(1), ImageId: aws.String("ami-1"), InstanceType: "t3.large", KeyName: aws.String("ops"),
 		UserData:            aws.String(base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\n/opt/licence/start\n"))),
