@@ -286,7 +286,7 @@ func (b *Backend) Delete(ctx context.Context, by string, kind client.Kind, name 
 		if kind == client.KindServer {
 			e.Server = name
 			freePlace(tx, status.Host, name)
-			for _, k := range []string{kindRequest, kindPause} {
+			for _, k := range []string{kindRequest, kindPause, kindScheduled} {
 				tx.Delete(k, name)
 			}
 		}

@@ -308,7 +308,7 @@ func (c *Collector) fold(have []signal, news []fleet.Signal) (out []signal, move
 // observe takes a new look at a server's resources in place, and reports whether
 // something has changed but the time.
 func (c *Collector) observe(have, seen *fleet.Observed) bool {
-	same := sameInstances(have, seen)
+	same := sameInstances(have, seen) && slices.Equal(have.Scheduled, seen.Scheduled)
 	have.At, have.Lag, have.Complete = seen.At, seen.Lag, seen.Complete
 	have.Instances = exact(have.Instances, seen.Instances)
 	for i := range have.Instances {
@@ -326,6 +326,7 @@ func (c *Collector) observe(have, seen *fleet.Observed) bool {
 		n.Host, n.Rival = c.shared.name(n.Host), c.shared.name(n.Rival)
 	}
 	have.Others, have.Zone = exact(have.Others, addressed(seen.Others)), seen.Zone
+	have.Scheduled = exact(have.Scheduled, seen.Scheduled)
 	return !same
 }
 
@@ -452,7 +453,7 @@ func (c *Collector) Seen(server, host string, sight *Known) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	o := &sight.Observed
-	*o = fleet.Observed{Server: server, Instances: o.Instances[:0], Volumes: o.Volumes[:0], Addresses: o.Addresses[:0], Others: o.Others[:0]}
+	*o = fleet.Observed{Server: server, Instances: o.Instances[:0], Volumes: o.Volumes[:0], Addresses: o.Addresses[:0], Others: o.Others[:0], Scheduled: o.Scheduled[:0]}
 	sight.Signals, sight.Host, sight.Observer, sight.held = sight.Signals[:0], sight.Host[:0], c.observer, false
 	if s, ok := c.servers[server]; ok {
 		o.At, o.Lag, o.Complete, sight.held = s.observed.At, s.observed.Lag, s.observed.Complete, s.held
@@ -460,6 +461,7 @@ func (c *Collector) Seen(server, host string, sight *Known) {
 		o.Volumes = append(o.Volumes, s.observed.Volumes...)
 		o.Addresses = append(o.Addresses, s.observed.Addresses...)
 		o.Others, o.Zone = append(o.Others, s.observed.Others...), s.observed.Zone
+		o.Scheduled = append(o.Scheduled, s.observed.Scheduled...)
 		sight.Signals = full(sight.Signals, s.signals)
 	}
 	if h, ok := c.hosts[host]; ok {

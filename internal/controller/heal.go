@@ -124,7 +124,7 @@ func (h *Healer) rest(ctx context.Context, name string) (fleet.Server, decide.De
 	d, rests := decide.Rests(v.View, now)
 	if rests && d.Hold == nil && !v.verdictChanged() {
 		h.Viewer.State.wait(name, "", now)
-		err := h.noteHold(ctx, v, d, now)
+		err := errors.Join(h.noteHold(ctx, v, d, now), h.noteScheduled(ctx, v, now))
 		h.sights.Put(sight) // nothing keeps a part of it
 		return v.Server, d, true, err
 	}
@@ -135,7 +135,7 @@ func (h *Healer) rest(ctx context.Context, name string) (fleet.Server, decide.De
 		return v.Server, d, false, nil
 	}
 	h.Viewer.State.wait(name, d.Waits, now)
-	return v.Server, d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.dropVain(ctx, v, now), h.noteHold(ctx, v, d, now))
+	return v.Server, d, true, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.dropVain(ctx, v, now), h.noteHold(ctx, v, d, now), h.noteScheduled(ctx, v, now))
 }
 
 // dropVain takes back a request that can never be carried out, and tells so: it was

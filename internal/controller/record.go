@@ -35,6 +35,8 @@ const (
 	kindTerm     = "term"
 	kindLease    = "lease"
 	kindDrill    = "drill"
+	// kindScheduled holds what people were told that a platform announces, by server.
+	kindScheduled = "scheduled"
 )
 
 // Budget is what a domain's recoveries have used, in the store.
@@ -106,7 +108,7 @@ func decoders() map[string]func([]byte) (any, error) {
 		kindStorm: decode[fleet.StormRecord], kindFreeze: decode[fleet.Freeze], kindPause: decode[fleet.Pause], kindWindow: decode[fleet.Maintenance], kindApproval: decode[fleet.Approval],
 		kindIncident: decode[Incident], kindHost: decode[enrol.Host], kindVault: decode[[]byte],
 		kindCursor: decode[uint64], kindTerm: decode[Reign], kindLease: decode[Lease],
-		kindHead: decode[audit.Head], kindDrill: decode[fleet.Drill],
+		kindHead: decode[audit.Head], kindDrill: decode[fleet.Drill], kindScheduled: decode[[]fleet.Scheduled],
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"relight/internal/beat"
 )
 
 // fault is one thing that can be broken on a node.
@@ -120,15 +118,17 @@ func (l *Lab) VMs(host string) ([]int, error) {
 // StartedVM is when the first virtual machine of those that began to run within that time
 // did so, to a hundredth of a second; zero if none did.
 func (l *Lab) StartedVM(from, to time.Time) (first time.Time, err error) {
-	clock := beat.BootClock()
 	for _, host := range Hosts() {
 		found, err := processes(l.namespace(host))
 		if err != nil {
 			return time.Time{}, err
 		}
 		for _, p := range found {
-			ago := time.Duration(clock()) - time.Duration(p.Start)*clockTick
-			at := time.Now().Add(-ago)
+			var up unix.Timespec
+			if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+				return time.Time{}, err
+			}
+			at := time.Now().Add(time.Duration(p.Start)*clockTick - time.Duration(up.Nano()))
 			if isVM(p) && !at.Before(from) && !at.After(to) && (first.IsZero() || at.Before(first)) {
 				first = at
 			}

@@ -79,7 +79,7 @@ func Notable(e event.Event) bool {
 	switch e.Kind {
 	case event.IncidentOpened, event.IncidentClosed, event.VerdictChanged, event.RecoveryBegun, event.RecoveryHealed,
 		event.RecoveryClimbed, event.RecoveryGaveUp, event.MoveCalledOff, event.Held, event.GuardSet, event.GuardCleared, event.FenceAttested,
-		event.HostSilent, event.HostReturned, event.SpareLost, event.SpareRegained, event.DrillBegun, event.DrillEnded, event.ServerDeleted:
+		event.HostSilent, event.HostReturned, event.SpareLost, event.SpareRegained, event.DrillBegun, event.DrillEnded, event.ServerDeleted, event.PlatformPlans:
 		return true
 	default:
 		return false

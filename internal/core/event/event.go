@@ -35,6 +35,7 @@ const (
 	GuardCleared    Kind = "guard_cleared"    // the end of a guard
 	FenceAttested   Kind = "fence_attested"   // a person states that an epoch is dead
 	VolumeFormatted Kind = "volume_formatted" // a guest's agent made the file system of a volume
+	PlatformPlans   Kind = "platform_plans"   // the platform will reboot, stop or retire the server's instance
 	HostJoined      Kind = "host_joined"      // an agent was enrolled
 	HostRenewed     Kind = "host_renewed"     // an agent was given a new certificate, or has begun to use it
 	HostSilent      Kind = "host_silent"      // a host's agent fell silent
@@ -52,7 +53,7 @@ func Kinds() []Kind {
 		ServerDeclared, ServerDeleted, VerdictChanged, IncidentOpened, IncidentClosed,
 		RecoveryBegun, StepIntended, StepEnded, EpochProved, RecoveryHealed,
 		RecoveryClimbed, RecoveryGaveUp, MoveCalledOff, Held, GuardSet, GuardCleared, FenceAttested,
-		VolumeFormatted, HostJoined, HostRenewed, HostSilent, HostReturned, DrillBegun, DrillEnded, SpareLost, SpareRegained, ControllerTerm,
+		VolumeFormatted, PlatformPlans, HostJoined, HostRenewed, HostSilent, HostReturned, DrillBegun, DrillEnded, SpareLost, SpareRegained, ControllerTerm,
 	}
 }
 

@@ -24,6 +24,21 @@ type Observed struct {
 	// Zone is the zone that the server's instance or volumes are in; nil if nothing is
 	// known of it.
 	Zone *ZoneState `json:"zone,omitempty"`
+	// Scheduled is what the platform has announced for running instances of the server.
+	Scheduled []Scheduled `json:"scheduled,omitempty"`
+}
+
+// Scheduled is what a platform will do to an instance: reboot it, stop it, retire it.
+type Scheduled struct {
+	ID string `json:"id"`
+	// What is the platform's own word, such as instance-retirement.
+	What string `json:"what"`
+	// NotBefore is the earliest moment at which it begins.
+	NotBefore time.Time `json:"notBefore"`
+}
+
+func (s Scheduled) String() string {
+	return s.What + " not before " + s.NotBefore.UTC().Format("2006-01-02 15:04") + " UTC"
 }
 
 // ZoneState is a zone of a platform as it was seen.

@@ -143,8 +143,8 @@ type Check struct {
 	System, Instance, Disk string
 	// Since is when the impaired one began to be, as far as EC2 tells.
 	Since time.Time
-	// Planned are scheduled events, in words.
-	Planned []string
+	// Scheduled are the events that EC2 has announced and that are not over.
+	Scheduled []fleet.Scheduled
 }
 
 // Volume is an EBS volume.

@@ -27,6 +27,9 @@ func (p *Provider) sight(s *swept, server fleet.Server) provider.ServerSight {
 	for n, in := range sight.Observed.Instances {
 		if !sight.Observed.Outlived(in) {
 			sight.Signals = withBest(sight.Signals, p.signals(s, server, machines[n], in))
+			if in.State == fleet.InstanceRunning { // EC2 announces nothing else of interest
+				sight.Observed.Scheduled = append(sight.Observed.Scheduled, s.checks[machines[n].ID].Scheduled...)
+			}
 		}
 	}
 	s.identity(server, &sight.Observed, p.snapshot)

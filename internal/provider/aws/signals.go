@@ -72,10 +72,18 @@ func (p *Provider) system(record fleet.Signal, m Machine, c Check, known, aside 
 	if c.System != "impaired" {
 		p.sinceOf(m, "system", c.System, record.At)
 	}
-	if len(c.Planned) > 0 {
-		record.Detail += "; scheduled: " + strings.Join(c.Planned, ", ") + "; to have it over before, on other hardware: relight heal " + m.Tags[TagServer] + " --rung recover"
+	if len(c.Scheduled) > 0 {
+		record.Detail += "; scheduled: " + scheduled(c.Scheduled) + "; to have it over before, on other hardware: relight heal " + m.Tags[TagServer] + " --rung recover"
 	}
 	return record
+}
+
+func scheduled(all []fleet.Scheduled) string {
+	words := make([]string, 0, len(all))
+	for _, s := range all {
+		words = append(words, s.String())
+	}
+	return strings.Join(words, ", ")
 }
 
 // works joins all that AWS says of the guest and its application to one answer, the

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"relight/internal/api/client"
+	"relight/internal/core/event"
 	"relight/internal/core/fleet"
+	"relight/internal/notify"
 	"relight/internal/world"
 )
 
@@ -62,6 +64,10 @@ func TestDET_SYS_ScheduledRetirement(t *testing.T) {
 	}
 	if v := r.solo.Look(name).Verdict; v != fleet.Healthy {
 		t.Errorf("verdict %s", v)
+	}
+	said := r.solo.Chronicle.Latest(1000, func(e event.Event) bool { return e.Kind == event.PlatformPlans })
+	if len(said) != 1 || !strings.Contains(said[0].Event.Message, when.UTC().Format("2006-01-02 15:04")) || !notify.Notable(said[0].Event) {
+		t.Errorf("people were told %d times: %v", len(said), said)
 	}
 	if _, err := r.solo.Backend.Heal(t.Context(), "eve", name, client.HealRequest{Rung: fleet.Recover, Reason: "before EC2 does"}); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"relight/internal/core/fleet"
 	provider "relight/internal/provider/aws"
 )
 
@@ -164,7 +165,7 @@ func check(s *types.InstanceStatus) provider.Check {
 		if about := aws.ToString(e.Description); strings.HasPrefix(about, "[Completed]") || strings.HasPrefix(about, "[Canceled]") {
 			continue // EC2 shows what is over for a week
 		}
-		out.Planned = append(out.Planned, string(e.Code)+" not before "+aws.ToTime(e.NotBefore).UTC().Format("2006-01-02 15:04"))
+		out.Scheduled = append(out.Scheduled, fleet.Scheduled{ID: aws.ToString(e.InstanceEventId), What: string(e.Code), NotBefore: aws.ToTime(e.NotBefore)})
 	}
 	return out
 }
