@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -13,41 +12,54 @@ import (
 	"relight/internal/core/mount"
 )
 
-// A file system that gave up is broken, whatever the list of mounts says: after an error
-// that its options answer with read-only, and after its journal ended.
+// A file system that gave up after an error is broken, however this kernel lists it. One
+// that has counted no error is not asked.
 func TestFileSystemThatGaveUpIsBroken(t *testing.T) {
-	for name, giveUp := range map[string]func(disk, path string) error{
-		"read-only after errors": func(disk, _ string) error {
-			return os.WriteFile(filepath.Join("/sys/fs/ext4", filepath.Base(disk), "trigger_fs_error"), []byte("1"), 0)
-		},
-		"without its journal": func(_, path string) error {
-			const shutdown, noFlush = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN
-			fd, err := unix.Open(path, unix.O_RDONLY, 0)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = unix.Close(fd) }()
-			flags := uint32(noFlush)
-			if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), shutdown, uintptr(unsafe.Pointer(&flags))); e != 0 {
-				return e
-			}
-			return nil
-		},
+	r := newRig(t)
+	asked := 0
+	r.Writes = func(path string) error { asked++; return writes(path) }
+	real, v := r.disk(), r.volume(func(m *fleet.Mount) { m.Options = []string{"errors=remount-ro"} })
+	r.tool("mkfs.ext4", "-q", real)
+	r.attach("nvme1n1", serial, real)
+	kernels := filepath.Join("/sys/fs/ext4", filepath.Base(real))
+	must(t, os.MkdirAll(filepath.Join(r.Sys, "fs/ext4"), 0o755))
+	must(t, os.Symlink(kernels, filepath.Join(r.Sys, "fs/ext4/nvme1n1")))
+	volumes := New(r.Machine, 2, []fleet.Volume{v})
+	r.wants(r.advance(volumes), mount.Done, "")
+	r.wants(r.advance(volumes), mount.Done, "")
+	if asked != 0 {
+		t.Errorf("a file system without errors was asked %d times", asked)
+	}
+	if err := os.WriteFile(filepath.Join(kernels, "trigger_fs_error"), []byte("1"), 0); err != nil {
+		t.Skipf("SKIPPED: this kernel plays no errors: %v", err)
+	}
+	r.wants(r.advance(volumes), mount.Broken, "")
+	if asked == 0 {
+		t.Error("one that has counted an error was not asked")
+	}
+}
+
+// An error that the file system lived through is none for the server.
+func TestFileSystemThatLivedThroughAnErrorIsNotBroken(t *testing.T) {
+	for _, row := range []struct {
+		fsType, errors string
+		says           error
+		broken         bool
+	}{
+		{"ext4", "0", unix.EROFS, false}, // it is not asked
+		{"ext4", "3", unix.ENODATA, false},
+		{"ext4", "3", unix.EROFS, true},
+		{"xfs", "", unix.ENODATA, false},
+		{"xfs", "", unix.EIO, true},
+		{"btrfs", "", unix.EIO, false}, // nor is this one
 	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
-			r.Writes = writes
-			real, v := r.disk(), r.volume(func(m *fleet.Mount) { m.Options = []string{"errors=remount-ro"} })
-			r.tool("mkfs.ext4", "-q", real)
-			r.attach("nvme1n1", serial, real)
-			volumes := New(r.Machine, 2, []fleet.Volume{v})
-			r.wants(r.advance(volumes), mount.Done, "")
-			r.wants(r.advance(volumes), mount.Done, "")
-			if err := giveUp(real, v.Mount.Path); err != nil {
-				t.Skipf("SKIPPED: this kernel cannot be asked to: %v", err)
-			}
-			r.wants(r.advance(volumes), mount.Broken, "")
-		})
+		m := &Machine{Sys: t.TempDir(), Dev: "/dev", Writes: func(string) error { return row.says }}
+		must(t, os.MkdirAll(filepath.Join(m.Sys, "fs/ext4/sda"), 0o755))
+		must(t, os.WriteFile(filepath.Join(m.Sys, "fs/ext4/sda/errors_count"), []byte(row.errors+"\n"), 0o600))
+		broken := m.suspects(row.fsType, mount.Disk{Node: "/dev/sda"}) && New(m, 1, nil).fault("/data") != ""
+		if broken != row.broken {
+			t.Errorf("%+v: broken %v", row, broken)
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func (v *Volumes) look(ctx context.Context, one fleet.Volume) mount.Seen {
 		seen.Disks, seen.Others = v.machine.disks(mount.Serial(one.ID))
 	}
 	seen = v.machine.judge(ctx, one, seen)
-	if v.machine.Writes != nil && len(seen.Disks) == 1 && isMounted(seen.Mounts, seen.Disks[0], one.Mount.Path) {
+	if len(seen.Disks) == 1 && isMounted(seen.Mounts, seen.Disks[0], one.Mount.Path) && v.machine.suspects(one.Mount.Type, seen.Disks[0]) {
 		seen.Fault = v.fault(one.Mount.Path)
 	}
 	return seen

@@ -15,7 +15,8 @@ type Mount struct {
 	Number string
 	// Path is where it is mounted, Type the file system's, Source its device or a name.
 	Path, Type, Source string
-	// ReadOnly is true if the mount or its file system is.
+	// ReadOnly is true if the mount or its file system is, or if that gave up after
+	// errors, where the kernel lists it: 6.18 does, and Debian's 6.1 does not.
 	ReadOnly bool
 }
 
@@ -31,8 +32,9 @@ func Parse(data string) ([]Mount, error) {
 			return nil, fmt.Errorf("mountinfo has a line that is not understood: %.100q", line)
 		}
 		options := slices.Concat(strings.Split(h[5], ","), strings.Split(t[2], ","))
+		held := func(o string) bool { return o == "ro" || o == "emergency_ro" || o == "shutdown" }
 		out = append(out, Mount{
-			Number: h[2], Path: unescaped(h[4]), Type: t[0], Source: unescaped(t[1]), ReadOnly: slices.Contains(options, "ro"),
+			Number: h[2], Path: unescaped(h[4]), Type: t[0], Source: unescaped(t[1]), ReadOnly: slices.ContainsFunc(options, held),
 		})
 	}
 	return out, nil

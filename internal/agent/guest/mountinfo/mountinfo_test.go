@@ -10,6 +10,8 @@ func TestParse(t *testing.T) {
 36 22 98:0 / /srv/my\040data\134x rw - xfs /dev/my\011disk ro
 40 22 0:5 / /proc ro - proc proc rw
 41 22 0:6 / /run rw - tmpfs  rw
+42 22 7:0 / /a rw,relatime - ext4 /dev/loop0 rw,errors=remount-ro,emergency_ro
+43 22 7:1 / /b rw,relatime - ext4 /dev/loop1 rw,shutdown
 `
 	got, err := Parse(lines)
 	want := []Mount{
@@ -17,6 +19,8 @@ func TestParse(t *testing.T) {
 		{Number: "98:0", Path: `/srv/my data\x`, Type: "xfs", Source: "/dev/my\tdisk", ReadOnly: true},
 		{Number: "0:5", Path: "/proc", Type: "proc", Source: "proc", ReadOnly: true},
 		{Number: "0:6", Path: "/run", Type: "tmpfs"},
+		{Number: "7:0", Path: "/a", Type: "ext4", Source: "/dev/loop0", ReadOnly: true},
+		{Number: "7:1", Path: "/b", Type: "ext4", Source: "/dev/loop1", ReadOnly: true},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)
