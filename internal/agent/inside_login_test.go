@@ -65,7 +65,7 @@ func (r *rig) withLogin() {
 		}
 	}
 	write("etc/mke2fs.conf", read("/etc/mke2fs.conf"))
-	write("etc/iscsi/iscsid.conf", read("/etc/iscsi/iscsid.conf")+"\nnode.session.timeo.replacement_timeout = 5\nnode.conn[0].timeo.login_timeout = 5\n")
+	write("etc/iscsi/iscsid.conf", read("/etc/iscsi/iscsid.conf")+"\nnode.session.timeo.replacement_timeout = 8\nnode.conn[0].timeo.login_timeout = 5\n")
 	// The image's own name, which no array lets in.
 	write("etc/iscsi/initiatorname.iscsi", "InitiatorName=iqn.1993-08.org.debian:01:image\n")
 	// iscsid obeys root alone, and asks for the name of whoever speaks.
@@ -90,14 +90,6 @@ func (r *rig) withLogin() {
 	must(r.t, os.WriteFile(r.img.Initrd, append(first, more...), 0o600))
 }
 
-// hostInside is this machine's loopback, as a guest on a network of its own reaches it.
-const hostInside = "10.0.2.2"
-
-func inside(portal string) string {
-	_, port, _ := net.SplitHostPort(portal)
-	return net.JoinHostPort(hostInside, port)
-}
-
 // cloudGuest is a machine without disks: what it has, it logs in to itself.
 type cloudGuest struct {
 	t       *testing.T
@@ -107,23 +99,27 @@ type cloudGuest struct {
 	out     *json.Encoder
 }
 
-// powerOn starts one.
-func (r *rig) powerOn() *cloudGuest {
+// powerOn starts one with an address on the test's own network.
+func (r *rig) powerOn(ip string) *cloudGuest {
 	r.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	tap := "tap" + ip[strings.LastIndex(ip, ".")+1:]
+	if err := qemu.MakeTap(tap, testBridge); err != nil {
+		r.t.Skipf("SKIPPED: %v", err)
+	}
+	l, err := net.Listen("tcp", hostIP+":0")
 	must(r.t, err)
 	r.t.Cleanup(func() { _ = l.Close() })
 	accel, _ := qemu.NewProbe(r.dir, "").Choose(r.t.Context())
 	cmd, err := qemu.Build(qemu.Machine{
-		Server: "db-1", Epoch: 1, Accel: accel,
+		Server: "guest-" + tap, Epoch: 1, Accel: accel, Tap: tap, // its name makes its hardware address
 		VM: fleet.VMTemplate{
 			Memory: 320, CPUs: 1, Boot: fleet.BootKernel, Kernel: r.img.Kernel, Initrd: r.img.Initrd,
-			Cmdline: "quiet mitigations=off no_timer_check LOGIN_HOST=" + inside(l.Addr().String()),
+			Cmdline: "quiet mitigations=off no_timer_check LOGIN_IP=" + ip + "/24 LOGIN_HOST=" + l.Addr().String(),
 		},
 	})
 	must(r.t, err)
 	dir := r.t.TempDir()
-	p := exec.Command(cmd.Argv[0], append(cmd.Argv[1:], "-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile=")...)
+	p := exec.Command(cmd.Argv[0], cmd.Argv[1:]...)
 	p.Dir = dir
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(r.t, p.Start())
@@ -227,7 +223,7 @@ func (g *cloudGuest) pours(lines int) (synced int, failed string) {
 }
 
 func lunOf(d link.Disk) mount.LUN {
-	return mount.LUN{Portals: []string{inside(d.Portal)}, Target: d.Target, Unit: d.Unit, Initiator: d.Initiator, User: d.User, Secret: d.Secret}
+	return mount.LUN{Portals: []string{d.Portal}, Target: d.Target, Unit: d.Unit, Initiator: d.Initiator, User: d.User, Secret: d.Secret}
 }
 
 // fences has the array shut an epoch out, as the controller does.
@@ -254,10 +250,10 @@ func (r *rig) onLUN() []byte {
 // mute is a portal that takes connections and says nothing.
 func mute(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", hostIP+":0")
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
-	return inside(l.Addr().String())
+	return l.Addr().String()
 }
 
 // Two guests with Debian's kernel and open-iscsi, one after the other, log in to the LUN of
@@ -265,9 +261,12 @@ func mute(t *testing.T) string {
 // first wrote is on the array; once it is shut out its writes fail, nothing of it lands any
 // more, it calls its volume broken, and the second finds what was written before.
 func TestGuestLogsIn(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
 	r := newRig(t)
 	r.withLogin()
-	g := r.powerOn()
+	g := r.powerOn(guestIP)
 	d := r.let(1)[0]
 	l := lunOf(d)
 	g.comes()
@@ -284,7 +283,7 @@ func TestGuestLogsIn(t *testing.T) {
 		t.Errorf("with a wrong secret: %+v", s)
 	}
 	through := l
-	through.Portals = []string{hostInside + ":1", l.Portals[0]} // nobody listens at the first
+	through.Portals = []string{hostIP + ":1", l.Portals[0]} // nobody listens at the first
 	if s = g.mounts(1, through); !s.Formatted {
 		t.Error("epoch 1 has not told that it formatted")
 	}
@@ -303,9 +302,25 @@ func TestGuestLogsIn(t *testing.T) {
 		t.Fatal(failed)
 	}
 
+	// A session that is cut, and not shut out, is made again by the kernel as the same epoch.
+	all, err := r.san.Sessions(t.Context(), array.Ref{Server: "db-1", Epoch: 1})
+	must(t, err)
+	for _, s := range all {
+		must(t, r.san.Kill(t.Context(), s))
+	}
+	before, _ := g.pours(1)
+	began := time.Now()
+	if _, failed := g.pours(before + 20); failed != "" || len(all) != 1 {
+		t.Fatalf("%d sessions were cut: %s", len(all), failed)
+	}
+	t.Logf("it wrote on %s after its session was cut", time.Since(began))
+	if s := g.advance(1, l); s.Kind != core.Done {
+		t.Errorf("after its session was cut: %+v", s)
+	}
+
 	r.fences(1, d) // while it writes
 	shut := sha256.Sum256(r.onLUN())
-	next := r.powerOn() // while the kernel of the first holds its writes
+	next := r.powerOn("10.99.0.10") // while the kernel of the first holds its writes
 	acked, failed := g.pours(math.MaxInt)
 	t.Logf("%d lines were synced, then: %s", acked, failed)
 	if e := g.write("/data/late", "this is of a zombie"); e == "" {

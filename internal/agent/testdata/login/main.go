@@ -69,7 +69,7 @@ func run() error {
 	if err := boot(); err != nil {
 		return err
 	}
-	host := os.Getenv("LOGIN_HOST") // the kernel hands init what it does not know
+	host := os.Getenv("LOGIN_HOST")
 	conn, err := net.Dial("tcp", host)
 	if err != nil {
 		return err
@@ -114,7 +114,8 @@ func boot() error {
 	if err := os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
 		return err
 	}
-	for _, args := range []string{"link set lo up", "addr add 10.0.2.15/24 dev eth0", "link set eth0 up"} {
+	// The kernel hands init what it does not know of its command line.
+	for _, args := range []string{"link set lo up", "addr add " + os.Getenv("LOGIN_IP") + " dev eth0", "link set eth0 up"} {
 		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %w: %s", args, err, out)
 		}
