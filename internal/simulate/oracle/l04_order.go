@@ -14,7 +14,8 @@ import (
 //
 // A server is waited for while the store has a recovery of it in hand, while it was
 // never started, or while the last durable verdict calls it down or impaired and the
-// world, too, has no instance of it that worked within slack. It does not come back by
+// world, too, has no instance of it that worked within slack, and no read that is stale may
+// tell of one that did. It does not come back by
 // itself if the store says that it needs a person or is paused, or if its mode is
 // observe and nothing of it is under way.
 //
@@ -54,7 +55,7 @@ func (o *Oracle) staysAway(p *server) bool {
 // outstanding says why the server does not work yet, or is empty.
 func (o *Oracle) outstanding(p *server) string {
 	failed := p.verdict.what == "down" || p.verdict.what == "impaired"
-	works := p.newest != nil && o.w.Now().Sub(o.served(p, p.newest)) <= slack
+	works := p.newest != nil && (o.stale() || o.w.Now().Sub(o.served(p, p.newest)) <= slack)
 	switch {
 	case p.status.Recovery != nil:
 		return "is being recovered"
