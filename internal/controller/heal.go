@@ -68,14 +68,23 @@ func (h *Healer) Prepare(ctx context.Context, name string) (*Work, decide.Decisi
 		return nil, d, errors.Join(h.noteVerdict(ctx, v, now), h.noteStorm(ctx, v, d, now), h.dropVain(ctx, v, now), h.noteHold(ctx, v, d, now))
 	}
 	if err := h.intend(ctx, v, d, now); err != nil {
+		h.keepTurn(name, d, now)
 		return nil, d, err
 	}
-	// Not before: who could not write its intent keeps its turn (L4).
 	h.Viewer.State.wait(name, "", now)
 	if d.Step.Kind.Record() {
 		return nil, decide.Decision{Reason: d.Reason, LookAgainAt: now}, nil
 	}
 	return &Work{Name: name, Call: h.call(v, d)}, d, nil
+}
+
+// keepTurn has a server whose begin could not be written wait for the budget that it wanted:
+// what else held it until now, such as a store without space, has taken its turn from it,
+// and the next one to be looked at would have its unit (L4).
+func (h *Healer) keepTurn(name string, d decide.Decision, now time.Time) {
+	if len(d.Takes.Budgets) > 0 {
+		h.Viewer.State.wait(name, d.Takes.Budgets[0], now)
+	}
 }
 
 // decide makes the view of a server and asks the decider.
