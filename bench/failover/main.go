@@ -181,7 +181,7 @@ func playOne(ctx context.Context, s *lab.Stage, name, who, what string, t *table
 		fmt.Fprintln(os.Stderr, "not counted: the recovery had begun before the kill")
 		return nil
 	}
-	if r.Process > 0 {
+	if r.Process > 0 && name != "warm" { // there it is another standby's
 		t.add(who, what+": start", r.Process)
 	}
 	t.add(who, what+": write", r.Write)
