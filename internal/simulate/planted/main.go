@@ -130,6 +130,9 @@ func plant(ctx context.Context, out io.Writer, opt options) error {
 	return nil
 }
 
+// storiesTake is what all stories take at most, after the seeds.
+const storiesTake = 5 * time.Minute
+
 // field is where the bugs are looked for.
 type field struct {
 	opt  options
@@ -167,6 +170,9 @@ func (f *field) one(ctx context.Context, r *result) error {
 		"-hunt", "-seeds", strconv.FormatUint(f.opt.seeds, 10), "-for", f.opt.within.String(),
 		"-first", listed(likely(r.Name, seedsOf(f.table), f.opt.seeds)), "-known", storyOf(f.table, r.Name), "-stories", f.base.stories,
 	}
+	// A bug may keep a run from ever ending: the hunter's own time ends between two runs.
+	ctx, stop := context.WithTimeout(ctx, f.opt.within+storiesTake)
+	defer stop()
 	return r.chase(ctx, program, args, f.base.clean)
 }
 
