@@ -134,10 +134,17 @@ func dueLeftover(v View, now time.Time, found []Decision) (*Decision, *waitingLe
 		last := leftoverRecord(v.Status.Leftovers, *step)
 		step.Token = leftoverToken(v, *step, last)
 		due := leftoverDue(v.Server.Spec.Ladder, last)
+		if last.Tries == 0 {
+			due = turnOfUnnoted(v.Server.Spec.Ladder, v.Status.Leftovers)
+		}
 		if !now.Before(due) {
 			return &d, nil
 		}
-		if wait == nil || due.Before(wait.due) {
+		switch {
+		case wait != nil && !due.Before(wait.due):
+		case last.Tries == 0:
+			wait = &waitingLeftover{due: due, reason: fmt.Sprintf("%s: so much is left that each waits for its turn; the next try is at %s", step.Why, clockTime(due))}
+		default:
 			wait = &waitingLeftover{due: due, reason: fmt.Sprintf("%s: %s %d times (%s); the next try is at %s", step.Why, toldTo(*step), last.Tries, saidOf(last), clockTime(due))}
 		}
 	}
@@ -352,6 +359,21 @@ func leftoverDue(l fleet.Ladder, last fleet.StepRecord) time.Time {
 	}
 }
 
+// turnOfUnnoted is when a leftover may be told to stop of which the status carries nothing:
+// at once while there is room for its record. If not, one after the other: what was told to
+// stop, and gave way in the list to another one, would be told again at once, and all of them
+// without a pause (L2).
+func turnOfUnnoted(l fleet.Ladder, noted []fleet.StepRecord) time.Time {
+	if len(noted) < keepLeftovers {
+		return time.Time{}
+	}
+	var newest time.Time
+	for _, rec := range noted {
+		newest = latest(newest, latest(rec.Begun, rec.Ended))
+	}
+	return newest.Add(fenceBackOff(l, 1))
+}
+
 func saidOf(last fleet.StepRecord) string {
 	switch {
 	case last.State != fleet.StepDone:
@@ -377,14 +399,24 @@ func leftoverRecord(list []fleet.StepRecord, step fleet.Step) fleet.StepRecord {
 	return fleet.StepRecord{}
 }
 
-// keepLeftovers bounds the stops of leftovers that a status carries with it.
-const keepLeftovers = 8
+// keepLeftovers bounds the stops of leftovers that a status carries with it. One that is left
+// out is told to stop as if for the first time: with a bound of 8 a dozen that could not be
+// ended was told so all the time (L2). From fewLeftovers on, what was not told to stop for
+// longer than any back-off makes room: mostly it has gone.
+const (
+	keepLeftovers  = 64
+	fewLeftovers   = 8
+	leftoverIsGone = time.Hour
+)
 
 // noteLeftover journals the intent to stop a leftover.
 func noteLeftover(list []fleet.StepRecord, rec fleet.StepRecord) []fleet.StepRecord {
 	last := leftoverRecord(list, rec.Step)
 	rec.Tries = last.Tries + 1
 	list = slices.DeleteFunc(list, func(o fleet.StepRecord) bool { return sameLeftover(o.Step, rec.Step) })
+	if len(list) >= fewLeftovers {
+		list = slices.DeleteFunc(list, func(o fleet.StepRecord) bool { return rec.Begun.Sub(latest(o.Begun, o.Ended)) > leftoverIsGone })
+	}
 	if len(list) >= keepLeftovers {
 		list = list[1:]
 	}
