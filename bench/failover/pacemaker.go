@@ -212,6 +212,9 @@ func (c *cluster) measure(ctx context.Context, kill func(host string) error) (st
 	if err != nil {
 		return 0, 0, err
 	}
+	if begun.IsZero() {
+		return 0, 0, errors.New("the machine that wrote runs no more, or ran before")
+	}
 	started = begun.Sub(at)
 	if on, err := c.lab.IsOn(host); err == nil && !on {
 		return started, wrote, c.startNode(ctx, host)

@@ -2,36 +2,29 @@ package agent
 
 import (
 	"context"
-	"net"
 	"slices"
 	"time"
 
+	"relight/internal/agent/mount"
 	"relight/internal/core/fleet"
 	"relight/internal/provider/onprem/link"
 )
 
 const (
-	// portalPace is the time between two tries of an array's portal, portalWithin what
-	// one may take.
-	portalPace   = 2 * time.Second
-	portalWithin = time.Second
+	// portalPace is the time between two tries of an array's portal.
+	portalPace = 2 * time.Second
 	// portalFresh is for how long an answer counts: one lost packet moves no server.
-	portalFresh = 3*portalPace + portalWithin
+	portalFresh = 3*portalPace + mount.PortalWithin
 )
 
 // tryPortal connects to an array's portal again and again: a host that reaches it can
-// use the LUNs there. It does not log in, which needs a map.
+// use the LUNs there.
 func (a *Agent) tryPortal(ctx context.Context, addr string) {
 	defer a.board.dropPortal(addr)
-	var dialer net.Dialer
 	for {
 		began := time.Now()
 		asked := a.opt.Clock()
-		dial, cancel := context.WithTimeout(ctx, portalWithin)
-		conn, err := dialer.DialContext(dial, "tcp", addr)
-		cancel()
-		if err == nil {
-			_ = conn.Close()
+		if mount.Reaches(ctx, addr) {
 			a.board.putPortal(addr, asked)
 		}
 		if !pause(ctx, portalPace-time.Since(began)) {
@@ -79,7 +72,6 @@ func (a *Agent) reachesLUN(v fleet.Volume) (latest int64, reaches bool) {
 // hypervisor that takes one way only. Those that were chosen before stay; where none
 // answers, the hypervisor itself says so of the preferred one.
 func throughPortals(ctx context.Context, disks []link.Disk, chosen map[string]string) []link.Disk {
-	var dialer net.Dialer
 	answers := map[string]bool{}
 	out := slices.Clone(disks)
 	for i, d := range out {
@@ -92,12 +84,7 @@ func throughPortals(ctx context.Context, disks []link.Disk, chosen map[string]st
 		}
 		for _, portal := range append([]string{d.Portal}, d.MorePortals...) {
 			if _, asked := answers[portal]; !asked {
-				dial, cancel := context.WithTimeout(ctx, portalWithin)
-				conn, err := dialer.DialContext(dial, "tcp", portal)
-				cancel()
-				if answers[portal] = err == nil; err == nil {
-					_ = conn.Close()
-				}
+				answers[portal] = mount.Reaches(ctx, portal)
 			}
 			if answers[portal] {
 				out[i].Portal = portal

@@ -118,17 +118,18 @@ func (l *Lab) VMs(host string) ([]int, error) {
 // StartedVM is when the first virtual machine of those that began to run within that time
 // did so, to a hundredth of a second; zero if none did.
 func (l *Lab) StartedVM(from, to time.Time) (first time.Time, err error) {
+	var up unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
+		return time.Time{}, err
+	}
+	booted := time.Now().Add(-time.Duration(up.Nano()))
 	for _, host := range Hosts() {
 		found, err := processes(l.namespace(host))
 		if err != nil {
 			return time.Time{}, err
 		}
 		for _, p := range found {
-			var up unix.Timespec
-			if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &up); err != nil {
-				return time.Time{}, err
-			}
-			at := time.Now().Add(time.Duration(p.Start)*clockTick - time.Duration(up.Nano()))
+			at := booted.Add(time.Duration(p.Start) * clockTick)
 			if isVM(p) && !at.Before(from) && !at.After(to) && (first.IsZero() || at.Before(first)) {
 				first = at
 			}

@@ -36,8 +36,8 @@ const (
 	ifacePrefix = "relight-"
 	// iscsiSessionThere is what iscsiadm ends with where there is such a session already.
 	iscsiSessionThere = 15
-	// portalWithin is what a portal's answer may take, as on a hypervisor.
-	portalWithin = time.Second
+	// PortalWithin is what a portal's answer may take.
+	PortalWithin = time.Second
 )
 
 // lun looks for the disk of a volume that is a LUN. Where there is none yet it asks where
@@ -148,9 +148,9 @@ func (m *Machine) answering(ctx context.Context, portals []string) []string {
 	return append(first, last...)
 }
 
-// reaches tries to connect to a portal.
-func reaches(ctx context.Context, portal string) bool {
-	ctx, cancel := context.WithTimeout(ctx, portalWithin)
+// Reaches tries to connect to a portal. It does not log in, which needs a map.
+func Reaches(ctx context.Context, portal string) bool {
+	ctx, cancel := context.WithTimeout(ctx, PortalWithin)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", portal)

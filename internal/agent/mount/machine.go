@@ -37,7 +37,7 @@ type Machine struct {
 
 // ThisMachine is the one that the process runs on.
 func ThisMachine() *Machine {
-	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run, Writes: writes, Reaches: reaches}
+	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run, Writes: writes, Reaches: Reaches}
 }
 
 // Boot names the present boot of the kernel.
