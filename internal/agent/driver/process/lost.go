@@ -91,25 +91,43 @@ func (e *entry) holders(volumes []keeper.Volume) (map[int]bool, bool, error) {
 }
 
 // followLost keeps the sight of an instance up to date until nothing of it is
-// seen, or the driver closes.
+// seen, or the driver closes. The keeper is waited for, too: its connection breaks
+// a moment before it lets go of the locks, and a look in that moment would show
+// them held for as long as the application lives.
 func (d *Driver) followLost(e *entry) {
 	for {
+		ends := d.keeperLeft(e)
 		s, err := d.look(e)
 		if err != nil {
 			d.opt.Logger.Error("look", "err", err)
 			return
 		}
 		d.notify()
-		if len(s.processes) == 0 {
+		ends = append(ends, s.processes...)
+		if len(ends) == 0 {
 			return
 		}
-		if err := waitAny(s.processes, d.closing[0]); err != nil {
+		if err := waitAny(ends, d.closing[0]); err != nil {
 			if d.ctx.Err() == nil {
 				d.opt.Logger.Error("wait", "server", e.server, "epoch", e.epoch, "err", err)
 			}
 			return
 		}
 	}
+}
+
+// keeperLeft is the keeper of an instance as long as its process is not gone.
+func (d *Driver) keeperLeft(e *entry) []proc.Process {
+	d.mu.Lock()
+	k, boot := e.st.Keeper, e.st.BootID
+	d.mu.Unlock()
+	if now, err := proc.BootID(); err != nil || now != boot {
+		return nil
+	}
+	if p, err := proc.Look(k.PID); err != nil || p.Dead || p.Start != k.Start {
+		return nil
+	}
+	return []proc.Process{k}
 }
 
 // killLost kills whatever is seen of an instance without a keeper until nothing
