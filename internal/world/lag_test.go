@@ -3,6 +3,7 @@ package world_test
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -129,6 +130,20 @@ func TestReplies(t *testing.T) {
 		if made := len(w.Of("lic")); made != c.made || !errors.Is(r.Err, c.err) || r.After != c.after {
 			t.Errorf("%s: made %d, reply %+v", c.name, made, r)
 		}
+	}
+}
+
+// The reply of one call is lost, and of no other: a test must not lose the look before it.
+func TestLoseReplies(t *testing.T) {
+	w := newWorld(t, world.Config{})
+	w.LoseReplies("RunInstances", 1)
+	var told []bool
+	done := 0
+	for _, api := range []string{"DescribeInstances", "RunInstances", "RunInstances"} {
+		told = append(told, w.Call(world.Call{API: api}, func() error { done++; return nil }).Err == nil)
+	}
+	if !slices.Equal(told, []bool{true, false, true}) || done != 3 {
+		t.Errorf("told %v, %d carried out", told, done)
 	}
 }
 

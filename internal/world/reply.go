@@ -56,11 +56,22 @@ func (w *World) Call(c Call, do func() error) Reply {
 	if w.chance(r.Late) {
 		reply.After = w.draw(r.Delay)
 	}
-	if w.chance(r.Lost) {
+	if w.loses(c.API) || w.chance(r.Lost) {
 		w.note("lose reply", c.API, "", "")
 		reply.Err = fmt.Errorf("%s: %w", c.API, ErrReplyLost)
 	}
 	return reply
+}
+
+// LoseReplies loses the replies of the next n calls of one API that are carried out.
+func (w *World) LoseReplies(api string, n int) { w.losing[api] = n }
+
+func (w *World) loses(api string) bool {
+	if w.losing[api] == 0 {
+		return false
+	}
+	w.losing[api]--
+	return true
 }
 
 // chance draws whether something of that chance happens; what cannot happen

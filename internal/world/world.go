@@ -76,6 +76,7 @@ type World struct {
 	addresses map[string]*Address
 	buckets   map[bucketKey]*bucket
 	calls     map[string]Calls
+	losing    map[string]int // calls whose replies are to be lost, by API
 	pools     map[poolKey]*pool
 	tokens    map[string]tokenUse
 	searched  map[search]int  // where the last search for room ended, in hostNames
@@ -121,6 +122,7 @@ func New(cfg Config) *World {
 		addresses: map[string]*Address{},
 		buckets:   map[bucketKey]*bucket{},
 		calls:     map[string]Calls{},
+		losing:    map[string]int{},
 		pools:     map[poolKey]*pool{},
 		tokens:    map[string]tokenUse{},
 		searched:  map[search]int{},
