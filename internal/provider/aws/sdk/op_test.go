@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	awsprovider "relight/internal/provider/aws"
@@ -237,14 +240,33 @@ func TestSample_NoFence(t *testing.T) {
 	}
 }
 
-// The sample tools relaunch without the profile; here the template's goes along.
+// The sample tools relaunch without the profile: here each epoch has it, from the template
+// version that is pinned, or from what a capture wrote into the spec.
 func TestSample_LostProfile(t *testing.T) {
-	a := newAccount(t, nil)
-	s := a.server()
-	a.up(s, 1, a.steps(s).at(1))
-	for _, e := range a.fake.Ledger() {
-		if e.Action == "RunInstances" && (e.Form.Get("LaunchTemplate.Version") != "1" || e.Form.Get("LaunchTemplate.LaunchTemplateId") != a.lt) {
-			t.Errorf("launched from %v: a version that moves, or another template", e.Form)
+	for _, captured := range []bool{false, true} {
+		a := newAccount(t, nil)
+		s := a.server()
+		want := "arn:aws:iam::123456789012:instance-profile/lic"
+		if captured {
+			want = "arn:aws:iam::123456789012:instance-profile/captured"
+			s.Spec.Template.EC2 = &fleet.EC2Template{Subnet: "subnet-a", Launch: &fleet.EC2Launch{Image: "ami-1", Type: "m7i.large", Profile: want}}
+		}
+		x := a.steps(s)
+		for epoch := fleet.Epoch(1); epoch <= 2; epoch++ {
+			a.up(s, epoch, x.at(epoch))
+			out, err := ec2.NewFromConfig(a.cfg).DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{a.w.Find(s.Name, epoch).ID}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := out.Reservations[0].Instances[0].IamInstanceProfile; got == nil || aws.ToString(got.Arn) != want {
+				t.Errorf("captured %v: epoch %d has the profile %+v", captured, epoch, got)
+			}
+			x.proof = x.end(epoch)
+		}
+		for _, e := range a.fake.Ledger() {
+			if e.Action == "RunInstances" && !captured && (e.Form.Get("LaunchTemplate.Version") != "1" || e.Form.Get("LaunchTemplate.LaunchTemplateId") != a.lt) {
+				t.Errorf("launched from %v: a version that moves, or another template", e.Form)
+			}
 		}
 	}
 }
