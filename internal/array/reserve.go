@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"relight/internal/array/iscsi"
 	"relight/internal/core/fleet"
@@ -38,6 +39,10 @@ type Reservations struct {
 	Aborts bool
 	// Persists: the array accepts registrations that outlive a power loss.
 	Persists bool
+	// ByName: the array takes two sessions of one initiator for one registrant, and lets
+	// only that one write which made the reservation (Linux's own target). An initiator
+	// with several ways to the array would lose all but one.
+	ByName bool
 	// Rejoins: a registration is still there when its initiator comes back under the
 	// same name after its connection broke. Without it each cut of the network would
 	// take the running epoch's right to write.
@@ -55,7 +60,9 @@ func (r Reservations) SecondLine() (ok bool, why []string) {
 			why = append(why, fmt.Sprintf("%s passes a reservation", c.name))
 		}
 	}
-	if !r.Preempts {
+	if r.ByName {
+		why = append(why, "two sessions of one initiator count as one, so that all ways to the array but one would be refused")
+	} else if !r.Preempts {
 		why = append(why, "preempt does not remove the key")
 	}
 	if !r.Aborts {
@@ -131,35 +138,80 @@ func Probe(ctx context.Context, holder, other iscsi.Path, again func(context.Con
 	if _, err := iscsi.Do(ctx, other, "first write", iscsi.Write16(lun, 0, keep)); err != nil {
 		return out, fmt.Errorf("probe: %w", err)
 	}
-	err = errors.Join(out.preempt(ctx, holder, other, lun), out.try(ctx, holder, other, lun), out.abort(ctx, holder, other, lun))
+	if err = out.preempt(ctx, holder, other, lun); err == nil {
+		err = errors.Join(out.try(ctx, holder, other, lun), out.abort(ctx, holder, other, lun))
+	}
+	back := other
 	if err == nil {
-		err = out.rejoin(ctx, other, again, lun)
+		back, err = out.rejoin(ctx, holder, other, again, lun)
 	}
 	// Leave the scratch LUN as it was found, so that a probe can be repeated.
-	_, cleared := iscsi.Do(ctx, holder, "clear keys", iscsi.ClearKeys(lun, ours))
-	_, wiped := iscsi.Do(ctx, holder, "wipe", iscsi.Write16(lun, 0, make([]byte, probeBlocks*iscsi.Block)))
-	if err = errors.Join(err, cleared, wiped); err != nil {
+	if err = errors.Join(err, clean(ctx, holder, back, lun)); err != nil {
 		return out, fmt.Errorf("probe: %w", err)
 	}
 	return out, nil
 }
 
+// clean takes all keys away, by whichever of the two is obeyed, and what was written.
+func clean(ctx context.Context, holder, other iscsi.Path, lun int) error {
+	var errs []error
+	for _, by := range []struct {
+		path iscsi.Path
+		key  uint64
+	}{{other, theirs}, {holder, ours}} {
+		errs = append(errs, give(ctx,
+			order{"register to clear", by.path, iscsi.Register(lun, by.key)},
+			order{"clear keys", by.path, iscsi.ClearKeys(lun, by.key)},
+		))
+	}
+	_, err := iscsi.Do(ctx, holder, "wipe", iscsi.Write16(lun, 0, make([]byte, probeBlocks*iscsi.Block)))
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return nil
+}
+
 const ours, theirs = 0x52454c5600000002, 0x52454c5600000001
 
-func (r *Reservations) preempt(ctx context.Context, holder, other iscsi.Path, lun int) error {
-	for _, s := range []struct {
-		what string
-		path iscsi.Path
-		cmd  iscsi.Command
-	}{
-		{"register the holder", holder, iscsi.Register(lun, ours)},
-		{"register the other", other, iscsi.Register(lun, theirs)},
-		{"reserve for the other", other, iscsi.Reserve(lun, theirs)},
-		{"preempt", holder, iscsi.Preempt(lun, ours, theirs)},
-	} {
-		if _, err := iscsi.Do(ctx, s.path, s.what, s.cmd); err != nil {
+// order is one command of a probe.
+type order struct {
+	what string
+	path iscsi.Path
+	cmd  iscsi.Command
+}
+
+func give(ctx context.Context, orders ...order) error {
+	for _, o := range orders {
+		if _, err := iscsi.Do(ctx, o.path, o.what, o.cmd); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// preempt lets the holder take the reservation from the other. One that is refused that
+// though it is registered takes it once the other has given all of it up.
+func (r *Reservations) preempt(ctx context.Context, holder, other iscsi.Path, lun int) error {
+	err := give(ctx,
+		order{"register the holder", holder, iscsi.Register(lun, ours)},
+		order{"register the other", other, iscsi.Register(lun, theirs)},
+		order{"reserve for the other", other, iscsi.Reserve(lun, theirs)},
+	)
+	if err != nil {
+		return err
+	}
+	_, err = iscsi.Do(ctx, holder, "preempt", iscsi.Preempt(lun, ours, theirs))
+	var status *iscsi.StatusError
+	if errors.As(err, &status) && status.Reply.Status == iscsi.ReservationConflict {
+		r.ByName = true
+		return give(ctx,
+			order{"clear keys", other, iscsi.ClearKeys(lun, theirs)},
+			order{"register the holder again", holder, iscsi.Register(lun, ours)},
+			order{"reserve for the holder", holder, iscsi.Reserve(lun, ours)},
+		)
+	}
+	if err != nil {
+		return err
 	}
 	keys, err := iscsi.Keys(ctx, holder, lun)
 	r.Preempts = err == nil && len(keys) == 1 && keys[0] == ours
@@ -217,19 +269,29 @@ func (r *Reservations) abort(ctx context.Context, holder, other iscsi.Path, lun 
 	return err
 }
 
-// rejoin cuts the connection of a registered initiator, as a network does, and sees
-// whether it may write when it is back.
-func (r *Reservations) rejoin(ctx context.Context, other iscsi.Path, again func(context.Context) (iscsi.Path, error), lun int) error {
-	if _, err := iscsi.Do(ctx, other, "register before a cut", iscsi.Register(lun, theirs)); err != nil {
-		return err
+// rejoin cuts the connection of the initiator that holds the reservation, as a network
+// does, and sees whether it has its key and may write when it is back.
+func (r *Reservations) rejoin(ctx context.Context, holder, other iscsi.Path, again func(context.Context) (iscsi.Path, error), lun int) (iscsi.Path, error) {
+	err := give(ctx,
+		order{"clear keys before a cut", holder, iscsi.ClearKeys(lun, ours)},
+		order{"register before a cut", other, iscsi.Register(lun, theirs)},
+		order{"reserve before a cut", other, iscsi.Reserve(lun, theirs)},
+	)
+	if err != nil {
+		return other, err
 	}
 	back, err := again(ctx)
 	if err != nil {
-		return err
+		return other, err
+	}
+	keys, err := iscsi.Keys(ctx, back, lun)
+	if err != nil {
+		return back, err
 	}
 	_, err = iscsi.Do(ctx, back, "write after a cut", iscsi.Write16(lun, probeBlocks-1, make([]byte, iscsi.Block)))
-	r.Rejoins, err = told(err)
-	return err
+	writes, err := told(err)
+	r.Rejoins = writes && slices.Contains(keys, theirs)
+	return back, err
 }
 
 // told parts an array's no from an error of the way there.

@@ -105,7 +105,7 @@ func (s *suite) credentials() {
 	s.refused("a wrong secret", wrong)
 	wrong = cfg
 	wrong.User = ""
-	s.refused("no secret at all", wrong)
+	s.away("no secret at all", wrong)
 	wrong = cfg
 	wrong.User += "x"
 	s.refused("an unknown user", wrong)
@@ -126,7 +126,7 @@ func (s *suite) unmapped() {
 	s.must("unmap", s.array.Unmap(s.ctx, ref("db", 1)))
 	s.refused("an initiator that was unmapped", cfg)
 	s.must("close", s.array.Close(s.ctx, ref("db", 1)))
-	s.refused("an initiator whose map is closed", cfg)
+	s.away("an initiator whose map is closed", cfg)
 }
 
 // bystander maps another server: an array with no map at all may drop connections
@@ -302,7 +302,7 @@ func (s *suite) fenceEpoch() {
 	mixed := next
 	mixed.User, mixed.Secret = old.User, old.Secret
 	s.refused("the new name with the old secret", mixed)
-	s.refused("the old epoch at its old target", old)
+	s.away("the old epoch at its old target", old)
 	mixed = old
 	mixed.Target = next.Target
 	s.refused("the old epoch at the new target", mixed)
@@ -330,7 +330,7 @@ func (s *suite) fencedForEver() {
 		s.Helper()
 		_, err := s.array.Map(s.ctx, s.newMap(ref("db", 1), units), dead("db", 1))
 		s.want("map of the fenced epoch "+when, err, array.ErrFenced)
-		s.refused("login of the fenced epoch "+when, cfg)
+		s.away("login of the fenced epoch "+when, cfg)
 	}
 	s.bystander()
 	tryAll("after the fence")
@@ -404,7 +404,7 @@ func (s *suite) reservations() {
 		s.must("probe", err)
 		ok, why := got.SecondLine()
 		s.Logf("second line %v: %v; %v", ok, why, got.Commands)
-		if ok != s.h.SecondLine || !got.Preempts || got.Commands["WRITE(16)"] != array.Stopped || len(got.Commands) != 9 {
+		if ok != s.h.SecondLine || got.ByName != s.h.ByName || got.Preempts == s.h.ByName || got.Commands["WRITE(16)"] != array.Stopped || len(got.Commands) != 9 {
 			s.Errorf("second line %v, want %v: %+v", ok, s.h.SecondLine, got)
 		}
 	}

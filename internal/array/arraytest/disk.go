@@ -3,6 +3,7 @@ package arraytest
 import (
 	"bytes"
 	"encoding/binary"
+	"path"
 
 	"relight/internal/array/iscsi"
 )
@@ -13,6 +14,9 @@ type Disk struct {
 	data []byte
 	keys map[string]uint64 // by nexus
 	held string            // the nexus that holds the reservation
+	// ByName: a session counts as not registered while another of its initiator holds
+	// the reservation, as in Linux's own target.
+	ByName bool
 }
 
 // NewDisk makes an empty disk.
@@ -55,7 +59,7 @@ func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
 		}
 		return iscsi.Reply{In: bytes.Clone(d.data[at : at+n])}
 	case 0x2a, 0x8a, 0x41, 0x93, 0x2e, 0x8e, 0x8b:
-		if d.held != "" && d.keys[nexus] == 0 {
+		if d.held != "" && (d.keys[nexus] == 0 || d.shadowed(nexus)) {
 			return iscsi.Reply{Status: iscsi.ReservationConflict}
 		}
 		at, n := span(c.CDB)
@@ -67,6 +71,11 @@ func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
 	default:
 		return bad(0x20)
 	}
+}
+
+// shadowed: another session of the initiator holds the reservation.
+func (d *Disk) shadowed(nexus string) bool {
+	return d.ByName && d.held != "" && d.held != nexus && path.Dir(d.held) == path.Dir(nexus)
 }
 
 func (d *Disk) list() iscsi.Reply {
@@ -82,7 +91,7 @@ func (d *Disk) reserve(nexus string, c iscsi.Command) iscsi.Reply {
 	own, subject := binary.BigEndian.Uint64(c.Out), binary.BigEndian.Uint64(c.Out[8:])
 	action := c.CDB[1] & 0x1f
 	conflict := iscsi.Reply{Status: iscsi.ReservationConflict}
-	if action != 6 && (d.keys[nexus] == 0 || d.keys[nexus] != own) {
+	if action != 6 && (d.keys[nexus] == 0 || d.keys[nexus] != own || d.shadowed(nexus)) {
 		return conflict
 	}
 	switch action {

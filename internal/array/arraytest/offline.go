@@ -43,7 +43,7 @@ func (s *suite) offline() {
 	if err := s.write(c, 1, 0, "stale"); err == nil {
 		s.Error("the old epoch wrote beside the next")
 	}
-	s.refused("the old epoch", first)
+	s.away("the old epoch", first)
 	// Seen again later: what is left is fenced again, and goes with its last session.
 	_, err = s.runFence(ref("db", 1), first)
 	s.must("the same fence again", err)

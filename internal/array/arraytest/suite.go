@@ -33,6 +33,11 @@ type Harness struct {
 	Restart func()
 	// OneListed: the array shows one session for an initiator that has several.
 	OneListed bool
+	// Away: what this array says, beside a refusal, to who names no user or asks for a
+	// target that is gone. A fence counts nothing but a refusal.
+	Away func(error) bool
+	// ByName: the array takes two sessions of one initiator for one registrant.
+	ByName bool
 	// SecondLine is what the enrolment probe must find.
 	SecondLine bool
 }
@@ -184,6 +189,18 @@ func (s *suite) refused(what string, cfg iscsi.Config) {
 		_ = c.Close()
 	}
 	if !iscsi.IsRefused(err) {
+		s.Errorf("%s: login gave %v, want a refusal", what, err)
+	}
+}
+
+// away wants that nobody gets in, however the array says so.
+func (s *suite) away(what string, cfg iscsi.Config) {
+	s.Helper()
+	c, err := s.h.Connect(s.ctx, cfg)
+	if err == nil {
+		_ = c.Close()
+	}
+	if !iscsi.IsRefused(err) && (s.h.Away == nil || !s.h.Away(err)) {
 		s.Errorf("%s: login gave %v, want a refusal", what, err)
 	}
 }

@@ -7,10 +7,13 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"maps"
+	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 
 	"relight/internal/array"
 	"relight/internal/core/fence"
@@ -111,7 +114,7 @@ func (a *Array) maps(ctx context.Context, wanted func(server string) bool) ([]ar
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	targets, err := a.list("iscsi")
+	targets, err := a.targets()
 	if err != nil {
 		return nil, err
 	}
@@ -173,19 +176,49 @@ func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.
 	return array.Target{Portal: a.cfg.Portal, IQN: strings.TrimPrefix(target, "iscsi/")}, nil
 }
 
+// targets are all names below the fabric's directory, in which the kernel has files of
+// its own, too.
+func (a *Array) targets() ([]string, error) {
+	names, err := a.list("iscsi")
+	return slices.DeleteFunc(names, func(n string) bool {
+		return !slices.ContainsFunc([]string{"iqn.", "eui.", "naa."}, func(kind string) bool { return strings.HasPrefix(n, kind) })
+	}), err
+}
+
+// others are the portal groups of all targets but one, whoever made them.
+func (a *Array) others(target string) ([]string, error) {
+	targets, err := a.targets()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, t := range targets {
+		inside, err := a.list("iscsi/" + t)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range inside {
+			if "iscsi/"+t != target && strings.HasPrefix(g, "tpgt_") {
+				out = append(out, "iscsi/"+t+"/"+g)
+			}
+		}
+	}
+	return out, nil
+}
+
 // unique refuses an initiator that another target knows.
 func (a *Array) unique(initiator, target string) error {
-	targets, err := a.list("iscsi")
+	groups, err := a.others(target)
 	if err != nil {
 		return err
 	}
-	for _, t := range targets {
-		acls, err := a.list("iscsi/" + t + "/tpgt_1/acls")
+	for _, g := range groups {
+		acls, err := a.list(g + "/acls")
 		if err != nil {
 			return err
 		}
-		if slices.Contains(acls, initiator) && "iscsi/"+t != target {
-			return fmt.Errorf("%s at %s: %w", initiator, t, array.ErrDuplicate)
+		if slices.Contains(acls, initiator) {
+			return fmt.Errorf("%s at %s: %w", initiator, g, array.ErrDuplicate)
 		}
 	}
 	return nil
@@ -193,32 +226,96 @@ func (a *Array) unique(initiator, target string) error {
 
 // alone refuses LUNs that another target serves.
 func (a *Array) alone(units map[int]string, target string) error {
-	targets, err := a.list("iscsi")
+	groups, err := a.others(target)
 	if err != nil {
 		return err
 	}
-	for _, t := range targets {
-		if "iscsi/"+t == target {
-			continue
-		}
-		dir := "iscsi/" + t + "/tpgt_1/lun"
-		served, err := a.list(dir)
+	for _, g := range groups {
+		served, err := a.list(g + "/lun")
 		if err != nil {
 			return err
 		}
 		for _, unit := range served {
-			inside, err := a.list(dir + "/" + unit)
+			name, err := a.served(g + "/lun/" + unit)
 			if err != nil {
 				return err
 			}
 			for _, n := range slices.Sorted(maps.Keys(units)) {
-				if slices.Contains(inside, units[n]) {
-					return fmt.Errorf("LUN %s at %s: %w", units[n], t, array.ErrShared)
+				if units[n] == name {
+					return fmt.Errorf("LUN %s at %s: %w", name, g, array.ErrShared)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// served is the LUN of ours that a unit of a portal group leads to. Its link's own name
+// says nothing: tools draw one.
+func (a *Array) served(unit string) (string, error) {
+	links, err := a.list(unit)
+	if err != nil {
+		return "", err
+	}
+	for _, l := range links {
+		to, err := a.tree.Readlink(unit + "/" + l)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) {
+			continue // gone meanwhile, or a file of the kernel's own
+		}
+		if err != nil {
+			return "", err
+		}
+		if dir, name := path.Split(to); strings.HasSuffix(dir, store+"/") {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// claimed refuses a file that is also the backing store of somebody else's unit, under
+// whatever name.
+func (a *Array) claimed(name string) error {
+	of, err := os.Stat(array.FilePath(a.cfg.Dir, name))
+	if err != nil {
+		return err
+	}
+	kinds, err := a.list("core")
+	if err != nil {
+		return err
+	}
+	for _, kind := range kinds {
+		if !strings.HasPrefix(kind, "fileio_") {
+			continue
+		}
+		objects, err := a.list("core/" + kind)
+		if err != nil {
+			return err
+		}
+		for _, o := range objects {
+			dir := "core/" + kind + "/" + o
+			if dir == store+"/"+name {
+				continue
+			}
+			info, err := a.tree.Read(dir + "/info")
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+				continue // gone meanwhile, or a file of the kernel's own
+			}
+			if err != nil {
+				return err
+			}
+			if st, err := os.Stat(backing(info)); err == nil && os.SameFile(of, st) {
+				return fmt.Errorf("LUN %s is the file of %s: %w", name, dir, array.ErrShared)
+			}
+		}
+	}
+	return nil
+}
+
+// backing is the file that the kernel names in what it tells of a backing store.
+func backing(info string) string {
+	_, file, _ := strings.Cut(info, "File: ")
+	file, _, _ = strings.Cut(file, "  Size: ")
+	return file
 }
 
 // back makes the backing store of a LUN. Its serial is that of the LUN, so that a
@@ -228,6 +325,9 @@ func (a *Array) back(name string) error {
 		return err
 	}
 	dir := store + "/" + name
+	if err := a.claimed(name); err != nil {
+		return err
+	}
 	if on, err := a.tree.Read(dir + "/enable"); err == nil && on == "1" {
 		return nil
 	}
@@ -250,7 +350,8 @@ func (a *Array) back(name string) error {
 }
 
 func (a *Array) build(m array.Map, target, group string) error {
-	if err := errors.Join(a.mkdir(target), a.mkdir(group)); err != nil {
+	// The kernel has its iSCSI target loaded when somebody asks for the directory.
+	if err := errors.Join(a.mkdir("iscsi"), a.mkdir(target), a.mkdir(group)); err != nil {
 		return err
 	}
 	on, err := a.tree.Read(group + "/enable")

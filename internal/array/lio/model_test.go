@@ -37,7 +37,7 @@ func newKernel() *kernel {
 func (k *kernel) boot() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.dirs, k.files, k.links = map[string]bool{"core": true, "iscsi": true}, map[string]string{}, map[string]string{}
+	k.dirs, k.files, k.links = map[string]bool{"core": true}, map[string]string{}, map[string]string{}
 	k.plane.Kill(func(arraytest.Listed) bool { return true })
 }
 
@@ -48,8 +48,9 @@ var rules = []struct {
 	files map[string]string
 	dirs  []string
 }{
-	{regexp.MustCompile(`^core/fileio_[0-9]+$`), nil, nil},
-	{regexp.MustCompile(`^core/fileio_[0-9]+/[a-z0-9._-]+$`), map[string]string{"control": "", "enable": "0", "wwn/vpd_unit_serial": ""}, nil},
+	{regexp.MustCompile(`^core/fileio_[0-9]+$`), map[string]string{"hba_info": "", "hba_mode": ""}, nil},
+	{regexp.MustCompile(`^core/fileio_[0-9]+/[a-z0-9._-]+$`), map[string]string{"control": "", "enable": "0", "info": "", "wwn/vpd_unit_serial": ""}, nil},
+	{regexp.MustCompile(`^iscsi$`), map[string]string{"cpus_allowed_list": "", "lio_version": ""}, nil},
 	{regexp.MustCompile(`^iscsi/iqn\.[^/]+$`), nil, nil},
 	{
 		regexp.MustCompile(`^iscsi/iqn\.[^/]+/tpgt_[0-9]+$`),
@@ -74,7 +75,7 @@ func (k *kernel) Mkdir(p string) error {
 	if k.dirs[p] {
 		return fail("mkdir", p, syscall.EEXIST)
 	}
-	if !k.dirs[path.Dir(p)] {
+	if !k.dirs[path.Dir(p)] && p != "iscsi" {
 		return fail("mkdir", p, syscall.ENOENT)
 	}
 	for _, r := range rules {
@@ -159,7 +160,9 @@ func onFile(name string, size int64) (*arraytest.Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return arraytest.DiskOn(data), nil
+	disk := arraytest.DiskOn(data)
+	disk.ByName = true
+	return disk, nil
 }
 
 func (k *kernel) drop(which func(iscsi.Config) bool) {
@@ -205,6 +208,18 @@ func (k *kernel) Unlink(p string) error {
 	return nil
 }
 
+func (k *kernel) Readlink(p string) (string, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if to := k.links[p]; to != "" {
+		return "../../../../../../target/" + to, nil
+	}
+	if _, ok := k.files[p]; ok || k.dirs[p] {
+		return "", fail("readlink", p, syscall.EINVAL)
+	}
+	return "", fail("readlink", p, syscall.ENOENT)
+}
+
 func (k *kernel) Write(p, text string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -245,6 +260,10 @@ func (k *kernel) Read(p string) (string, error) {
 	text, ok := k.files[p]
 	if !ok {
 		return "", fail("read", p, syscall.ENOENT)
+	}
+	if path.Base(p) == "info" && strings.HasPrefix(p, "core/") {
+		file, _ := k.backs(path.Dir(p))
+		return "Status: ACTIVATED  Max Queue Depth: 0  SectorSize: 512  HwMaxSectors: 16384\n        TCM FILEIO ID: 0        File: " + file + "  Size: 1  Mode: O_DSYNC Async: 0", nil
 	}
 	if path.Base(p) == "info" {
 		text = "No active iSCSI Session for Initiator Endpoint: " + path.Base(path.Dir(p))

@@ -15,6 +15,8 @@ type Tree interface {
 	// Symlink makes path point to the object at target.
 	Symlink(target, path string) error
 	Unlink(path string) error
+	// Readlink is where a link leads to, with the object's own path at its end.
+	Readlink(path string) (string, error)
 	Write(path, text string) error
 	Read(path string) (string, error)
 	// List names what is in a directory.
@@ -38,13 +40,17 @@ func (r Root) Symlink(target, path string) error { return os.Symlink(r.at(target
 // Unlink implements Tree.
 func (r Root) Unlink(path string) error { return os.Remove(r.at(path)) }
 
-// Write implements Tree. It makes no file: a missing one means another kernel.
+// Readlink implements Tree.
+func (r Root) Readlink(path string) (string, error) { return os.Readlink(r.at(path)) }
+
+// Write implements Tree. It makes no file: a missing one means another kernel. No line
+// feed follows the text: the kernel would take it for a part of a name or a secret.
 func (r Root) Write(path, text string) error {
 	f, err := os.OpenFile(r.at(path), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(text + "\n")
+	_, err = f.WriteString(text)
 	if end := f.Close(); err == nil {
 		err = end
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Errors of Build and BootDisk.
@@ -56,7 +57,7 @@ func Build(ctx context.Context, o Options) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("guest image: %w", err)
 	}
-	root, err := kernel(ctx, o.Cache)
+	root, err := kernel(ctx, o.Cache, slices.Concat(sanModules, modules))
 	if err != nil {
 		return Image{}, fmt.Errorf("guest image: %w", err)
 	}
@@ -69,6 +70,26 @@ func Build(ctx context.Context, o Options) (Image, error) {
 		if err := initrd(img.SAN, guest, root, append(sanModules, modules...), extra); err != nil {
 			return Image{}, fmt.Errorf("guest image: %w", err)
 		}
+	}
+	return img, nil
+}
+
+// targetModules make the guest's own kernel an iSCSI target.
+var targetModules = []string{"target_core_mod", "target_core_file", "iscsi_target_mod"}
+
+// Target makes an image whose init is a given static program, and whose kernel can be an
+// iSCSI target. The initrd is put beside the program. Errors: ErrTool, ErrPackage.
+func Target(ctx context.Context, cache, program string) (Image, error) {
+	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // G301: no secret, and others may boot it
+		return Image{}, fmt.Errorf("target image: %w", err)
+	}
+	root, err := kernel(ctx, cache, targetModules)
+	if err != nil {
+		return Image{}, fmt.Errorf("target image: %w", err)
+	}
+	img := Image{Kernel: filepath.Join(root, "vmlinuz"), Initrd: program + ".initrd"}
+	if err := initrd(img.Initrd, program, root, targetModules, nil); err != nil {
+		return Image{}, fmt.Errorf("target image: %w", err)
 	}
 	return img, nil
 }

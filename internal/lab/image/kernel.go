@@ -10,17 +10,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // metaPackage always depends on Debian's newest kernel for virtual machines.
 const metaPackage = "linux-image-cloud-amd64"
 
-// kernel returns a directory of the cache with a vmlinuz and modules. Any version
-// that is there will do: the guest is the lab's, and faces no network but that.
-func kernel(ctx context.Context, cache string) (string, error) {
-	if have, _ := filepath.Glob(filepath.Join(cache, "linux-image-*", "vmlinuz")); len(have) > 0 {
-		return filepath.Dir(have[len(have)-1]), nil
+// kept are the modules of which the cache keeps what is there.
+var kept = slices.Concat(sanModules, modules, targetModules)
+
+// kernel returns a directory of the cache with a vmlinuz and the wanted modules. Any
+// version that is there will do: the guest is the lab's, and faces no network but that.
+func kernel(ctx context.Context, cache string, wanted []string) (string, error) {
+	have, _ := filepath.Glob(filepath.Join(cache, "linux-image-*", "vmlinuz"))
+	for _, vmlinuz := range slices.Backward(have) {
+		root := filepath.Dir(vmlinuz)
+		if _, err := order(filepath.Join(root, "modules"), wanted); err == nil {
+			return root, nil
+		}
 	}
 	for _, tool := range []string{"apt-cache", "apt-get", "dpkg-deb"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -80,7 +88,7 @@ func keep(root, to string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	paths, err := order(versions[0], append(sanModules, modules...))
+	paths, err := order(versions[0], kept)
 	if err != nil {
 		return "", err
 	}
@@ -89,10 +97,11 @@ func keep(root, to string) (string, error) {
 			return "", err
 		}
 	}
-	if err := os.Rename(part, to); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+	err = os.Rename(part, to)
+	if errors.Is(err, fs.ErrExist) { // one that was kept with fewer modules
+		err = errors.Join(os.RemoveAll(to), os.Rename(part, to))
 	}
-	return to, nil
+	return to, err
 }
 
 // run runs a tool in dir and puts what it said into the error.

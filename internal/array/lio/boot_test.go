@@ -1,0 +1,88 @@
+package lio
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// verdict begins the last line that the machine's console shows.
+const verdict = "the tests on the kernel ended with "
+
+// TestMain runs the tests; as the init of a virtual machine it first makes a system of the
+// bare kernel, runs those on the kernel, and switches the machine off.
+func TestMain(m *testing.M) {
+	if os.Getpid() != 1 {
+		os.Exit(m.Run())
+	}
+	code := 1
+	if err := boot(); err != nil {
+		fmt.Println(err)
+	} else {
+		flag.Parse()
+		_ = flag.Set("test.run", "^TestInside")
+		_ = flag.Set("test.v", "true")
+		code = m.Run()
+	}
+	fmt.Printf("%s%d\n", verdict, code)
+	_ = os.Stdout.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// boot mounts what the tests need, loads the modules that the image names, and gives the
+// machine its loopback interface.
+func boot() error {
+	for _, m := range [][3]string{
+		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"},
+		{"tmpfs", "/tmp", "size=64m"}, {"tmpfs", "/etc/target"},
+	} {
+		if err := os.MkdirAll(m[1], 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(m[0], m[1], m[0], 0, m[2]); err != nil && err != unix.EBUSY {
+			return fmt.Errorf("mount %s: %w", m[1], err)
+		}
+	}
+	// Where the kernel keeps registrations that outlive a restart, as targetcli's package has it.
+	if err := os.MkdirAll("/etc/target/pr", 0o755); err != nil {
+		return err
+	}
+	list, err := os.ReadFile("/modules/order")
+	if err != nil {
+		return err
+	}
+	for path := range strings.FieldsSeq(string(list)) {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
+			return fmt.Errorf("module %s: %w", filepath.Base(path), err)
+		}
+		_ = f.Close()
+	}
+	if err := unix.Mount("configfs", "/sys/kernel/config", "configfs", 0, ""); err != nil {
+		return fmt.Errorf("mount configfs: %w", err)
+	}
+	return loopback()
+}
+
+// loopback brings the interface lo up.
+func loopback() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(s) }()
+	r, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, r)
+}

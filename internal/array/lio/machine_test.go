@@ -1,0 +1,54 @@
+package lio
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"relight/internal/lab/image"
+)
+
+// TestOnTheKernel boots a virtual machine with Debian's kernel, whose init are these tests:
+// those named Inside drive the target of that kernel.
+func TestOnTheKernel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: boots a virtual machine")
+	}
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		t.Skip("SKIPPED: needs QEMU (apt-get install qemu-system-x86)")
+	}
+	dir := t.TempDir()
+	program := filepath.Join(dir, "tests")
+	build := exec.Command("go", "test", "-c", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := image.Target(t.Context(), filepath.Join(cache, "relight-guest"), program)
+	if errors.Is(err, image.ErrTool) || errors.Is(err, image.ErrPackage) {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // reached only by a machine that hangs
+	defer cancel()
+	out, err := exec.CommandContext(ctx, qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512", "-serial", "stdio", "-kernel", img.Kernel, "-initrd", img.Initrd,
+		"-append", "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check").Output()
+	said := strings.ReplaceAll(string(out), "\r", "")
+	if err != nil || !strings.Contains(said, verdict+"0\n") {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	t.Log(said)
+}
