@@ -20,7 +20,10 @@ import (
 )
 
 // simCommand plays whole sites in virtual time.
-func simCommand() *cobra.Command {
+func simCommand() *cobra.Command { return simCommandOf(simulate.Random) }
+
+// simCommandOf is simCommand with another way from a seed to its scenario.
+func simCommandOf(draw func(seed uint64) simulate.Scenario) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sim",
 		Short: "Play hosts, faults and people in virtual time, against the real controller",
@@ -29,15 +32,15 @@ world, in virtual time. The same seed always gives the same run. After each even
 the world itself is held against every promise that Relight makes.`,
 		Example: "  relight sim run --seeds 1000\n  relight sim play story.txtar\n  relight sim what-if -f mine.yaml --lose host-3",
 	}
-	cmd.AddCommand(simRunCommand(), simPlayCommand(), simWhatIfCommand(), simFaultsCommand())
+	cmd.AddCommand(simRunCommand(draw), simPlayCommand(), simWhatIfCommand(), simFaultsCommand())
 	return cmd
 }
 
 // errBroken ends a command that has shown the broken promises already.
 var errBroken = errors.New("a promise was broken")
 
-func simRunCommand() *cobra.Command {
-	var opt simRun
+func simRunCommand(draw func(seed uint64) simulate.Scenario) *cobra.Command {
+	opt := simRun{draw: draw}
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run random scenarios, and say which promises broke",
@@ -65,6 +68,7 @@ line that replays it; it is shrunk to a small scenario and written as a story.`,
 }
 
 type simRun struct {
+	draw         func(seed uint64) simulate.Scenario
 	first, seeds uint64
 	minutes      int
 	workers      int
@@ -91,7 +95,7 @@ func (o simRun) run(ctx context.Context) error {
 	}
 	told, written := 0, time.Time{}
 	hunt := simulate.Hunt{
-		First: o.first, Seeds: o.seeds, For: time.Duration(o.minutes) * time.Minute, Workers: o.workers,
+		First: o.first, Seeds: o.seeds, For: time.Duration(o.minutes) * time.Minute, Workers: o.workers, Make: o.draw,
 		Progress: func(r simulate.Report) {
 			for ; told < len(r.Broken); told++ { // at once: a long hunt goes on for hours
 				fmt.Fprintf(o.err, "\nseed %d breaks %s\n", r.Broken[told].Scenario.Seed, r.Broken[told].Violations[0])
@@ -111,7 +115,8 @@ func (o simRun) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(o.report(report), o.broken(report))
+	// Who stopped it has fewer seeds than were asked for: that is no success.
+	return errors.Join(o.report(report), o.broken(report), ctx.Err())
 }
 
 // large runs one large fleet.
@@ -134,12 +139,13 @@ func (o simRun) large() error {
 
 // show runs one seed and prints all of it.
 func (o simRun) show(seed uint64) error {
-	r, err := simulate.Run(simulate.Random(seed))
+	begun := time.Now()
+	r, err := simulate.Run(o.draw(seed))
 	if err != nil {
 		return fmt.Errorf("seed %d: %w", seed, err)
 	}
 	if o.json {
-		if err := json.NewEncoder(o.out).Encode(summaryOf(simulate.Report{Seeds: 1, Simulated: r.Simulated, Covered: r.Covered, Broken: brokenOf(r), Violations: len(brokenOf(r))})); err != nil {
+		if err := json.NewEncoder(o.out).Encode(summaryOf(simulate.Report{Seeds: 1, Simulated: r.Simulated, Wall: time.Since(begun), Covered: r.Covered, Broken: brokenOf(r), Violations: len(brokenOf(r))})); err != nil {
 			return err
 		}
 	} else {
@@ -183,6 +189,7 @@ func (o simRun) report(r simulate.Report) error {
 // broken shrinks the first broken run of each promise and writes it as a story.
 func (o simRun) broken(r simulate.Report) error {
 	seen := map[string]bool{}
+	var next error
 	for _, b := range r.Broken {
 		v := b.Violations[0]
 		fmt.Fprintf(o.err, "broken: %s\n  relight sim run --seed %d\n", v, b.Scenario.Seed)
@@ -199,11 +206,11 @@ func (o simRun) broken(r simulate.Report) error {
 			return err
 		}
 		fmt.Fprintf(o.err, "  shrunk to %d faults: relight sim play %s\n", len(small.Scenario.Faults), file)
+		if next == nil {
+			next = fmt.Errorf("%w; next: relight sim play %s", errBroken, file)
+		}
 	}
-	if len(r.Broken) > 0 {
-		return errBroken
-	}
-	return nil
+	return next
 }
 
 func simPlayCommand() *cobra.Command {
