@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -125,20 +126,44 @@ func fakeAWSCommand() *cobra.Command {
 		servers int
 		running int
 		seed    uint64
+		texts   []string
 	)
 	cmd := &cobra.Command{
 		Use:   "fake-aws",
 		Short: "Serve a fake AWS account on this machine, for trying things out",
-		Long: `Serve a fake AWS account that speaks EC2, ELB, Route 53, SQS, Auto Scaling, STS and
-Service Quotas on the wire, with EC2's states, delays, refusals and quotas. It prints the
-environment that points the aws command line or a controller at it. It is a model: what
-works here must be tried on a real account before it is trusted.`,
+		Long: `Serve a fake AWS account that speaks EC2, ELB, Route 53, SQS, Auto Scaling, STS, KMS,
+CloudWatch (alarms, query protocol) and Service Quotas on the wire, with EC2's states,
+delays, refusals and quotas. It prints the environment that points the aws command line or
+a controller at it. It is a model: what works here must be tried on a real account before
+it is trusted.
+
+Things are broken with --fault, or later with POST /_relight/fault (one fault a line), and
+GET /_relight/ledger tells every call with its error, as JSON; ?from=N leaves out the first
+N. Times are the account's, from the start or from the POST. The faults:
+
+  ` + strings.Join(stage.FaultLanguage(), "\n  ") + `
+
+A server is one that has an instance, by the tag relight:server or by the instance's id; a
+host may be of/SERVER. A host that dies shows as an impaired system check, a server that
+crashes as an impaired instance check. The object of "api throttle" is a call of EC2 or
+"any", that of "api refused" a right such as ec2:RunInstances.`,
 		Example: `  relight fake-aws --listen 127.0.0.1:4566 --servers 3
-  AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake aws ec2 describe-volumes`,
+  AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake aws ec2 describe-volumes
+  relight fake-aws --fault "at 5m for 2m site eu-west-1c dies" --fault "at 5m for 2m api any throttle"
+  curl -d "host of/lic-01 dies" http://127.0.0.1:4566/_relight/fault
+  curl http://127.0.0.1:4566/_relight/ledger`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if factor <= 0 {
 				return fmt.Errorf("--factor %g is not above 0; try: --factor 1", factor)
+			}
+			var faults []stage.Fault
+			for _, text := range texts {
+				f, err := stage.ParseFault(text)
+				if err != nil {
+					return fmt.Errorf("--fault %q: %w; try: --fault \"at 5m host of/lic-01 dies\"", text, err)
+				}
+				faults = append(faults, f)
 			}
 			st := stage.New(factor, seed)
 			out := cmd.OutOrStdout()
@@ -154,6 +179,12 @@ works here must be tried on a real account before it is trusted.`,
 				_, spec := st.AddServer("a")
 				specs += "---\n" + spec
 			}
+			missed := func(f stage.Fault, err error) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "fault %s %s %s came to nothing: %v\n", f.Class, f.Object, f.Verb, err)
+			}
+			if err := st.Strike(missed, faults...); err != nil {
+				return fmt.Errorf("--fault: %w; try: --fault \"at 5m host of/lic-01 dies\"", err)
+			}
 			var lc net.ListenConfig
 			l, err := lc.Listen(cmd.Context(), "tcp", listen)
 			if err != nil {
@@ -161,7 +192,7 @@ works here must be tried on a real account before it is trusted.`,
 			}
 			fmt.Fprintf(out, "export AWS_ENDPOINT_URL=http://%s AWS_REGION=%s AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake\n", l.Addr(), stage.Region)
 			fmt.Fprint(out, specs)
-			server := &http.Server{Handler: st.Endpoint, ReadHeaderTimeout: 5 * time.Second}
+			server := &http.Server{Handler: st.Handler(missed), ReadHeaderTimeout: 5 * time.Second}
 			go func() {
 				<-cmd.Context().Done()
 				_ = server.Close() // nothing of a fake is worth a wait
@@ -176,6 +207,7 @@ works here must be tried on a real account before it is trusted.`,
 	cmd.Flags().Float64Var(&factor, "factor", 1, "how much faster than the wall clock its time passes")
 	cmd.Flags().IntVar(&servers, "servers", 3, "how many servers to make resources for; their specs are printed")
 	cmd.Flags().IntVar(&running, "fleet", 0, "instead of them, how many instances run already, each with a volume: an account to measure sweeps on")
+	cmd.Flags().StringArrayVar(&texts, "fault", nil, "what goes wrong, and when; repeatable")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of its delays")
 	return cmd
 }

@@ -1,11 +1,13 @@
 package fakeaws
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,16 +93,37 @@ func (e *Endpoint) Ledger() []Entry {
 
 // Deny has calls of an action ("ec2:RunInstances") refused for want of rights.
 func (e *Endpoint) Deny(action string) {
-	e.w.Lock()
-	defer e.w.Unlock()
-	e.denied[action] = true
+	e.locked(func() { e.Refuse(action, true) })
 }
 
 // Allow ends a Deny.
 func (e *Endpoint) Allow(action string) {
-	e.w.Lock()
-	defer e.w.Unlock()
-	delete(e.denied, action)
+	e.locked(func() { e.Refuse(action, false) })
+}
+
+// Refuse is Deny, or Allow, for those who hold the world's lock.
+func (e *Endpoint) Refuse(action string, is bool) { e.denied[action] = is }
+
+// Services are those that this endpoint has, by the names that rights of IAM begin with.
+func (e *Endpoint) Services() []string {
+	var out []string
+	for name := range e.actions() {
+		out = append(out, cmp.Or(rightsOf[name], name))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// rightsOf are the services that IAM calls otherwise than signatures do.
+var rightsOf = map[string]string{"monitoring": "cloudwatch"}
+
+// right is what IAM calls the action.
+func (req request) right() string {
+	action := req.action
+	if req.service == "route53" {
+		action = recordAction(req.http.Method, strings.Split(strings.Trim(strings.TrimPrefix(req.http.URL.Path, route53Path), "/"), "/"))
+	}
+	return cmp.Or(rightsOf[req.service], req.service) + ":" + action
 }
 
 // request is one call as it came.
@@ -226,7 +249,7 @@ func (e *Endpoint) serve(req request) (answer, time.Duration, error) {
 	defer e.w.Unlock()
 	e.w.RunUntil(e.w.Now()) // behind a wall clock, what is due happens first
 	e.sweep()
-	if e.denied[req.service+":"+req.action] {
+	if e.denied[req.right()] {
 		return answer{}, 0, e.unauthorized(req)
 	}
 	var out answer

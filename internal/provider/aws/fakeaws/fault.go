@@ -31,7 +31,7 @@ func refuse(code, format string, args ...any) *Fault {
 // unauthorized words a refusal for want of rights as the service does. EC2 seals the
 // details; sts opens them.
 func (e *Endpoint) unauthorized(req request) error {
-	action := req.service + ":" + req.action
+	action := req.right()
 	if req.service == "ec2" || req.service == "iam" { // EC2 asks for iam:PassRole itself
 		return &Fault{Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation. User: " + e.caller() + " is not authorized to perform: " + action + ". " + e.sealed(action), Status: http.StatusForbidden}
 	}

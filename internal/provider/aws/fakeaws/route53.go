@@ -38,18 +38,34 @@ func (e *Endpoint) AddZone(id, name string) {
 
 const route53Path = "/2013-04-01/"
 
-func (e *Endpoint) route53(req request) (answer, error) {
-	path := strings.Trim(strings.TrimPrefix(req.http.URL.Path, route53Path), "/")
-	parts := strings.Split(path, "/")
+// recordAction is the API's name of what a request does, by its method and path; empty if
+// this endpoint has no such action.
+func recordAction(method string, path []string) string {
 	switch {
-	case req.http.Method == http.MethodPost && len(parts) == 3 && parts[0] == "hostedzone" && parts[2] == "rrset":
-		return e.changeRecords(parts[1], req.body)
-	case req.http.Method == http.MethodGet && len(parts) == 3 && parts[0] == "hostedzone" && parts[2] == "rrset":
-		return e.listRecords(parts[1], req)
-	case req.http.Method == http.MethodGet && path == "hostedzone":
+	case len(path) == 3 && path[0] == "hostedzone" && path[2] == "rrset" && method == http.MethodPost:
+		return "ChangeResourceRecordSets"
+	case len(path) == 3 && path[0] == "hostedzone" && path[2] == "rrset" && method == http.MethodGet:
+		return "ListResourceRecordSets"
+	case len(path) == 1 && path[0] == "hostedzone" && method == http.MethodGet:
+		return "ListHostedZones"
+	case len(path) == 2 && path[0] == "change" && method == http.MethodGet:
+		return "GetChange"
+	default:
+		return ""
+	}
+}
+
+func (e *Endpoint) route53(req request) (answer, error) {
+	path := strings.Split(strings.Trim(strings.TrimPrefix(req.http.URL.Path, route53Path), "/"), "/")
+	switch recordAction(req.http.Method, path) {
+	case "ChangeResourceRecordSets":
+		return e.changeRecords(path[1], req.body)
+	case "ListResourceRecordSets":
+		return e.listRecords(path[1], req)
+	case "ListHostedZones":
 		return e.listZones()
-	case req.http.Method == http.MethodGet && len(parts) == 2 && parts[0] == "change":
-		return route53Reply("GetChangeResponse", changeInfo(parts[1], e.w.Now()))
+	case "GetChange":
+		return route53Reply("GetChangeResponse", changeInfo(path[1], e.w.Now()))
 	default:
 		return answer{}, refuse("InvalidAction", "this endpoint has no %s %s", req.http.Method, req.http.URL.Path)
 	}

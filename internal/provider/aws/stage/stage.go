@@ -28,6 +28,7 @@ type Stage struct {
 	// hosted zone.
 	Template, Group, Zone string
 	servers               int
+	types                 []string
 }
 
 // clock is the wall clock, times a factor.
@@ -53,7 +54,7 @@ func New(factor float64, seed uint64) *Stage {
 		Checks: world.Checks{Every: time.Minute, Delay: 10 * time.Second},
 		Lag:    time.Second, WriteEvery: time.Second, WriteLatency: 20 * time.Millisecond,
 	})
-	st := &Stage{World: w, Zone: "Z0RELIGHT"}
+	st := &Stage{World: w, Zone: "Z0RELIGHT", types: []string{"m7i.large", "m6i.large"}}
 	st.Endpoint = fakeaws.New(fakeaws.Options{World: w, Account: Account, Region: Region})
 	w.AddSite(world.Site{Name: Region, Kind: fleet.SiteRegion})
 	for n, z := range []string{"a", "b", "c"} {
@@ -65,7 +66,7 @@ func New(factor float64, seed uint64) *Stage {
 		st.Endpoint.AddSubnet(fakeaws.Subnet{ID: "subnet-" + z, VPC: "vpc-1", Zone: zone, CIDR: fmt.Sprintf("10.0.%d.0/24", n+1)})
 	}
 	st.Endpoint.AddImage(fakeaws.Image{ID: "ami-0relight", RootDevice: "/dev/xvda", RootGiB: 8})
-	for _, t := range []string{"m7i.large", "m6i.large"} {
+	for _, t := range st.types {
 		st.Endpoint.AddType(fakeaws.InstanceType{Name: t, CPUs: 2, MiB: 8192, AutoRecovery: true})
 	}
 	st.Template = st.Endpoint.AddTemplate("licence-server", fakeaws.Template{Image: "ami-0relight", Type: "m7i.large", Subnet: "subnet-a", Profile: "arn:aws:iam::" + Account + ":instance-profile/licence"})
@@ -83,7 +84,7 @@ func NewFleet(servers int, seed uint64) (*Stage, error) {
 		Clock: clock{time.Now(), 1}, Rand: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // a stage needs no secrets
 		Checks: world.Checks{Every: time.Minute, Delay: 10 * time.Second},
 	})
-	st := &Stage{World: w, Zone: "Z0RELIGHT", Endpoint: fakeaws.New(fakeaws.Options{World: w, Account: Account, Region: Region})}
+	st := &Stage{World: w, Zone: "Z0RELIGHT", types: []string{"m7i.large"}, Endpoint: fakeaws.New(fakeaws.Options{World: w, Account: Account, Region: Region})}
 	w.AddSite(world.Site{Name: Region, Kind: fleet.SiteRegion})
 	zones := []string{"a", "b", "c"}
 	for n, z := range zones {
