@@ -32,7 +32,7 @@ needs: ## install what the tests need beside Go (Debian's packages), where that 
 
 # An emulator of AWS that others wrote, for what our own fake is held against.
 MOTO := 5.2.5
-moto: ## install moto, which checks the fake of AWS, into .cache, where Python and its index are there
+moto: ## install moto, which checks the fake of AWS and brings botocore, which drives it, into .cache, where Python and its index are there
 	@[ "$$(cat .cache/moto/version 2>/dev/null)" = $(MOTO) ] || { echo "installing moto $(MOTO)"; rm -rf .cache/moto; \
 		python3 -m venv .cache/moto >/dev/null 2>&1 && .cache/moto/bin/pip install -q --disable-pip-version-check 'moto[server]==$(MOTO)' >/dev/null 2>&1 && echo $(MOTO) >.cache/moto/version; } || \
 		{ rm -rf .cache/moto; echo "SKIPPED: moto $(MOTO) cannot be installed here (python3, venv, the package index): nobody else's emulator checks the fake of AWS"; }

@@ -50,35 +50,43 @@ type Alarm struct{ Name, Instance, Action string }
 func (e *Endpoint) AddAlarm(a Alarm) { e.locked(func() { e.cat.alarms = append(e.cat.alarms, a) }) }
 
 type alarmXML struct {
-	Name       string   `xml:"AlarmName"`
-	Enabled    bool     `xml:"ActionsEnabled"`
-	Actions    []string `xml:"AlarmActions>member"`
-	Dimensions []struct {
-		Name  string `xml:"Name"`
-		Value string `xml:"Value"`
-	} `xml:"Dimensions>member"`
+	Name       string         `xml:"AlarmName" json:"AlarmName"`
+	Enabled    bool           `xml:"ActionsEnabled" json:"ActionsEnabled"`
+	Actions    []string       `xml:"AlarmActions>member" json:"AlarmActions"`
+	Dimensions []dimensionXML `xml:"Dimensions>member" json:"Dimensions"`
 }
 
-// monitoring speaks CloudWatch's query protocol, which the service keeps beside the
-// newer one of its clients.
+type dimensionXML struct {
+	Name  string `xml:"Name" json:"Name"`
+	Value string `xml:"Value" json:"Value"`
+}
+
+// monitoring speaks two of CloudWatch's protocols: query, as our own client does, and the
+// JSON that botocore prefers.
 func (e *Endpoint) monitoring(req request) (answer, error) {
 	if req.action != "DescribeAlarms" {
 		return answer{}, refuse("InvalidAction", "this endpoint has no %s", req.action)
 	}
-	var out struct {
-		Alarms []alarmXML `xml:"MetricAlarms>member"`
+	in := struct {
+		ActionPrefix, NextToken string
+		MaxRecords              int
+	}{ActionPrefix: req.form.get("ActionPrefix")}
+	if isJSON(req) {
+		if err := strictly(req.body, &in); err != nil {
+			return answer{}, err
+		}
 	}
+	out := struct {
+		Alarms []alarmXML `xml:"MetricAlarms>member" json:"MetricAlarms"`
+	}{[]alarmXML{}}
 	for _, a := range e.cat.alarms {
 		action := "arn:aws:automate:" + e.opt.Region + ":ec2:" + a.Action
-		if !strings.HasPrefix(action, req.form.get("ActionPrefix")) {
-			continue
+		if strings.HasPrefix(action, in.ActionPrefix) {
+			out.Alarms = append(out.Alarms, alarmXML{Name: a.Name, Enabled: true, Actions: []string{action}, Dimensions: []dimensionXML{{"InstanceId", a.Instance}}})
 		}
-		x := alarmXML{Name: a.Name, Enabled: true, Actions: []string{action}}
-		x.Dimensions = append(x.Dimensions, struct {
-			Name  string `xml:"Name"`
-			Value string `xml:"Value"`
-		}{"InstanceId", a.Instance})
-		out.Alarms = append(out.Alarms, x)
+	}
+	if isJSON(req) {
+		return jsonReply(out)
 	}
 	return queryReply("http://monitoring.amazonaws.com/doc/2010-08-01/", req.action, out)
 }

@@ -198,6 +198,10 @@ func parse(r *http.Request) (request, error) {
 	if req.service == "" {
 		return req, &Fault{Code: "MissingAuthenticationToken", Message: "the request is not signed", Status: http.StatusForbidden}
 	}
+	if r.Header.Get("Smithy-Protocol") == "rpc-v2-cbor" {
+		// CloudWatch's newest clients speak it; botocore and ours do not.
+		return req, &Fault{Code: "UnsupportedProtocol", Message: "this endpoint does not speak CBOR"}
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return req, &Fault{Code: "RequestTimeout", Message: err.Error()}
