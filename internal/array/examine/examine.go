@@ -248,10 +248,11 @@ func (x *examination) reservations(ctx context.Context, e fleet.Epoch, proof fen
 	return x.prove(ctx, e, cfg)
 }
 
-// probe logs in as two initiators and tries the reservations.
+// probe logs in twice and tries the reservations.
 func (x *examination) probe(ctx context.Context, cfg iscsi.Config) (array.Reservations, error) {
 	one, two := cfg, cfg
-	one.ISID, two.ISID = [6]byte{0x80, 'r', 'l', 0, 0, 1}, [6]byte{0x80, 'r', 'l', 0, 0, 2}
+	// They differ at the front: Linux's target compares four of the six bytes.
+	one.ISID, two.ISID = [6]byte{0x80, 1, 'r', 'l', 0, 0}, [6]byte{0x80, 2, 'r', 'l', 0, 0}
 	holder, err := iscsi.Dial(ctx, one)
 	if err != nil {
 		return array.Reservations{}, err

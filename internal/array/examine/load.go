@@ -45,13 +45,12 @@ func (x *examination) busy(ctx context.Context, cfg iscsi.Config, e fleet.Epoch)
 	if o.held, err = s.Hold(starting, iscsi.Write16(unit, held, pattern(e, 0, 0, iscsi.Block))); err != nil {
 		return nil, err
 	}
-	if o.half, err = halfWay(starting, cfg); err != nil {
-		return nil, err
-	}
 	o.load = startLoad(ctx, cfg, e, x)
 	o.end = sync.OnceFunc(func() {
 		o.load.end()
-		_ = o.half.Close()
+		if o.half != nil {
+			_ = o.half.Close()
+		}
 		_ = s.Close()
 	})
 	for o.load.acked.Load() < uint64(4*x.Load) {
@@ -59,6 +58,11 @@ func (x *examination) busy(ctx context.Context, cfg iscsi.Config, e fleet.Epoch)
 			o.end()
 			return nil, errors.Join(err, o.load.failure())
 		}
+	}
+	// Last, for there are targets that take one login after the other.
+	if o.half, err = halfWay(starting, cfg); err != nil {
+		o.end()
+		return nil, err
 	}
 	return o, nil
 }

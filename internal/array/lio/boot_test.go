@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 		fmt.Println(err)
 	} else {
 		flag.Parse()
-		_ = flag.Set("test.run", "^TestInside")
+		_ = flag.Set("test.run", "^TestInside"+os.Getenv("TEST_ONLY"))
 		_ = flag.Set("test.v", "true")
 		code = m.Run()
 	}
@@ -38,8 +38,11 @@ func TestMain(m *testing.M) {
 // machine its loopback interface.
 func boot() error {
 	for _, m := range [][3]string{
-		{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"},
-		{"tmpfs", "/tmp", "size=64m"}, {"tmpfs", "/etc/target"},
+		{"proc", "/proc"},
+		{"sysfs", "/sys"},
+		{"devtmpfs", "/dev"},
+		{"tmpfs", "/tmp", "size=64m"},
+		{"tmpfs", "/etc/target"},
 	} {
 		if err := os.MkdirAll(m[1], 0o755); err != nil {
 			return err

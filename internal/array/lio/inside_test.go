@@ -2,6 +2,7 @@ package lio
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,9 +11,14 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
+	"relight/internal/array"
 	"relight/internal/array/arraytest"
+	"relight/internal/array/examine"
 	"relight/internal/array/iscsi"
+	"relight/internal/core/fence"
+	"relight/internal/core/fleet"
 )
 
 // tree is where the kernel shows its target.
@@ -75,6 +81,16 @@ func fresh(t *testing.T) {
 	}
 }
 
+func freePortal(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
 // away: without a user the kernel hangs up, and a target that is gone is a service that
 // is not there.
 func away(err error) bool {
@@ -88,16 +104,89 @@ func TestInsideSuite(t *testing.T) {
 	arraytest.Run(t, func(t *testing.T) arraytest.Harness {
 		fresh(t)
 		t.Cleanup(func() { fresh(t) })
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		portal := l.Addr().String()
-		_ = l.Close()
-		a := New(Config{Name: "san-2", Prefix: prefix, Portal: portal, Dir: t.TempDir()}, tree)
+		a := New(Config{Name: "san-2", Prefix: prefix, Portal: freePortal(t), Dir: t.TempDir()}, tree)
 		return arraytest.Harness{
 			Array: a, Prefix: prefix, Restart: func() { fresh(t) }, OneListed: true, ByName: true, Away: away,
 			Connect: func(ctx context.Context, cfg iscsi.Config) (arraytest.Conn, error) { return iscsi.Dial(ctx, cfg) },
 		}
 	})
+}
+
+// A host that froze in the middle of a login does not hold up the fence of its epoch, nor
+// the array's other servers. Kernels before 6.5 wait for it as long as its connection lasts.
+func TestInsideHalfLogin(t *testing.T) {
+	inside(t)
+	fresh(t)
+	t.Cleanup(func() { fresh(t) })
+	a := New(Config{Name: "san-2", Prefix: prefix, Portal: freePortal(t), Dir: t.TempDir()}, tree)
+	let := func(server string) iscsi.Config {
+		t.Helper()
+		m, err := array.NewMap(prefix, array.Ref{Server: server, Epoch: 1}, map[int]string{1: server}, strings.NewReader("0123456789abcdef"))
+		if err = errors.Join(err, a.Create(t.Context(), array.LUN{Name: server, Bytes: 1 << 20})); err != nil {
+			t.Fatal(err)
+		}
+		proof, _ := fence.Prove(fleet.Server{Name: server}, 0, "", nil, time.Now())
+		at, err := a.Map(t.Context(), m, proof)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return iscsi.Config{Portal: at.Portal, Target: at.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}
+	}
+	db, web := let("db"), let("web")
+	half, err := iscsi.Begin(t.Context(), db)
+	for err == nil && !half.Secure() {
+		_, err = half.Step(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	evidence, err := array.Run(t.Context(), array.Env{
+		Array: a, Now: time.Now, Wait: array.WaitBy(time.Now),
+		Marks: func(context.Context, string) (fleet.Epoch, error) { return 1, nil },
+		Login: array.TryLogin(array.Target{Portal: db.Portal, IQN: db.Target}, array.Map{Initiator: db.Initiator, User: db.User, Secret: db.Secret}),
+	}, array.Plan{Ref: array.Ref{Server: "db", Epoch: 1}, Volumes: []string{"data"}, Every: 20 * time.Millisecond, Within: time.Minute})
+	t.Logf("after %s: %v %+v", time.Since(began), err, evidence)
+	if err != nil || len(evidence) != 1 {
+		t.Errorf("fence: %v, %v", evidence, err)
+	}
+	done := false
+	for err = nil; err == nil && !done; {
+		done, err = half.Step(t.Context())
+	}
+	if done {
+		t.Error("the login of before the fence ended in a session")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	s, err := iscsi.Dial(ctx, web)
+	if err != nil {
+		t.Fatalf("another server: %v", err)
+	}
+	_ = s.Close()
+}
+
+// The storage fence on Linux's own target: an epoch that writes without pause, one that
+// holds a write back inside the target, one that has logged in half-way.
+func TestInsideExamine(t *testing.T) {
+	inside(t)
+	fresh(t)
+	t.Cleanup(func() { fresh(t) })
+	a := New(Config{Name: "san-2", Prefix: prefix, Portal: freePortal(t), Dir: t.TempDir()}, tree)
+	got, err := examine.Run(t.Context(), examine.Options{
+		Array: a, Prefix: prefix, Load: 4, Watch: time.Second, FenceWithin: 20 * time.Second, LastResort: true,
+		Random: rand.Reader, Now: time.Now, Wait: array.WaitBy(time.Now),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range got.Fence {
+		t.Logf("%+v", f)
+		if !f.Holds || f.Unsure {
+			t.Errorf("%+v", f)
+		}
+	}
+	if len(got.Fence) != 12 || got.Reservations == nil || !got.Reservations.ByName || got.Reservations.Commands["WRITE(16)"] != array.Stopped {
+		t.Errorf("%d findings, reservations %+v, %s", len(got.Fence), got.Reservations, got.Trouble)
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"relight/internal/array"
@@ -36,11 +35,15 @@ type Config struct {
 type Array struct {
 	cfg  Config
 	tree Tree
-	mu   sync.Mutex
+	// turn is held while the tree is changed.
+	turn chan struct{}
+	cut  cutter
 }
 
 // New makes the driver; it touches nothing yet.
-func New(cfg Config, tree Tree) *Array { return &Array{cfg: cfg, tree: tree} }
+func New(cfg Config, tree Tree) *Array {
+	return &Array{cfg: cfg, tree: tree, turn: make(chan struct{}, 1), cut: cutSilent}
+}
 
 // store is the directory of the backing stores.
 const store = "core/fileio_0"
@@ -148,9 +151,12 @@ func (a *Array) Locate(_ context.Context, r array.Ref) (array.Target, error) {
 
 // Map implements array.Array. The portal group is enabled last, so that nobody
 // finds half of it open.
-func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (at array.Target, err error) {
+	err = a.alter(ctx, func() error { at, err = a.let(ctx, m, proof); return err })
+	return at, err
+}
+
+func (a *Array) let(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
 	seen, err := a.Maps(ctx, m.Server)
 	if err != nil {
 		return array.Target{}, err
@@ -402,11 +408,10 @@ func (a *Array) link(target, path string) error {
 // at once; the removal of the initiator's directory ends its sessions and waits for
 // them.
 func (a *Array) Unmap(ctx context.Context, r array.Ref) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	return a.alter(ctx, func() error { return a.shut(r) })
+}
+
+func (a *Array) shut(r array.Ref) error {
 	_, group, err := a.group(r)
 	if err != nil {
 		return err
@@ -479,11 +484,10 @@ func (a *Array) Sessions(ctx context.Context, r array.Ref) ([]array.Session, err
 // portal group that is disabled, which here are all of one epoch. One that is still
 // mapped is enabled again.
 func (a *Array) Kill(ctx context.Context, s array.Session) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	return a.alter(ctx, func() error { return a.end(s) })
+}
+
+func (a *Array) end(s array.Session) error {
 	_, group, err := a.group(s.Ref)
 	if err != nil {
 		return err
@@ -504,11 +508,10 @@ func (a *Array) Kill(ctx context.Context, s array.Session) error {
 // Close implements array.Array. The kernel refuses to remove a group that has an
 // initiator's directory, which in turn stays while it has sessions.
 func (a *Array) Close(ctx context.Context, r array.Ref) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	return a.alter(ctx, func() error { return a.remove(r) })
+}
+
+func (a *Array) remove(r array.Ref) error {
 	target, group, err := a.group(r)
 	if err != nil {
 		return err

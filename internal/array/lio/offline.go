@@ -10,11 +10,10 @@ import (
 // Offline implements array.Array. It takes the LUNs out of the epoch's portal group: the
 // kernel waits for the commands that are inside one before the link is gone.
 func (a *Array) Offline(ctx context.Context, r array.Ref, _ []string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	return a.alter(ctx, func() error { return a.takeOff(r) })
+}
+
+func (a *Array) takeOff(r array.Ref) error {
 	_, group, err := a.group(r)
 	if err != nil {
 		return err

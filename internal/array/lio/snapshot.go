@@ -19,15 +19,16 @@ func (a *Array) Snapshots(_ context.Context, lun string) ([]array.Snapshot, erro
 }
 
 // RestoreSnapshot implements array.Array. The kernel's backing store holds the old
-// file open: it is removed first, and the next map makes it anew.
+// file open: it is removed first, and the next map makes it anew. The fence of another
+// server must not wait for the copy.
 func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	return array.RestoreFile(ctx, a.cfg.Dir, lun, name, func() error {
-		if err := a.mapped(lun); err != nil {
-			return err
-		}
-		return gone(a.tree.Rmdir(store + "/" + lun))
+		return a.alter(ctx, func() error {
+			if err := a.mapped(lun); err != nil {
+				return err
+			}
+			return gone(a.tree.Rmdir(store + "/" + lun))
+		})
 	})
 }
 

@@ -1,0 +1,70 @@
+package lio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// stuckAfter is when a removal that the kernel has not done is taken for one that
+	// waits for a login which stopped half-way. One without it takes milliseconds.
+	stuckAfter = 2 * time.Second
+	// silentFor is for how long a connection has said nothing that is cut then. Sessions
+	// say something every five seconds (open-iscsi, libiscsi), or are asked by the kernel
+	// every fifteen; one that is cut by mistake is made again by its initiator.
+	silentFor = 10 * time.Second
+	// cutEvery is the pause between two looks at the connections.
+	cutEvery = time.Second
+)
+
+// ErrStuck: the kernel has not done a removal, and holds up all others.
+var ErrStuck = errors.New("the kernel has not done it yet")
+
+// cutter ends the connections to the portals that have been silent for so long.
+type cutter func(portals []string, silent time.Duration) error
+
+// enter waits for the tree. Errors: ErrStuck with the context's.
+func (a *Array) enter(ctx context.Context) (leave func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case a.turn <- struct{}{}:
+		return func() { <-a.turn }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("another change of the target: %w: %w", ErrStuck, ctx.Err())
+	}
+}
+
+// alter runs a change of the tree, one at a time, as the kernel does itself. Kernels before
+// 6.5 give a login that says nothing more all the time in the world, and the removal of
+// what it logs in to waits for it in the kernel, where nothing ends it: so a host that froze
+// in the middle of a login would hold up every fence on this array. Its connection is cut.
+// Errors: that of the change; ErrStuck with the context's.
+func (a *Array) alter(ctx context.Context, change func() error) error {
+	leave, err := a.enter(ctx)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer leave()
+		done <- change()
+	}()
+	stuck := time.NewTimer(stuckAfter)
+	defer stuck.Stop()
+	var failed error
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrStuck, errors.Join(ctx.Err(), failed))
+		case <-stuck.C:
+			failed = a.cut(append([]string{a.cfg.Portal}, a.cfg.MorePortals...), silentFor)
+			stuck.Reset(cutEvery)
+		}
+	}
+}
