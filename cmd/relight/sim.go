@@ -31,8 +31,13 @@ func simCommandOf(draw func(seed uint64) simulate.Scenario) *cobra.Command {
 world, in virtual time. The same seed always gives the same run. After each event
 the world itself is held against every promise that Relight makes.`,
 		Example: "  relight sim run --seeds 1000\n  relight sim play story.txtar\n  relight sim what-if -f mine.yaml --lose host-3",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(simRunCommand(draw), simPlayCommand(), simWhatIfCommand(), simFaultsCommand())
+	for _, part := range []*cobra.Command{simRunCommand(draw), simPlayCommand(), simWhatIfCommand(), simFaultsCommand()} {
+		asksNoEngine(part)
+		cmd.AddCommand(part)
+	}
 	return cmd
 }
 
@@ -52,6 +57,9 @@ line that replays it; it is shrunk to a small scenario and written as a story.`,
 			opt.out, opt.err = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			opt.terminal = opt.err == io.Writer(os.Stderr) && cli.IsTerminal(os.Stderr)
 			opt.one = cmd.Flags().Changed("seed") && !cmd.Flags().Changed("seeds") && opt.minutes == 0
+			if err := opt.check(cmd); err != nil {
+				return err
+			}
 			return opt.run(cmd.Context())
 		},
 	}
@@ -285,6 +293,9 @@ is touched: no controller is asked.`,
 		Example: "  relight sim what-if -f mine.yaml --lose host-3\n  relight sim what-if -f mine.yaml --lose rack-1 --units 8 --json\n  relight sim what-if -f mine.yaml --lose host-3 --cut",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkWhatIf(cmd, opt); err != nil {
+				return err
+			}
 			var docs []spec.File
 			for _, name := range files {
 				data, err := os.ReadFile(name)

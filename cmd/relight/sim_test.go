@@ -182,7 +182,7 @@ func TestSimRunForMinutes(t *testing.T) {
 func TestSimRunIsInterrupted(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if code, out, errs := sim(ctx, "run", "--seeds", "100000", "--json"); code != client.ExitInterrupted {
+	if code, out, errs := sim(ctx, "run", "--seeds", "100000", "--json", "--stories", t.TempDir()); code != client.ExitInterrupted {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }

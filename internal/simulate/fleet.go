@@ -23,9 +23,12 @@ import (
 	"relight/internal/world"
 )
 
+// FleetLeast is the smallest of large fleets.
+const FleetLeast = 100
+
 // FleetOptions describe the run of a large fleet.
 type FleetOptions struct {
-	// Servers is how many there are, at least 100.
+	// Servers is how many there are, at least [FleetLeast].
 	Servers int
 	// Fault is one of [FleetFaults]; empty means none.
 	Fault string
@@ -135,8 +138,8 @@ func Fleet(opt FleetOptions) (FleetReport, error) {
 	if err != nil {
 		return FleetReport{}, err
 	}
-	if opt.Servers < 100 {
-		return FleetReport{}, fmt.Errorf("a fleet has at least 100 servers, not %d", opt.Servers)
+	if opt.Servers < FleetLeast {
+		return FleetReport{}, fmt.Errorf("a fleet has at least %d servers, not %d", FleetLeast, opt.Servers)
 	}
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(fleetMemory))
 	r := &fleetRun{opt: opt, clock: world.NewVirtual(Start), rng: rand.New(rand.NewPCG(opt.Seed, 0x666c656574)), busy: map[string]bool{}} //nolint:gosec // a seed that repeats
