@@ -51,6 +51,12 @@ type Locator interface {
 	Locate(ctx context.Context, r Ref) (Target, error)
 }
 
+// Local is an Array that is driven on the machine that serves its portals, and on no
+// other. From there they can be connected to, whatever became of the network; a controller
+// for which that is not so reads the state of some other target, which lists nothing of any
+// epoch and would call each shut out.
+type Local interface{ Local() }
+
 // Remover is an Array that knows with which command a person takes an epoch's map away.
 // It is one that the array refuses while somebody is logged in, where its tool has such.
 type Remover interface {

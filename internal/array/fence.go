@@ -21,6 +21,8 @@ type Plan struct {
 	// further one, up to sixteen times as long. Within is how long in all: past it the
 	// fence has failed, and nothing may start.
 	Every, Within time.Duration
+	// Local: the array is driven on the machine that serves its portals; see Local.
+	Local bool
 	// Offline allows the last resort, nil forbids it.
 	Offline *Offline
 }
@@ -67,6 +69,8 @@ const (
 	LoginRefused
 	// LoginLetIn: the array let it in.
 	LoginLetIn
+	// LoginNoWay: nobody could connect to a portal.
+	LoginNoWay
 )
 
 // ErrNotJournaled is the cause of a fence that was asked for before the journal
@@ -265,7 +269,9 @@ func (f Fence) tried(a Answer, now time.Time) (Fence, Effect) {
 	switch {
 	case a.Login == LoginLetIn:
 		return f.again(SourceUnmap, errors.New("the array let the fenced initiator log in"), now)
-	case a.Login == LoginUnknown && a.Err != nil && f.tries+1 < loginTries:
+	case a.Login == LoginNoWay && f.plan.Local:
+		return f.again(SourceLogin, a.Err, now)
+	case a.Login != LoginRefused && a.Err != nil && f.tries+1 < loginTries:
 		f.tries++
 		return f.again(SourceLogin, a.Err, now)
 	}
@@ -282,7 +288,7 @@ func (f Fence) read(a Answer, now time.Time) (Fence, Effect) {
 	if len(f.killed) > 0 {
 		detail = append(detail, fmt.Sprintf("%d sessions killed", len(f.killed)))
 	}
-	detail = append(detail, map[LoginAnswer]string{LoginRefused: "login refused", LoginUnknown: "login not answered"}[f.login])
+	detail = append(detail, map[LoginAnswer]string{LoginRefused: "login refused", LoginUnknown: "login not answered", LoginNoWay: "login not answered"}[f.login])
 	if f.left == 0 {
 		detail = append(detail, "map closed", "no session listed")
 	} else {
@@ -313,6 +319,9 @@ func (f Fence) advice() string {
 	case SourceUnmap, SourceMaps:
 		return "check the way to the array's management; else fence the host by power"
 	case SourceLogin:
+		if f.login == LoginNoWay {
+			return "run the controller on the machine that serves the array's portal, for what it reads here may be another array's; else fence the host by power"
+		}
 		return "look for a rule on the array that lets any initiator in; else fence the host by power"
 	case SourceOffline:
 		return "look what holds a command up inside the array, or fence the host by power"

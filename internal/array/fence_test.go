@@ -345,3 +345,25 @@ func TestRunEndsOnAHungArray(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A controller on another machine than the array's reads some other target, which lists
+// nothing. That the portal cannot even be connected to gives it away: nothing is confirmed.
+// An array that is driven from afar may have its portals out of the controller's reach.
+func TestFenceOnTheWrongMachine(t *testing.T) {
+	noWay := func(e array.Effect) array.Answer {
+		if e.Source == array.SourceLogin {
+			return array.Answer{Login: array.LoginNoWay, Err: errors.New("portal 10.0.9.1:3260: connection refused")}
+		}
+		return calm(e)
+	}
+	local := plan
+	local.Local = true
+	asked, end := drive(local, noWay)
+	if end.Failed == nil || end.Failed.Source != array.SourceLogin || slices.Contains(asked, array.SourceClose) ||
+		!strings.Contains(end.Failed.Error(), "connection refused; run the controller on the machine that serves the array's portal") {
+		t.Errorf("end %+v after %v", end, asked)
+	}
+	if _, end := drive(plan, noWay); len(end.Evidence) != 1 || !strings.Contains(end.Evidence[0].Detail, "login not answered") {
+		t.Errorf("from afar: %+v", end)
+	}
+}

@@ -103,6 +103,8 @@ func TryLogin(t Target, m Map) func(context.Context) (LoginAnswer, error) {
 			return LoginLetIn, nil
 		case iscsi.IsRefused(err):
 			return LoginRefused, nil
+		case errors.Is(err, iscsi.ErrPortal):
+			return LoginNoWay, err
 		default:
 			return LoginUnknown, err
 		}

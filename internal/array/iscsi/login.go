@@ -60,7 +60,10 @@ type Login struct {
 	tag     uint32
 }
 
-// Begin connects. The context bounds the connect only.
+// ErrPortal: there is no connection to the portal.
+var ErrPortal = errors.New("portal")
+
+// Begin connects. The context bounds the connect only. Errors: ErrPortal.
 func Begin(ctx context.Context, cfg Config) (*Login, error) {
 	if cfg.ISID == [6]byte{} {
 		cfg.ISID[0] = 0x80 // the random format
@@ -71,7 +74,7 @@ func Begin(ctx context.Context, cfg Config) (*Login, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", cfg.Portal)
 	if err != nil {
-		return nil, fmt.Errorf("portal %s: %w", cfg.Portal, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrPortal, cfg.Portal, err)
 	}
 	return &Login{cfg: cfg, first: true, session: &Session{conn: conn, limit: 8192, cmdSN: 1}}, nil
 }

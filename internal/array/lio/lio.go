@@ -51,6 +51,9 @@ const store = "core/fileio_0"
 // Name implements array.Array.
 func (a *Array) Name() string { return a.cfg.Name }
 
+// Local implements array.Local.
+func (a *Array) Local() {}
+
 // Create implements array.Array.
 func (a *Array) Create(_ context.Context, l array.LUN) error { return array.CreateFile(a.cfg.Dir, l) }
 

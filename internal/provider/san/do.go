@@ -89,7 +89,8 @@ func (a *Arrays) shutOut(ctx context.Context, call provider.Call, n *declared, e
 	if slices.ContainsFunc(maps, func(m array.Mapped) bool { return m.Epoch == epoch && m.Offline }) {
 		patience = 0 // it is off line already, and its sessions had their time
 	}
-	return array.Run(ctx, env, array.Plan{Ref: ref, Volumes: volumes, Every: shutEvery, Within: left(ctx), Offline: lastResort(call.Server, n, patience)})
+	_, local := n.bare.(array.Local)
+	return array.Run(ctx, env, array.Plan{Ref: ref, Local: local, Volumes: volumes, Every: shutEvery, Within: left(ctx), Offline: lastResort(call.Server, n, patience)})
 }
 
 // lastResort is what the array's declaration allows a fence as its last, or nil.
@@ -131,8 +132,8 @@ func (a *Arrays) loginAs(s fleet.Server, n *declared, ref array.Ref) func(contex
 			return array.LoginUnknown, err
 		}
 		var (
-			refused bool
-			silent  error
+			refused, reached bool
+			silent           error
 		)
 		for _, portal := range append([]string{target.Portal}, n.decl.MorePortals...) {
 			target.Portal = portal
@@ -145,13 +146,17 @@ func (a *Arrays) loginAs(s fleet.Server, n *declared, ref array.Ref) func(contex
 			case array.LoginRefused:
 				refused = true
 			default:
+				reached = reached || answer == array.LoginUnknown
 				silent = errors.Join(silent, err)
 			}
 		}
 		if refused {
 			return array.LoginRefused, nil
 		}
-		return array.LoginUnknown, silent
+		if reached {
+			return array.LoginUnknown, silent
+		}
+		return array.LoginNoWay, silent
 	}
 }
 
