@@ -153,11 +153,13 @@ func (o simRun) show(seed uint64) error {
 		return fmt.Errorf("seed %d: %w", seed, err)
 	}
 	if o.json {
-		if err := json.NewEncoder(o.out).Encode(summaryOf(simulate.Report{Seeds: 1, Simulated: r.Simulated, Wall: time.Since(begun), Covered: r.Covered, Broken: brokenOf(r), Violations: len(brokenOf(r))})); err != nil {
+		sum := summaryOf(simulate.Report{Seeds: 1, Simulated: r.Simulated, Wall: time.Since(begun), Covered: r.Covered, Broken: brokenOf(r), Violations: len(brokenOf(r))})
+		sum.Trace = fmt.Sprintf("%016x", r.Trace)
+		if err := json.NewEncoder(o.out).Encode(sum); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprint(o.out, r.Print())
+		fmt.Fprintf(o.out, "%strace     %016x\n", r.Print(), r.Trace)
 	}
 	return o.broken(simulate.Report{Broken: brokenOf(r)})
 }
@@ -176,6 +178,9 @@ type summary struct {
 	Violations        int     `json:"violations"`
 	FaultStepCoverage float64 `json:"fault_step_coverage"`
 	WallSeconds       float64 `json:"wall_seconds"`
+	// Trace is that of one seed alone; it is text, since many readers of JSON round large
+	// numbers.
+	Trace string `json:"trace,omitempty"`
 }
 
 func summaryOf(r simulate.Report) summary {

@@ -113,15 +113,22 @@ func TestSimRunOfALargeFleet(t *testing.T) {
 	}
 }
 
-// One seed alone shows its whole timeline.
+// One seed alone shows its whole timeline, and the trace that it has on any machine.
 func TestSimRunShowsOneSeed(t *testing.T) {
 	code, out, errs := sim(t.Context(), "run", "--seed", "7")
 	if code != client.ExitOK || !strings.Contains(out, "299.000s fault     server db killed\n") || !strings.Contains(out, "end       web: running healthy") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
+	trace := regexp.MustCompile(`\ntrace     ([0-9a-f]{16})\n$`).FindStringSubmatch(out)
+	if trace == nil {
+		t.Fatalf("it prints no trace: %s", out)
+	}
 	code, out, _ = sim(t.Context(), "run", "--seed", "7", "--json")
-	if got, _ := keysOf(t, out); code != client.ExitOK || got["seeds"] != 1.0 || got["wall_seconds"].(float64) <= 0 {
-		t.Errorf("exit %d: %s", code, out)
+	if got, _ := keysOf(t, out); code != client.ExitOK || len(got) != 6 || got["seeds"] != 1.0 || got["wall_seconds"].(float64) <= 0 || got["trace"] != trace[1] {
+		t.Errorf("exit %d, the trace is %v: %s", code, trace, out)
+	}
+	if _, other, _ := sim(t.Context(), "run", "--seed", "8"); strings.Contains(other, trace[0]) {
+		t.Error("another seed has the same trace")
 	}
 }
 

@@ -82,7 +82,9 @@ func (o Observer) unwellness(now time.Time) float64 {
 	}
 	age := now.Sub(o.StalledAt)
 	if fade := min(10*o.Stall, doubtLasts); age < fade {
-		return 1 + 2*(1-float64(age)/float64(fade))
+		// The product is rounded by itself: some processors would round it once with the
+		// sum, and a seed of the simulator would go another way there.
+		return 1 + float64(2*(1-float64(age)/float64(fade)))
 	}
 	return 1
 }
