@@ -168,8 +168,19 @@ var rows = []row{
 		why: "beats must flow whatever state the rest is in",
 	},
 	{
-		who: []string{"internal/array/..."}, onlyOurs: []string{"internal/array/...", "internal/core/fence", "internal/core/fleet"}, onlyThird: none,
+		who: []string{"internal/array/..."}, onlyOurs: []string{"internal/array/...", "internal/core/fence", "internal/core/fleet"},
 		why: "an array knows maps and sessions; who may start and where is thought elsewhere",
+	},
+	{
+		who: []string{
+			"internal/array", "internal/array/arraytest", "internal/array/examine", "internal/array/ipxe", "internal/array/iscsi",
+			"internal/array/tgt/...", "internal/array/ontap/...",
+		}, onlyThird: none,
+		why: "what drives an array are its own tools and protocols",
+	},
+	{
+		who: []string{"internal/array/lio/..."}, onlyThird: []string{"github.com/vishvananda/netlink", "golang.org/x/sys/unix"},
+		why: "the kernel's target is driven through the kernel",
 	},
 	{
 		who:   []string{"internal/array", "internal/array/arraytest", "internal/array/iscsi"},

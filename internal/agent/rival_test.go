@@ -49,7 +49,7 @@ func inNamespace(t *testing.T) (ask func(string) string, ip func(string), pid in
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Skipf("network namespaces cannot be made here: %v", err)
+		t.Skipf("SKIPPED: network namespaces cannot be made here: %v", err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -88,7 +88,7 @@ func fdb(t *testing.T, pid int) string {
 // bridge, and this host is not taken for it.
 func TestWhoElseHasAnAddress(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
+		t.Skip("SKIPPED: network namespaces need root")
 	}
 	const zombie = "02:00:00:00:00:0a"
 	ask, ip, _ := inNamespace(t)

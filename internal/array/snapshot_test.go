@@ -41,7 +41,7 @@ func TestSnapshotWithoutRoom(t *testing.T) {
 	dir := t.TempDir()
 	path := FilePath(dir, "data")
 	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 8<<40)); err != nil {
-		t.Skipf("no file with holes here: %v", err)
+		t.Skipf("SKIPPED: no file with holes here: %v", err)
 	}
 	_, err := SnapshotFile(t.Context(), dir, "data", "relight-db-e1", free)
 	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "are needed") {

@@ -15,7 +15,7 @@ import (
 // takes it back, and the commands that are listed leave nothing.
 func TestOP_CLEAN_Orphans(t *testing.T) {
 	if _, err := exec.LookPath("tgt-admin"); err != nil {
-		t.Skip("needs tgt-admin (Debian package tgt)")
+		t.Skip("SKIPPED: needs tgt-admin (Debian package tgt)")
 	}
 	g := newTarget(t)
 	must(t, array.CreateFile(g.dir, array.LUN{Name: "db-1-data", Bytes: 64 << 20}))

@@ -37,11 +37,11 @@ func newTarget(t *testing.T) *target {
 	t.Helper()
 	for _, tool := range []string{"tgtd", "tgtadm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s (Debian package tgt)", tool)
+			t.Skipf("SKIPPED: needs %s (Debian package tgt)", tool)
 		}
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: tgtd makes its control socket below /var/run")
+		t.Skip("SKIPPED: needs root: tgtd makes its control socket below /var/run")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -82,7 +82,7 @@ func newNamespace(t *testing.T) *nshost {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Skipf("network namespaces cannot be made here: %v", err)
+		t.Skipf("SKIPPED: network namespaces cannot be made here: %v", err)
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -143,16 +143,16 @@ func (h *nshost) awaitCache(ip string, words ...string) {
 func ethernet(t *testing.T, macs ...string) (neighbour *nshost, hosts []*nshost) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("network namespaces need root")
+		t.Skip("SKIPPED: network namespaces need root")
 	}
 	for _, p := range []string{"ip", "nsenter"} {
 		if _, err := exec.LookPath(p); err != nil {
-			t.Skipf("%s is not installed (Debian: iproute2, util-linux)", p)
+			t.Skipf("SKIPPED: %s is not installed (Debian: iproute2, util-linux)", p)
 		}
 	}
 	neighbour = newNamespace(t)
 	if out, err := neighbour.ip("link add br0 type bridge forward_delay 0 mcast_snooping 0"); err != nil {
-		t.Skipf("bridges cannot be made here: %v: %s", err, out)
+		t.Skipf("SKIPPED: bridges cannot be made here: %v: %s", err, out)
 	}
 	for i, mac := range macs {
 		h := newNamespace(t)
@@ -180,7 +180,7 @@ func TestNeighbourLearnsWhereAnAddressWent(t *testing.T) {
 			if strings.Contains(ip, ":") {
 				bits, nodad = "/64", " nodad"
 				if out, err := neighbour.ip("addr add fd00:77::1/64 dev br0 nodad"); err != nil {
-					t.Skipf("there is no IPv6 here: %s", out)
+					t.Skipf("SKIPPED: there is no IPv6 here: %s", out)
 				}
 			}
 			// No claim: an announcement that crosses the question would make the answer

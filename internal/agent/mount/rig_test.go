@@ -51,11 +51,11 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	if os.Getenv(inside) == "" {
-		t.Skip("needs root and a mount namespace of its own")
+		t.Skip("SKIPPED: needs root and a mount namespace of its own")
 	}
 	for _, tool := range []string{"losetup", "blkid", "mkfs.ext4", "fsck.ext4", "mount"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s", tool)
+			t.Skipf("SKIPPED: needs %s", tool)
 		}
 	}
 	r := &rig{t: t, dir: t.TempDir()}
@@ -97,7 +97,7 @@ func (r *rig) disk() string {
 	must(r.t, errors.Join(f.Truncate(diskSize), f.Close()))
 	out, err := exec.CommandContext(r.t.Context(), "losetup", "-f", "--show", f.Name()).CombinedOutput()
 	if err != nil {
-		r.t.Skipf("needs loop devices: %s", out)
+		r.t.Skipf("SKIPPED: needs loop devices: %s", out)
 	}
 	real := strings.TrimSpace(string(out))
 	r.t.Cleanup(func() { _ = exec.CommandContext(context.Background(), "losetup", "-d", real).Run() })

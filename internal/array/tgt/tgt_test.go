@@ -30,11 +30,11 @@ func startDaemon(t *testing.T) *daemon {
 	t.Helper()
 	for _, tool := range []string{"tgtd", "tgtadm"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s (Debian package tgt)", tool)
+			t.Skipf("SKIPPED: needs %s (Debian package tgt)", tool)
 		}
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: tgtd makes its control socket below /var/run")
+		t.Skip("SKIPPED: needs root: tgtd makes its control socket below /var/run")
 	}
 	d := &daemon{t: t, portal: freePort(t)}
 	_, port, _ := net.SplitHostPort(d.portal)
