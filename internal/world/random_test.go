@@ -110,7 +110,7 @@ func (s *story) step() {
 func (s *story) launch() {
 	s.epoch++
 	r := world.Request{Server: "lic", Epoch: s.epoch, Units: 1, Site: []string{"za", "zb"}[s.r.IntN(2)], Type: "t", AutoRecover: true, Token: fmt.Sprint(s.epoch)}
-	s.say(s.w.Call(world.Call{API: "RunInstances", Site: r.Site, Objects: 1}, func() error {
+	s.say(s.w.Call(world.Call{API: "RunInstances", Sites: []string{r.Site}, Objects: 1}, func() error {
 		i, err := s.w.Launch(r)
 		if err == nil && (len(s.all) == 0 || s.all[len(s.all)-1] != i) {
 			s.all = append(s.all, i)

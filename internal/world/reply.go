@@ -18,8 +18,8 @@ type Replies struct {
 // Call is one call of a platform's API.
 type Call struct {
 	API string
-	// Site is the zone that it is about; empty means all of them.
-	Site string
+	// Sites are what it is about, zones or a region; none means everything.
+	Sites []string
 	// Objects is how many resource tokens it costs.
 	Objects int
 }
@@ -42,8 +42,8 @@ func (w *World) Call(c Call, do func() error) Reply {
 		w.note("drop call", c.API, "", "")
 		return Reply{Err: fmt.Errorf("%s: %w", c.API, ErrReplyLost)}
 	}
-	if w.apiFails(c.Site) {
-		return Reply{Err: fmt.Errorf("%s in %q: %w", c.API, c.Site, ErrUnavailable)}
+	if w.apiFails(c.Sites) {
+		return Reply{Err: fmt.Errorf("%s in %q: %w", c.API, c.Sites, ErrUnavailable)}
 	}
 	if !w.TakeFor(c.API, c.Objects) {
 		return Reply{Err: fmt.Errorf("%s: %w", c.API, ErrThrottled)}

@@ -108,8 +108,8 @@ func (w *World) Linked(a, b string) bool {
 	})
 }
 
-// BreakAPI makes a platform's calls about a site fail, with those that ask about
-// everything; what runs there is well. MendAPI ends it.
+// BreakAPI makes a platform's calls about a site and what is below it fail, with those
+// that ask about everything; what runs there is well. MendAPI ends it.
 func (w *World) BreakAPI(site string) {
 	w.note("break api", site, "", "")
 	w.brokenAPIs = insert(w.brokenAPIs, site)
@@ -121,10 +121,12 @@ func (w *World) MendAPI(site string) {
 	w.brokenAPIs = remove(w.brokenAPIs, site)
 }
 
-// apiFails reports whether calls about a site fail; the empty site is all.
-func (w *World) apiFails(site string) bool {
-	if site == "" {
+// apiFails reports whether a call about some sites fails; about none is about everything.
+func (w *World) apiFails(sites []string) bool {
+	if len(sites) == 0 {
 		return len(w.brokenAPIs) > 0
 	}
-	return slices.ContainsFunc(w.brokenAPIs, func(b string) bool { return w.below(site, b) })
+	return slices.ContainsFunc(sites, func(site string) bool {
+		return slices.ContainsFunc(w.brokenAPIs, func(b string) bool { return w.below(site, b) })
+	})
 }

@@ -64,24 +64,28 @@ func TestServiceLinkLeavesOtherCuts(t *testing.T) {
 
 func TestZoneAPI(t *testing.T) {
 	for _, c := range []struct {
-		broken, asked string
-		err           error
+		broken string
+		asked  []string
+		err    error
 	}{
-		{"za", "za", world.ErrUnavailable},
-		{"za", "zb", nil},
-		{"za", "", world.ErrUnavailable}, // an unfiltered describe asks the broken one too
-		{"region", "zb", world.ErrUnavailable},
-		{"za", "zone-a", nil},
+		{"za", []string{"za"}, world.ErrUnavailable},
+		{"za", []string{"zb"}, nil},
+		{"za", []string{"zb", "za"}, world.ErrUnavailable},
+		{"za", nil, world.ErrUnavailable}, // an unfiltered describe asks the broken one too
+		{"za", []string{"region"}, nil},   // an API of the region outlives a zone
+		{"region", []string{"region"}, world.ErrUnavailable},
+		{"region", []string{"zb"}, world.ErrUnavailable},
+		{"za", []string{"zone-a"}, nil},
 	} {
 		w := twoZones(t, world.Config{})
 		w.BreakAPI(c.broken)
 		done := 0
 		do := func() error { done++; return nil }
-		if r := w.Call(world.Call{API: "DescribeInstances", Site: c.asked}, do); !errors.Is(r.Err, c.err) || (done > 0) != (c.err == nil) {
+		if r := w.Call(world.Call{API: "DescribeInstances", Sites: c.asked}, do); !errors.Is(r.Err, c.err) || (done > 0) != (c.err == nil) {
 			t.Errorf("%+v: %v, done %d", c, r.Err, done)
 		}
 		w.MendAPI(c.broken)
-		if r := w.Call(world.Call{API: "DescribeInstances", Site: c.asked}, do); r.Err != nil {
+		if r := w.Call(world.Call{API: "DescribeInstances", Sites: c.asked}, do); r.Err != nil {
 			t.Errorf("%+v mended: %v", c, r.Err)
 		}
 	}

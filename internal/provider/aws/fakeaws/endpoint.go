@@ -3,7 +3,6 @@ package fakeaws
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -161,6 +160,7 @@ func (e *Endpoint) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		// A reply that is lost: the connection ends without a word.
 		panic(http.ErrAbortHandler)
 	case err != nil:
+		err = worded(req, asFault(err))
 		out = fault(req, err)
 		rw.Header().Set("Content-Type", out.contentType)
 		rw.WriteHeader(statusOf(err))
@@ -257,7 +257,7 @@ func (e *Endpoint) serve(req request) (answer, time.Duration, error) {
 		return answer{}, 0, e.unauthorized(req)
 	}
 	var out answer
-	reply := e.w.Call(world.Call{API: bucketOf(req), Site: e.siteOf(req), Objects: objectsOf(req)}, func() error {
+	reply := e.w.Call(world.Call{API: bucketOf(req), Sites: e.sitesOf(req), Objects: objectsOf(req)}, func() error {
 		var err error
 		out, err = act(req)
 		return err
@@ -303,40 +303,6 @@ func objectsOf(req request) int {
 		return len(req.form.peekList("InstanceId"))
 	default:
 		return 0
-	}
-}
-
-// siteOf is the zone that a call is about, so that a zone whose API fails fails it.
-func (e *Endpoint) siteOf(req request) string {
-	if req.service != "ec2" {
-		return ""
-	}
-	for _, id := range req.form.peekList("InstanceId") {
-		if i := e.w.Instance(id); i != nil {
-			return e.zoneOf(i.Host)
-		}
-	}
-	if id := req.form.values.Get("InstanceId"); id != "" {
-		if i := e.w.Instance(id); i != nil {
-			return e.zoneOf(i.Host)
-		}
-	}
-	if s := e.cat.subnets[req.form.values.Get("SubnetId")]; s != nil {
-		return s.Zone
-	}
-	return e.zoneFilter(req.form)
-}
-
-// zoneFilter is the one zone that a describe is filtered by, or "" for all.
-func (e *Endpoint) zoneFilter(f form) string {
-	for n := 1; ; n++ {
-		name := f.values.Get(fmt.Sprintf("Filter.%d.Name", n))
-		if name == "" {
-			return ""
-		}
-		if name == "availability-zone" {
-			return f.values.Get(fmt.Sprintf("Filter.%d.Value.1", n))
-		}
 	}
 }
 

@@ -83,12 +83,23 @@ func statusOf(err error) int {
 	return http.StatusBadRequest
 }
 
+// worded gives what every service may answer the words of this one: those of the world are
+// EC2's.
+func worded(req request, f *Fault) *Fault {
+	switch {
+	case req.service == "ec2":
+		return f
+	case f.Code == "Unavailable":
+		return &Fault{Code: "ServiceUnavailable", Message: f.Message, Status: f.Status}
+	case f.Code == "RequestLimitExceeded" && req.service == "elasticloadbalancing":
+		return &Fault{Code: "ThrottlingException", Message: "Rate exceeded"}
+	}
+	return f
+}
+
 // fault words an error in the service's protocol.
 func fault(req request, err error) answer {
 	f := asFault(err)
-	if f.Code == "RequestLimitExceeded" && req.service == "elasticloadbalancing" {
-		f = &Fault{Code: "ThrottlingException", Message: "Rate exceeded"} // it has words of its own
-	}
 	switch {
 	case req.service == "ec2":
 		return answer{contentType: "text/xml;charset=UTF-8", body: []byte(xml.Header + "<Response><Errors><Error><Code>" + f.Code + "</Code><Message>" + escape(f.Message) + "</Message></Error></Errors><RequestID>req</RequestID></Response>")}
