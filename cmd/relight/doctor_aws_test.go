@@ -54,7 +54,7 @@ func TestDoctorAWS_Well(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	for _, c := range r.Checks {
-		if c.State != client.DoctorOK && c.Name != "rights untried" {
+		if c.State != client.DoctorOK && c.Name != "rights untried" || strings.Contains(c.Detail, "Targets") || strings.Contains(c.Detail, "route53") {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -62,7 +62,7 @@ func TestDoctorAWS_Well(t *testing.T) {
 		if e.Code != "" && e.Code != "DryRunOperation" {
 			t.Errorf("%s: %s", e.Action, e.Code)
 		}
-		if !strings.HasPrefix(e.Action, "Describe") && !strings.HasPrefix(e.Action, "Get") && !strings.HasPrefix(e.Action, "GET") && !strings.HasPrefix(e.Action, "List") && e.Code == "" {
+		if !strings.HasPrefix(e.Action, "Describe") && !strings.HasPrefix(e.Action, "Simulate") && !strings.HasPrefix(e.Action, "Get") && !strings.HasPrefix(e.Action, "GET") && !strings.HasPrefix(e.Action, "List") && e.Code == "" {
 			t.Errorf("the doctor changed something: %s", e.Action)
 		}
 	}
@@ -134,5 +134,39 @@ func TestDoctorAWS_Finds(t *testing.T) {
 			}
 			t.Errorf("nothing says %q with a reason and a remedy:\n%s", x.want, out)
 		})
+	}
+}
+
+// Changes of target groups and DNS records cannot be tried: IAM's simulator is asked about
+// the server's own groups and zones. What it is not told of, or may not be asked, stays unknown.
+func TestDoctorAWS_AsksIAM(t *testing.T) {
+	for _, action := range []string{"elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets", "route53:ChangeResourceRecordSets"} {
+		for name, x := range map[string]struct {
+			spoil func(*fakeaws.Endpoint)
+			check string
+			state client.DoctorState
+			says  string
+		}{
+			"denied":          {func(e *fakeaws.Endpoint) { e.Deny(action) }, "right " + action, client.DoctorFail, action + " is denied: a policy denies it: " + action + " on arn:aws:"},
+			"on a condition":  {func(e *fakeaws.Endpoint) { e.TurnOn(action, "aws:ResourceTag/team") }, "rights untried", client.DoctorWarn, action + " (it turns on aws:ResourceTag/team)"},
+			"not to be asked": {func(e *fakeaws.Endpoint) { e.Deny("iam:SimulatePrincipalPolicy") }, "rights untried", client.DoctorWarn, action},
+		} {
+			t.Run(action+" "+name, func(t *testing.T) {
+				st, _, file := sick(t)
+				x.spoil(st.Endpoint)
+				_, r, out := examined(t, "-f", file)
+				for _, c := range r.Checks {
+					if c.Name == x.check && c.State == x.state && strings.Contains(c.Detail, x.says) {
+						return
+					}
+				}
+				t.Errorf("no %s says %q:\n%s", x.check, x.says, out)
+			})
+		}
+	}
+	st, _, file := sick(t)
+	st.Endpoint.Deny("iam:SimulatePrincipalPolicy")
+	if code, _, out := examined(t, "-f", file); code != client.ExitOK || !strings.Contains(out, "; elasticloadbalancing:RegisterTargets, elasticloadbalancing:DeregisterTargets, route53:ChangeResourceRecordSets (iam:SimulatePrincipalPolicy: AccessDenied)") || !strings.Contains(out, "--policy-source-arn arn:aws:iam::123456789012:role/relight --action-names ec2:Detach") {
+		t.Errorf("exit %d:\n%s", code, out)
 	}
 }

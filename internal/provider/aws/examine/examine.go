@@ -34,7 +34,8 @@ type Finding struct {
 
 // Facts are what was read of an account.
 type Facts struct {
-	Region, Caller string
+	// Principal is whose policies speak for Caller: the role of its session.
+	Region, Caller, Principal string
 	// Share of the API quotas is ours, 0 to 1. RTO is how soon every server must be
 	// back; 0 asks nothing.
 	Share float64
@@ -165,12 +166,36 @@ func (f Facts) rights() []Finding {
 		}
 	}
 	if len(out) == 0 && len(allowed) > 0 {
-		out = append(out, Finding{Check: "rights", State: OK, What: fmt.Sprintf("%d actions that could be tried are allowed", len(allowed))})
+		out = append(out, Finding{Check: "rights", State: OK, What: fmt.Sprintf("%d actions that could be tried or simulated are allowed", len(allowed))})
 	}
 	if len(unknown) > 0 {
-		out = append(out, Finding{"rights untried", Warn, "not known: " + strings.Join(unknown, ", "), "they cannot be tried without doing them, or there is nothing yet to try them on", fmt.Sprintf("aws iam simulate-principal-policy --policy-source-arn %s --action-names %s", f.Caller, strings.Join(unknown, " "))})
+		out = append(out, Finding{"rights untried", Warn, "not known: " + f.unknown(), "they cannot be tried without doing them, or there is nothing yet to try them on", fmt.Sprintf("allow iam:SimulatePrincipalPolicy, or: aws iam simulate-principal-policy --policy-source-arn %s --action-names %s", cmp.Or(f.Principal, f.Caller), strings.Join(unknown, " "))})
 	}
 	return out
+}
+
+// unknown lists the actions of which nothing is known, with the reason behind all that
+// share it.
+func (f Facts) unknown() string {
+	var reasons, out []string
+	actions := map[string][]string{}
+	for _, r := range f.Rights {
+		if r.Answer != Unknown {
+			continue
+		}
+		if actions[r.Detail] == nil {
+			reasons = append(reasons, r.Detail)
+		}
+		actions[r.Detail] = append(actions[r.Detail], r.Action)
+	}
+	for _, why := range reasons {
+		text := strings.Join(actions[why], ", ")
+		if why != "" {
+			text += " (" + why + ")"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "; ")
 }
 
 // machines are the instances of one server that have not ended.

@@ -137,7 +137,10 @@ func (e *Endpoint) sealed(action string) string {
 	return "Encoded authorization failure message: " + base64.StdEncoding.EncodeToString(raw)
 }
 
-func (e *Endpoint) caller() string { return "arn:aws:iam::" + e.opt.Account + ":role/relight" }
+// caller is a session of a role, as of an instance's profile.
+func (e *Endpoint) caller() string {
+	return "arn:aws:sts::" + e.opt.Account + ":assumed-role/relight/session"
+}
 
 func (e *Endpoint) decode(req request) (answer, error) {
 	raw, err := base64.StdEncoding.DecodeString(req.form.get("EncodedMessage"))

@@ -32,12 +32,14 @@ type catalogue struct {
 	// watches are the alarms on status checks that are evaluated.
 	watches []*StatusAlarm
 
-	scaling  map[string]string // instance -> Auto Scaling group
-	quotas   map[string]serviceQuota
-	nextIP   map[string]int
-	keys     map[string]Key
-	alarms   []Alarm
-	reserved []Reservation
+	scaling map[string]string // instance -> Auto Scaling group
+	quotas  map[string]serviceQuota
+	nextIP  map[string]int
+	keys    map[string]Key
+	// conditions are the context keys that policies ask for, by action.
+	conditions map[string]string
+	alarms     []Alarm
+	reserved   []Reservation
 	// zoneStates are what is told of zones that are not available.
 	zoneStates map[string]string
 	// ips are the interfaces that were made with a private address, by subnet and address.
@@ -52,7 +54,7 @@ func newCatalogue() *catalogue {
 		addresses: map[string]*address{}, templates: map[string]*template{}, subnets: map[string]*Subnet{},
 		images: map[string]*Image{}, types: map[string]InstanceType{}, snapshots: map[string]map[string]string{},
 		groups: map[string]*group{}, zones: map[string]*hostedZone{}, queues: map[string]*queue{},
-		scaling: map[string]string{}, quotas: map[string]serviceQuota{}, nextIP: map[string]int{}, ips: map[string][]string{}, keys: map[string]Key{}, zoneStates: map[string]string{},
+		scaling: map[string]string{}, quotas: map[string]serviceQuota{}, nextIP: map[string]int{}, ips: map[string][]string{}, keys: map[string]Key{}, conditions: map[string]string{}, zoneStates: map[string]string{},
 	}
 }
 

@@ -277,6 +277,7 @@ func (e *Endpoint) actions() map[string]func(request) (answer, error) {
 		"sqs":                  e.sqs,
 		"kms":                  e.kms,
 		"monitoring":           e.monitoring,
+		"iam":                  e.iam,
 	}
 }
 

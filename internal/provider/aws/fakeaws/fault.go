@@ -32,7 +32,7 @@ func refuse(code, format string, args ...any) *Fault {
 // details; sts opens them.
 func (e *Endpoint) unauthorized(req request) error {
 	action := req.right()
-	if req.service == "ec2" || req.service == "iam" { // EC2 asks for iam:PassRole itself
+	if req.service == "ec2" || req.http == nil { // EC2 asks for iam:PassRole itself
 		return &Fault{Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation. User: " + e.caller() + " is not authorized to perform: " + action + ". " + e.sealed(action), Status: http.StatusForbidden}
 	}
 	return &Fault{Code: "AccessDenied", Message: "User: " + e.caller() + " is not authorized to perform: " + action, Status: http.StatusForbidden}

@@ -86,6 +86,7 @@ var simpleParams = map[string]string{
 	"DescribeTargetHealth":                 "TargetGroupArn",
 	"RegisterTargets":                      "TargetGroupArn Targets.member.N.Id Targets.member.N.Port",
 	"DeregisterTargets":                    "TargetGroupArn Targets.member.N.Id Targets.member.N.Port",
+	"SimulatePrincipalPolicy":              "PolicySourceArn ActionNames.member.N ResourceArns.member.N Marker",
 	"DescribeAutoScalingInstances":         "InstanceIds.member.N MaxRecords",
 }
 

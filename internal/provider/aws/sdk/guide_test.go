@@ -16,7 +16,7 @@ import (
 // services are the names that IAM has for what the clients call.
 var services = map[string]string{
 	"ec2": "ec2", "elb": "elasticloadbalancing", "elasticloadbalancingv2": "elasticloadbalancing", "route53": "route53", "sts": "sts",
-	"scaling": "autoscaling", "autoscaling": "autoscaling", "sqs": "sqs", "servicequotas": "servicequotas", "monitoring": "cloudwatch", "kms": "kms",
+	"scaling": "autoscaling", "autoscaling": "autoscaling", "sqs": "sqs", "servicequotas": "servicequotas", "monitoring": "cloudwatch", "kms": "kms", "iam": "iam",
 }
 
 // called returns the actions of AWS that a file calls.
@@ -111,7 +111,7 @@ func TestGuideListsAllRights(t *testing.T) {
 	}
 	for _, action := range []string{
 		"ec2:CreateNetworkInterface", "ec2:DescribeVolumes", "elasticloadbalancing:DescribeTargetGroups", "route53:ChangeResourceRecordSets", "sts:GetCallerIdentity",
-		"autoscaling:DescribeAutoScalingInstances", "sqs:DeleteMessage", "cloudwatch:DescribeAlarms", "kms:CreateGrant", "servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas",
+		"autoscaling:DescribeAutoScalingInstances", "sqs:DeleteMessage", "cloudwatch:DescribeAlarms", "kms:CreateGrant", "iam:SimulatePrincipalPolicy", "servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas",
 	} {
 		if !seen[action] {
 			t.Errorf("the call of %s is not found in the source", action)

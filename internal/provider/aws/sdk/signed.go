@@ -24,14 +24,9 @@ import (
 // calls. The answer's body is returned; an error of AWS is an *APIError.
 func (c *Client) signed(ctx context.Context, service, op string, body []byte, header http.Header) ([]byte, error) {
 	silent := func(err error) error { return &provider.APIError{Op: op, Unanswered: true, Message: err.Error()} }
-	endpoint := aws.ToString(c.cfg.BaseEndpoint)
-	if endpoint == "" {
-		domain := ".amazonaws.com"
-		if strings.HasPrefix(c.cfg.Region, "cn-") {
-			domain += ".cn"
-		}
-		host := map[string]string{"kms": "kms.", "monitoring": "monitoring."}[service]
-		endpoint = "https://" + host + c.cfg.Region + domain
+	endpoint, region := place(service, c.cfg.Region)
+	if own := aws.ToString(c.cfg.BaseEndpoint); own != "" {
+		endpoint = own
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -45,7 +40,7 @@ func (c *Client) signed(ctx context.Context, service, op string, body []byte, he
 		return nil, silent(err)
 	}
 	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, c.cfg.Region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, req, hex.EncodeToString(sum[:]), service, region, time.Now()); err != nil {
 		return nil, silent(err)
 	}
 	var client aws.HTTPClient = http.DefaultClient
@@ -65,6 +60,24 @@ func (c *Client) signed(ctx context.Context, service, op string, body []byte, he
 		return out, nil
 	}
 	return nil, refused(op, out)
+}
+
+// place is where a service is reached from a region, and the region that its signature
+// names. IAM has one place for all regions of a partition.
+func place(service, region string) (endpoint, scope string) {
+	china, gov := strings.HasPrefix(region, "cn-"), strings.HasPrefix(region, "us-gov-")
+	switch {
+	case service != "iam" && china:
+		return "https://" + service + "." + region + ".amazonaws.com.cn", region
+	case service != "iam":
+		return "https://" + service + "." + region + ".amazonaws.com", region
+	case china:
+		return "https://iam.cn-north-1.amazonaws.com.cn", "cn-north-1"
+	case gov:
+		return "https://iam.us-gov.amazonaws.com", "us-gov-west-1"
+	default:
+		return "https://iam.amazonaws.com", "us-east-1"
+	}
 }
 
 // refused reads the error of a JSON or a query service.

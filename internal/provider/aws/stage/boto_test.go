@@ -69,6 +69,7 @@ func TestBotocore(t *testing.T) {
 		"cloudwatch read":     `"AlarmName": "sys"`,
 		"autoscaling read":    `"AutoScalingInstances": []`,
 		"service-quotas read": `"Value": 512`,
+		"iam read":            `"EvalDecision": "allowed"`,
 		"sts read":            `"Account": "123456789012"`,
 	} {
 		if a := said[call]; a.Code != "" || !strings.Contains(string(a.Answer), want) {
@@ -78,13 +79,13 @@ func TestBotocore(t *testing.T) {
 	for call, want := range map[string]string{
 		"ec2 error": "InvalidInstanceID.NotFound", "elbv2 error": "TargetGroupNotFound", "route53 error": "InvalidChangeBatch",
 		"sqs error": "AWS.SimpleQueueService.NonExistentQueue", "kms error": "DryRunOperationException",
-		"cloudwatch error": "InvalidAction", "autoscaling error": "InvalidAction", "service-quotas error": "NoSuchResourceException", "sts error": "InvalidAction",
+		"cloudwatch error": "InvalidAction", "autoscaling error": "InvalidAction", "service-quotas error": "NoSuchResourceException", "sts error": "InvalidAction", "iam error": "NoSuchEntity",
 	} {
 		if a := said[call]; a.Code != want {
 			t.Errorf("%s: code %q, not %q: %s", call, a.Code, want, a.Answer)
 		}
 	}
-	if len(said) != 22 {
+	if len(said) != 24 {
 		t.Errorf("%d calls were answered\n%s", len(said), out)
 	}
 }

@@ -188,7 +188,7 @@ func throttle(_ *Stage, w *world.World, f Fault) (func() func(), error) {
 // refused has the calls of an action refused for want of a right.
 func refused(s *Stage, _ *world.World, f Fault) (func() func(), error) {
 	service, action, _ := strings.Cut(f.Object, ":")
-	if services := append(s.Endpoint.Services(), "iam"); action == "" || !slices.Contains(services, service) {
+	if services := s.Endpoint.Services(); action == "" || !slices.Contains(services, service) {
 		return nil, fmt.Errorf("%q is no right such as ec2:RunInstances: it begins with one of %s", f.Object, strings.Join(services, ", "))
 	}
 	return func() func() {

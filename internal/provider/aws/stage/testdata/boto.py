@@ -70,6 +70,11 @@ quotas = client("service-quotas")
 said("service-quotas read", quotas.get_service_quota, ServiceCode="ec2", QuotaCode="L-1216C47A")
 said("service-quotas error", quotas.get_service_quota, ServiceCode="ec2", QuotaCode="L-NONE")
 
+iam = client("iam")
+role = "arn:aws:iam::123456789012:role/"
+said("iam read", iam.simulate_principal_policy, PolicySourceArn=role + "relight", ActionNames=["ec2:RunInstances"])
+said("iam error", iam.simulate_principal_policy, PolicySourceArn=role + "other", ActionNames=["ec2:RunInstances"])
+
 sts = client("sts")
 said("sts read", sts.get_caller_identity)
 said("sts error", sts.get_session_token)
