@@ -85,6 +85,12 @@ func TestFenceHistories(t *testing.T) {
 			}
 			b.accept(step(fleet.StepAttach, "a", 2, "h3"), reaped)
 		}, invariant: "S7", detail: "2 instances of epoch 2"},
+		"S7 a token of an earlier launch": {history: func(b *bench) {
+			b.send(step(fleet.StepLaunch, "a", 2, "h2"))
+			next := step(fleet.StepLaunch, "a", 3, "h2")
+			next.Token = step(fleet.StepLaunch, "a", 2, "h2").Token
+			b.send(next)
+		}, invariant: "S7", detail: "was sent for launch"},
 		"S13 a stranger's evidence": {history: func(b *bench) {
 			_ = b.w.Reap(b.w.Find("a", 1), "it crashed")
 			e := reaped

@@ -145,7 +145,7 @@ func (o *Oracle) Declare(in Intent) {
 	}
 	for _, s := range in.Servers {
 		if o.servers[s.Name] == nil {
-			o.servers[s.Name] = &server{name: s.Name, known: map[*world.Instance]*instance{}}
+			o.servers[s.Name] = &server{name: s.Name, known: map[*world.Instance]*instance{}, tokens: map[string]string{}}
 			o.names = append(o.names, s.Name)
 		}
 		o.servers[s.Name].spec = s
@@ -186,6 +186,7 @@ func (o *Oracle) Sent(c Call) {
 	o.sentForAReason(c, s)
 	o.sentForPlace(c, s)
 	o.sentWithinLimits(c, s)
+	o.sentOnce(c, s)
 	s.noteSent(c)
 }
 

@@ -29,6 +29,8 @@ type server struct {
 
 	acts   []acted
 	launch map[string]tries
+	// tokens are the requests that were sent, by their tokens.
+	tokens map[string]string
 	// starts are the epochs after the first one for which a relaunch was tried, each
 	// with the first time.
 	starts []start
