@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -232,12 +233,20 @@ func (c *checker) list(n *yaml.Node, s *shape, path string) any {
 				out = append(out, "") // keeps the places of the others
 				continue
 			}
+			if s.elem.form == whole {
+				out = append(out, int64(0))
+				continue
+			}
 			v = map[string]any{}
 			out = append(out, v)
 			continue
 		case string:
 			if s.unique {
 				id = v
+			}
+		case int64:
+			if s.unique {
+				id = strconv.FormatInt(v, 10)
 			}
 		case map[string]any:
 			id, _ = v[s.key].(string)

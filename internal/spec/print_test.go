@@ -44,7 +44,7 @@ func drawn(t *rapid.T, s *shape, label string) any {
 			if m, ok := v.(map[string]any); ok && s.key != "" {
 				id, _ = m[s.key].(string)
 			} else if s.unique {
-				id = v.(string)
+				id = fmt.Sprint(v)
 			}
 			if id != "" && seen[id] {
 				continue

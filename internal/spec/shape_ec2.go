@@ -41,6 +41,7 @@ func interfaceShape() *shape {
 func groupShape() *shape {
 	return &shape{form: object, name: "Group", doc: "A target group.", fields: []field{
 		{name: "id", doc: "Its ARN.", required: true, example: "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/6d0ecf831eec9f09", shape: &shape{form: text, format: plain(256)}},
+		{name: "ports", doc: "The ports on which the server is registered there, where it is not the group's own.", example: "[8080, 8443]", shape: &shape{form: list, unique: true, max: 16, elem: number(1, 65535)}},
 	}}
 }
 

@@ -120,7 +120,7 @@ func (w *World) connect(c *Client) *Instance {
 func (w *World) stays(c *Client) bool {
 	to := c.destination()
 	if g := w.groups[to]; g != nil {
-		return g.member(c.conn) != nil
+		return slices.ContainsFunc(g.members, func(m *Member) bool { return m.Instance == c.conn })
 	}
 	return slices.Contains(w.answering(to), c.conn)
 }

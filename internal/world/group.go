@@ -36,7 +36,9 @@ const (
 // Member is a target of a group.
 type Member struct {
 	Instance string
-	State    MemberState
+	// Port is the one that it was registered with, 0 without one: the group's own.
+	Port  int
+	State MemberState
 
 	streak int // checks in a row that contradict the state
 	turn   int // counts registrations, so that an old drain ends no new one
@@ -58,10 +60,13 @@ func (w *World) Members(group string) ([]*Member, error) {
 	return g.members, nil
 }
 
-// Register makes an instance a target of a group; a draining one comes back. A
+// Register makes an instance a target of a group on the group's own port.
+func (w *World) Register(group string, i *Instance) error { return w.RegisterOn(group, i, 0) }
+
+// RegisterOn makes an instance a target of a group; a draining one comes back. A
 // load balancer does not ask whether another epoch is there already.
 // Errors: ErrNotFound; ErrInstanceState of one that is gone.
-func (w *World) Register(group string, i *Instance) error {
+func (w *World) RegisterOn(group string, i *Instance, port int) error {
 	g := w.groups[group]
 	switch {
 	case g == nil:
@@ -70,9 +75,9 @@ func (w *World) Register(group string, i *Instance) error {
 		return fmt.Errorf("%s is %s: %w", i.name(), i.PlatformState(), ErrInstanceState)
 	}
 	w.tookEpoch(i)
-	m := g.member(i.ID)
+	m := g.member(i.ID, port)
 	if m == nil {
-		m = &Member{Instance: i.ID, State: MemberDraining}
+		m = &Member{Instance: i.ID, Port: port, State: MemberDraining}
 		g.members = append(g.members, m)
 		i.net().groups = insert(i.net().groups, group)
 	}
@@ -86,14 +91,17 @@ func (w *World) Register(group string, i *Instance) error {
 	return nil
 }
 
-// Deregister lets a target drain, then removes it; one that is no target is left
-// alone. Errors: ErrNotFound (the group).
-func (w *World) Deregister(group string, i *Instance) error {
+// Deregister is DeregisterFrom of the group's own port.
+func (w *World) Deregister(group string, i *Instance) error { return w.DeregisterFrom(group, i, 0) }
+
+// DeregisterFrom lets a target drain, then removes it; one that is no target on that very
+// port is left alone. Errors: ErrNotFound (the group).
+func (w *World) DeregisterFrom(group string, i *Instance, port int) error {
 	g := w.groups[group]
 	if g == nil {
 		return fmt.Errorf("target group %s: %w", group, ErrNotFound)
 	}
-	m := g.member(i.ID)
+	m := g.member(i.ID, port)
 	if m == nil || m.State == MemberDraining {
 		return nil
 	}
@@ -104,16 +112,18 @@ func (w *World) Deregister(group string, i *Instance) error {
 	w.afterSpan(Span{Min: g.Drain}, func() {
 		if m.State == MemberDraining && m.turn == turn {
 			g.members = slices.DeleteFunc(g.members, func(o *Member) bool { return o == m })
-			i.net().groups = remove(i.net().groups, group)
+			if !slices.ContainsFunc(g.members, func(o *Member) bool { return o.Instance == i.ID }) {
+				i.net().groups = remove(i.net().groups, group)
+			}
 			w.touch(g)
 		}
 	})
 	return nil
 }
 
-func (g *Group) member(instance string) *Member {
+func (g *Group) member(instance string, port int) *Member {
 	for _, m := range g.members {
-		if m.Instance == instance {
+		if m.Instance == instance && m.Port == port {
 			return m
 		}
 	}

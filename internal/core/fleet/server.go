@@ -124,6 +124,8 @@ func (n Interface) Named() string {
 type Group struct {
 	// ID is the platform's name for it, such as an ARN.
 	ID string `json:"id"`
+	// Ports are those on which the server serves in it; without one, the group's own.
+	Ports []int `json:"ports,omitempty"`
 }
 
 // DNSName is a DNS record that leads to the server's first address.

@@ -222,22 +222,62 @@ func (p *Provider) register(ctx context.Context, call provider.Call, m Machine, 
 	if err != nil {
 		return provider.Outcome{}, err
 	}
+	var older, own []Target
 	for _, t := range targets {
-		for _, old := range all {
-			if t.ID != old.ID || old.ID == m.ID || t.Health == "draining" {
-				continue
-			}
-			if err := p.opt.Cloud.Deregister(ctx, group, old.ID); err != nil {
-				return provider.Outcome{}, err
-			}
+		switch {
+		case t.Drains():
+		case t.ID == m.ID:
+			own = append(own, t)
+		case slices.ContainsFunc(all, func(old Machine) bool { return old.ID == t.ID }):
+			older = append(older, t)
 		}
 	}
-	for _, t := range targets {
-		if t.ID == m.ID && t.Health != "draining" {
-			return provider.Outcome{Detail: m.ID + " has its place"}, nil
+	if len(older) > 0 {
+		if err := p.opt.Cloud.Deregister(ctx, group, older); err != nil {
+			return provider.Outcome{}, err
 		}
 	}
-	return provider.Outcome{Detail: m.ID + " has its place"}, p.opt.Cloud.Register(ctx, group, m.ID)
+	out := provider.Outcome{Detail: m.ID + " has its place"}
+	if missing := lacking(call.Server, group, m.ID, own); len(missing) > 0 {
+		return out, p.opt.Cloud.Register(ctx, group, missing)
+	}
+	return out, nil
+}
+
+// lacking are the targets that an instance is to be in a group and is not. Where the spec
+// names no port, any will do that it is there on: nobody tells which is the group's own.
+func lacking(s fleet.Server, group, id string, own []Target) []Target {
+	var ports []int
+	for _, g := range s.Spec.Identity.Groups {
+		if g.ID == group {
+			ports = g.Ports
+		}
+	}
+	if len(ports) == 0 {
+		if len(own) > 0 {
+			return nil
+		}
+		return []Target{{ID: id}}
+	}
+	var out []Target
+	for _, port := range ports {
+		if !slices.ContainsFunc(own, func(t Target) bool { return t.Port == port }) {
+			out = append(out, Target{ID: id, Port: port})
+		}
+	}
+	return out
+}
+
+// leave takes an instance out of a target group, on whatever port it is there: the spec
+// may have named others when it came.
+func (p *Provider) leave(ctx context.Context, group string, m Machine) (provider.Outcome, error) {
+	out := provider.Outcome{Detail: m.ID + " leaves its place"}
+	targets, err := p.opt.Cloud.Targets(ctx, group)
+	targets = slices.DeleteFunc(targets, func(t Target) bool { return t.ID != m.ID || t.Drains() })
+	if err != nil || len(targets) == 0 {
+		return out, err
+	}
+	return out, p.opt.Cloud.Deregister(ctx, group, targets)
 }
 
 // detach takes a part of the identity from the instances of its epoch, and from no
@@ -272,7 +312,7 @@ func (p *Provider) detachFrom(ctx context.Context, call provider.Call, m Machine
 	case o.Address != "":
 		return p.disassociate(ctx, call, m)
 	case o.Group != "":
-		return provider.Outcome{Detail: m.ID + " leaves its place"}, p.opt.Cloud.Deregister(ctx, o.Group, m.ID)
+		return p.leave(ctx, o.Group, m)
 	default:
 		return provider.Outcome{Detail: "a name leads to an address, which moves"}, nil
 	}

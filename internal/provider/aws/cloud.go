@@ -73,8 +73,10 @@ type Cloud interface {
 	// its primary one; with again it is taken from whatever it leads to.
 	Associate(ctx context.Context, allocation, iface, private string, again bool) error
 	Disassociate(ctx context.Context, association string) error
-	Register(ctx context.Context, group, id string) error
-	Deregister(ctx context.Context, group, id string) error
+	// Register and Deregister put targets into a group, or take them out: each is an
+	// instance on one port. One that is named without its port is another target.
+	Register(ctx context.Context, group string, targets []Target) error
+	Deregister(ctx context.Context, group string, targets []Target) error
 	SetRecord(ctx context.Context, zone, name, value string, ttl time.Duration) error
 }
 
@@ -185,8 +187,15 @@ type NewInterface struct {
 // Private is the private address of that interface which it leads to.
 type Address struct{ Allocation, IP, Association, Holder, Interface, Private string }
 
-// Target is an instance in a target group, with its health.
-type Target struct{ ID, Health string }
+// Target is an instance in a target group on a port (0 is the group's own), with its health.
+type Target struct {
+	ID     string
+	Port   int
+	Health string
+}
+
+// Drains: it takes no new connections.
+func (t Target) Drains() bool { return t.Health == "draining" }
 
 // Record is a name's A record and its AAAA record (V6): the value of each, or why it is not
 // one server's alone to change.

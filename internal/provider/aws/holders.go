@@ -77,11 +77,24 @@ func (h holders) group(g fleet.Group) {
 	if h.blind(part) {
 		return
 	}
-	for _, t := range h.s.targets[g.ID] {
-		if t.Health != "draining" {
+	all := slices.DeleteFunc(slices.Clone(h.s.targets[g.ID]), Target.Drains)
+	for n, t := range all {
+		first := slices.IndexFunc(all, func(o Target) bool { return o.ID == t.ID }) == n
+		own := slices.DeleteFunc(slices.Clone(all), func(o Target) bool { return o.ID != t.ID })
+		// The newest has its place once it serves on each port; an older one on any is there.
+		whole := h.s.epochs[t.ID] < h.last() || len(lacking(h.spec, g.ID, t.ID, own)) == 0
+		if first && whole {
 			h.other(part, fleet.Object{Group: g.ID}, t.ID)
 		}
 	}
+}
+
+// last is the newest epoch of which the server has an instance.
+func (h holders) last() (e fleet.Epoch) {
+	for _, m := range h.s.machines[h.server] {
+		e = max(e, epochOf(m))
+	}
+	return e
 }
 
 func (h holders) name(n fleet.DNSName, id fleet.Identity) {

@@ -137,7 +137,7 @@ func usesOf(kind fleet.StepKind, object fleet.Object) []string {
 	case object.Group != "" && attach: // older instances leave it first
 		return []string{"DeregisterTargets", "RegisterTargets"}
 	case object.Group != "":
-		return []string{"DeregisterTargets"}
+		return []string{"DescribeTargetHealth", "DeregisterTargets"}
 	case object.Name != "" && attach:
 		return []string{route53}
 	default:

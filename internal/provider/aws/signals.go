@@ -2,6 +2,7 @@ package aws
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -175,7 +176,7 @@ func (p *Provider) health(s *swept, server fleet.Server, id string, since func(w
 	}
 	for _, g := range server.Spec.Identity.Groups {
 		for _, t := range s.targets[g.ID] {
-			if t.ID != id {
+			if t.ID != id || len(g.Ports) > 0 && !slices.Contains(g.Ports, t.Port) {
 				continue
 			}
 			at := since(g.ID, t.Health)

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"encoding/base64"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -48,7 +49,6 @@ func TestLacks(t *testing.T) {
 		"instance store":            func(s *Source) { s.StoreRoot = true },
 		"network card 1":            func(s *Source) { s.Interfaces[0].Card = 1 },
 		"of kind efa":               func(s *Source) { s.Interfaces[0].Kind = "efa" },
-		"on port 80":                func(s *Source) { s.Places = []Place{{Group: "g", Port: 80, Own: 443}} },
 		"could not be read: x":      func(s *Source) { s.Blind = []string{"x"} },
 		"root disk /dev/xvda could": func(s *Source) { s.Disks = s.Disks[1:] },
 	} {
@@ -57,6 +57,17 @@ func TestLacks(t *testing.T) {
 		if f := Read(s, ""); !slices.ContainsFunc(f.Lacks, func(l string) bool { return strings.Contains(l, want) }) {
 			t.Errorf("nothing says %q: %v", want, f.Lacks)
 		}
+	}
+}
+
+// The ports of a place are kept where they are not the group's own.
+func TestPlacesKeepTheirPorts(t *testing.T) {
+	s := source()
+	s.Places = []Place{{Group: "b", Port: 8443, Own: 443}, {Group: "a", Port: 443, Own: 443}, {Group: "b", Port: 8080, Own: 443}}
+	got := Read(s, "").Identity.Groups
+	want := []fleet.Group{{ID: "a"}, {ID: "b", Ports: []int{8080, 8443}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -299,18 +299,23 @@ func private(ip string) bool {
 }
 
 func (f *Found) places(s Source) {
+	ports, own := map[string][]int{}, map[string]int{}
 	for _, p := range s.Places {
 		switch {
 		case p.ByIP != "":
 			f.note("target group %s names its address %s, which moves with its interface", p.Group, p.ByIP)
-		case p.Port != p.Own:
-			f.lack("it serves in target group %s on port %d and the group's own is %d: Relight registers on the group's own; make the group's port %d, or register an address", p.Group, p.Port, p.Own, p.Port)
 		default:
-			f.Identity.Groups = append(f.Identity.Groups, fleet.Group{ID: p.Group})
+			ports[p.Group] = append(ports[p.Group], p.Port)
+			own[p.Group] = p.Own
 		}
 	}
-	slices.SortFunc(f.Identity.Groups, func(a, b fleet.Group) int { return cmp.Compare(a.ID, b.ID) })
-	f.Identity.Groups = slices.CompactFunc(f.Identity.Groups, func(a, b fleet.Group) bool { return a.ID == b.ID })
+	for _, id := range slices.Sorted(maps.Keys(ports)) {
+		g := fleet.Group{ID: id}
+		if all := slices.Compact(slices.Sorted(slices.Values(ports[id]))); !slices.Equal(all, []int{own[id]}) {
+			g.Ports = all
+		}
+		f.Identity.Groups = append(f.Identity.Groups, g)
+	}
 }
 
 // Document is the server in mode observe, in JSON, as capture number n.

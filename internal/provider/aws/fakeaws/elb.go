@@ -1,6 +1,7 @@
 package fakeaws
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -112,7 +113,7 @@ func (e *Endpoint) describeHealth(f form) (any, error) {
 		Items []healthXML `xml:"TargetHealthDescriptions>member"`
 	}
 	for _, m := range members {
-		x := healthXML{Target: targetXML{m.Instance, g.Port}}
+		x := healthXML{Target: targetXML{m.Instance, cmp.Or(m.Port, g.Port)}}
 		x.Health.State = string(m.State)
 		switch m.State {
 		case world.MemberUnhealthy:
@@ -128,7 +129,7 @@ func (e *Endpoint) describeHealth(f form) (any, error) {
 	return out, nil
 }
 
-func (e *Endpoint) targets(f form, do func(string, *world.Instance) error) (any, error) {
+func (e *Endpoint) targets(f form, do func(string, *world.Instance, int) error) (any, error) {
 	g, err := e.findGroup(f)
 	if err != nil {
 		return nil, err
@@ -139,13 +140,17 @@ func (e *Endpoint) targets(f form, do func(string, *world.Instance) error) (any,
 		if i == nil {
 			return nil, refuse("InvalidTarget", "The following targets are not valid: '%s'", id)
 		}
-		if err := do(g.Name, i); err != nil {
+		port := t.int("Port", g.Port)
+		if port == g.Port {
+			port = 0 // the group's own need not be named
+		}
+		if err := do(g.Name, i, port); err != nil {
 			return nil, refuse("InvalidTarget", "The following targets are not in a running state: '%s'", id)
 		}
 	}
 	return struct{}{}, nil
 }
 
-func (e *Endpoint) registerTargets(f form) (any, error) { return e.targets(f, e.w.Register) }
+func (e *Endpoint) registerTargets(f form) (any, error) { return e.targets(f, e.w.RegisterOn) }
 
-func (e *Endpoint) deregisterTargets(f form) (any, error) { return e.targets(f, e.w.Deregister) }
+func (e *Endpoint) deregisterTargets(f form) (any, error) { return e.targets(f, e.w.DeregisterFrom) }

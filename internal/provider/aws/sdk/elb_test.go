@@ -29,7 +29,7 @@ func TestTargetHealthIsPaced(t *testing.T) {
 		t.Errorf("%d reads, want 1", n)
 	}
 	a.locked(func() { a.w.SetQuota("RegisterTargets", 0, 0) })
-	err := a.cloud.Register(t.Context(), a.group, "i-none")
+	err := a.cloud.Register(t.Context(), a.group, []awsprovider.Target{{ID: "i-none"}})
 	var e *awsprovider.APIError
 	if !errors.As(err, &e) || e.Code != "ThrottlingException" || !awsprovider.Limited(err) {
 		t.Errorf("%v", err)

@@ -147,24 +147,32 @@ func (c *Client) Targets(ctx context.Context, group string) ([]provider.Target, 
 	}
 	var out []provider.Target
 	for _, t := range reply.TargetHealthDescriptions {
-		out = append(out, provider.Target{ID: aws.ToString(t.Target.Id), Health: string(t.TargetHealth.State)})
+		out = append(out, provider.Target{ID: aws.ToString(t.Target.Id), Port: int(aws.ToInt32(t.Target.Port)), Health: string(t.TargetHealth.State)})
 	}
 	return out, nil
 }
 
-func target(id string) []elbtypes.TargetDescription {
-	return []elbtypes.TargetDescription{{Id: aws.String(id)}}
+func described(targets []provider.Target) []elbtypes.TargetDescription {
+	var out []elbtypes.TargetDescription
+	for _, t := range targets {
+		d := elbtypes.TargetDescription{Id: aws.String(t.ID)}
+		if t.Port != 0 {
+			d.Port = aws.Int32(int32(t.Port)) //nolint:gosec // G115: a port
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // Register implements provider.Cloud.
-func (c *Client) Register(ctx context.Context, group, id string) error {
-	_, err := c.elb.RegisterTargets(ctx, &elasticloadbalancingv2.RegisterTargetsInput{TargetGroupArn: aws.String(group), Targets: target(id)})
+func (c *Client) Register(ctx context.Context, group string, targets []provider.Target) error {
+	_, err := c.elb.RegisterTargets(ctx, &elasticloadbalancingv2.RegisterTargetsInput{TargetGroupArn: aws.String(group), Targets: described(targets)})
 	return failed("RegisterTargets", err)
 }
 
 // Deregister implements provider.Cloud.
-func (c *Client) Deregister(ctx context.Context, group, id string) error {
-	_, err := c.elb.DeregisterTargets(ctx, &elasticloadbalancingv2.DeregisterTargetsInput{TargetGroupArn: aws.String(group), Targets: target(id)})
+func (c *Client) Deregister(ctx context.Context, group string, targets []provider.Target) error {
+	_, err := c.elb.DeregisterTargets(ctx, &elasticloadbalancingv2.DeregisterTargetsInput{TargetGroupArn: aws.String(group), Targets: described(targets)})
 	return failed("DeregisterTargets", err)
 }
 

@@ -90,7 +90,7 @@ func (r *rig) pet(name string, fresh bool) string {
 	must(raw.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{NetworkInterfaceId: aws.String("eni-back"), SourceDestCheck: &types.AttributeBooleanValue{Value: aws.Bool(false)}, Groups: []string{"sg-back"}}))
 	must(raw.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String("eipalloc-a"), NetworkInterfaceId: aws.String(primary)}))
 	must(raw.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: aws.String("eipalloc-b"), NetworkInterfaceId: aws.String("eni-back"), PrivateIpAddress: aws.String("10.0.1.61")}))
-	must(nil, r.cloud.Register(ctx, r.group, id))
+	must(nil, r.cloud.Register(ctx, r.group, []awsprovider.Target{{ID: id}}))
 	must(nil, r.cloud.SetRecord(ctx, "Z1", "licence.example.com", "198.51.100.40", 30*time.Second))
 	if !fresh {
 		r.fake.AddAddress("eipalloc-c", "198.51.100.42", name)

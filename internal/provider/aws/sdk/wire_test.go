@@ -279,6 +279,65 @@ func TestIdentityMoves(t *testing.T) {
 	}
 }
 
+// A server that serves in its target group on ports of its own has its place once it is
+// there on all of them; the older one is out of each before, also of one that a person
+// registered: a load balancer takes a target out only of the port that is named.
+func TestAH_ELB_Ports(t *testing.T) {
+	a := newAccount(t, nil)
+	s := a.server()
+	s.Spec.Identity.Groups[0].Ports = []int{8080, 8443}
+	steps := a.steps(s)
+	a.up(s, 1, steps.at(1))
+	a.holdsAll(s, 1)
+	old := a.w.Find(s.Name, 1)
+	a.locked(func() {
+		if err := a.w.RegisterOn("lic", old, 9000); err != nil { // by hand
+			t.Error(err)
+		}
+	})
+	steps.proof = steps.end(1)
+	a.up(s, 2, steps.at(2))
+	a.holdsAll(s, 2)
+	serving := func() (ports []int) {
+		members, _ := a.w.Members("lic")
+		for _, m := range members {
+			if m.State == world.MemberDraining {
+				continue
+			}
+			if m.Instance != a.w.Find(s.Name, 2).ID {
+				t.Errorf("the old epoch serves on port %d", m.Port)
+			}
+			ports = append(ports, m.Port)
+		}
+		return ports
+	}
+	if got := serving(); !slices.Equal(got, []int{8080, 8443}) {
+		t.Errorf("it serves on %v", got)
+	}
+
+	// With one of them gone, its place is no longer whole: what is missing is put back.
+	a.locked(func() {
+		if err := a.w.DeregisterFrom("lic", a.w.Find(s.Name, 2), 8443); err != nil {
+			t.Error(err)
+		}
+	})
+	sweep, err := a.p.Observe(t.Context(), []fleet.Server{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range sweep.Servers[0].Observed.Others {
+		if o.Object.Group != "" && o.Holder == 2 {
+			t.Error("on one of its two ports it counts as placed")
+		}
+	}
+	if err := steps.at(2)(fleet.StepAttach, fleet.Object{Group: a.group}); err != nil {
+		t.Fatal(err)
+	}
+	if got := serving(); !slices.Equal(got, []int{8080, 8443}) {
+		t.Errorf("it serves on %v", got)
+	}
+}
+
 func (a *account) holdsAll(s fleet.Server, epoch fleet.Epoch) {
 	a.t.Helper()
 	sweep, err := a.p.Observe(context.Background(), []fleet.Server{s})
