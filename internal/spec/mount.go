@@ -25,6 +25,7 @@ func mountShape() *shape {
 		{name: "options", doc: "Options as `mount -o` takes them, one each.", example: "[noatime]", shape: &shape{form: list, unique: true, max: 32, elem: &shape{form: text, format: mountOption()}}},
 		{name: "format", doc: "Make the file system if the volume is blank. Only the very first instance ever does so (epoch 1), and only if nothing at all is found on the volume.", example: "true", shape: &shape{form: truth}, def: "false", why: "a format by mistake cannot be undone"},
 		{name: "fsck", doc: "Check the file system before each mount, with repairs that lose nothing (`fsck -p`, for ext4 also `-f`). What that cannot repair is left to a person.", example: "true", shape: &shape{form: truth}, def: "false", why: "a journal is replayed at the mount anyway, and a full check of a large volume takes long"},
+		{name: "hostKeys", doc: "Keep the server's SSH host keys on this volume, in its directory `.relight/ssh`. A new instance takes them in place of the ones that its first boot made, so that clients meet the server that they know. At most one volume of a server.", example: "true", shape: &shape{form: truth}, def: "false", why: "who can read the volume can read the keys"},
 	}}
 }
 
@@ -43,7 +44,7 @@ func mountOption() *format {
 
 // mountRules checks what several mounts of one server are to each other.
 func mountRules(volumes []fleet.Volume, at reporter) {
-	where := map[string]string{}
+	where, keys := map[string]string{}, ""
 	for i, v := range volumes {
 		if v.Mount == nil {
 			continue
@@ -55,6 +56,11 @@ func mountRules(volumes []fleet.Volume, at reporter) {
 		where[v.Mount.Path] = v.Name
 		if !strings.HasPrefix(v.ID, "vol-") && v.ID != "" {
 			at(path, fmt.Sprintf("volume %q has no serial that a guest could find it by", v.Name), "a disk of EC2 has its volume's id as serial; device names change from boot to boot", "give it the id of a volume of EBS (vol-…), or remove mount")
+		}
+		if v.Mount.HostKeys && keys != "" {
+			at(path+".hostKeys", fmt.Sprintf("volumes %q and %q both keep the host keys", keys, v.Name), "after a change they would tell two stories", "choose one")
+		} else if v.Mount.HostKeys {
+			keys = v.Name
 		}
 		for _, o := range v.Mount.Options {
 			if o == "ro" || o == "bind" || o == "remount" {

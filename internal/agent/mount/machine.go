@@ -23,8 +23,8 @@ import (
 
 // Machine is the machine that volumes are mounted on.
 type Machine struct {
-	// Sys, Dev and Proc are /sys, /dev and /proc.
-	Sys, Dev, Proc string
+	// Sys, Dev and Proc are /sys, /dev and /proc, Etc and RunDir are /etc and /run.
+	Sys, Dev, Proc, Etc, RunDir string
 	// Run runs a program to its end. Its error is about the program that could not be
 	// run; one that ended has an exit code.
 	Run func(ctx context.Context, argv ...string) (output string, code int, err error)
@@ -37,7 +37,7 @@ type Machine struct {
 
 // ThisMachine is the one that the process runs on.
 func ThisMachine() *Machine {
-	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Run: run, Writes: writes, Reaches: Reaches}
+	return &Machine{Sys: "/sys", Dev: "/dev", Proc: "/proc", Etc: "/etc", RunDir: "/run", Run: run, Writes: writes, Reaches: Reaches}
 }
 
 // Boot names the present boot of the kernel.

@@ -59,7 +59,7 @@ func newRig(t *testing.T) *rig {
 		}
 	}
 	r := &rig{t: t, dir: t.TempDir()}
-	r.Machine = &Machine{Sys: filepath.Join(r.dir, "sys"), Dev: filepath.Join(r.dir, "dev"), Proc: "/proc"}
+	r.Machine = &Machine{Sys: filepath.Join(r.dir, "sys"), Dev: filepath.Join(r.dir, "dev"), Proc: "/proc", Etc: filepath.Join(r.dir, "etc"), RunDir: filepath.Join(r.dir, "run")}
 	r.Run = func(ctx context.Context, argv ...string) (string, int, error) {
 		if argv[0] != "blkid" {
 			r.ran = append(r.ran, argv)

@@ -90,6 +90,9 @@ func (v *Volumes) Advance(ctx context.Context) []State {
 		} else {
 			s.Kind, s.Why = v.advance(ctx, one)
 		}
+		if s.Kind == mount.Done && one.Mount.HostKeys {
+			s.Why += "; " + v.hostKeys(ctx, one.Mount.Path)
+		}
 		s.Formatted = v.formatted[one.Name]
 		done[one.Mount.Path] = s.Kind == mount.Done
 		out = append(out, s)

@@ -183,6 +183,8 @@ type Mount struct {
 	Format bool `json:"format,omitempty"`
 	// Fsck has the file system checked before each mount.
 	Fsck bool `json:"fsck,omitempty"`
+	// HostKeys keeps the SSH host keys of the server on the volume.
+	HostKeys bool `json:"hostKeys,omitempty"`
 }
 
 // OnArray reports whether the volume is a LUN: then its array shuts an epoch out, and
