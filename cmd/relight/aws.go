@@ -132,10 +132,10 @@ func fakeAWSCommand() *cobra.Command {
 		Use:   "fake-aws",
 		Short: "Serve a fake AWS account on this machine, for trying things out",
 		Long: `Serve a fake AWS account that speaks EC2, ELB, Route 53, SQS, Auto Scaling, STS, KMS,
-CloudWatch (alarms), IAM (its policy simulator) and Service Quotas on the wire, with EC2's
-states, delays, refusals and quotas. It prints the environment that points the aws command
-line or a controller at it. It is a model: what works here must be tried on a real account
-before it is trusted.
+CloudWatch (alarms), IAM (its policy simulator), Outposts and Service Quotas on the wire,
+with EC2's states, delays, refusals and quotas. It prints the environment that points the
+aws command line or a controller at it. It is a model: what works here must be tried on a
+real account before it is trusted.
 
 Things are broken with --fault, or later with POST /_relight/fault (one fault a line), and
 GET /_relight/ledger tells every call with its error, as JSON; ?from=N leaves out the first

@@ -169,7 +169,7 @@ func TestFakeAWS_Help(t *testing.T) {
 	_, help, _ := relight(t, "fake-aws", "--help")
 	names := map[string]string{
 		"elasticloadbalancing": "ELB", "route53": "Route 53", "sts": "STS", "autoscaling": "Auto Scaling", "servicequotas": "Service Quotas",
-		"sqs": "SQS", "kms": "KMS", "cloudwatch": "CloudWatch", "ec2": "EC2", "iam": "IAM",
+		"sqs": "SQS", "kms": "KMS", "cloudwatch": "CloudWatch", "ec2": "EC2", "iam": "IAM", "outposts": "Outposts",
 	}
 	for _, service := range fakeaws.New(fakeaws.Options{World: stage.New(1, 1).World}).Services() {
 		if name := names[service]; name == "" || !strings.Contains(help, name) {

@@ -53,6 +53,7 @@ type Facts struct {
 	Offered  map[string][]string // machine types, by zone
 	CPUs     map[string]int      // by machine type
 	Reserved []Reserved
+	Rooms    map[string]Room // by Outpost's ARN
 	Volumes  map[string]Volume
 	// Snapshots are the newest complete ones of the volumes that may be made anew from
 	// one, by volume; nil if they could not be read. At is when that was.
@@ -111,6 +112,13 @@ type Subnet struct {
 type Reserved struct {
 	ID, Type, Zone string
 	Free           int
+}
+
+// Room is how many more instances of each machine type an Outpost takes.
+type Room struct {
+	Free map[string]int
+	// Blind is why that could not be read, or empty.
+	Blind string
 }
 
 // Volume is what matters of one before it must move.

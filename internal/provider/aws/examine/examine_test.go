@@ -23,6 +23,21 @@ func facts() Facts {
 	}
 }
 
+// outposts puts the server on op-1, with others that it may go to; free are the slots of its
+// type on those that tell them.
+func (f *Facts) outposts(free map[string]int, others ...string) {
+	f.Subnets["s"] = Subnet{Zone: "a", Outpost: "op-1", Free: 5}
+	e := &fleet.EC2Elsewhere{}
+	for _, o := range others {
+		e.Zones = append(e.Zones, fleet.EC2Zone{Zone: "a", Outpost: o})
+	}
+	f.Servers[0].Spec.Template.EC2.Elsewhere = e
+	f.Rooms = map[string]Room{}
+	for o, n := range free { // order: each by itself
+		f.Rooms[o] = Room{Free: map[string]int{"m7i.large": n}}
+	}
+}
+
 // A fact that is wrong gives one finding with a reason and a remedy; without one, all
 // is well.
 func TestExamine(t *testing.T) {
@@ -53,6 +68,11 @@ func TestExamine(t *testing.T) {
 			f.Volumes["vol-1"] = Volume{Zone: "a", Type: "io2", Multi: true, Created: reservationsSince, Holders: []string{"i-1", "i-2"}}
 		}},
 		{"the outpost op-1", Warn, func(f *Facts) { f.Subnets["s"] = Subnet{Zone: "a", Outpost: "op-1", Free: 5} }},
+		{"", OK, func(f *Facts) { f.outposts(map[string]int{"op-1": 1}) }},
+		{"the outpost op-1 has no free slot for m7i.large", Fail, func(f *Facts) { f.outposts(map[string]int{"op-1": 0}) }},
+		{"", OK, func(f *Facts) { f.outposts(map[string]int{"op-1": 0, "op-2": 1}, "op-2") }},
+		{"the outpost op-3 has no free slot", Warn, func(f *Facts) { f.outposts(map[string]int{"op-1": 0, "op-2": 1, "op-3": 0}, "op-2", "op-3") }},
+		{"it needs room on the outpost op-2", Warn, func(f *Facts) { f.outposts(map[string]int{"op-1": 0}, "op-2") }},
 		{"no free address", Fail, func(f *Facts) {
 			f.Subnets["s"] = Subnet{Zone: "a"}
 			f.Servers[0].Spec.Identity.Interfaces = nil

@@ -157,9 +157,57 @@ func (f Facts) capacity(s fleet.Server) []Finding {
 	reserved := slices.ContainsFunc(f.Reserved, func(r Reserved) bool { return r.Zone == n.Zone && r.Free > 0 && slices.Contains(offered, r.Type) })
 	switch {
 	case n.Outpost != "":
-		add(Warn, "it lives on the outpost "+n.Outpost, "how much room that has cannot be seen from here", "aws outposts list-assets --outpost-identifier "+n.Outpost)
+		out = append(out, f.room(s, n.Outpost, offered)...)
 	case len(offered) < 2 && !reserved:
 		add(Warn, fmt.Sprintf("it has one machine type in %s (%s) and no reserved capacity", n.Zone, l.Type), "if that is sold out when it fails, it stays down", "add spec.template.ec2.types; or: aws ec2 create-capacity-reservation --instance-type "+l.Type+" --availability-zone "+n.Zone+" --instance-count 1 --instance-platform Linux/UNIX")
+	}
+	return out
+}
+
+// room looks whether an Outpost, and those that a server may go to, take one more of it:
+// the slot that it has is lost with the machine below it.
+func (f Facts) room(s fleet.Server, outpost string, kinds []string) []Finding {
+	var out []Finding
+	add := func(state State, what, why, at string) {
+		out = append(out, Finding{"server " + s.Name, state, what, why, "aws outposts list-assets --outpost-identifier " + at})
+	}
+	fits := func(arn string) bool {
+		return slices.ContainsFunc(kinds, func(k string) bool { return f.Rooms[arn].Free[k] > 0 })
+	}
+	places := []string{outpost}
+	others := false // places of the region, of which nobody tells what is free
+	if e := s.Spec.Template.EC2.Elsewhere; e != nil {
+		for _, z := range e.Zones {
+			if z.Outpost != "" {
+				places = append(places, z.Outpost)
+			}
+			others = others || z.Outpost == ""
+		}
+	}
+	somewhere := others
+	var full []string
+	for _, arn := range places {
+		r := f.Rooms[arn]
+		somewhere = somewhere || r.Free == nil || fits(arn)
+		switch {
+		case r.Free == nil:
+			why := "how much room that has could not be read"
+			if r.Blind != "" {
+				why += ": " + r.Blind
+			}
+			add(Warn, "it needs room on the outpost "+arn, why, arn)
+		case !fits(arn):
+			full = append(full, arn)
+		}
+	}
+	for _, arn := range full {
+		what := fmt.Sprintf("the outpost %s has no free slot for %s", arn, strings.Join(kinds, ", "))
+		switch {
+		case !somewhere:
+			add(Fail, what, "when the machine below the server fails, there is nowhere to start it", arn)
+		case arn != outpost:
+			add(Warn, what, "a start elsewhere passes it over", arn)
+		}
 	}
 	return out
 }

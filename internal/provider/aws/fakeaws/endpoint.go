@@ -162,13 +162,13 @@ func (e *Endpoint) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		err = worded(req, asFault(err))
 		out = fault(req, err)
-		rw.Header().Set("Content-Type", out.contentType)
+	}
+	for k, v := range out.header {
+		rw.Header()[k] = v
+	}
+	rw.Header().Set("Content-Type", out.contentType)
+	if err != nil {
 		rw.WriteHeader(statusOf(err))
-	default:
-		for k, v := range out.header {
-			rw.Header()[k] = v
-		}
-		rw.Header().Set("Content-Type", out.contentType)
 	}
 	_, _ = rw.Write(out.body) // whoever hung up wants no answer
 }
@@ -211,8 +211,12 @@ func parse(r *http.Request) (request, error) {
 		_, req.action, _ = strings.Cut(target, ".")
 		return req, nil
 	}
-	if req.service == "route53" {
+	switch req.service {
+	case "route53":
 		req.action = r.Method + " " + r.URL.Path
+		return req, nil
+	case "outposts":
+		req.action, _ = outpostAction(r)
 		return req, nil
 	}
 	values, err := url.ParseQuery(string(body))
@@ -278,6 +282,7 @@ func (e *Endpoint) actions() map[string]func(request) (answer, error) {
 		"kms":                  e.kms,
 		"monitoring":           e.monitoring,
 		"iam":                  e.iam,
+		"outposts":             e.outposts,
 	}
 }
 

@@ -35,7 +35,11 @@ func (e *Endpoint) unauthorized(req request) error {
 	if req.service == "ec2" || req.http == nil { // EC2 asks for iam:PassRole itself
 		return &Fault{Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation. User: " + e.caller() + " is not authorized to perform: " + action + ". " + e.sealed(action), Status: http.StatusForbidden}
 	}
-	return &Fault{Code: "AccessDenied", Message: "User: " + e.caller() + " is not authorized to perform: " + action, Status: http.StatusForbidden}
+	code := "AccessDenied"
+	if req.service == "outposts" {
+		code = "AccessDeniedException"
+	}
+	return &Fault{Code: code, Message: "User: " + e.caller() + " is not authorized to perform: " + action, Status: http.StatusForbidden}
 }
 
 // asFault names what the world answered as EC2 does. Codes and statuses are those of
@@ -103,6 +107,9 @@ func fault(req request, err error) answer {
 	switch {
 	case req.service == "ec2":
 		return answer{contentType: "text/xml;charset=UTF-8", body: []byte(xml.Header + "<Response><Errors><Error><Code>" + f.Code + "</Code><Message>" + escape(f.Message) + "</Message></Error></Errors><RequestID>req</RequestID></Response>")}
+	case req.service == "outposts": // REST tells the code in a header
+		body, _ := json.Marshal(map[string]string{"Message": f.Message}) // strings always marshal
+		return answer{contentType: "application/json", body: body, header: http.Header{"X-Amzn-Errortype": {f.Code}}}
 	case isJSON(req):
 		body, _ := json.Marshal(map[string]string{"__type": f.Code, "message": f.Message}) // strings always marshal
 		return answer{contentType: "application/x-amz-json-1.0", body: body}

@@ -66,6 +66,7 @@ func (c *Client) Examine(ctx context.Context, servers []fleet.Server, share floa
 	blind("Auto Scaling groups", c.examineHealers(ctx, &f))
 	blind("alarms", c.examineAlarms(ctx, &f))
 	c.examineKeys(ctx, &f)
+	c.examineRooms(ctx, &f)
 	c.rights(ctx, &f)
 	return f, nil
 }

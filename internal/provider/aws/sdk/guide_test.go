@@ -16,7 +16,7 @@ import (
 // services are the names that IAM has for what the clients call.
 var services = map[string]string{
 	"ec2": "ec2", "elb": "elasticloadbalancing", "elasticloadbalancingv2": "elasticloadbalancing", "route53": "route53", "sts": "sts",
-	"scaling": "autoscaling", "autoscaling": "autoscaling", "sqs": "sqs", "servicequotas": "servicequotas", "monitoring": "cloudwatch", "kms": "kms", "iam": "iam",
+	"scaling": "autoscaling", "autoscaling": "autoscaling", "sqs": "sqs", "servicequotas": "servicequotas", "monitoring": "cloudwatch", "kms": "kms", "iam": "iam", "outposts": "outposts",
 }
 
 // called returns the actions of AWS that a file calls.
@@ -48,7 +48,7 @@ func called(t *testing.T, path string) (out []string) {
 			if name, pages := strings.CutSuffix(f.Sel.Name, "Paginator"); pages { // ec2.NewDescribeVolumesPaginator(…)
 				out = append(out, services[on.Name]+":"+strings.TrimPrefix(name, "New"))
 			}
-			if f.Sel.Name == "query" || f.Sel.Name == "json11" { // c.query(ctx, "monitoring", version, "DescribeAlarms", …)
+			if slices.Contains([]string{"query", "json11", "rest"}, f.Sel.Name) { // c.query(ctx, "monitoring", version, "DescribeAlarms", …)
 				service, _ := strconv.Unquote(call.Args[1].(*ast.BasicLit).Value)
 				action, _ := strconv.Unquote(call.Args[3].(*ast.BasicLit).Value)
 				out = append(out, services[service]+":"+action)
@@ -111,7 +111,7 @@ func TestGuideListsAllRights(t *testing.T) {
 	}
 	for _, action := range []string{
 		"ec2:CreateNetworkInterface", "ec2:DescribeVolumes", "elasticloadbalancing:DescribeTargetGroups", "route53:ChangeResourceRecordSets", "sts:GetCallerIdentity",
-		"autoscaling:DescribeAutoScalingInstances", "sqs:DeleteMessage", "cloudwatch:DescribeAlarms", "kms:CreateGrant", "iam:SimulatePrincipalPolicy", "servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas",
+		"autoscaling:DescribeAutoScalingInstances", "sqs:DeleteMessage", "cloudwatch:DescribeAlarms", "kms:CreateGrant", "iam:SimulatePrincipalPolicy", "outposts:ListAssets", "servicequotas:GetServiceQuota", "servicequotas:ListServiceQuotas",
 	} {
 		if !seen[action] {
 			t.Errorf("the call of %s is not found in the source", action)

@@ -22,7 +22,7 @@ import (
 
 // signed makes a call of a service whose client would add megabytes for one or two
 // calls. The answer's body is returned; an error of AWS is an *APIError.
-func (c *Client) signed(ctx context.Context, service, op string, body []byte, header http.Header) ([]byte, error) {
+func (c *Client) signed(ctx context.Context, service, method, path, op string, body []byte, header http.Header) ([]byte, error) {
 	silent := func(err error) error { return &provider.APIError{Op: op, Unanswered: true, Message: err.Error()} }
 	endpoint, region := place(service, c.cfg.Region)
 	if own := aws.ToString(c.cfg.BaseEndpoint); own != "" {
@@ -30,7 +30,7 @@ func (c *Client) signed(ctx context.Context, service, op string, body []byte, he
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(endpoint, "/")+"/", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(endpoint, "/")+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, silent(err)
 	}
@@ -59,7 +59,7 @@ func (c *Client) signed(ctx context.Context, service, op string, body []byte, he
 	if reply.StatusCode == http.StatusOK {
 		return out, nil
 	}
-	return nil, refused(op, out)
+	return nil, refused(op, reply.Header.Get("X-Amzn-Errortype"), out)
 }
 
 // place is where a service is reached from a region, and the region that its signature
@@ -80,8 +80,8 @@ func place(service, region string) (endpoint, scope string) {
 	}
 }
 
-// refused reads the error of a JSON or a query service.
-func refused(op string, body []byte) error {
+// refused reads the error of a JSON, a query or a REST service; kind is the last one's header.
+func refused(op, kind string, body []byte) error {
 	e := &provider.APIError{Op: op, Code: "Unknown", Message: strings.TrimSpace(string(body[:min(len(body), 200)]))}
 	var j struct {
 		Type    string `json:"__type"`
@@ -93,7 +93,10 @@ func refused(op string, body []byte) error {
 		Message string `xml:"Error>Message"`
 	}
 	switch {
-	case json.Unmarshal(body, &j) == nil && j.Type != "":
+	case json.Unmarshal(body, &j) == nil && kind != "":
+		e.Code, _, _ = strings.Cut(kind, ":") // an address of its documentation may follow
+		e.Message = j.Message + j.Other
+	case j.Type != "":
 		e.Code, e.Message = j.Type[strings.LastIndexByte(j.Type, '#')+1:], j.Message+j.Other
 	case xml.Unmarshal(body, &x) == nil && x.Code != "":
 		e.Code, e.Message = x.Code, x.Message
@@ -107,7 +110,7 @@ func (c *Client) json11(ctx context.Context, service, target, op string, in, out
 	if err != nil {
 		return err
 	}
-	raw, err := c.signed(ctx, service, op, body, http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target + "." + op}})
+	raw, err := c.signed(ctx, service, http.MethodPost, "/", op, body, http.Header{"Content-Type": {"application/x-amz-json-1.1"}, "X-Amz-Target": {target + "." + op}})
 	if err != nil {
 		return err
 	}
@@ -121,11 +124,26 @@ func (c *Client) json11(ctx context.Context, service, target, op string, in, out
 func (c *Client) query(ctx context.Context, service, version, op string, in url.Values, out any) error {
 	in.Set("Action", op)
 	in.Set("Version", version)
-	raw, err := c.signed(ctx, service, op, []byte(in.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}})
+	raw, err := c.signed(ctx, service, http.MethodPost, "/", op, []byte(in.Encode()), http.Header{"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"}})
 	if err != nil {
 		return err
 	}
 	if err := xml.Unmarshal(raw, out); err != nil {
+		return &provider.APIError{Op: op, Unanswered: true, Message: err.Error()}
+	}
+	return nil
+}
+
+// rest reads from a service of REST and JSON.
+func (c *Client) rest(ctx context.Context, service, path, op string, in url.Values, out any) error {
+	if q := in.Encode(); q != "" {
+		path += "?" + q
+	}
+	raw, err := c.signed(ctx, service, http.MethodGet, path, op, nil, http.Header{"Accept": {"application/json"}})
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
 		return &provider.APIError{Op: op, Unanswered: true, Message: err.Error()}
 	}
 	return nil

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"relight/internal/core/fleet"
 	"relight/internal/provider/aws/fakeaws"
+	"relight/internal/world"
 )
 
 // python is that of moto's virtual environment, which brings boto3 with it.
@@ -34,6 +36,11 @@ func TestBotocore(t *testing.T) {
 	s.AddServer("a")
 	s.Endpoint.AddKey("arn:aws:kms:eu-west-1:123456789012:key/k", fakeaws.Key{State: "Enabled"})
 	s.Endpoint.AddAlarm(fakeaws.Alarm{Name: "sys", Instance: "i-1", Action: "recover"})
+	s.Do(func(w *world.World) {
+		w.AddSite(world.Site{Name: "op-1", Kind: fleet.SiteOutpost, Parent: Region})
+		w.AddHost(world.Host{Name: "op-1-host", Parent: "op-1", Units: 1})
+	})
+	s.Endpoint.AddSubnet(fakeaws.Subnet{ID: "subnet-op-1", VPC: "vpc-1", Zone: Region + "a", Site: "op-1", CIDR: "10.0.9.0/24", OutpostARN: "arn:aws:outposts:eu-west-1:123456789012:outpost/op-1"})
 	queue := s.Endpoint.AddQueue("wakes")
 	s.Endpoint.Send(queue, "look")
 	srv := httptest.NewServer(s.Handler(nil))
@@ -70,6 +77,7 @@ func TestBotocore(t *testing.T) {
 		"autoscaling read":    `"AutoScalingInstances": []`,
 		"service-quotas read": `"Value": 512`,
 		"iam read":            `"EvalDecision": "allowed"`,
+		"outposts read":       `"State": "ACTIVE", "InstanceTypeCapacities"`,
 		"sts read":            `"Account": "123456789012"`,
 	} {
 		if a := said[call]; a.Code != "" || !strings.Contains(string(a.Answer), want) {
@@ -79,13 +87,13 @@ func TestBotocore(t *testing.T) {
 	for call, want := range map[string]string{
 		"ec2 error": "InvalidInstanceID.NotFound", "elbv2 error": "TargetGroupNotFound", "route53 error": "InvalidChangeBatch",
 		"sqs error": "AWS.SimpleQueueService.NonExistentQueue", "kms error": "DryRunOperationException",
-		"cloudwatch error": "InvalidAction", "autoscaling error": "InvalidAction", "service-quotas error": "NoSuchResourceException", "sts error": "InvalidAction", "iam error": "NoSuchEntity",
+		"cloudwatch error": "InvalidAction", "autoscaling error": "InvalidAction", "service-quotas error": "NoSuchResourceException", "sts error": "InvalidAction", "iam error": "NoSuchEntity", "outposts error": "NotFoundException",
 	} {
 		if a := said[call]; a.Code != want {
 			t.Errorf("%s: code %q, not %q: %s", call, a.Code, want, a.Answer)
 		}
 	}
-	if len(said) != 24 {
+	if len(said) != 26 {
 		t.Errorf("%d calls were answered\n%s", len(said), out)
 	}
 }

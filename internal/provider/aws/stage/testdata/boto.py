@@ -75,6 +75,10 @@ role = "arn:aws:iam::123456789012:role/"
 said("iam read", iam.simulate_principal_policy, PolicySourceArn=role + "relight", ActionNames=["ec2:RunInstances"])
 said("iam error", iam.simulate_principal_policy, PolicySourceArn=role + "other", ActionNames=["ec2:RunInstances"])
 
+outposts = client("outposts")
+said("outposts read", outposts.list_assets, OutpostIdentifier="arn:aws:outposts:eu-west-1:123456789012:outpost/op-1")
+said("outposts error", outposts.list_asset_instances, OutpostIdentifier="op-none")
+
 sts = client("sts")
 said("sts read", sts.get_caller_identity)
 said("sts error", sts.get_session_token)
