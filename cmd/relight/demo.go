@@ -16,9 +16,12 @@ func demoCommand() *cobra.Command {
 	var opt demo.Options
 	var asJSON bool
 	var platform string
-	var cases strings.Builder
-	for i, title := range demo.Cases() {
-		fmt.Fprintf(&cases, "  %d. %s\n", i+1, title)
+	listed := func(titles []string) string {
+		var b strings.Builder
+		for i, title := range titles {
+			fmt.Fprintf(&b, "  %d. %s\n", i+1, title)
+		}
+		return b.String()
 	}
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -27,11 +30,17 @@ func demoCommand() *cobra.Command {
 does, and break them for real, while clients write to every server without a
 pause. At the end the volumes' own logs are held against what was acknowledged.
 
-` + cases.String() + `
+` + listed(demo.Cases()) + `
 It takes less than a minute and needs no root, no network and no configuration.
 It succeeds only if everything was healed, no acknowledged write is lost, and no
-two writers ever were at work on one volume.`,
-		Example: "  relight demo\n  relight demo --case 1,4\n  relight demo --json\n  relight demo --provider aws",
+two writers ever were at work on one volume.
+
+With --provider aws the servers are instances of a fake account, on which a real
+controller acts over the wire, and all of these befall them at once:
+
+` + listed(ec2.Cases()) + `
+In the middle of it the account refuses nearly every call for want of tokens.`,
+		Example: "  relight demo\n  relight demo --case 1,4\n  relight demo --json\n  relight demo --provider aws --case 5",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opt.Out, opt.Err = cmd.OutOrStdout(), cmd.ErrOrStderr()
@@ -65,7 +74,7 @@ two writers ever were at work on one volume.`,
 
 // ec2Demo breaks servers on a fake account of AWS.
 func ec2Demo(cmd *cobra.Command, opt demo.Options, asJSON bool) error {
-	report, err := ec2.Run(cmd.Context(), ec2.Options{Exe: opt.Exe, Out: opt.Out, Err: opt.Err})
+	report, err := ec2.Run(cmd.Context(), ec2.Options{Exe: opt.Exe, Dir: opt.Dir, Cases: opt.Cases, Keep: opt.Keep, Out: opt.Out, Err: opt.Err})
 	if asJSON {
 		if err := report.WriteJSON(cmd.OutOrStdout()); err != nil {
 			return err

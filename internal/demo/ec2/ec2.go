@@ -30,8 +30,13 @@ import (
 
 // Options say how a demo is run.
 type Options struct {
-	// Exe is this program; its own if empty.
-	Exe string
+	// Exe is this program; its own if empty. Dir is where the controller keeps its files
+	// and its log, which then stay; a temporary directory if empty.
+	Exe, Dir string
+	// Cases are the numbers of the faults to play, from 1; all if empty.
+	Cases []int
+	// Keep leaves a temporary directory in place, too.
+	Keep bool
 	// Out gets the story for people; Err what went wrong.
 	Out, Err io.Writer
 }
@@ -48,8 +53,8 @@ type Report struct {
 	Acked      int `json:"acked"`
 	AckedLost  int `json:"acked_lost"`
 	TwoWriters int `json:"two_writers"`
-	// Throttled is how many of Calls the account refused for want of tokens, apart
-	// from those of the fault that takes the tokens away.
+	// Throttled is how many of Calls the account refused for want of tokens. Nearly all
+	// of them fall into the time in which the demo takes the tokens away.
 	Calls     int `json:"calls"`
 	Throttled int `json:"throttled"`
 }
@@ -66,7 +71,20 @@ type Result struct {
 	// Before and After are the epochs.
 	Before fleet.Epoch `json:"epoch_before"`
 	After  fleet.Epoch `json:"epoch_after"`
+	// From and To are where it ran before the fault and where it works now, as the account
+	// itself knows.
+	From Place `json:"from"`
+	To   Place `json:"to"`
 }
+
+// Place is a zone of the account and a machine type.
+type Place struct {
+	Zone string `json:"zone"`
+	Type string `json:"type"`
+}
+
+// String is a place in words.
+func (p Place) String() string { return p.Type + " in " + p.Zone }
 
 // pace is how fast a demo is played: the account's time passes factor times as fast as
 // the wall clock's, and health is what the policy says of verdicts.
@@ -92,6 +110,7 @@ type demo struct {
 	clients map[string]*world.Client
 	names   map[string]string // case to server
 	pace    pace
+	faults  []fault // those that are played
 }
 
 // Run plays all faults at once and returns what became of each.
@@ -99,26 +118,76 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	return run(ctx, o, pace{factor: shown, health: "{}"})
 }
 
-func run(ctx context.Context, o Options, p pace) (Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
+func run(ctx context.Context, o Options, p pace) (report Report, err error) {
 	d := &demo{o: o, st: stage.New(p.factor, 1), clients: map[string]*world.Client{}, names: map[string]string{}, pace: p}
-	var err error
-	if d.dir, err = os.MkdirTemp("", "relight-ec2-"); err != nil {
-		return Report{}, err
+	if d.faults, err = chosen(o.Cases); err != nil {
+		return report, err
 	}
-	defer func() { _ = os.RemoveAll(d.dir) }()
-	fmt.Fprintf(o.Out, "a fake account in %s (its time passes %g times as fast), a real controller, %d servers ...\n", stage.Region, p.factor, len(faults()))
-	stop, err := d.start(ctx)
+	if d.dir, err = o.directory(); err != nil {
+		return report, err
+	}
+	within, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	defer func() {
+		switch {
+		case o.Dir != "":
+		case o.Keep || err != nil && ctx.Err() == nil: // whoever interrupts the demo wants nothing of it
+			fmt.Fprintf(o.Err, "the controller's directory is kept: %s\n", d.dir)
+		default:
+			_ = os.RemoveAll(d.dir)
+		}
+	}()
+	fmt.Fprintf(o.Out, "a fake account in %s (its time passes %g times as fast), a real controller, %d servers ...\n", stage.Region, p.factor, len(d.faults))
+	stop, err := d.start(within)
 	defer stop()
 	if err != nil {
-		return Report{}, err
+		return report, err
 	}
-	report, err := d.play(ctx)
+	report, err = d.play(within)
 	if err == nil && (!report.Healed || report.AckedLost+report.TwoWriters > 0) {
 		err = ErrNotHealed
 	}
 	return report, err
+}
+
+// Cases lists the faults' titles, in order.
+func Cases() []string {
+	var out []string
+	for _, f := range faults() {
+		out = append(out, f.title)
+	}
+	return out
+}
+
+// chosen are the faults of those numbers, or all.
+func chosen(cases []int) (out []fault, err error) {
+	all := faults()
+	for _, n := range cases {
+		if n < 1 || n > len(all) {
+			return nil, fmt.Errorf("there is no case %d; they are 1 to %d", n, len(all))
+		}
+	}
+	for n, f := range all {
+		if len(cases) == 0 || slices.Contains(cases, n+1) {
+			out = append(out, f)
+		}
+	}
+	return out, nil
+}
+
+// directory is where the controller works. That of an earlier demo knows of servers whose
+// account is gone.
+func (o Options) directory() (string, error) {
+	if o.Dir == "" {
+		return os.MkdirTemp("", "relight-ec2-")
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return "", err
+	}
+	if list, err := os.ReadDir(o.Dir); err != nil || len(list) > 0 {
+		return "", errors.Join(err, fmt.Errorf("--dir %s is not empty: the account is made anew for each demo; try another directory", o.Dir))
+	}
+	return o.Dir, nil
 }
 
 // start serves the account, starts the controller and waits until all servers work.
@@ -168,7 +237,7 @@ func (d *demo) start(ctx context.Context) (stop func(), err error) {
 // declare applies a policy in mode auto and one server for each fault.
 func (d *demo) declare(ctx context.Context) error {
 	text := "{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence, storm: {hosts: 20}, health: " + d.pace.health + "}}\n"
-	for _, f := range faults() {
+	for _, f := range d.faults {
 		name, one := d.st.AddServer(f.zone)
 		d.names[f.name] = name
 		d.clients[name] = world.NewClient("client of "+name, name+".example.com", false)
@@ -203,28 +272,29 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 	defer stop()
 	var load sync.WaitGroup
 	load.Go(func() { d.write(writing) })
-	before := map[string]fleet.Status{}
-	for _, f := range faults() {
+	before, from := map[string]fleet.Status{}, map[string]Place{}
+	for _, f := range d.faults {
 		view, err := d.api.Server(ctx, d.names[f.name])
 		if err != nil {
 			return Report{}, err
 		}
 		before[f.name] = view.Status
+		from[f.name] = d.place(d.names[f.name], view.Status.Epoch)
 	}
 	begun := time.Now()
-	for _, f := range faults() {
+	for _, f := range d.faults {
 		fmt.Fprintf(d.o.Out, "%-20s %s: %s\n", f.name, d.names[f.name], f.title)
 		d.st.Do(func(w *world.World) { f.strike(w, w.Find(d.names[f.name], before[f.name].Epoch)) })
 	}
 	time.AfterFunc(d.wall(throttleAfter), d.throttle)
-	for _, f := range faults() {
+	for _, f := range d.faults {
 		if f.mend != nil {
 			time.AfterFunc(d.wall(mendAfter), func() { d.st.Do(f.mend) })
 		}
 	}
 	report := Report{Healed: true}
-	for _, f := range faults() {
-		r := Result{Name: f.name, Server: d.names[f.name], Before: before[f.name].Epoch}
+	for _, f := range d.faults {
+		r := Result{Name: f.name, Server: d.names[f.name], Before: before[f.name].Epoch, From: from[f.name]}
 		h := phases.Healing{Server: r.Server, Before: before[f.name], Fault: begun}
 		err := d.follow(ctx, &h, &r)
 		report.Healed = report.Healed && r.Healed
@@ -236,7 +306,11 @@ func (d *demo) play(ctx context.Context) (Report, error) {
 			}
 			continue
 		}
-		fmt.Fprintf(d.o.Out, "\n%s: healed after %.0f s by %s\n%s", r.Name, h.Heal().Seconds(), strings.Join(r.Steps, ", "), phases.Bars(h))
+		where := r.To.String()
+		if r.From != r.To {
+			where = r.From.String() + " → " + where
+		}
+		fmt.Fprintf(d.o.Out, "\n%s: healed after %.0f s by %s; %s\n%s", r.Name, h.Heal().Seconds(), strings.Join(r.Steps, ", "), where, phases.Bars(h))
 	}
 	stop()
 	load.Wait()
@@ -292,9 +366,26 @@ func (d *demo) follow(ctx context.Context, h *phases.Healing, r *Result) error {
 	if err != nil {
 		return err
 	}
-	r.Times, r.After = h.Times(), h.After.Epoch
+	r.Times, r.After, r.To = h.Times(), h.After.Epoch, d.place(r.Server, h.After.Epoch)
 	r.Steps, err = d.steps(ctx, h)
 	return err
+}
+
+// place is where an epoch of a server runs, by the world's own truth.
+func (d *demo) place(server string, epoch fleet.Epoch) (p Place) {
+	d.st.Do(func(w *world.World) {
+		i := w.Find(server, epoch)
+		if i == nil {
+			return
+		}
+		p.Type = i.Type
+		for _, zone := range []string{"a", "b", "c"} {
+			if w.Within(i.Host, stage.Region+zone) {
+				p.Zone = stage.Region + zone
+			}
+		}
+	})
+	return p
 }
 
 // steps lists what had its effect on a server since the fault.
