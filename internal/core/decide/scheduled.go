@@ -2,6 +2,7 @@ package decide
 
 import (
 	"slices"
+	"time"
 
 	"relight/internal/core/fleet"
 )
@@ -17,4 +18,22 @@ func Unheard(told, seen []fleet.Scheduled) []fleet.Scheduled {
 		}
 	}
 	return news
+}
+
+// CalledOff returns what people were told of and what is announced no more, though its
+// time has not come. Only a whole look at a server whose instance runs can tell: an
+// instance that is stopped has no announcements.
+func CalledOff(told []fleet.Scheduled, o fleet.Observed, now time.Time) []fleet.Scheduled {
+	runs := func(i fleet.Instance) bool { return i.State == fleet.InstanceRunning }
+	if !o.Complete || !slices.ContainsFunc(o.Instances, runs) {
+		return nil
+	}
+	var off []fleet.Scheduled
+	for _, s := range told {
+		still := func(a fleet.Scheduled) bool { return a.ID == s.ID }
+		if now.Before(s.NotBefore) && !slices.ContainsFunc(o.Scheduled, still) {
+			off = append(off, s)
+		}
+	}
+	return off
 }

@@ -76,6 +76,10 @@ func TestDET_SYS_ScheduledRetirement(t *testing.T) {
 	if got := told(); strings.Contains(got, "retirement") {
 		t.Errorf("it still says %s", got)
 	}
+	said = r.solo.Chronicle.Latest(1000, func(e event.Event) bool { return e.Kind == event.PlatformPlans })
+	if len(said) != 2 || !strings.Contains(said[0].Event.Message+said[1].Event.Message, "no longer announces instance-retirement") {
+		t.Errorf("that it is over was told by %v", said)
+	}
 }
 
 // A quick fence leaves out the shutdown of the guest, for a stop and for an end for ever;
