@@ -37,12 +37,14 @@ type Array struct {
 	tree Tree
 	// turn is held while the tree is changed.
 	turn chan struct{}
-	cut  cutter
+	// reading is held by each read of the tree.
+	reading chan struct{}
+	cut     cutter
 }
 
 // New makes the driver; it touches nothing yet.
 func New(cfg Config, tree Tree) *Array {
-	return &Array{cfg: cfg, tree: tree, turn: make(chan struct{}, 1), cut: cutSilent}
+	return &Array{cfg: cfg, tree: tree, turn: make(chan struct{}, 1), reading: make(chan struct{}, readers), cut: cutSilent}
 }
 
 // store is the directory of the backing stores.
@@ -117,9 +119,10 @@ func (a *Array) AllMaps(ctx context.Context) ([]array.Mapped, error) {
 
 // maps lists those of the servers that are wanted.
 func (a *Array) maps(ctx context.Context, wanted func(server string) bool) ([]array.Mapped, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+	return ask(ctx, a, func() ([]array.Mapped, error) { return a.listed(wanted) })
+}
+
+func (a *Array) listed(wanted func(server string) bool) ([]array.Mapped, error) {
 	targets, err := a.targets()
 	if err != nil {
 		return nil, err
@@ -450,9 +453,10 @@ const noSession = "No active iSCSI Session"
 // Sessions implements array.Array. The kernel shows one session for an initiator,
 // however many it has; none is shown only if there is none.
 func (a *Array) Sessions(ctx context.Context, r array.Ref) ([]array.Session, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+	return ask(ctx, a, func() ([]array.Session, error) { return a.sessions(r) })
+}
+
+func (a *Array) sessions(r array.Ref) ([]array.Session, error) {
 	_, group, err := a.group(r)
 	if err != nil {
 		return nil, err

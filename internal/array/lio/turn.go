@@ -68,3 +68,38 @@ func (a *Array) alter(ctx context.Context, change func() error) error {
 		}
 	}
 }
+
+// readers is how many reads of the tree may be under way at once: one that waits in the
+// kernel keeps a thread.
+const readers = 4
+
+// ask runs a read of the tree. A removal that the kernel has not done holds up whoever
+// lists its directory, where no context ends it. Errors: that of the read; ErrStuck with
+// the context's.
+func ask[T any](ctx context.Context, a *Array, read func() (T, error)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	select {
+	case a.reading <- struct{}{}:
+	case <-ctx.Done():
+		return none, fmt.Errorf("other reads of the target: %w: %w", ErrStuck, ctx.Err())
+	}
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		defer func() { <-a.reading }()
+		value, err := read()
+		done <- answer{value, err}
+	}()
+	select {
+	case got := <-done:
+		return got.value, got.err
+	case <-ctx.Done():
+		return none, fmt.Errorf("%w: %w", ErrStuck, ctx.Err())
+	}
+}
