@@ -19,6 +19,8 @@ type agent struct {
 	e     *engine
 	host  string
 	drift int64
+	// day is its machine's time of day. No lease is counted by it.
+	day day
 	// up is false while the agent or its host is dead.
 	up  bool
 	iso *lease.Isolation

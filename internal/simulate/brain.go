@@ -38,6 +38,7 @@ type brain struct {
 	noHosts   bool // its links to hosts and platforms are cut
 	noStore   bool // its link to the store is cut
 	drift     int64
+	day       day  // its machine's time of day
 	killed    bool // a fault killed it inside of a call; see armed
 	armed     string
 	takenOver bool
@@ -51,11 +52,15 @@ func newBrain(e *engine, name string) *brain {
 	return b
 }
 
-// Now implements controller.Clock: the world's time on a clock that drifts.
+// Now implements controller.Clock: the world's time on a clock that drifts, and may jump.
 func (b *brain) Now() time.Time { return b.local(b.e.clock.Now()) }
 
 func (b *brain) local(t time.Time) time.Time {
-	return t.Add(time.Duration(int64(t.Sub(Start)) / 1e6 * b.drift))
+	steady := t.Add(time.Duration(int64(t.Sub(Start)) / 1e6 * b.drift))
+	if !b.e.jumps || t.IsZero() {
+		return steady
+	}
+	return reading(steady.Add(b.day.off(t)), steady.Sub(Start))
 }
 
 func (b *brain) reigns() bool { return b.up && b.begun && !b.takenOver }
@@ -320,7 +325,10 @@ func (t *tap) Wakes() <-chan string { return nil }
 // Observe implements provider.Provider.
 func (t *tap) Observe(ctx context.Context, servers []fleet.Server) (provider.Sweep, error) {
 	sweep, err := t.inner.Observe(ctx, servers)
-	if err == nil && t.b.drift != 0 {
+	if err == nil && t.b.e.jumps {
+		t.b.e.reported(&sweep)
+	}
+	if err == nil && (t.b.drift != 0 || t.b.e.jumps) {
 		t.b.stamp(&sweep)
 	}
 	return sweep, err

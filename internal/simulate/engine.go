@@ -87,13 +87,15 @@ type engine struct {
 	wanted        map[string][]spec.Doc
 	// fleeting is true if no fault asks for what was seen before.
 	fleeting bool
-	lines    []Line
-	force    map[string]int // faults in force, by class and verb
-	covered  map[string]int
-	ends     []func() // what ends the faults in force
-	backups  []backup
-	events   int
-	err      error
+	// jumps is true if a fault sets a clock: then times carry a monotonic reading.
+	jumps   bool
+	lines   []Line
+	force   map[string]int // faults in force, by class and verb
+	covered map[string]int
+	ends    []func() // what ends the faults in force
+	backups []backup
+	events  int
+	err     error
 	// watch, if set, sees each decision; for tests that look into a run.
 	watch func(server string, d decide.Decision, err error)
 }
@@ -188,6 +190,11 @@ func (e *engine) zoneOf(s fleet.Server) string {
 // plan puts the faults into the queue.
 func (e *engine) plan() error {
 	e.fleeting = true
+	if e.jumps = e.sc.jumps(); e.jumps {
+		if err := readings(); err != nil {
+			return err
+		}
+	}
 	backups := false
 	for _, f := range e.sc.Faults {
 		k, err := kindOf(f)

@@ -14,6 +14,8 @@ type kind struct {
 	min, max int
 	// lasts is true if it ends after Fault.For; what returns at once is a moment.
 	lasts bool
+	// undrawn is true if no seed draws it.
+	undrawn bool
 	// apply makes it so and returns what ends it, or nil.
 	apply func(e *engine, f Fault) (end func(), err error)
 }
@@ -29,7 +31,7 @@ func (k kind) usage() string {
 // kinds is the whole language of faults.
 func kinds() []kind {
 	var all []kind
-	for _, part := range [][]kind{hostKinds(), serverKinds(), arrayKinds(), controllerKinds(), storeKinds(), memberKinds(), apiKinds(), personKinds(), specKinds()} {
+	for _, part := range [][]kind{hostKinds(), serverKinds(), arrayKinds(), controllerKinds(), clockKinds(), storeKinds(), memberKinds(), apiKinds(), personKinds(), specKinds()} {
 		all = append(all, part...)
 	}
 	return all
@@ -58,7 +60,7 @@ func kindOf(f Fault) (kind, error) {
 		}
 	}
 	if len(near) == 0 {
-		return kind{}, fmt.Errorf("class %q is unknown: there are host, site, server, volume, array, controller, store, member, api, person", f.Class)
+		return kind{}, fmt.Errorf("class %q is unknown: there are host, site, server, volume, array, controller, clock, store, member, api, person", f.Class)
 	}
 	return kind{}, fmt.Errorf("a %s does not %q: it %s", f.Class, f.Verb, strings.Join(near, ", "))
 }

@@ -40,7 +40,11 @@ func (e *engine) restored(b *brain) {
 
 // troubles tells the oracle that a fault began or ended.
 func (e *engine) troubles(k kind, f Fault, began bool) {
-	e.oracle.Trouble(k.class, began)
+	class := k.class
+	if class == "clock" && e.world.Host(f.Object) == nil {
+		class = "controller" // whose clock jumps has to doubt itself for a while
+	}
+	e.oracle.Trouble(class, began)
 	stale := f.Object == string(sim.StepObserve) || f.Object == "any"
 	if k.class == "api" && k.verb == string(sim.StaleRead) && stale {
 		e.oracle.Trouble("stale", began)

@@ -10,6 +10,9 @@ func Pairs() []string {
 	}
 	var out []string
 	for _, k := range kinds() {
+		if k.undrawn {
+			continue
+		}
 		for _, s := range steps {
 			out = append(out, k.class+" "+k.verb+"/"+string(s))
 		}
