@@ -2,13 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"relight/internal/api/client"
 	"relight/internal/provider/aws"
+	"relight/internal/provider/aws/capture"
 	"relight/internal/provider/aws/fakeaws"
 	"relight/internal/provider/aws/sdk"
 	"relight/internal/provider/aws/stage"
@@ -32,7 +35,49 @@ func sick(t *testing.T) (*stage.Stage, string, string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	complete(t, st, cloud, id)
 	return st, id, file
+}
+
+// complete gives an instance the identity of the stage's first server, as its document
+// says, and waits until it has it.
+func complete(t *testing.T, st *stage.Stage, cloud *sdk.Client, id string) {
+	t.Helper()
+	succeeds(t, func() error { return cloud.AttachVolume(t.Context(), "vol-data-01", id, "/dev/sdf") })
+	succeeds(t, func() error { return cloud.AttachInterface(t.Context(), "eni-01", id, 1) })
+	succeeds(t, func() error {
+		s, err := cloud.Capture(t.Context(), id)
+		if err != nil || len(s.Interfaces) == 0 {
+			return fmt.Errorf("it has no interface: %w", err)
+		}
+		return cloud.Associate(t.Context(), "eipalloc-01", s.Interfaces[0].ID, "", false)
+	})
+	succeeds(t, func() error { return cloud.Register(t.Context(), st.Group, []aws.Target{{ID: id}}) })
+	succeeds(t, func() error {
+		return cloud.SetRecord(t.Context(), st.Zone, "lic-01.example.com", "198.51.100.1", 30*time.Second)
+	})
+	succeeds(t, func() error {
+		s, err := cloud.Capture(t.Context(), id)
+		if found := capture.Read(s, "lic-01").Identity; err == nil && len(found.Volumes)+len(found.Interfaces)+len(found.Addresses)+len(found.Groups)+len(found.Names) < 5 {
+			err = fmt.Errorf("it has no more than %+v", found)
+		}
+		return err
+	})
+}
+
+// succeeds does something again until it succeeds: what EC2 was asked for takes its time.
+func succeeds(t *testing.T, do func() error) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	var err error
+	for range 10_000 {
+		if err = do(); err == nil {
+			return
+		}
+		<-tick.C
+	}
+	t.Fatal(err)
 }
 
 func examined(t *testing.T, args ...string) (client.Exit, client.DoctorReport, string) {
@@ -54,7 +99,7 @@ func TestDoctorAWS_Well(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, out)
 	}
 	for _, c := range r.Checks {
-		if c.State != client.DoctorOK && c.Name != "rights untried" || strings.Contains(c.Detail, "Targets") || strings.Contains(c.Detail, "route53") {
+		if c.State != client.DoctorOK {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -166,7 +211,7 @@ func TestDoctorAWS_AsksIAM(t *testing.T) {
 	}
 	st, _, file := sick(t)
 	st.Endpoint.Deny("iam:SimulatePrincipalPolicy")
-	if code, _, out := examined(t, "-f", file); code != client.ExitOK || !strings.Contains(out, "; elasticloadbalancing:RegisterTargets, elasticloadbalancing:DeregisterTargets, route53:ChangeResourceRecordSets (iam:SimulatePrincipalPolicy: AccessDenied)") || !strings.Contains(out, "--policy-source-arn arn:aws:iam::123456789012:role/relight --action-names ec2:Detach") {
+	if code, _, out := examined(t, "-f", file); code != client.ExitOK || !strings.Contains(out, "not known: elasticloadbalancing:RegisterTargets, elasticloadbalancing:DeregisterTargets, route53:ChangeResourceRecordSets (iam:SimulatePrincipalPolicy: AccessDenied)") || !strings.Contains(out, "--policy-source-arn arn:aws:iam::123456789012:role/relight --action-names elastic") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 }

@@ -58,10 +58,11 @@ func fill(t *testing.T, st *stage.Stage, server, subnet string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = cloud.Launch(t.Context(), aws.Launch{Token: server, Template: st.Template, Version: 1, Subnet: subnet, NoAutoRecovery: true, Tags: map[string]string{aws.TagServer: server, aws.TagEpoch: "1"}})
+	id, err := cloud.Launch(t.Context(), aws.Launch{Token: server, Template: st.Template, Version: 1, Subnet: subnet, NoAutoRecovery: true, Tags: map[string]string{aws.TagServer: server, aws.TagEpoch: "1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	succeeds(t, func() error { return cloud.Register(t.Context(), st.Group, []aws.Target{{ID: id}}) })
 }
 
 // An Outpost tells what is free: as long as one of the server's two takes one more of it all

@@ -207,17 +207,22 @@ func (f *importAWS) keep(cmd *cobra.Command, found capture.Found) error {
 	return nil
 }
 
-// show prints changes, cut where user data would fill the screen.
-func show(out io.Writer, changes []spec.Change) {
+// shortened is a change cut where user data would fill the screen.
+func shortened(c spec.Change) spec.Change {
 	short := func(s string) string {
 		if r := []rune(s); len(r) > 80 {
 			return string(r[:79]) + "…"
 		}
 		return s
 	}
+	c.Old, c.New = short(c.Old), short(c.New)
+	return c
+}
+
+// show prints changes.
+func show(out io.Writer, changes []spec.Change) {
 	for _, c := range changes {
-		c.Old, c.New = short(c.Old), short(c.New)
-		fmt.Fprintln(out, c)
+		fmt.Fprintln(out, shortened(c))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"relight/internal/api/client"
 	"relight/internal/cli"
+	"relight/internal/core/fleet"
 	"relight/internal/provider/aws"
 	"relight/internal/provider/aws/sdk"
 	"relight/internal/provider/aws/stage"
@@ -140,9 +141,14 @@ func TestImportAWS_Refuses(t *testing.T) {
 	}
 }
 
-// engine answers for one server as an engine does.
-func engine(t *testing.T, doc spec.Doc) {
+// engine answers for one server as an engine does: its document, and its status if any is
+// given.
+func engine(t *testing.T, doc spec.Doc, status ...fleet.Status) {
 	t.Helper()
+	set, err := spec.Resolve([]spec.Doc{doc}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	raw, err := client.ParseDocument(doc.Raw)
 	if err != nil {
 		t.Fatal(err)
@@ -152,9 +158,17 @@ func engine(t *testing.T, doc spec.Doc) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	srv := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(client.ServerView{Raw: raw})
+		if strings.HasSuffix(r.URL.Path, "/servers") {
+			_ = json.NewEncoder(w).Encode(client.List[client.ServerRow]{Items: []client.ServerRow{{Name: doc.Name}}})
+			return
+		}
+		view := client.ServerView{Server: set.Servers[0], Raw: raw}
+		for _, s := range status {
+			view.Status = s
+		}
+		_ = json.NewEncoder(w).Encode(view)
 	})}}
 	srv.Start()
 	t.Cleanup(srv.Close)

@@ -117,6 +117,27 @@ func TestDrift(t *testing.T) {
 	}
 }
 
+// A server from a launch template gets a primary interface with each launch, unless its
+// document names one: that it has another one than before is no drift.
+func TestDrift_TheLaunchMakesItsInterface(t *testing.T) {
+	s := source()
+	found := Read(s, "db-1")
+	for name, x := range map[string]struct {
+		interfaces string
+		drifts     bool
+	}{"made by the launch": {"", false}, "declared": {`"interfaces":[{"id":"eni-9"}],`, true}} {
+		docs, err := spec.Parse(spec.File{Name: "s.json", Data: []byte(`{"apiVersion":"relight/v1alpha1","kind":"Server","metadata":{"name":"db-1"},"spec":{"identity":{` + x.interfaces +
+			`"volumes":[{"name":"data","id":"` + s.Disks[1].Volume + `"}]},"template":{"ec2":{"launchTemplate":"lt-1","version":1}}}}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes, err := Drift(docs[0], found)
+		if told := slices.ContainsFunc(changes, func(c spec.Change) bool { return strings.Contains(c.Path, "interfaces[eni-1]") }); err != nil || told != x.drifts {
+			t.Errorf("%s: %v, %v", name, changes, err)
+		}
+	}
+}
+
 // The next capture takes over what differs, and leaves a person's words.
 func TestRenew(t *testing.T) {
 	s := source()

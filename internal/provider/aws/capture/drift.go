@@ -23,6 +23,11 @@ func Drift(declared spec.Doc, f Found) ([]spec.Change, error) {
 		return nil, fmt.Errorf("%s is no server on EC2; try: relight get server %s -o yaml", declared, declared.Name)
 	}
 	f = f.asWritten(was)
+	primary := func(n fleet.Interface) bool { return n.Index == 0 }
+	if was.Template.EC2.Launch == nil && !slices.ContainsFunc(was.Identity.Interfaces, primary) {
+		// Its launch template has one made for each instance, which is nobody's identity.
+		f.Identity.Interfaces = slices.DeleteFunc(f.Identity.Interfaces, primary)
+	}
 	raw, err := f.Document(0)
 	if err != nil {
 		return nil, err

@@ -64,6 +64,10 @@ type Facts struct {
 	QuotaCPUs int // 0 if it is not known
 	// Alarms are those with an action of their own on an instance.
 	Alarms []Alarm
+	// Drift is what runs against what is declared, by server; Undrifted are the servers for
+	// which that was not read, since they are many.
+	Drift     map[string]Drift
+	Undrifted []string
 	// Blind are the parts that could not be read, each with what AWS said.
 	Blind []string
 }
@@ -152,12 +156,13 @@ func Examine(f Facts) []Finding {
 	for _, s := range f.Servers {
 		list := append(f.capacity(s), f.healers(s)...)
 		list = append(list, f.disks(s)...)
+		list = append(list, f.drift(s)...)
 		if len(list) == 0 {
 			list = []Finding{{Check: "server " + s.Name, State: OK, What: "nothing stands in the way of its recovery"}}
 		}
 		out = append(out, list...)
 	}
-	return out
+	return append(out, f.unread()...)
 }
 
 func (f Facts) rights() []Finding {

@@ -73,6 +73,12 @@ func TestExamine(t *testing.T) {
 		{"", OK, func(f *Facts) { f.outposts(map[string]int{"op-1": 0, "op-2": 1}, "op-2") }},
 		{"the outpost op-3 has no free slot", Warn, func(f *Facts) { f.outposts(map[string]int{"op-1": 0, "op-2": 1, "op-3": 0}, "op-2", "op-3") }},
 		{"it needs room on the outpost op-2", Warn, func(f *Facts) { f.outposts(map[string]int{"op-1": 0}, "op-2") }},
+		{"i-1 has drifted from what is declared: ~ a; ~ b", Warn, func(f *Facts) { f.Drift = map[string]Drift{"db": {Instance: "i-1", Fields: []string{"~ a", "~ b"}}} }},
+		{"~ 5; and 2 more", Warn, func(f *Facts) {
+			f.Drift = map[string]Drift{"db": {Instance: "i-1", Fields: []string{"~ 1", "~ 2", "~ 3", "~ 4", "~ 5", "~ 6", "~ 7"}}}
+		}},
+		{"not all of the instance could be read: db (denied)", Warn, func(f *Facts) { f.Drift = map[string]Drift{"db": {Instance: "i-1", Blind: "denied"}} }},
+		{"3 more servers are not held against their instances: x, y, z", Warn, func(f *Facts) { f.Undrifted = []string{"x", "y", "z"} }},
 		{"no free address", Fail, func(f *Facts) {
 			f.Subnets["s"] = Subnet{Zone: "a"}
 			f.Servers[0].Spec.Identity.Interfaces = nil
