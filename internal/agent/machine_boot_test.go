@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -288,6 +289,27 @@ func TestMachineBootsBySAN(t *testing.T) {
 	r.launch(1, vm, r.let(1))
 	if l := r.log(); l.Last.Epoch != 1 || l.Last.Server != guest.HashServer("db-1") {
 		t.Errorf("%+v", l.Last)
+	}
+	must(t, r.m.End(t.Context(), "db-1", 1))
+	r.shut(1)
+}
+
+// A firmware of the template's takes the BIOS' place. UEFI has a shell and boot managers
+// of its own, and finds the kernel that the host hands it all the same.
+func TestMachineBootsByItsFirmware(t *testing.T) {
+	const uefi = "/usr/share/ovmf/OVMF.fd"
+	if _, err := os.Stat(uefi); err != nil {
+		t.Skipf("SKIPPED: %v (apt-get install ovmf)", err)
+	}
+	r := newRig(t)
+	vm := r.template()
+	vm.Firmware, vm.Memory, vm.Cmdline = uefi, 512, strings.TrimPrefix(vm.Cmdline, "quiet ")
+	r.launch(1, vm, r.let(1))
+	if l := r.log(); l.Last.Epoch != 1 || l.Last.Server != guest.HashServer("db-1") {
+		t.Errorf("%+v", l.Last)
+	}
+	if b, err := os.ReadFile(filepath.Join(r.m.dir(r.m.body(mkey{"db-1", 1})), qemu.ConsoleLog)); err != nil || !bytes.Contains(b, []byte("EDK II")) {
+		t.Errorf("its console does not speak of EFI: %v\n%.2000s", err, b)
 	}
 	must(t, r.m.End(t.Context(), "db-1", 1))
 	r.shut(1)
