@@ -15,8 +15,13 @@ type Quota struct {
 // which a platform limits more: its name is the API's with this suffix.
 const Unfiltered = ":unfiltered"
 
+// Route53 is the one bucket of all calls of Route 53.
+const Route53 = "Route53"
+
 // EC2Quotas are the default numbers of EC2 per account and Region
-// (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html).
+// (docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html), and of what EC2's
+// servers need beside it: load balancers, and Route 53's five requests a second
+// (docs.aws.amazon.com/Route53/latest/DeveloperGuide/DNSLimitations.html).
 func EC2Quotas() []Quota {
 	var all []Quota
 	add := func(burst int, perSecond float64, apis ...string) {
@@ -25,16 +30,19 @@ func EC2Quotas() []Quota {
 		}
 	}
 	add(100, 20, "DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeVolumeStatus", "DescribeSnapshots",
-		"DescribeNetworkInterfaces", "DescribeAddresses", "DescribeSubnets", "DescribeInstanceTypes", "DescribeLaunchTemplates", "DescribeTags")
+		"DescribeNetworkInterfaces", "DescribeAddresses", "DescribeSubnets", "DescribeInstanceTypes", "DescribeLaunchTemplates", "DescribeTags",
+		"DescribeLaunchTemplateVersions", "DescribeAvailabilityZones", "DescribeImages", "DescribeInstanceAttribute", "DescribeInstanceTypeOfferings",
+		"DescribeInstanceCreditSpecifications", "DescribeCapacityReservations", "GetConsoleOutput")
 	add(50, 10, "DescribeInstances"+Unfiltered, "DescribeInstanceStatus"+Unfiltered, "DescribeVolumes"+Unfiltered, "DescribeNetworkInterfaces"+Unfiltered)
 	add(50, 5, "AttachVolume", "DetachVolume", "AttachNetworkInterface", "DetachNetworkInterface", "AssociateAddress", "DisassociateAddress",
-		"RebootInstances", "StopInstances", "ModifyInstanceAttribute", "ModifyNetworkInterfaceAttribute", "DeleteVolume", "DeleteSnapshot", "DeleteNetworkInterface")
+		"RebootInstances", "StopInstances", "ModifyInstanceAttribute", "ModifyInstanceMaintenanceOptions", "ModifyNetworkInterfaceAttribute", "CreateLaunchTemplate", "DeleteVolume", "DeleteSnapshot", "DeleteNetworkInterface")
 	add(5, 2, "RunInstances", "StartInstances")
 	add(100, 5, "TerminateInstances", "CreateVolume", "CreateSnapshot", "CreateNetworkInterface", "AssignPrivateIpAddresses", "CreateLaunchTemplateVersion")
 	add(100, 10, "CreateTags")
 	add(100, 1, "CopyImage")
 	add(40, 10, "DescribeTargetHealth")
 	add(20, 4, "RegisterTargets", "DeregisterTargets")
+	add(5, 5, Route53)
 	for _, r := range []Quota{
 		{API: "RunInstances", PerSecond: 2},
 		{API: "StartInstances", PerSecond: 2},

@@ -23,6 +23,8 @@ func TestEC2QuotaFloors(t *testing.T) {
 		{"DescribeInstances", 0, 100, 1200},
 		{"DescribeInstances" + world.Unfiltered, 0, 50, 600},
 		{"CreateSnapshot", 0, 100, 300},
+		{"ModifyInstanceMaintenanceOptions", 0, 50, 300},
+		{world.Route53, 0, 5, 300},
 	} {
 		w := newWorld(t, world.Config{})
 		w.SetQuotas(world.EC2Quotas()...)

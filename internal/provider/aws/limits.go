@@ -35,7 +35,8 @@ func DefaultQuotas() Quotas {
 	add(5, 2, "RunInstances", "StartInstances")
 	add(100, 5, "TerminateInstances", "CreateVolume", "CreateNetworkInterface")
 	add(100, 10, "CreateTags")
-	add(50, 5, "StopInstances", "RebootInstances", "AttachVolume", "DetachVolume", "AttachNetworkInterface", "DetachNetworkInterface", "AssociateAddress", "DisassociateAddress")
+	add(50, 5, "StopInstances", "RebootInstances", "AttachVolume", "DetachVolume", "AttachNetworkInterface", "DetachNetworkInterface", "AssociateAddress", "DisassociateAddress",
+		modifyRecovery, modifyInstance, modifyInterface)
 	add(5, 5, route53)
 	for api, perSecond := range map[string]float64{"RunInstances": 2, "StartInstances": 2, "StopInstances": 20, "TerminateInstances": 20} {
 		q[api] = Quota{Requests: q[api].Requests, Resources: pace.Bucket{Burst: 1000, PerSecond: perSecond}}
@@ -45,9 +46,16 @@ func DefaultQuotas() Quotas {
 
 // reading are the reads that have buckets, and route53 is the name of Route 53's only
 // one. Half of that is for reads, which wait elsewhere than steps do.
-var reading = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces", "DescribeAddresses", "DescribeSnapshots", targetHealth}
+var reading = []string{
+	"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces", "DescribeAddresses", "DescribeSnapshots",
+	"DescribeSubnets", "DescribeLaunchTemplateVersions", "DescribeAvailabilityZones", targetHealth,
+}
 
 const (
+	modifyRecovery  = "ModifyInstanceMaintenanceOptions"
+	modifyInstance  = "ModifyInstanceAttribute"
+	modifyInterface = "ModifyNetworkInterfaceAttribute"
+
 	targetHealth = "DescribeTargetHealth"
 
 	route53     = "Route53"
@@ -81,7 +89,13 @@ func (q Quotas) Limits(share float64) provider.Limits {
 	}
 	return provider.Limits{
 		APIs: append(q.apis(share, names...), q.apis(share/2, route53)...),
-		Uses: func(c provider.Call) []string { return Uses(c.Step.Kind, c.Step.Object, c.Step.Rung) },
+		Uses: func(c provider.Call) []string {
+			uses := Uses(c.Step.Kind, c.Step.Object, c.Step.Rung)
+			if c.Step.Kind == fleet.StepRecover && c.Server.Spec.GuestAgent() { // it is told its next epoch
+				uses = append([]string{modifyInstance}, uses...)
+			}
+			return uses
+		},
 	}
 }
 
@@ -95,23 +109,27 @@ func (q Quotas) Reads(share float64) []pace.API {
 // Limits are those of the documented quotas.
 func Limits(share float64) provider.Limits { return DefaultQuotas().Limits(share) }
 
-// Uses lists the APIs whose buckets a step takes from, in the order of its calls.
+// Uses lists the APIs whose buckets a step takes from, in the order of its calls. A stop
+// names what only imported instances need, too: 200 of those fail at once as well, and each
+// is to keep its disks and its interface, and loses EC2's own recovery first. A recover does
+// not, though it would do the last again: its stop did, and the stops of others that wait
+// for that bucket would hold back the starts, of which there are fewest.
 func Uses(kind fleet.StepKind, object fleet.Object, rung fleet.Rung) []string {
 	switch kind {
 	case fleet.StepLaunch:
 		if rung == fleet.Move {
-			return []string{"CreateVolume", "CreateNetworkInterface", "RunInstances"}
+			return []string{"CreateVolume", "CreateNetworkInterface", modifyInterface, "RunInstances"}
 		}
 		return []string{"RunInstances"}
 	case fleet.StepRecover:
 		return []string{"CreateTags", "StartInstances"}
 	case fleet.StepReboot:
-		return []string{"RebootInstances"}
+		return []string{"RebootInstances", "CreateTags"}
 	case fleet.StepStop:
 		if rung == fleet.Recover {
-			return []string{"StopInstances"}
+			return []string{modifyRecovery, "StopInstances"}
 		}
-		return []string{"TerminateInstances"}
+		return []string{modifyRecovery, modifyInstance, modifyInterface, "TerminateInstances"}
 	case fleet.StepAttach, fleet.StepDetach:
 		return usesOf(kind, object)
 	default:

@@ -286,10 +286,15 @@ func (e *Endpoint) actions() map[string]func(request) (answer, error) {
 	}
 }
 
-// bucketOf is the token bucket of a call: a describe that names nothing and is not
-// paged has a smaller one.
+// crowded are the lists that have a smaller bucket where they name nothing and are not paged.
+var crowded = []string{"DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes", "DescribeNetworkInterfaces"}
+
+// bucketOf is the token bucket of a call: Route 53 has one for all.
 func bucketOf(req request) string {
-	if !strings.HasPrefix(req.action, "Describe") || req.service != "ec2" {
+	if req.service == "route53" {
+		return world.Route53
+	}
+	if req.service != "ec2" || !slices.Contains(crowded, req.action) {
 		return req.action
 	}
 	for k := range req.form.values {

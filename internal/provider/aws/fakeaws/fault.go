@@ -97,6 +97,8 @@ func worded(req request, f *Fault) *Fault {
 		return &Fault{Code: "ServiceUnavailable", Message: f.Message, Status: f.Status}
 	case f.Code == "RequestLimitExceeded" && req.service == "elasticloadbalancing":
 		return &Fault{Code: "ThrottlingException", Message: "Rate exceeded"}
+	case f.Code == "RequestLimitExceeded" && req.service == "route53":
+		return &Fault{Code: "Throttling", Message: "Rate exceeded"}
 	}
 	return f
 }

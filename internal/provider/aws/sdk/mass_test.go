@@ -2,10 +2,12 @@ package sdk_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -103,15 +105,20 @@ func (l *live) control(t *testing.T, o liveOptions) {
 	})
 }
 
-// declare applies as many servers as asked for, each with a volume.
-func (l *live) declare(n int) (names []string) {
+// declare applies as many servers as asked for, each with a volume and what more its
+// identity is to have.
+func (l *live) declare(n int, more ...func(int) string) (names []string) {
 	l.t.Helper()
 	text := "{apiVersion: relight/v1alpha1, kind: Policy, metadata: {name: default}, spec: {mode: auto, oneSource: fence, budget: {steps: 10000, window: 10m}, storm: {hosts: 1000}}}\n"
 	for i := range n {
 		name := fmt.Sprintf("m-%03d", i)
 		names = append(names, name)
 		l.fake.AddVolume(fakeaws.VolumeSpec{ID: "vol-" + name, Server: name, Zone: zoneA})
-		text += fmt.Sprintf("---\n{apiVersion: relight/v1alpha1, kind: Server, metadata: {name: %s}, spec: {identity: {volumes: [{name: data, id: vol-%s}]}, template: {ec2: {launchTemplate: %s, version: 1, subnet: subnet-a}}}}\n", name, name, l.lt)
+		identity := "volumes: [{name: data, id: vol-" + name + "}]"
+		for _, m := range more {
+			identity += m(i)
+		}
+		text += fmt.Sprintf("---\n{apiVersion: relight/v1alpha1, kind: Server, metadata: {name: %s}, spec: {identity: {%s}, template: {ec2: {launchTemplate: %s, version: 1, subnet: subnet-a}}}}\n", name, identity, l.lt)
 	}
 	if err := l.solo.Apply(l.t.Context(), "eve", "spec.yaml", text); err != nil {
 		l.t.Fatal(err)
@@ -203,6 +210,44 @@ func TestMassRecovery(t *testing.T) {
 	if starts < floor(n)-time.Second {
 		t.Errorf("the starts took %s: less than the quotas allow, so that the fake does not hold to them", starts)
 	}
+}
+
+// A dozen servers with four names each come up at once, and each sweep reads the names as well:
+// we stay within Route 53's five requests a second for all of an account's calls, and are
+// refused nothing. Who does not wait is.
+func TestMassNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLive(t, evenly)
+		const n, each = 12, 4
+		l.until(10*time.Minute, l.declare(n, func(i int) string {
+			eip, ip := fmt.Sprintf("eipalloc-%03d", i), fmt.Sprintf("198.51.100.%d", i+1)
+			l.fake.AddAddress(eip, ip, fmt.Sprintf("m-%03d", i))
+			var names []string
+			for k := range each {
+				names = append(names, fmt.Sprintf("{name: m-%03d-%d.example.com, zone: Z1}", i, k))
+			}
+			return fmt.Sprintf(", addresses: [{ip: %s, allocation: %s}], names: [%s]", ip, eip, strings.Join(names, ", "))
+		}), 1)
+		calls := map[string]int{}
+		for _, e := range l.fake.Ledger() {
+			if e.Service == "route53" {
+				method, _, _ := strings.Cut(e.Action, " ")
+				calls[method+e.Code]++
+			}
+		}
+		t.Logf("%v", calls)
+		if calls["POST"] != n*each || calls["GET"] == 0 || len(calls) != 2 {
+			t.Errorf("Route 53 answered %v", calls)
+		}
+		<-time.After(time.Minute)
+		var err error
+		for k := 0; err == nil && k < 20; k++ { // nobody paces these, and each takes 50 ms
+			_, err = l.cloud.Records(t.Context(), "Z1", []string{"m-001-1.example.com"})
+		}
+		if e := new(awsprovider.APIError); !errors.As(err, &e) || e.Code != "Throttling" || !awsprovider.Limited(err) {
+			t.Errorf("20 reads in a second: %v", err)
+		}
+	})
 }
 
 // judge counts the calls since a moment, and returns how long the starts took.
