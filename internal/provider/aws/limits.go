@@ -155,7 +155,7 @@ func usesOf(kind fleet.StepKind, object fleet.Object) []string {
 	case object.Group != "" && attach: // older instances leave it first
 		return []string{"DeregisterTargets", "RegisterTargets"}
 	case object.Group != "":
-		return []string{"DescribeTargetHealth", "DeregisterTargets"}
+		return []string{"DeregisterTargets"} // its read waits at the gate
 	case object.Name != "" && attach:
 		return []string{route53}
 	default:
