@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"relight/internal/api/client"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 	awsprovider "relight/internal/provider/aws"
@@ -148,6 +149,51 @@ func TestOP_GUARD(t *testing.T) {
 			t.Errorf("mode %s: verdict %s, gate %q", mode, look.Verdict, look.Gate)
 		}
 	}
+}
+
+// Two people have to say yes to the plan. The yes of the first is over after an hour: with
+// that of the second it is one of two, and nothing is called. Given anew it counts, for the
+// plan that they read and no other, and the server is healed.
+func TestOP_GUARD_Approved(t *testing.T) {
+	r := newRig(t, slowly)
+	name, text := r.licence()
+	r.declare(text)
+	r.until(5*time.Minute, "it works", r.healthy(name, 1))
+	if err := r.solo.Apply(context.Background(), "eve", "mode.yaml", strings.Replace(text, "spec:\n", "spec:\n  mode: ask\n  approvals: 2\n", 1)); err != nil {
+		t.Fatal(err)
+	}
+	r.locked(func() { _ = r.w.Kill(r.machine(name)) })
+	before := r.count(changing...)
+	asks := func() []client.ApprovalRow {
+		list, err := r.solo.Backend.Approvals(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list.Items
+	}
+	r.until(5*time.Minute, "people are asked", func() bool { return len(asks()) == 1 })
+	yes := func(by, plan string) (int, error) {
+		a, err := r.solo.Backend.Answer(context.Background(), by, name, client.ApprovalRequest{Epoch: 1, Plan: plan, Reason: "it is dead"}, false)
+		return a.Given, err
+	}
+	if _, err := yes("ann", "another"); err == nil {
+		t.Error("a yes to another plan is taken")
+	}
+	held := func() bool { return r.count(changing...) == before }
+	for _, step := range []struct {
+		by    string
+		given int
+		wait  time.Duration
+	}{{"ann", 1, 61 * time.Minute}, {"bob", 1, time.Minute}} {
+		if n, err := yes(step.by, asks()[0].Plan); err != nil || n != step.given {
+			t.Fatalf("%s: %d given, %v", step.by, n, err)
+		}
+		r.during(step.wait, "nothing is called", held)
+	}
+	if n, err := yes("ann", asks()[0].Plan); err != nil || n != 2 {
+		t.Fatalf("%d given, %v", n, err)
+	}
+	r.until(15*time.Minute, "it works again", r.healthy(name, 2))
 }
 
 // Every target group is moved, and the old instance leaves before the new one comes.
