@@ -77,13 +77,20 @@ func motoServer(t *testing.T) *emulator {
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	up := make(chan bool, 1)
 	go func() {
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			if strings.Contains(lines.Text(), "Running on") {
+		defer close(up)
+		lines := bufio.NewReader(out)
+		for {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.Contains(line, "Running on") {
 				up <- true
+				break
 			}
 		}
-		close(up)
+		// It logs each request, and stands still once nobody reads that.
+		_, _ = io.Copy(io.Discard, lines)
 	}()
 	select {
 	case is := <-up:
@@ -104,11 +111,16 @@ func (m *emulator) RoundTrip(r *http.Request) (*http.Response, error) {
 		sent, _ = io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(sent))
 	}
-	reply, err := http.DefaultTransport.RoundTrip(r)
+	ctx, cancel := context.WithTimeout(r.Context(), time.Minute) // moto answers one call after the other
+	defer cancel()
+	reply, err := http.DefaultTransport.RoundTrip(r.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
-	body, _ := io.ReadAll(reply.Body)
+	body, err := io.ReadAll(reply.Body)
+	if err != nil {
+		return nil, err
+	}
 	_ = reply.Body.Close()
 	reply.Body = io.NopCloser(bytes.NewReader(body))
 	form, _ := url.ParseQuery(string(sent))
