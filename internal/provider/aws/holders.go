@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"maps"
 	"slices"
 
 	"relight/internal/core/fleet"
@@ -77,14 +78,16 @@ func (h holders) group(g fleet.Group) {
 	if h.blind(part) {
 		return
 	}
-	all := slices.DeleteFunc(slices.Clone(h.s.targets[g.ID]), Target.Drains)
-	for n, t := range all {
-		first := slices.IndexFunc(all, func(o Target) bool { return o.ID == t.ID }) == n
-		own := slices.DeleteFunc(slices.Clone(all), func(o Target) bool { return o.ID != t.ID })
+	places := map[string][]Target{} // of the server's instances; a group may have hundreds of others
+	for _, t := range h.s.targets[g.ID] {
+		if !t.Drains() && h.s.ids[t.ID].server == h.server {
+			places[t.ID] = append(places[t.ID], t)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(places)) {
 		// The newest has its place once it serves on each port; an older one on any is there.
-		whole := h.s.epochs[t.ID] < h.last() || len(lacking(h.spec, g.ID, t.ID, own)) == 0
-		if first && whole {
-			h.other(part, fleet.Object{Group: g.ID}, t.ID)
+		if h.s.epochs[id] < h.last() || len(lacking(h.spec, g.ID, id, places[id])) == 0 {
+			h.other(part, fleet.Object{Group: g.ID}, id)
 		}
 	}
 }
