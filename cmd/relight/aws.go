@@ -148,7 +148,7 @@ host may be of/SERVER. A host that dies shows as an impaired system check, a ser
 crashes as an impaired instance check. The object of "api throttle" is a call of EC2 or
 "any", that of "api refused" a right such as ec2:RunInstances.`,
 		Example: `  relight fake-aws --listen 127.0.0.1:4566 --servers 3
-  AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake aws ec2 describe-volumes
+  AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_DEFAULT_REGION=eu-west-1 AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake aws ec2 describe-volumes
   relight fake-aws --fault "at 5m for 2m site eu-west-1c dies" --fault "at 5m for 2m api any throttle"
   curl -d "host of/lic-01 dies" http://127.0.0.1:4566/_relight/fault
   curl http://127.0.0.1:4566/_relight/ledger`,
@@ -190,7 +190,8 @@ crashes as an impaired instance check. The object of "api throttle" is a call of
 			if err != nil {
 				return fmt.Errorf("listen on %s: %w; try: --listen 127.0.0.1:0", listen, err)
 			}
-			fmt.Fprintf(out, "export AWS_ENDPOINT_URL=http://%s AWS_REGION=%s AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake\n", l.Addr(), stage.Region)
+			// Python's SDK, and the command line before version 2, read the second name alone.
+			fmt.Fprintf(out, "export AWS_ENDPOINT_URL=http://%s AWS_REGION=%s AWS_DEFAULT_REGION=%s AWS_ACCESS_KEY_ID=fake AWS_SECRET_ACCESS_KEY=fake\n", l.Addr(), stage.Region, stage.Region)
 			fmt.Fprint(out, specs)
 			server := &http.Server{Handler: st.Handler(missed), ReadHeaderTimeout: 5 * time.Second}
 			go func() {

@@ -40,6 +40,10 @@ func fakeAWS(t *testing.T, args ...string) string {
 		t.Fatalf("%v: %s", err, errs.String())
 	}
 	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	// Botocore and the old aws command line know no other name of the region.
+	if !strings.Contains(first, " AWS_REGION=") || !strings.Contains(first, " AWS_DEFAULT_REGION=") {
+		t.Errorf("it prints %s", first)
+	}
 	for _, pair := range strings.Fields(strings.TrimPrefix(first, "export ")) {
 		k, v, _ := strings.Cut(pair, "=")
 		t.Setenv(k, v)
