@@ -18,7 +18,8 @@ import (
 // It does not apply where a person has asked for the recovery or attested the
 // epoch's death, nor to what follows a call that fenced the epoch while it did not
 // work (half a recovery is finished). A stop of a replaced epoch is no recovery.
-// While reads may be stale, the window is longer by staleFor: no observer can know.
+// While reads may be stale, the window is longer by staleFor and flapsFor: no observer
+// can know.
 //
 // Where the spec says oneSource: fence, one vantage point is enough, and it may be a
 // controller that is cut off itself: there it applies only while nothing is wrong with
@@ -81,17 +82,24 @@ func (o *Oracle) neighboursSpared(c Call, s *server) {
 // staleFor is how old a simulated read may be that passes for new.
 const staleFor = 30 * time.Second
 
+// flapsFor is for how long a check that kept changing its answer may be held against a
+// server. Reads of which every other is stale change it for as long as one may be old.
+const flapsFor = time.Minute
+
 // surely is how long a server must have worked before every observer has seen it.
 func (o *Oracle) surely(s *server) time.Duration {
-	if o.stale() {
-		return window(s.spec) + staleFor
+	if o.staleWithin(flapsFor + slack) {
+		return window(s.spec) + staleFor + flapsFor
 	}
 	return window(s.spec)
 }
 
 // stale reports that reads are stale, or were a moment ago.
-func (o *Oracle) stale() bool {
-	return o.troubled["stale"] > 0 || !o.staleEnd.IsZero() && o.w.Now().Sub(o.staleEnd) < slack
+func (o *Oracle) stale() bool { return o.staleWithin(slack) }
+
+// staleWithin reports that reads are stale, or were so lately.
+func (o *Oracle) staleWithin(span time.Duration) bool {
+	return o.troubled["stale"] > 0 || !o.staleEnd.IsZero() && o.w.Now().Sub(o.staleEnd) < span
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
