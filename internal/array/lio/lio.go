@@ -157,9 +157,8 @@ func (a *Array) Locate(_ context.Context, r array.Ref) (array.Target, error) {
 
 // Map implements array.Array. The portal group is enabled last, so that nobody
 // finds half of it open.
-func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (at array.Target, err error) {
-	err = a.alter(ctx, func() error { at, err = a.let(ctx, m, proof); return err })
-	return at, err
+func (a *Array) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
+	return alter(ctx, a, func() (array.Target, error) { return a.let(ctx, m, proof) })
 }
 
 func (a *Array) let(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
@@ -414,7 +413,7 @@ func (a *Array) link(target, path string) error {
 // at once; the removal of the initiator's directory ends its sessions and waits for
 // them.
 func (a *Array) Unmap(ctx context.Context, r array.Ref) error {
-	return a.alter(ctx, func() error { return a.shut(r) })
+	return a.do(ctx, func() error { return a.shut(r) })
 }
 
 func (a *Array) shut(r array.Ref) error {
@@ -491,7 +490,7 @@ func (a *Array) sessions(r array.Ref) ([]array.Session, error) {
 // portal group that is disabled, which here are all of one epoch. One that is still
 // mapped is enabled again.
 func (a *Array) Kill(ctx context.Context, s array.Session) error {
-	return a.alter(ctx, func() error { return a.end(s) })
+	return a.do(ctx, func() error { return a.end(s) })
 }
 
 func (a *Array) end(s array.Session) error {
@@ -515,7 +514,7 @@ func (a *Array) end(s array.Session) error {
 // Close implements array.Array. The kernel refuses to remove a group that has an
 // initiator's directory, which in turn stays while it has sessions.
 func (a *Array) Close(ctx context.Context, r array.Ref) error {
-	return a.alter(ctx, func() error { return a.remove(r) })
+	return a.do(ctx, func() error { return a.remove(r) })
 }
 
 func (a *Array) remove(r array.Ref) error {

@@ -10,7 +10,7 @@ import (
 // Offline implements array.Array. It takes the LUNs out of the epoch's portal group: the
 // kernel waits for the commands that are inside one before the link is gone.
 func (a *Array) Offline(ctx context.Context, r array.Ref, _ []string) error {
-	return a.alter(ctx, func() error { return a.takeOff(r) })
+	return a.do(ctx, func() error { return a.takeOff(r) })
 }
 
 func (a *Array) takeOff(r array.Ref) error {

@@ -23,7 +23,7 @@ func (a *Array) Snapshots(_ context.Context, lun string) ([]array.Snapshot, erro
 // server must not wait for the copy.
 func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
 	return array.RestoreFile(ctx, a.cfg.Dir, lun, name, func() error {
-		return a.alter(ctx, func() error {
+		return a.do(ctx, func() error {
 			if err := a.mapped(lun); err != nil {
 				return err
 			}

@@ -25,48 +25,21 @@ var ErrStuck = errors.New("the kernel has not done it yet")
 // cutter ends the connections to the portals that have been silent for so long.
 type cutter func(portals []string, silent time.Duration) error
 
-// enter waits for the tree. Errors: ErrStuck with the context's.
-func (a *Array) enter(ctx context.Context) (leave func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	select {
-	case a.turn <- struct{}{}:
-		return func() { <-a.turn }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("another change of the target: %w: %w", ErrStuck, ctx.Err())
-	}
-}
-
 // alter runs a change of the tree, one at a time, as the kernel does itself. Kernels before
 // 6.5 give a login that says nothing more all the time in the world, and the removal of
 // what it logs in to waits for it in the kernel, where nothing ends it: so a host that froze
 // in the middle of a login would hold up every fence on this array. Its connection is cut.
 // Errors: that of the change; ErrStuck with the context's.
-func (a *Array) alter(ctx context.Context, change func() error) error {
-	leave, err := a.enter(ctx)
-	if err != nil {
-		return err
-	}
-	done := make(chan error, 1)
-	go func() {
-		defer leave()
-		done <- change()
-	}()
-	stuck := time.NewTimer(stuckAfter)
-	defer stuck.Stop()
-	var failed error
-	for {
-		select {
-		case err := <-done:
-			return err
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ErrStuck, errors.Join(ctx.Err(), failed))
-		case <-stuck.C:
-			failed = a.cut(append([]string{a.cfg.Portal}, a.cfg.MorePortals...), silentFor)
-			stuck.Reset(cutEvery)
-		}
-	}
+func alter[T any](ctx context.Context, a *Array, change func() (T, error)) (T, error) {
+	return await(ctx, a.turn, "another change", change, func() error {
+		return a.cut(append([]string{a.cfg.Portal}, a.cfg.MorePortals...), silentFor)
+	})
+}
+
+// do is alter of a change that returns nothing.
+func (a *Array) do(ctx context.Context, change func() error) error {
+	_, err := alter(ctx, a, func() (struct{}, error) { return struct{}{}, change() })
+	return err
 }
 
 // readers is how many reads of the tree may be under way at once: one that waits in the
@@ -77,14 +50,21 @@ const readers = 4
 // lists its directory, where no context ends it. Errors: that of the read; ErrStuck with
 // the context's.
 func ask[T any](ctx context.Context, a *Array, read func() (T, error)) (T, error) {
+	return await(ctx, a.reading, "other reads", read, func() error { return nil })
+}
+
+// await has work done that no context ends, once there is room for it, and no longer waits
+// for it when the context is over. Meanwhile it calls late every second, from when the work
+// takes too long.
+func await[T any](ctx context.Context, room chan struct{}, others string, work func() (T, error), late func() error) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
 	select {
-	case a.reading <- struct{}{}:
+	case room <- struct{}{}:
 	case <-ctx.Done():
-		return none, fmt.Errorf("other reads of the target: %w: %w", ErrStuck, ctx.Err())
+		return none, fmt.Errorf("%s of the target: %w: %w", others, ErrStuck, ctx.Err())
 	}
 	type answer struct {
 		value T
@@ -92,14 +72,22 @@ func ask[T any](ctx context.Context, a *Array, read func() (T, error)) (T, error
 	}
 	done := make(chan answer, 1)
 	go func() {
-		defer func() { <-a.reading }()
-		value, err := read()
+		defer func() { <-room }()
+		value, err := work()
 		done <- answer{value, err}
 	}()
-	select {
-	case got := <-done:
-		return got.value, got.err
-	case <-ctx.Done():
-		return none, fmt.Errorf("%w: %w", ErrStuck, ctx.Err())
+	stuck := time.NewTimer(stuckAfter)
+	defer stuck.Stop()
+	var failed error
+	for {
+		select {
+		case got := <-done:
+			return got.value, got.err
+		case <-ctx.Done():
+			return none, fmt.Errorf("%w: %w", ErrStuck, errors.Join(ctx.Err(), failed))
+		case <-stuck.C:
+			failed = late()
+			stuck.Reset(cutEvery)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"relight/internal/array"
+	"relight/internal/core/fence"
 )
 
 // stuck is a tree whose kernel does not finish a removal, and lets nobody list what is
@@ -57,6 +58,13 @@ func TestStuckRemoval(t *testing.T) {
 			}
 			cancel()
 		}
+		// A map that nobody waits for any more ends by itself, and tells nobody.
+		b := New(Config{Name: "san-2", Prefix: prefix, Dir: t.TempDir()}, s)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		if at, err := b.Map(ctx, array.Map{Ref: ref}, fence.Proof{}); !errors.Is(err, ErrStuck) || at.IQN != "" {
+			t.Errorf("a map: %v, %v", at, err)
+		}
+		cancel()
 		close(s.free)
 		synctest.Wait()
 		if err := a.Unmap(t.Context(), ref); err != nil {
