@@ -15,8 +15,9 @@ import (
 // path a line.
 const ModuleList = "/modules/order"
 
-// boot makes a bare kernel into a system: file systems and modules.
-func boot() error {
+// Boot makes a bare kernel into a system: file systems and modules. What fails hinders
+// nothing else.
+func Boot() error {
 	var errs []error
 	for _, m := range [][2]string{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}} {
 		errs = append(errs, os.MkdirAll(m[1], 0o755)) //nolint:gosec // G301: mount points

@@ -54,7 +54,7 @@ func Main(args []string) error {
 	g := &inside{sys: "/sys", dev: "/dev", mountinfo: "/proc/self/mountinfo", init: os.Getpid() == 1, told: make(chan struct{}), done: make(chan struct{}), state: Starting}
 	words := strings.Join(args, " ")
 	if g.init {
-		if err := boot(); err != nil {
+		if err := Boot(); err != nil {
 			say("%v", err)
 		}
 		b, err := os.ReadFile("/proc/cmdline")

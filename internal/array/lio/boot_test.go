@@ -4,11 +4,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"relight/internal/agent/guest"
 )
 
 // verdict begins the last line that the machine's console shows.
@@ -37,37 +37,18 @@ func TestMain(m *testing.M) {
 // boot mounts what the tests need, loads the modules that the image names, and gives the
 // machine its loopback interface.
 func boot() error {
-	for _, m := range [][3]string{
-		{"proc", "/proc"},
-		{"sysfs", "/sys"},
-		{"devtmpfs", "/dev"},
-		{"tmpfs", "/tmp", "size=64m"},
-		{"tmpfs", "/etc/target"},
-	} {
-		if err := os.MkdirAll(m[1], 0o755); err != nil {
+	// Where the kernel keeps registrations that outlive a restart, as targetcli's package has
+	// it. It looks for that as its module is loaded.
+	for _, dir := range []string{"/tmp", "/etc/target/pr"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		if err := unix.Mount(m[0], m[1], m[0], 0, m[2]); err != nil && err != unix.EBUSY {
-			return fmt.Errorf("mount %s: %w", m[1], err)
-		}
 	}
-	// Where the kernel keeps registrations that outlive a restart, as targetcli's package has it.
-	if err := os.MkdirAll("/etc/target/pr", 0o755); err != nil {
+	if err := unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "size=64m"); err != nil {
+		return fmt.Errorf("mount /tmp: %w", err)
+	}
+	if err := guest.Boot(); err != nil {
 		return err
-	}
-	list, err := os.ReadFile("/modules/order")
-	if err != nil {
-		return err
-	}
-	for path := range strings.FieldsSeq(string(list)) {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
-			return fmt.Errorf("module %s: %w", filepath.Base(path), err)
-		}
-		_ = f.Close()
 	}
 	if err := unix.Mount("configfs", "/sys/kernel/config", "configfs", 0, ""); err != nil {
 		return fmt.Errorf("mount configfs: %w", err)

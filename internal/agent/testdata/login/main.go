@@ -17,8 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"relight/internal/agent/guest"
 	"relight/internal/agent/mount"
 	"relight/internal/core/fleet"
 )
@@ -92,24 +91,8 @@ func run() error {
 }
 
 func boot() error {
-	for _, m := range [][2]string{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}} {
-		if err := unix.Mount(m[0], m[1], m[0], 0, ""); err != nil && err != unix.EBUSY {
-			return fmt.Errorf("mount %s: %w", m[1], err)
-		}
-	}
-	list, err := os.ReadFile("/modules/order")
-	if err != nil {
-		return err
-	}
-	for path := range strings.FieldsSeq(string(list)) {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
-			say("%s: %v", path, err) // some CPUs have no use for some modules
-		}
-		_ = f.Close()
+	if err := guest.Boot(); err != nil {
+		say("%v", err) // some CPUs have no use for some modules
 	}
 	if err := os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
 		return err
