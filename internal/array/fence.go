@@ -288,7 +288,11 @@ func (f Fence) read(a Answer, now time.Time) (Fence, Effect) {
 	if len(f.killed) > 0 {
 		detail = append(detail, fmt.Sprintf("%d sessions killed", len(f.killed)))
 	}
-	detail = append(detail, map[LoginAnswer]string{LoginRefused: "login refused", LoginUnknown: "login not answered", LoginNoWay: "login not answered"}[f.login])
+	if f.login == LoginRefused {
+		detail = append(detail, "login refused")
+	} else {
+		detail = append(detail, "login not answered")
+	}
 	if f.left == 0 {
 		detail = append(detail, "map closed", "no session listed")
 	} else {

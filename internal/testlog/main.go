@@ -39,7 +39,7 @@ func main() {
 }
 
 // event is one line of "go test -json".
-type event struct{ Action, Package, ImportPath, Test, Output string }
+type event struct{ Action, Package, Test, Output string }
 
 // skipped begins the reason of a test that wants something which is not here.
 const skipped = "SKIPPED: "

@@ -184,23 +184,22 @@ func (s *suite) login(cfg iscsi.Config) Conn {
 
 func (s *suite) refused(what string, cfg iscsi.Config) {
 	s.Helper()
-	c, err := s.h.Connect(s.ctx, cfg)
-	if err == nil {
-		_ = c.Close()
-	}
-	if !iscsi.IsRefused(err) {
-		s.Errorf("%s: login gave %v, want a refusal", what, err)
-	}
+	s.denied(what, cfg, iscsi.IsRefused)
 }
 
 // away wants that nobody gets in, however the array says so.
 func (s *suite) away(what string, cfg iscsi.Config) {
 	s.Helper()
+	s.denied(what, cfg, func(err error) bool { return iscsi.IsRefused(err) || s.h.Away != nil && s.h.Away(err) })
+}
+
+func (s *suite) denied(what string, cfg iscsi.Config, is func(error) bool) {
+	s.Helper()
 	c, err := s.h.Connect(s.ctx, cfg)
 	if err == nil {
 		_ = c.Close()
 	}
-	if !iscsi.IsRefused(err) && (s.h.Away == nil || !s.h.Away(err)) {
+	if !is(err) {
 		s.Errorf("%s: login gave %v, want a refusal", what, err)
 	}
 }
