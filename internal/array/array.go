@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"relight/internal/array/iscsi"
 	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 )
@@ -133,6 +134,11 @@ type Map struct {
 	User, Secret string
 	// Units are LUN names by unit number, 1 to 255.
 	Units map[int]string
+}
+
+// Config is the map as a login at the target.
+func (m Map) Config(t Target) iscsi.Config {
+	return iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}
 }
 
 // Target is where an epoch logs in.

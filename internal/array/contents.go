@@ -15,7 +15,7 @@ import (
 // server for the first time tells people what is on it: nothing of ours ever
 // formats it, and another's data must be seen before a guest writes over it.
 func Contents(ctx context.Context, t Target, m Map) (map[int][]string, error) {
-	s, err := iscsi.Dial(ctx, iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+	s, err := iscsi.Dial(ctx, m.Config(t))
 	if err != nil {
 		return nil, fmt.Errorf("look at the LUNs of %s epoch %d: %w", m.Server, m.Epoch, err)
 	}

@@ -25,6 +25,8 @@ type Plan struct {
 	Local bool
 	// Offline allows the last resort, nil forbids it.
 	Offline *Offline
+	// Keys: the array may have a second line, from which the epoch's keys are to be taken.
+	Keys bool
 }
 
 // Offline is the last resort of a fence whose sessions stay listed after they were
@@ -44,9 +46,11 @@ type Source string
 // log in again; an empty list before the last command has landed is no empty list;
 // a login that had passed the map becomes a session minutes after the list was
 // empty, unless the map is closed for good. The login is tried before that: an
-// array without any map left may not even answer.
+// array without any map left may not even answer. Keys come before the map, as an array
+// may forget them with it; they prove nothing, and the fence goes on without an answer.
 const (
 	SourceJournal  Source = "journal"
+	SourceKeys     Source = "reservation keys"
 	SourceUnmap    Source = "unmap"
 	SourceSessions Source = "sessions"
 	SourceKill     Source = "kill"
@@ -114,6 +118,7 @@ func (e Effect) Over() bool { return len(e.Evidence) > 0 || e.Failed != nil }
 type Answer struct {
 	Err      error
 	Fenced   fleet.Epoch // SourceJournal
+	Taken    int         // SourceKeys: how many were taken away
 	Sessions []Session   // SourceSessions, SourceRelist
 	Login    LoginAnswer // SourceLogin
 	Maps     []Mapped    // SourceMaps
@@ -137,6 +142,7 @@ type Fence struct {
 	tries   int
 	looks   int // that were not enough
 	login   LoginAnswer
+	keys    string    // what came of the second line
 	seen    time.Time // when the last empty list was asked for
 }
 
@@ -162,6 +168,16 @@ func (f Fence) Next(now time.Time, a Answer) (Fence, Effect) {
 	case SourceJournal:
 		if a.Fenced < f.plan.Epoch {
 			return f.fail(fmt.Errorf("%w: fenced up to %d", ErrNotJournaled, a.Fenced))
+		}
+		if f.plan.Keys {
+			return f.ask(SourceKeys, now)
+		}
+		return f.ask(SourceUnmap, now)
+	case SourceKeys:
+		if a.Err != nil {
+			f.keys = fmt.Sprintf("its reservation keys could not be taken away (%v)", a.Err)
+		} else if a.Taken > 0 {
+			f.keys = "its reservation key preempted, and the keys read again"
 		}
 		return f.ask(SourceUnmap, now)
 	case SourceUnmap:
@@ -215,7 +231,7 @@ func (f Fence) answers(err error, now time.Time) bool {
 	case SourceKill: // an array that ends no session still takes LUNs off line
 		return f.lastResort(now)
 	default:
-		return f.at == SourceLogin || f.at == SourceOffline
+		return f.at == SourceKeys || f.at == SourceLogin || f.at == SourceOffline
 	}
 }
 
@@ -285,6 +301,9 @@ func (f Fence) read(a Answer, now time.Time) (Fence, Effect) {
 		}
 	}
 	detail := []string{"initiator out of the map"}
+	if f.keys != "" {
+		detail = []string{f.keys, "initiator out of the map"}
+	}
 	if len(f.killed) > 0 {
 		detail = append(detail, fmt.Sprintf("%d sessions killed", len(f.killed)))
 	}

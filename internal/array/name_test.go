@@ -111,7 +111,32 @@ func TestScan(t *testing.T) {
 }
 
 func TestKey(t *testing.T) {
-	if k := array.Key(0xdeadbeef, 7); k != 0xdeadbeef00000007 {
-		t.Errorf("%#x", k)
+	db, web := array.Key("db", 7), array.Key("web", 7)
+	if uint32(db) != 7 || db>>32 == web>>32 || db>>32 == 0 || array.Key("db", 0) == 0 || array.Key("db", 8) != db+1 {
+		t.Errorf("%#x, %#x", db, web)
+	}
+}
+
+// A keeper's name is that of no epoch, whatever servers are called.
+func TestKeeperName(t *testing.T) {
+	units := map[int]string{1: "data"}
+	for _, server := range []string{"db", "db.e1", "db.keeper", "db.keeper.e1"} {
+		m, err := array.NewKeeper(prefix, server, units, strings.NewReader("0123456789abcdef"))
+		if err == nil {
+			err = array.CheckKeeper(m)
+		}
+		if err != nil || m.Initiator != prefix+":"+server+".keeper" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		if r, ok := array.ParseIQN(prefix, m.Initiator); ok {
+			t.Errorf("%s is %+v", m.Initiator, r)
+		}
+	}
+	long, err := array.NewKeeper(prefix, strings.Repeat("a", 223-len(prefix)-len(":.e1")), units, strings.NewReader("0123456789abcdef"))
+	if !errors.Is(err, array.ErrInvalid) {
+		t.Errorf("%+v, %v", long, err)
+	}
+	if m, err := array.NewMap(prefix, array.Ref{Server: "db", Epoch: 1}, units, strings.NewReader("0123456789abcdef")); err != nil || !errors.Is(array.CheckKeeper(m), array.ErrInvalid) {
+		t.Errorf("an epoch's map counts as a keeper's, %v", err)
 	}
 }

@@ -8,12 +8,7 @@ import (
 	"slices"
 
 	"relight/internal/array/iscsi"
-	"relight/internal/core/fleet"
 )
-
-// Key is an epoch's reservation key: a tag of the server in the upper half, which
-// tells servers apart for people, and the epoch in the lower. Zero is no key.
-func Key(tag uint32, e fleet.Epoch) uint64 { return uint64(tag)<<32 | uint64(uint32(e)) }
 
 // Finding is what an array did with one command of an initiator that a
 // reservation should keep out.
@@ -39,10 +34,10 @@ type Reservations struct {
 	Aborts bool
 	// Persists: the array accepts registrations that outlive a power loss.
 	Persists bool
-	// ByName: the array takes two sessions of one initiator for one registrant, and lets
-	// only that one write which made the reservation (Linux's own target). An initiator
-	// with several ways to the array would lose all but one.
-	ByName bool
+	// Covers: a registration that an initiator made in one session is good for its other
+	// sessions. The standard ties it to one; but only where this is so can somebody
+	// register for QEMU, which draws a new session identifier for each connection.
+	Covers bool
 	// Rejoins: a registration is still there when its initiator comes back under the
 	// same name after its connection broke. Without it each cut of the network would
 	// take the running epoch's right to write.
@@ -60,10 +55,11 @@ func (r Reservations) SecondLine() (ok bool, why []string) {
 			why = append(why, fmt.Sprintf("%s passes a reservation", c.name))
 		}
 	}
-	if r.ByName {
-		why = append(why, "two sessions of one initiator count as one, so that all ways to the array but one would be refused")
-	} else if !r.Preempts {
+	if !r.Preempts {
 		why = append(why, "preempt does not remove the key")
+	}
+	if !r.Covers {
+		why = append(why, "a registration is good for the one session that made it, so that nobody can register for the machine that writes")
 	}
 	if !r.Aborts {
 		why = append(why, "preempt and abort is missing, so that commands inside the array still land")
@@ -119,11 +115,21 @@ func at(c iscsi.Command, block uint64) iscsi.Command {
 // probeBlocks is how many blocks from the first on a probe writes to.
 const probeBlocks = 16
 
+// Probing is what a probe tries reservations with.
+type Probing struct {
+	// Holder and Other are sessions of two initiators that both may use the unit.
+	Holder, Other iscsi.Path
+	// Again ends the connection of Other and logs in under the same name and ISID.
+	Again func(context.Context) (iscsi.Path, error)
+	// Another logs in under Other's name beside it; the caller ends that session.
+	Another func(context.Context) (iscsi.Path, error)
+	LUN     int
+}
+
 // Probe finds out what reservations are worth on an array. It overwrites the first
-// blocks of the unit, which must be empty: a scratch LUN made for enrolment. holder
-// and other are sessions of two initiators that both may use it; again ends the
-// connection of the other and logs in under the same name and ISID.
-func Probe(ctx context.Context, holder, other iscsi.Path, again func(context.Context) (iscsi.Path, error), lun int) (Reservations, error) {
+// blocks of the unit, which must be empty: a scratch LUN made for enrolment.
+func Probe(ctx context.Context, p Probing) (Reservations, error) {
+	holder, other, lun := p.Holder, p.Other, p.LUN
 	out := Reservations{Commands: map[string]Finding{}}
 	size, err := iscsi.Capacity(ctx, holder, lun)
 	if err != nil {
@@ -139,11 +145,11 @@ func Probe(ctx context.Context, holder, other iscsi.Path, again func(context.Con
 		return out, fmt.Errorf("probe: %w", err)
 	}
 	if err = out.preempt(ctx, holder, other, lun); err == nil {
-		err = errors.Join(out.try(ctx, holder, other, lun), out.abort(ctx, holder, other, lun))
+		err = errors.Join(out.try(ctx, holder, other, lun), out.abort(ctx, p))
 	}
 	back := other
 	if err == nil {
-		back, err = out.rejoin(ctx, holder, other, again, lun)
+		back, err = out.rejoin(ctx, p)
 	}
 	// Leave the scratch LUN as it was found, so that a probe can be repeated.
 	if err = errors.Join(err, clean(ctx, holder, back, lun)); err != nil {
@@ -189,8 +195,7 @@ func give(ctx context.Context, orders ...order) error {
 	return nil
 }
 
-// preempt lets the holder take the reservation from the other. One that is refused that
-// though it is registered takes it once the other has given all of it up.
+// preempt lets the holder take the reservation from the other.
 func (r *Reservations) preempt(ctx context.Context, holder, other iscsi.Path, lun int) error {
 	err := give(ctx,
 		order{"register the holder", holder, iscsi.Register(lun, ours)},
@@ -200,17 +205,7 @@ func (r *Reservations) preempt(ctx context.Context, holder, other iscsi.Path, lu
 	if err != nil {
 		return err
 	}
-	_, err = iscsi.Do(ctx, holder, "preempt", iscsi.Preempt(lun, ours, theirs))
-	var status *iscsi.StatusError
-	if errors.As(err, &status) && status.Reply.Status == iscsi.ReservationConflict {
-		r.ByName = true
-		return give(ctx,
-			order{"clear keys", other, iscsi.ClearKeys(lun, theirs)},
-			order{"register the holder again", holder, iscsi.Register(lun, ours)},
-			order{"reserve for the holder", holder, iscsi.Reserve(lun, ours)},
-		)
-	}
-	if err != nil {
+	if _, err = iscsi.Do(ctx, holder, "preempt", iscsi.Preempt(lun, ours, theirs)); err != nil {
 		return err
 	}
 	keys, err := iscsi.Keys(ctx, holder, lun)
@@ -252,13 +247,23 @@ func (r *Reservations) try(ctx context.Context, holder, other iscsi.Path, lun in
 	return nil
 }
 
-func (r *Reservations) abort(ctx context.Context, holder, other iscsi.Path, lun int) error {
+// abort lets the other come back with a key, and takes that away for good.
+func (r *Reservations) abort(ctx context.Context, p Probing) error {
+	holder, other, lun := p.Holder, p.Other, p.LUN
 	_, err := iscsi.Do(ctx, other, "register again", iscsi.Register(lun, theirs))
 	if r.Returns, err = told(err); err != nil {
 		return err
 	}
 	if !r.Returns {
 		return nil
+	}
+	another, err := p.Another(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = iscsi.Do(ctx, another, "write beside", iscsi.Write16(lun, probeBlocks-1, make([]byte, iscsi.Block)))
+	if r.Covers, err = told(err); err != nil {
+		return err
 	}
 	_, err = iscsi.Do(ctx, holder, "preempt and abort", iscsi.PreemptAbort(lun, ours, theirs))
 	if r.Aborts, err = told(err); err != nil {
@@ -269,26 +274,27 @@ func (r *Reservations) abort(ctx context.Context, holder, other iscsi.Path, lun 
 	return err
 }
 
-// rejoin cuts the connection of the initiator that holds the reservation, as a network
-// does, and sees whether it has its key and may write when it is back.
-func (r *Reservations) rejoin(ctx context.Context, holder, other iscsi.Path, again func(context.Context) (iscsi.Path, error), lun int) (iscsi.Path, error) {
+// rejoin cuts the connection of an initiator that is registered, as a network does, and
+// sees whether it has its key and may write when it is back.
+func (r *Reservations) rejoin(ctx context.Context, p Probing) (iscsi.Path, error) {
 	err := give(ctx,
-		order{"clear keys before a cut", holder, iscsi.ClearKeys(lun, ours)},
-		order{"register before a cut", other, iscsi.Register(lun, theirs)},
-		order{"reserve before a cut", other, iscsi.Reserve(lun, theirs)},
+		order{"clear keys before a cut", p.Holder, iscsi.ClearKeys(p.LUN, ours)},
+		order{"register before a cut", p.Other, iscsi.Register(p.LUN, theirs)},
+		order{"register the holder before a cut", p.Holder, iscsi.Register(p.LUN, ours)},
+		order{"reserve before a cut", p.Holder, iscsi.Reserve(p.LUN, ours)},
 	)
 	if err != nil {
-		return other, err
+		return p.Other, err
 	}
-	back, err := again(ctx)
+	back, err := p.Again(ctx)
 	if err != nil {
-		return other, err
+		return p.Other, err
 	}
-	keys, err := iscsi.Keys(ctx, back, lun)
+	keys, err := iscsi.Keys(ctx, back, p.LUN)
 	if err != nil {
 		return back, err
 	}
-	_, err = iscsi.Do(ctx, back, "write after a cut", iscsi.Write16(lun, probeBlocks-1, make([]byte, iscsi.Block)))
+	_, err = iscsi.Do(ctx, back, "write after a cut", iscsi.Write16(p.LUN, probeBlocks-1, make([]byte, iscsi.Block)))
 	writes, err := told(err)
 	r.Rejoins = writes && slices.Contains(keys, theirs)
 	return back, err

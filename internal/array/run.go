@@ -16,10 +16,15 @@ type Env struct {
 	Marks Marks
 	// Login tries to log in as the fenced epoch; nil if there is no way to.
 	Login func(ctx context.Context) (LoginAnswer, error)
+	// Line is asked for SourceKeys.
+	Line Line
 	Now   func() time.Time
 	// Wait returns at the time, or with an error when the context ends.
 	Wait func(ctx context.Context, until time.Time) error
 }
+
+// keysWithin bounds what the fence gives to the second line, on which it does not depend.
+const keysWithin = 2 * time.Second
 
 // WaitBy waits by the given clock; see Env.Wait.
 func WaitBy(now func() time.Time) func(context.Context, time.Time) error {
@@ -69,6 +74,10 @@ func (env Env) ask(ctx context.Context, p Plan, e Effect) (a Answer) {
 	switch e.Source {
 	case SourceJournal:
 		a.Fenced, a.Err = env.Marks(ctx, r.Server)
+	case SourceKeys:
+		ctx, cancel := context.WithTimeout(ctx, keysWithin)
+		defer cancel()
+		a.Taken, a.Err = env.Line.Preempt(ctx, r.Epoch)
 	case SourceUnmap:
 		a.Err = env.Array.Unmap(ctx, r)
 	case SourceSessions, SourceRelist:
@@ -96,7 +105,7 @@ func (env Env) ask(ctx context.Context, p Plan, e Effect) (a Answer) {
 // a refusal of a wrong one says nothing of the map.
 func TryLogin(t Target, m Map) func(context.Context) (LoginAnswer, error) {
 	return func(ctx context.Context) (LoginAnswer, error) {
-		s, err := iscsi.Dial(ctx, iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+		s, err := iscsi.Dial(ctx, m.Config(t))
 		switch {
 		case err == nil:
 			_ = s.Close()

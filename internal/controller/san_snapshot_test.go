@@ -126,7 +126,7 @@ func (g *target) readsBack(t *testing.T, last uint64) {
 	must(t, err)
 	at, err := a.Map(t.Context(), m, proof)
 	must(t, err)
-	s, err := iscsi.Dial(t.Context(), iscsi.Config{Portal: at.Portal, Target: at.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+	s, err := iscsi.Dial(t.Context(), m.Config(at))
 	must(t, err)
 	defer s.Close()
 	free, err := firstFree(t.Context(), s, 1)

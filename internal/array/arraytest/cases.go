@@ -265,7 +265,7 @@ func (s *suite) sessions() {
 		s.must("kill again", s.array.Kill(s.ctx, one))
 	}
 	s.eventually("both are gone", func() bool { return len(s.list(ref("db", 1))) == 0 })
-	for _, c := range []Conn{a, b} {
+	for _, c := range []array.Conn{a, b} {
 		if err := s.write(c, 1, 0, "late"); err == nil {
 			s.Error("a killed session wrote")
 		}
@@ -387,32 +387,6 @@ func (s *suite) foreign() {
 	if found := scan(1); len(found) == 0 {
 		s.Error("the first LUN's data is gone")
 	}
-}
-
-func (s *suite) reservations() {
-	cfg := s.start(ref("db", 1), s.luns(1))
-	a, b := s.login(cfg), cfg
-	b.ISID = [6]byte{0x80, 1, 2, 3, 4, 5}
-	other := s.login(b)
-	again := func(context.Context) (iscsi.Path, error) {
-		_ = other.Close()
-		other = s.login(b)
-		return other, nil
-	}
-	for range 2 { // it cleans up behind itself
-		got, err := array.Probe(s.ctx, a, other, again, 1)
-		s.must("probe", err)
-		ok, why := got.SecondLine()
-		s.Logf("second line %v: %v; %v", ok, why, got.Commands)
-		if ok != s.h.SecondLine || got.ByName != s.h.ByName || got.Preempts == s.h.ByName || got.Commands["WRITE(16)"] != array.Stopped || len(got.Commands) != 9 {
-			s.Errorf("second line %v, want %v: %+v", ok, s.h.SecondLine, got)
-		}
-	}
-	s.must("write", s.write(a, 1, 900, "somebody's"))
-	s.must("write", s.write(a, 1, 0, "somebody's"))
-	_, err := array.Probe(s.ctx, a, other, again, 1)
-	s.want("probe of a LUN with data", err, array.ErrConflict)
-	s.holds(a, 1, 0, "somebody's")
 }
 
 // ended: a call whose context is over must say so, and never that all is well.

@@ -14,8 +14,8 @@ type Disk struct {
 	data []byte
 	keys map[string]uint64 // by nexus
 	held string            // the nexus that holds the reservation
-	// ByName: a session counts as not registered while another of its initiator holds
-	// the reservation, as in Linux's own target.
+	// ByName: a registration is good for all sessions of its initiator, but where one of
+	// them holds the reservation only that one may write, as in Linux's own target.
 	ByName bool
 }
 
@@ -44,6 +44,9 @@ func span(cdb []byte) (at, n int) {
 func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
 	switch c.CDB[0] {
 	case 0x5e:
+		if c.CDB[1]&0x1f == 1 {
+			return d.holder()
+		}
 		return d.list()
 	case 0x5f:
 		return d.reserve(nexus, c)
@@ -59,7 +62,7 @@ func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
 		}
 		return iscsi.Reply{In: bytes.Clone(d.data[at : at+n])}
 	case 0x2a, 0x8a, 0x41, 0x93, 0x2e, 0x8e, 0x8b:
-		if d.held != "" && (d.keys[nexus] == 0 || d.shadowed(nexus)) {
+		if d.held != "" && (!d.registered(nexus) || d.shadowed(nexus)) {
 			return iscsi.Reply{Status: iscsi.ReservationConflict}
 		}
 		at, n := span(c.CDB)
@@ -70,6 +73,30 @@ func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
 		return iscsi.Reply{}
 	default:
 		return bad(0x20)
+	}
+}
+
+func (d *Disk) registered(nexus string) bool {
+	if d.keys[nexus] != 0 || !d.ByName {
+		return d.keys[nexus] != 0
+	}
+	for n := range d.keys {
+		if path.Dir(n) == path.Dir(nexus) {
+			return true
+		}
+	}
+	return false
+}
+
+// Forget drops the registrations of an initiator, and the reservation if it has that.
+func (d *Disk) Forget(initiator string) {
+	for n := range d.keys {
+		if path.Dir(n) == initiator {
+			delete(d.keys, n)
+		}
+	}
+	if path.Dir(d.held) == initiator {
+		d.held = ""
 	}
 }
 
@@ -84,6 +111,16 @@ func (d *Disk) list() iscsi.Reply {
 		in = binary.BigEndian.AppendUint64(in, k)
 	}
 	binary.BigEndian.PutUint32(in[4:], uint32(len(in)-8))
+	return iscsi.Reply{In: in}
+}
+
+func (d *Disk) holder() iscsi.Reply {
+	in := make([]byte, 8)
+	if d.held != "" {
+		in[7] = 16
+		in = binary.BigEndian.AppendUint64(in, d.keys[d.held])
+		in = append(in, 0, 0, 0, 0, 0, iscsi.WriteExclusive, 0, 0)
+	}
 	return iscsi.Reply{In: in}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"relight/internal/array"
 	"relight/internal/array/iscsi"
 )
 
@@ -41,7 +42,7 @@ type login struct {
 var errGone = errors.New("the session is gone")
 
 // Connect logs in.
-func (p *Plane) Connect(_ context.Context, cfg iscsi.Config) (Conn, error) {
+func (p *Plane) Connect(_ context.Context, cfg iscsi.Config) (array.Conn, error) {
 	if err := p.Admit(cfg); err != nil {
 		return nil, err
 	}
@@ -71,13 +72,13 @@ func (p *Plane) Kill(which func(Listed) bool) {
 	p.sessions = slices.DeleteFunc(p.sessions, func(l *login) bool { return which(Listed{l.id, l.cfg}) })
 }
 
-// Close implements Conn.
+// Close implements array.Conn.
 func (l *login) Close() error {
 	l.plane.Kill(func(o Listed) bool { return o.ID == l.id })
 	return nil
 }
 
-// Execute implements Conn.
+// Execute implements array.Conn.
 func (l *login) Execute(_ context.Context, c iscsi.Command) (iscsi.Reply, error) {
 	l.plane.mu.Lock()
 	defer l.plane.mu.Unlock()

@@ -17,18 +17,12 @@ import (
 	"relight/internal/core/fleet"
 )
 
-// Conn is a session on the data side.
-type Conn interface {
-	iscsi.Path
-	Close() error
-}
-
 // Harness is one fresh array.
 type Harness struct {
 	Array  array.Array
 	Prefix string
 	// Connect logs in over the data side. Errors: those of iscsi.Dial.
-	Connect func(ctx context.Context, cfg iscsi.Config) (Conn, error)
+	Connect func(ctx context.Context, cfg iscsi.Config) (array.Conn, error)
 	// Restart stops and starts the array. All sessions end; LUNs keep their data.
 	Restart func()
 	// OneListed: the array shows one session for an initiator that has several.
@@ -36,8 +30,6 @@ type Harness struct {
 	// Away: what this array says, beside a refusal, to who names no user or asks for a
 	// target that is gone. A fence counts nothing but a refusal.
 	Away func(error) bool
-	// ByName: the array takes two sessions of one initiator for one registrant.
-	ByName bool
 	// SecondLine is what the enrolment probe must find.
 	SecondLine bool
 }
@@ -77,6 +69,10 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"Restart", (*suite).restart},
 		{"ForeignFileSystem", (*suite).foreign},
 		{"Reservations", (*suite).reservations},
+		{"SecondLine", (*suite).secondLine},
+		{"SecondLineKeepsOut", (*suite).lineKeepsOut},
+		{"SecondLineUndisturbed", (*suite).lineUndisturbed},
+		{"KeeperLeaves", (*suite).keeperLeaves},
 		{"Snapshot", (*suite).snapshot},
 		{"SnapshotInvalid", (*suite).snapshotInvalid},
 		{"SnapshotDelete", (*suite).snapshotDelete},
@@ -101,6 +97,8 @@ type suite struct {
 
 	// resort is what fences are allowed as their last.
 	resort *array.Offline
+	// keys is the second line that they ask, if any.
+	keys *array.Line
 
 	mu     sync.Mutex
 	fenced map[string]fleet.Epoch
@@ -167,14 +165,10 @@ func (s *suite) start(r array.Ref, units map[int]string) iscsi.Config {
 	m := s.newMap(r, units)
 	t, err := s.array.Map(s.ctx, m, dead(r.Server, r.Epoch))
 	s.must("map", err)
-	return config(t, m)
+	return m.Config(t)
 }
 
-func config(t array.Target, m array.Map) iscsi.Config {
-	return iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}
-}
-
-func (s *suite) login(cfg iscsi.Config) Conn {
+func (s *suite) login(cfg iscsi.Config) array.Conn {
 	s.Helper()
 	c, err := s.h.Connect(s.ctx, cfg)
 	s.must("login of "+cfg.Initiator, err)
@@ -204,14 +198,14 @@ func (s *suite) denied(what string, cfg iscsi.Config, is func(error) bool) {
 	}
 }
 
-func (s *suite) write(c Conn, unit int, block uint64, text string) error {
+func (s *suite) write(c array.Conn, unit int, block uint64, text string) error {
 	data := make([]byte, iscsi.Block)
 	copy(data, text)
 	_, err := iscsi.Do(s.ctx, c, "write", iscsi.Write16(unit, block, data))
 	return err
 }
 
-func (s *suite) holds(c Conn, unit int, block uint64, text string) {
+func (s *suite) holds(c array.Conn, unit int, block uint64, text string) {
 	s.Helper()
 	in, err := iscsi.Do(s.ctx, c, "read", iscsi.Read16(unit, block, 1))
 	s.must("read", err)
@@ -242,6 +236,9 @@ func (s *suite) journal(r array.Ref) {
 
 func (s *suite) runFence(r array.Ref, cfg iscsi.Config) ([]fleet.Evidence, error) {
 	env := array.Env{Array: s.array, Marks: s.marks, Now: time.Now, Wait: array.WaitBy(time.Now)}
+	if s.keys != nil {
+		env.Line = *s.keys
+	}
 	env.Login = func(ctx context.Context) (array.LoginAnswer, error) {
 		c, err := s.h.Connect(ctx, cfg)
 		switch {
@@ -257,5 +254,5 @@ func (s *suite) runFence(r array.Ref, cfg iscsi.Config) ([]fleet.Evidence, error
 }
 
 func (s *suite) plan(r array.Ref) array.Plan {
-	return array.Plan{Ref: r, Volumes: []string{"data", "log"}, Every: 2 * time.Millisecond, Within: patience / 2, Offline: s.resort}
+	return array.Plan{Ref: r, Volumes: []string{"data", "log"}, Every: 2 * time.Millisecond, Within: patience / 2, Offline: s.resort, Keys: s.keys != nil}
 }

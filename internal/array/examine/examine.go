@@ -224,7 +224,7 @@ func (x *examination) letIn(ctx context.Context, e fleet.Epoch, proof fence.Proo
 	if err != nil {
 		return iscsi.Config{}, err
 	}
-	return iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}, nil
+	return m.Config(t), nil
 }
 
 // reservations tries them as an epoch of its own, and shuts it out again.
@@ -248,30 +248,73 @@ func (x *examination) reservations(ctx context.Context, e fleet.Epoch, proof fen
 	return x.prove(ctx, e, cfg)
 }
 
-// probe logs in twice and tries the reservations.
+// probe tries the reservations: as the keeper against the epoch where the array has one,
+// else with two sessions of the epoch.
 func (x *examination) probe(ctx context.Context, cfg iscsi.Config) (array.Reservations, error) {
-	one, two := cfg, cfg
-	// They differ at the front: Linux's target compares four of the six bytes.
-	one.ISID, two.ISID = [6]byte{0x80, 1, 'r', 'l', 0, 0}, [6]byte{0x80, 2, 'r', 'l', 0, 0}
-	holder, err := iscsi.Dial(ctx, one)
+	holding, undo, err := x.holder(ctx, cfg)
 	if err != nil {
 		return array.Reservations{}, err
 	}
-	defer func() { _ = holder.Close() }()
-	other, err := iscsi.Dial(ctx, two)
-	if err != nil {
-		return array.Reservations{}, err
-	}
+	defer undo()
+	var open []*iscsi.Session
 	defer func() {
-		if other != nil {
-			_ = other.Close()
+		for _, s := range open {
+			_ = s.Close()
 		}
 	}()
-	return array.Probe(ctx, holder, other, func(ctx context.Context) (iscsi.Path, error) {
-		_ = other.Close()
-		other, err = iscsi.Dial(ctx, two)
-		return other, err
-	}, unit)
+	dial := func(ctx context.Context, cfg iscsi.Config) (*iscsi.Session, error) {
+		s, err := iscsi.Dial(ctx, cfg)
+		if err == nil {
+			open = append(open, s)
+		}
+		return s, err
+	}
+	holder, err := dial(ctx, holding)
+	if err != nil {
+		return array.Reservations{}, err
+	}
+	cfg.ISID = [6]byte{0x80, 2, 'r', 'l', 0, 0}
+	other, err := dial(ctx, cfg)
+	if err != nil {
+		return array.Reservations{}, err
+	}
+	return array.Probe(ctx, array.Probing{
+		Holder: holder, Other: other, LUN: unit,
+		Again: func(ctx context.Context) (iscsi.Path, error) {
+			_ = other.Close()
+			return dial(ctx, cfg)
+		},
+		Another: func(ctx context.Context) (iscsi.Path, error) {
+			// It differs at the front: Linux's target compares four of the six bytes.
+			cfg.ISID = [6]byte{0x80, 3, 'r', 'l', 0, 0}
+			return dial(ctx, cfg)
+		},
+	})
+}
+
+// holder says as whom the probe holds reservations, and how to undo that.
+func (x *examination) holder(ctx context.Context, cfg iscsi.Config) (iscsi.Config, func(), error) {
+	k, ok := x.Array.(array.Keeper)
+	if !ok {
+		cfg.ISID = [6]byte{0x80, 1, 'r', 'l', 0, 0}
+		return cfg, func() {}, nil
+	}
+	m, err := array.NewKeeper(x.Prefix, Server, map[int]string{unit: x.LUN}, x.Random)
+	if err != nil {
+		return iscsi.Config{}, nil, err
+	}
+	if err := k.Unkeep(ctx, Server); err != nil { // one that was cut short left it, with another secret
+		return iscsi.Config{}, nil, err
+	}
+	t, err := k.Keep(ctx, m)
+	if err != nil {
+		return iscsi.Config{}, nil, err
+	}
+	return m.Config(t), func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
+		defer cancel()
+		_ = k.Unkeep(ctx, Server)
+	}, nil
 }
 
 // empty refuses a LUN that holds anything where the examination writes.

@@ -65,3 +65,20 @@ func Keys(ctx context.Context, p Path, lun int) ([]uint64, error) {
 	}
 	return keys, nil
 }
+
+// Holder reads who holds the reservation of a unit: its key, and whether it is one of
+// the type that Reserve takes. ok is false if nobody holds one.
+func Holder(ctx context.Context, p Path, lun int) (key uint64, ours, ok bool, err error) {
+	const size = 8 + 16
+	in, err := Do(ctx, p, fmt.Sprintf("read the reservation of unit %d", lun), Command{LUN: lun, CDB: cdb(0x5e, []byte{1, 0, 0, 0, 0, 0}, be(2, size), []byte{0}), In: size})
+	if err != nil {
+		return 0, false, false, err
+	}
+	switch {
+	case len(in) >= 8 && binary.BigEndian.Uint32(in[4:]) == 0:
+		return 0, false, false, nil
+	case len(in) < size:
+		return 0, false, false, fmt.Errorf("read the reservation of unit %d: %w: %d bytes", lun, ErrProtocol, len(in))
+	}
+	return binary.BigEndian.Uint64(in[8:]), in[21] == WriteExclusive, true, nil
+}

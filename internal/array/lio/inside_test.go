@@ -106,8 +106,8 @@ func TestInsideSuite(t *testing.T) {
 		t.Cleanup(func() { fresh(t) })
 		a := New(Config{Name: "san-2", Prefix: prefix, Portal: freePortal(t), Dir: t.TempDir()}, tree)
 		return arraytest.Harness{
-			Array: a, Prefix: prefix, Restart: func() { fresh(t) }, OneListed: true, ByName: true, Away: away,
-			Connect: func(ctx context.Context, cfg iscsi.Config) (arraytest.Conn, error) { return iscsi.Dial(ctx, cfg) },
+			Array: a, Prefix: prefix, Restart: func() { fresh(t) }, OneListed: true, SecondLine: true, Away: away,
+			Connect: func(ctx context.Context, cfg iscsi.Config) (array.Conn, error) { return iscsi.Dial(ctx, cfg) },
 		}
 	})
 }
@@ -130,7 +130,7 @@ func TestInsideHalfLogin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return iscsi.Config{Portal: at.Portal, Target: at.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}
+		return m.Config(at)
 	}
 	db, web := let("db"), let("web")
 	half, err := iscsi.Begin(t.Context(), db)
@@ -186,7 +186,10 @@ func TestInsideExamine(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if len(got.Fence) != 12 || got.Reservations == nil || !got.Reservations.ByName || got.Reservations.Commands["WRITE(16)"] != array.Stopped {
-		t.Errorf("%d findings, reservations %+v, %s", len(got.Fence), got.Reservations, got.Trouble)
+	if len(got.Fence) != 12 || got.Reservations == nil || got.Reservations.Commands["WRITE(16)"] != array.Stopped {
+		t.Fatalf("%d findings, reservations %+v, %s", len(got.Fence), got.Reservations, got.Trouble)
+	}
+	if ok, why := got.Reservations.SecondLine(); !ok {
+		t.Errorf("no second line: %v", why)
 	}
 }

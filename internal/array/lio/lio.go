@@ -173,7 +173,9 @@ func (a *Array) let(ctx context.Context, m array.Map, proof fence.Proof) (array.
 	if err != nil {
 		return array.Target{}, err
 	}
-	if err := errors.Join(a.unique(m.Initiator, target), a.alone(m.Units, target)); err != nil {
+	own := strings.TrimPrefix(target, "iscsi/")
+	beside := func(iqn string) bool { return iqn == own || iqn == a.keeper(m.Server) }
+	if err := errors.Join(a.unique(m.Initiator, own), a.alone(m.Units, beside)); err != nil {
 		return array.Target{}, err
 	}
 	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
@@ -196,8 +198,8 @@ func (a *Array) targets() ([]string, error) {
 	}), err
 }
 
-// others are the portal groups of all targets but one, whoever made them.
-func (a *Array) others(target string) ([]string, error) {
+// others are the portal groups of all targets but some, whoever made them.
+func (a *Array) others(but func(iqn string) bool) ([]string, error) {
 	targets, err := a.targets()
 	if err != nil {
 		return nil, err
@@ -209,7 +211,7 @@ func (a *Array) others(target string) ([]string, error) {
 			return nil, err
 		}
 		for _, g := range inside {
-			if "iscsi/"+t != target && strings.HasPrefix(g, "tpgt_") {
+			if !but(t) && strings.HasPrefix(g, "tpgt_") {
 				out = append(out, "iscsi/"+t+"/"+g)
 			}
 		}
@@ -217,9 +219,9 @@ func (a *Array) others(target string) ([]string, error) {
 	return out, nil
 }
 
-// unique refuses an initiator that another target knows.
-func (a *Array) unique(initiator, target string) error {
-	groups, err := a.others(target)
+// unique refuses an initiator that a target of another name knows.
+func (a *Array) unique(initiator, iqn string) error {
+	groups, err := a.others(func(t string) bool { return t == iqn })
 	if err != nil {
 		return err
 	}
@@ -235,9 +237,9 @@ func (a *Array) unique(initiator, target string) error {
 	return nil
 }
 
-// alone refuses LUNs that another target serves.
-func (a *Array) alone(units map[int]string, target string) error {
-	groups, err := a.others(target)
+// alone refuses LUNs that a target serves, but for some targets.
+func (a *Array) alone(units map[int]string, but func(iqn string) bool) error {
+	groups, err := a.others(but)
 	if err != nil {
 		return err
 	}
@@ -421,9 +423,17 @@ func (a *Array) shut(r array.Ref) error {
 	if err != nil {
 		return err
 	}
+	if err := a.shutGroup(group); err != nil {
+		return fmt.Errorf("%s epoch %d: %w", r.Server, r.Epoch, err)
+	}
+	return nil
+}
+
+// shutGroup takes the initiators of a portal group away.
+func (a *Array) shutGroup(group string) error {
 	acls, err := a.list(group + "/acls")
 	if err != nil {
-		return fmt.Errorf("unmap %s epoch %d: %w", r.Server, r.Epoch, err)
+		return fmt.Errorf("unmap: %w", err)
 	}
 	for _, i := range acls {
 		acl := group + "/acls/" + i
@@ -529,11 +539,19 @@ func (a *Array) remove(r array.Ref) error {
 	if len(acls) > 0 {
 		return fmt.Errorf("close %s epoch %d: %v: %w", r.Server, r.Epoch, acls, array.ErrBusy)
 	}
-	if err := gone(a.tree.Write(group+"/enable", "0")); err != nil {
+	if err := a.removeGroup(target, group); err != nil {
 		return fmt.Errorf("close %s epoch %d: %w", r.Server, r.Epoch, err)
 	}
+	return nil
+}
+
+// removeGroup removes a target whose initiators are gone.
+func (a *Array) removeGroup(target, group string) error {
+	if err := gone(a.tree.Write(group+"/enable", "0")); err != nil {
+		return err
+	}
 	if err := a.clear(group); err != nil {
-		return fmt.Errorf("close %s epoch %d: %w", r.Server, r.Epoch, err)
+		return err
 	}
 	return errors.Join(gone(a.tree.Rmdir(group)), gone(a.tree.Rmdir(target)))
 }

@@ -24,7 +24,7 @@ func TestSuite(t *testing.T) {
 		k := newKernel()
 		a := New(Config{Name: "san-2", Prefix: prefix, Portal: "127.0.0.1:3260", Dir: t.TempDir()}, k)
 		return arraytest.Harness{
-			Array: a, Prefix: prefix, Connect: k.plane.Connect, Restart: k.boot, OneListed: true, ByName: true,
+			Array: a, Prefix: prefix, Connect: k.plane.Connect, Restart: k.boot, OneListed: true, SecondLine: true,
 		}
 	})
 }

@@ -124,6 +124,9 @@ func (k *kernel) Rmdir(p string) error {
 		k.drop(func(c iscsi.Config) bool {
 			return strings.HasPrefix(p, "iscsi/"+c.Target+"/") && path.Base(p) == c.Initiator
 		})
+		for _, d := range k.disks {
+			d.Forget(path.Base(p))
+		}
 	}
 	if file, of := k.backs(p); of {
 		delete(k.disks, file) // the kernel closes it, and opens what has its name next time

@@ -19,12 +19,13 @@ func (a *Array) Snapshots(_ context.Context, lun string) ([]array.Snapshot, erro
 }
 
 // RestoreSnapshot implements array.Array. The kernel's backing store holds the old
-// file open: it is removed first, and the next map makes it anew. The fence of another
+// file open: it is removed first, with the keeper that has it, and the next map makes both
+// anew. The fence of another
 // server must not wait for the copy.
 func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
 	return array.RestoreFile(ctx, a.cfg.Dir, lun, name, func() error {
 		return a.do(ctx, func() error {
-			if err := a.mapped(lun); err != nil {
+			if err := errors.Join(a.mapped(lun), a.releaseOf(lun)); err != nil {
 				return err
 			}
 			return gone(a.tree.Rmdir(store + "/" + lun))
@@ -37,9 +38,10 @@ func (a *Array) DeleteSnapshot(_ context.Context, lun, name string) error {
 	return array.DeleteFile(a.cfg.Dir, lun, name, a.mapped)
 }
 
-// mapped refuses a LUN that any target serves: without one it has no session either.
+// mapped refuses a LUN that any target serves: without one it has no session either. A
+// keeper writes nothing.
 func (a *Array) mapped(lun string) error {
-	err := a.alone(map[int]string{1: lun}, "")
+	err := a.alone(map[int]string{1: lun}, a.isKeeper)
 	if errors.Is(err, array.ErrShared) {
 		err = fmt.Errorf("%w: %w", array.ErrMapped, err)
 	}

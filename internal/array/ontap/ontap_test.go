@@ -30,7 +30,7 @@ func TestSuite(t *testing.T) {
 	arraytest.Run(t, func(t *testing.T) arraytest.Harness {
 		c, a := open(t)
 		return arraytest.Harness{
-			Array: a, Prefix: prefix, Connect: c.plane.Connect, SecondLine: true,
+			Array: a, Prefix: prefix, Connect: c.plane.Connect,
 			Restart: func() { c.plane.Kill(func(arraytest.Listed) bool { return true }) },
 		}
 	})

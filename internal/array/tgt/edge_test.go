@@ -93,7 +93,7 @@ func TestFullArray(t *testing.T) {
 		t.Errorf("it left %v", left)
 	}
 	l.must("fill the rest", os.WriteFile(dir+"/other", make([]byte, 4<<20-64<<10), 0o600))
-	s, err := iscsi.Dial(l.ctx, iscsi.Config{Portal: target.Portal, Target: target.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+	s, err := iscsi.Dial(l.ctx, m.Config(target))
 	l.must("login", err)
 	defer func() { _ = s.Close() }()
 	for block := uint64(0); block < blocks; block += 64 {

@@ -63,7 +63,7 @@ func (l *lab) start(e fleet.Epoch) iscsi.Config {
 	m := l.mapOf(e)
 	t, err := l.a.Map(l.ctx, m, l.proof(e))
 	l.must(fmt.Sprintf("map epoch %d", e), err)
-	return iscsi.Config{Portal: t.Portal, Target: t.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret}
+	return m.Config(t)
 }
 
 // proof lets an epoch start.

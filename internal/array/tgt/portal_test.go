@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"relight/internal/array"
-	"relight/internal/array/arraytest"
 	"relight/internal/array/iscsi"
 	"relight/internal/core/fleet"
 )
@@ -22,7 +21,7 @@ func TestFenceOverTwoPortals(t *testing.T) {
 
 	ways := []iscsi.Config{l.start(1), l.start(1)}
 	ways[1].Portal = second
-	var sessions []arraytest.Conn
+	var sessions []array.Conn
 	for _, cfg := range ways { // each draws its ISID: two paths of one initiator
 		s, err := connect(l.ctx, cfg)
 		l.must("login through "+cfg.Portal, err)

@@ -190,7 +190,7 @@ func TestSlowWriteLands(t *testing.T) {
 	m := l.mapOf(2)
 	to, err := other.Map(l.ctx, m, l.proof(2))
 	l.must("map", err)
-	next, err := iscsi.Dial(l.ctx, iscsi.Config{Portal: to.Portal, Target: to.IQN, Initiator: m.Initiator, User: m.User, Secret: m.Secret})
+	next, err := iscsi.Dial(l.ctx, m.Config(to))
 	l.must("login of epoch 2", err)
 	defer func() { _ = next.Close() }()
 	_, err = iscsi.Do(l.ctx, next, "write", iscsi.Write16(10, 5, record(2, 5)))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"relight/internal/array"
 	"relight/internal/array/arraytest"
 	"relight/internal/array/iscsi"
 )
@@ -104,7 +105,7 @@ func (d *daemon) array(dir string) *Array {
 	return New(Config{Name: "san-1", Prefix: prefix, Portal: d.portal, Dir: dir, Control: d.control})
 }
 
-func connect(ctx context.Context, cfg iscsi.Config) (arraytest.Conn, error) {
+func connect(ctx context.Context, cfg iscsi.Config) (array.Conn, error) {
 	s, err := iscsi.Dial(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,152 @@
+package lio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"relight/internal/array"
+)
+
+// keeps is in the name of the targets of keepers, where those of epochs have ":t:".
+const keeps = ":k:"
+
+// keeper is the target of a server's keeper.
+func (a *Array) keeper(server string) string { return a.cfg.Prefix + keeps + server }
+
+// isKeeper reports whether a target is a keeper's.
+func (a *Array) isKeeper(iqn string) bool { return strings.HasPrefix(iqn, a.cfg.Prefix+keeps) }
+
+// beside reports whether a target is one of the server's own.
+func (a *Array) beside(server string) func(iqn string) bool {
+	return func(iqn string) bool {
+		r, epoch := array.ParseIQN(a.cfg.Prefix+":t", iqn)
+		return iqn == a.keeper(server) || epoch && r.Server == server
+	}
+}
+
+// Keep implements array.Keeper. The keeper has a target of its own, which stays while
+// those of the epochs come and go: a reservation ends with its holder's directory.
+func (a *Array) Keep(ctx context.Context, m array.Map) (array.Target, error) {
+	if err := array.CheckKeeper(m); err != nil {
+		return array.Target{}, err
+	}
+	return alter(ctx, a, func() (array.Target, error) { return a.keep(m) })
+}
+
+func (a *Array) keep(m array.Map) (array.Target, error) {
+	name := a.keeper(m.Server)
+	if err := a.unique(m.Initiator, name); err != nil {
+		return array.Target{}, err
+	}
+	if err := a.alone(m.Units, a.beside(m.Server)); err != nil {
+		return array.Target{}, err
+	}
+	stale, err := a.serves(name, m.Units)
+	if err == nil && stale {
+		err = a.release(name) // the server's LUNs are others now
+	}
+	if err != nil {
+		return array.Target{}, fmt.Errorf("keeper of %s: %w", m.Server, err)
+	}
+	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
+		if err := a.back(m.Units[n]); err != nil {
+			return array.Target{}, fmt.Errorf("keeper of %s: %w", m.Server, err)
+		}
+	}
+	if err := a.build(m, "iscsi/"+name, "iscsi/"+name+"/tpgt_1"); err != nil {
+		return array.Target{}, fmt.Errorf("keeper of %s: %w", m.Server, err)
+	}
+	return array.Target{Portal: a.cfg.Portal, IQN: name}, nil
+}
+
+// serves reports whether a target is there and has other units than these.
+func (a *Array) serves(name string, units map[int]string) (others bool, err error) {
+	is, err := a.unitsOf(name)
+	want := map[string]string{}
+	for n, l := range units {
+		want[fmt.Sprintf("lun_%d", n)] = l
+	}
+	return len(is) > 0 && !maps.Equal(is, want), err
+}
+
+// unitsOf lists the LUNs of a target by unit.
+func (a *Array) unitsOf(iqn string) (map[string]string, error) {
+	dir := "iscsi/" + iqn + "/tpgt_1/lun"
+	served, err := a.list(dir)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, u := range served {
+		if out[u], err = a.served(dir + "/" + u); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Kept implements array.Keeper.
+func (a *Array) Kept(ctx context.Context, server string) (array.Target, bool, error) {
+	name := a.keeper(server)
+	on, err := ask(ctx, a, func() (string, error) { return a.tree.Read("iscsi/" + name + "/tpgt_1/enable") })
+	if errors.Is(err, fs.ErrNotExist) {
+		return array.Target{}, false, nil
+	}
+	return array.Target{Portal: a.cfg.Portal, IQN: name}, on == "1", err
+}
+
+// Unkeep implements array.Keeper.
+func (a *Array) Unkeep(ctx context.Context, server string) error {
+	return a.do(ctx, func() error { return a.release(a.keeper(server)) })
+}
+
+func (a *Array) release(name string) error {
+	group := "iscsi/" + name + "/tpgt_1"
+	if err := a.shutGroup(group); err != nil {
+		return fmt.Errorf("release %s: %w", name, err)
+	}
+	return a.removeGroup("iscsi/"+name, group)
+}
+
+// releaseOf releases the keepers that have a LUN.
+func (a *Array) releaseOf(lun string) error {
+	targets, err := a.targets()
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if !a.isKeeper(t) {
+			continue
+		}
+		units, err := a.unitsOf(t)
+		if err == nil && slices.Contains(slices.Collect(maps.Values(units)), lun) {
+			err = a.release(t)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Keepers implements array.Keeper.
+func (a *Array) Keepers(ctx context.Context) ([]string, error) {
+	targets, err := ask(ctx, a, a.targets)
+	var out []string
+	for _, t := range targets {
+		if server, ours := strings.CutPrefix(t, a.cfg.Prefix+keeps); ours {
+			out = append(out, server)
+		}
+	}
+	return out, err
+}
+
+// RemoveKeeperBy names the command with which a person takes a keeper away.
+func (a *Array) RemoveKeeperBy(server string) string {
+	return "targetcli /iscsi delete " + a.keeper(server)
+}
