@@ -21,11 +21,18 @@ func Prefix(a fleet.Array) string {
 // MapOf makes the map of an epoch, the same each time: its secret is made of the key,
 // the array and the epoch, so that nothing secret is stored with the journal.
 func MapOf(key []byte, a fleet.Array, r Ref, units map[int]string) (Map, error) {
+	return NewMap(Prefix(a), r, units, secretOf(key, a, r))
+}
+
+// KeeperOf makes the map of a server's keeper, the same each time; see MapOf.
+func KeeperOf(key []byte, a fleet.Array, server string, units map[int]string) (Map, error) {
+	return NewKeeper(Prefix(a), server, units, secretOf(key, a, Ref{Server: server}))
+}
+
+func secretOf(key []byte, a fleet.Array, r Ref) *once {
 	seed := hmac.New(sha256.New, key)
-	if _, err := fmt.Fprintf(seed, "relight array secret\x00%s\x00%s\x00%d", a.Name, r.Server, r.Epoch); err != nil {
-		return Map{}, err
-	}
-	return NewMap(Prefix(a), r, units, &once{seed.Sum(nil)})
+	_, _ = fmt.Fprintf(seed, "relight array secret\x00%s\x00%s\x00%d", a.Name, r.Server, r.Epoch) // a hash takes all
+	return &once{seed.Sum(nil)}
 }
 
 // once reads out its bytes and no more.

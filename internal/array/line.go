@@ -28,6 +28,8 @@ type Keeper interface {
 	Unkeep(ctx context.Context, server string) error
 	// Keepers lists the servers that have one.
 	Keepers(ctx context.Context) ([]string, error)
+	// UnkeepBy is the command with which a person takes a keeper away.
+	UnkeepBy(server string) string
 }
 
 // ErrForeign: a LUN has a reservation key that is none of ours, or a reservation that the

@@ -18,7 +18,7 @@ type Env struct {
 	Login func(ctx context.Context) (LoginAnswer, error)
 	// Line is asked for SourceKeys.
 	Line Line
-	Now   func() time.Time
+	Now  func() time.Time
 	// Wait returns at the time, or with an error when the context ends.
 	Wait func(ctx context.Context, until time.Time) error
 }

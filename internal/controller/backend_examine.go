@@ -36,11 +36,6 @@ func (b *Backend) ExamineArray(ctx context.Context, by, name string, req client.
 	if err := b.mayExamine(decl, req); err != nil {
 		return report, err
 	}
-	if !b.examining.TryLock() {
-		// The maps of one would be fenced by the other.
-		return report, problem(client.CodeConflict, "an array is being examined").WithNext("relight doctor array %s", name)
-	}
-	defer b.examining.Unlock()
 	arr, err := openArray(decl)
 	if err != nil {
 		return report, problem(client.CodeUnavailable, "array %s cannot be opened: %v", name, err).WithNext("relight doctor")
@@ -50,11 +45,20 @@ func (b *Backend) ExamineArray(ctx context.Context, by, name string, req client.
 	if watch == 0 {
 		watch = examineWatch
 	}
-	found, failed := examine.Run(ctx, examine.Options{
-		Array: arr, Prefix: array.Prefix(decl), LUN: req.LUN,
-		Load: examineLoad, Watch: watch, FenceWithin: examineFence, LastResort: decl.LUNOffline == fleet.LUNOfflineLast,
-		Random: rand.Reader, Now: b.Clock.Now, Wait: array.WaitBy(b.Clock.Now),
-	})
+	var (
+		found  examine.Report
+		failed error
+	)
+	// The maps of one would be fenced by the other.
+	if !b.Alone(func() {
+		found, failed = examine.Run(ctx, examine.Options{
+			Array: arr, Prefix: array.Prefix(decl), LUN: req.LUN,
+			Load: examineLoad, Watch: watch, FenceWithin: examineFence, LastResort: decl.LUNOffline == fleet.LUNOfflineLast,
+			Random: rand.Reader, Now: b.Clock.Now, Wait: array.WaitBy(b.Clock.Now),
+		})
+	}) {
+		return report, problem(client.CodeConflict, "an array is being examined").WithNext("relight doctor array %s", name)
+	}
 	return examined(report, found, failed), nil
 }
 
@@ -109,6 +113,7 @@ func examined(report client.ArrayReport, found examine.Report, failed error) cli
 			client.ArrayCommand{Command: "PREEMPT AND ABORT", Does: either(r.Aborts, "works", "refused")},
 			client.ArrayCommand{Command: "REGISTER (preempted before)", Does: either(r.Returns, "lets it in again", "refused")},
 			client.ArrayCommand{Command: "REGISTER (outlives a power loss)", Does: either(r.Persists, "works", "refused")},
+			client.ArrayCommand{Command: "write in another session", Does: either(r.Covers, "registered as well", "not registered")},
 			client.ArrayCommand{Command: "write after a cut of the network", Does: either(r.Rejoins, "still registered", "registration lost")})
 		report.SecondLine, report.WhyNot = r.SecondLine()
 	case found.Trouble != "":

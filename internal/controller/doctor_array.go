@@ -47,6 +47,10 @@ func arrayCheck(a san.State, behind []string, host string, near fleet.Answer) cl
 			check.Detail = "does not answer this controller, and behind a cut service link nothing else proves " + names + " dead: " + a.Err.Error()
 		}
 		check.Next = "check spec.arrays of the Site " + a.Site + " and the way to the array's management"
+	case a.NoLine != "":
+		check.State = client.DoctorWarn
+		check.Detail = "answers; its servers can be fenced there, but its reservations are no second line: " + a.NoLine
+		check.Next = "relight doctor array " + a.Name
 	case len(behind) == 0:
 	case near == fleet.Yes:
 		check.Detail = "answers, and no router lies between; behind a cut service link it proves " + names + " dead"

@@ -350,7 +350,7 @@ func (c *Controller) wire(ctx context.Context) error {
 	c.backend = &Backend{
 		Spares:  c.spare,
 		Journal: c.journal, State: c.state, Healer: healer, Viewer: viewer, Collector: c.collector, Chronicle: c.chronicle,
-		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine, Kept: c.arrays.Kept, Left: c.orphans, Webhook: c.teller,
+		Loops: c.loops, Clock: c.clock, Log: c.log, Build: c.opt.Build, Changed: c.tellProviders, Examine: c.examine, Alone: c.arrays.Alone, Kept: c.arrays.Kept, Left: c.orphans, Webhook: c.teller,
 		Providers: slices.Sorted(maps.Keys(providers)),
 		Enrolment: &Enrolment{Authority: c.authority, Vault: c.secrets, Forget: c.hub.Forget, URL: c.url()},
 	}

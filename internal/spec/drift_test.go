@@ -171,7 +171,7 @@ func TestDefaultsOutsideRulesMatchTheTable(t *testing.T) {
 		"Site spec.power.levels[].all[].timeout": show(defaultPowerTimeout),
 		"Site spec.budget.keepAlive":             "0", "Site spec.budget.steps": "0",
 		"Site spec.budget.window":       show(defaultWindow),
-		"Site spec.arrays[].lunOffline": `"` + string(fleet.LUNOfflineNever) + `"`,
+		"Site spec.arrays[].lunOffline": `"` + string(fleet.LUNOfflineNever) + `"`, "Site spec.arrays[].reservations": `"` + string(fleet.ReservationsNever) + `"`,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v\nwant %v", got, want)

@@ -153,6 +153,9 @@ func fit(kind Kind, tree map[string]any) {
 				options[name] = "x"
 			}
 			a["options"] = options
+			if a["driver"] != string(fleet.ArrayLIO) {
+				delete(a, "reservations")
+			}
 			if more, ok := a["morePortals"].([]any); ok {
 				a["morePortals"] = slices.DeleteFunc(more, func(p any) bool { return p == a["portal"] })
 			}

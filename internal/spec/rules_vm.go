@@ -127,6 +127,9 @@ func arrayRules(s fleet.SiteSpec, at reporter) {
 				at(fmt.Sprintf("%s.morePortals[%d]", path, n), fmt.Sprintf("%q is there twice", portal), "it would be no further way", "name another portal of the array, or none")
 			}
 		}
+		if a.Reservations == fleet.ReservationsLine && a.Driver != fleet.ArrayLIO {
+			at(path+".reservations", fmt.Sprintf("the driver %s has no second line", a.Driver), "a registration of its arrays is good for one session alone, and nobody can register for the machine that writes", "leave reservations out: the storage fence does not depend on them")
+		}
 		for _, name := range known.must {
 			if a.Options[name] == "" {
 				at(path, fmt.Sprintf("the array %q has no option %s", a.Name, name), fmt.Sprintf("the driver %s cannot work without it", a.Driver), "add "+name+" to its options")

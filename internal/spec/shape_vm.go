@@ -72,6 +72,13 @@ func arrayShape() *shape {
 				option{string(fleet.LUNOfflineLast), "sessions that cannot be ended are left without a LUN"}),
 		},
 		{
+			name: "reservations", doc: "Whether an initiator of Relight's own holds a SCSI reservation on the LUNs, so that only the epoch that is registered with its key can write, whatever maps say. `lio` only, and only while the array passes the probe that `relight doctor array` shows; the fence does not depend on it. Not for guests that make reservations of their own.",
+			example: "secondLine", def: `"never"`, why: "a reservation that is left behind by mistake stops the server's own writes; the fence is whole without one",
+			shape: words("What SCSI reservations are used for.",
+				option{string(fleet.ReservationsNever), "nothing; what an earlier setting left is taken away at the next start"},
+				option{string(fleet.ReservationsLine), "a second line: who is not registered cannot write"}),
+		},
+		{
 			name: "options", doc: "The driver's own. `tgt`: `dir`, `control`, `prefix`. `lio`: `dir`, `tree`, `prefix`. `ontap`: `url`, `user`, `password_script`, `svm`, `volume`, `ca`, `prefix`. Passwords are refused; use `password_script`.",
 			example: `{dir: /srv/san}`, shape: &shape{form: dict, max: 32, keyFormat: arrayOption(), format: line()},
 		},

@@ -110,15 +110,7 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 		return x.report, err
 	}
 	used := first
-	defer func() {
-		// What a run that was cut short leaves on the array would hold the LUN.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
-		defer cancel()
-		x.resort = nil
-		for e := first; e <= used; e++ {
-			_, _ = x.shutOut(ctx, e, iscsi.Config{})
-		}
-	}()
+	defer func() { x.clean(ctx, first, used) }()
 	if proof, err = x.reservations(ctx, first, proof); err != nil {
 		return x.report, err
 	}
@@ -131,6 +123,40 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 		x.resort = nil
 	}
 	return x.report, err
+}
+
+// Reservations tries only what an array's reservations are worth: far quicker than Run.
+func Reservations(ctx context.Context, opt Options) (array.Reservations, error) {
+	x := &examination{Options: opt}
+	if x.LUN == "" {
+		x.LUN = LUN
+	}
+	if err := x.lun(ctx, opt.LUN == ""); err != nil {
+		return array.Reservations{}, err
+	}
+	e, proof, err := x.begin(ctx)
+	if err == nil {
+		defer x.clean(ctx, e, e)
+		_, err = x.reservations(ctx, e, proof)
+	}
+	if err == nil && x.report.Reservations == nil {
+		err = errors.New(x.report.Trouble)
+	}
+	if err != nil {
+		return array.Reservations{}, err
+	}
+	return *x.report.Reservations, nil
+}
+
+// clean shuts the epochs out that were used: what a run that was cut short leaves on the
+// array would hold the LUN.
+func (x *examination) clean(ctx context.Context, first, last fleet.Epoch) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
+	defer cancel()
+	x.resort = nil
+	for e := first; e <= last; e++ {
+		_, _ = x.shutOut(ctx, e, iscsi.Config{})
+	}
 }
 
 // lun has the scratch LUN there.

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		flag.Parse()
 		_ = flag.Set("test.run", "^TestInside"+os.Getenv("TEST_ONLY"))
 		_ = flag.Set("test.v", "true")
+		_ = flag.Set("test.timeout", "5m") // says where it hangs, before the machine is given up
 		code = m.Run()
 	}
 	fmt.Printf("%s%d\n", verdict, code)

@@ -146,7 +146,7 @@ func (a *Array) Keepers(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
-// RemoveKeeperBy names the command with which a person takes a keeper away.
-func (a *Array) RemoveKeeperBy(server string) string {
+// UnkeepBy implements array.Keeper.
+func (a *Array) UnkeepBy(server string) string {
 	return "targetcli /iscsi delete " + a.keeper(server)
 }

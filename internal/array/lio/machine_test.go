@@ -41,7 +41,7 @@ func TestOnTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // reached only by a machine that hangs
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // reached only by a machine that hangs
 	defer cancel()
 	out, err := exec.CommandContext(ctx, qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "512", "-serial", "stdio", "-kernel", img.Kernel, "-initrd", img.Initrd,

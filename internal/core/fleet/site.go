@@ -29,6 +29,8 @@ type Array struct {
 	MorePortals []string `json:"morePortals,omitempty"`
 	// LUNOffline is whether a fence may take LUNs off line whose sessions stay listed.
 	LUNOffline LUNOffline `json:"lunOffline,omitempty"`
+	// Reservations is what SCSI reservations are used for.
+	Reservations Reservations `json:"reservations,omitempty"`
 	// Options are the driver's own, such as the control port of tgt or the URL of
 	// an array's REST interface.
 	Options map[string]string `json:"options,omitempty"`
@@ -45,6 +47,16 @@ const (
 	LUNOfflineNever LUNOffline = "never"
 	// LUNOfflineLast: once its sessions are still listed after half of the fence's time.
 	LUNOfflineLast LUNOffline = "lastResort"
+)
+
+// Reservations says what SCSI reservations are used for on an array.
+type Reservations string
+
+// The answers. The empty one is never.
+const (
+	ReservationsNever Reservations = "never"
+	// ReservationsLine: as a second line behind the storage fence, if the array's are worth it.
+	ReservationsLine Reservations = "secondLine"
 )
 
 // ArrayDriver names a driver for SAN arrays.

@@ -42,6 +42,9 @@ type Arrays struct {
 	servers map[string]fleet.Server
 	names   []string // of servers, sorted
 	tell    []func(servers []string)
+
+	// examining is held while an array is examined.
+	examining sync.Mutex
 }
 
 // declared is an array that a site declares, with what was last seen on it.
@@ -65,6 +68,10 @@ type declared struct {
 	// effects are when something was last done for a server: what was seen before it
 	// is not the present any more.
 	effects map[string]time.Time
+
+	// worth is held while the array's reservations are probed; found is what came of it.
+	worth sync.Mutex
+	found worth
 }
 
 // New returns arrays of which none is declared yet, so that a provider can be given them
@@ -225,6 +232,9 @@ type State struct {
 	URL string
 	// Err is why it does not.
 	Err error
+	// NoLine is why its reservations are no second line although its declaration wants one,
+	// once that is known.
+	NoLine string
 }
 
 // all lists the declared arrays by name.
@@ -246,7 +256,7 @@ func (a *Arrays) Ask(ctx context.Context) []State {
 	out := make([]State, len(sans))
 	var asking sync.WaitGroup
 	for i, n := range sans {
-		out[i] = State{Name: n.decl.Name, Site: n.site, URL: n.decl.Options["url"], Err: n.err}
+		out[i] = State{Name: n.decl.Name, Site: n.site, URL: n.decl.Options["url"], Err: n.err, NoLine: n.noLine()}
 		if n.err == nil {
 			asking.Go(func() { _, out[i].Err = n.bare.Maps(ctx, "doctor") })
 		}

@@ -90,7 +90,12 @@ func (a *Arrays) shutOut(ctx context.Context, call provider.Call, n *declared, e
 		patience = 0 // it is off line already, and its sessions had their time
 	}
 	_, local := n.bare.(array.Local)
-	return array.Run(ctx, env, array.Plan{Ref: ref, Local: local, Volumes: volumes, Every: shutEvery, Within: left(ctx), Offline: lastResort(call.Server, n, patience)})
+	line, keys, err := a.lineOf(n, call.Server)
+	if err != nil {
+		return nil, err
+	}
+	env.Line = line
+	return array.Run(ctx, env, array.Plan{Ref: ref, Local: local, Keys: keys, Volumes: volumes, Every: shutEvery, Within: left(ctx), Offline: lastResort(call.Server, n, patience)})
 }
 
 // lastResort is what the array's declaration allows a fence as its last, or nil.
@@ -176,9 +181,21 @@ func (a *Arrays) letIn(ctx context.Context, call provider.Call, n *declared, map
 	if err != nil {
 		return out, err
 	}
+	g, err := a.lower(ctx, call, n)
+	if err != nil {
+		return out, withTold(classedMap(call, n, err), told)
+	}
 	e, err := a.mapFor(ctx, call, n)
 	if err != nil {
 		return out, withTold(err, told)
+	}
+	if g, err = g.raise(ctx, e); err != nil {
+		failed := classedMap(call, n, err)
+		failed.MayHaveHappened = true // the map is made
+		return out, withTold(failed, told)
+	}
+	if word := g.told(e.Ref); word != "" {
+		told = append(told, word)
 	}
 	out.Detail = fmt.Sprintf("array %s lets epoch %d in", n.decl.Name, call.Step.Epoch)
 	if _, real := n.bare.(array.Locator); real && call.Step.Epoch == 1 {
@@ -274,7 +291,7 @@ func (a *Arrays) mapFor(ctx context.Context, call provider.Call, n *declared) (e
 }
 
 // classedMap classes an array's error once, at this edge.
-func classedMap(call provider.Call, n *declared, err error) error {
+func classedMap(call provider.Call, n *declared, err error) *provider.Error {
 	class, may := classify(err)
 	e := provider.Errorf(class, call, "array %s: %w", n.decl.Name, err)
 	e.MayHaveHappened = may

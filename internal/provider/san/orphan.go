@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"relight/internal/array"
 	"relight/internal/provider"
@@ -42,7 +43,10 @@ func (a *Arrays) orphansOn(ctx context.Context, n *declared) []provider.Orphan {
 	}
 	// After the array was asked: a server that was declared meanwhile is no orphan.
 	owners := a.serversOn(n.decl.Name)
-	var out []provider.Orphan
+	out, err := keepersLeft(ctx, n, owners, now)
+	if err != nil {
+		return blind(err)
+	}
 	for _, m := range all {
 		if slices.Contains(owners, m.Server) || anothers(m, array.Prefix(n.decl)) {
 			continue
@@ -66,6 +70,25 @@ func (a *Arrays) orphansOn(ctx context.Context, n *declared) []provider.Orphan {
 		out = append(out, o)
 	}
 	return out
+}
+
+// keepersLeft lists the keepers on an array whose servers have no LUN there any more.
+func keepersLeft(ctx context.Context, n *declared, owners []string, now time.Time) ([]provider.Orphan, error) {
+	k, ok := n.bare.(array.Keeper)
+	if !ok {
+		return nil, nil
+	}
+	all, err := k.Keepers(ctx)
+	var out []provider.Orphan
+	for _, server := range all {
+		if !slices.Contains(owners, server) {
+			out = append(out, provider.Orphan{
+				Kind: provider.OrphanMap, Server: server, On: n.decl.Name, At: now, What: "keeper of " + server,
+				Detail: "keeps others from writing to its LUNs", Next: k.UnkeepBy(server),
+			})
+		}
+	}
+	return out, err
 }
 
 // anothers reports whether a map is that of another fleet, which shares the array and

@@ -1,0 +1,189 @@
+package san
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"relight/internal/array"
+	"relight/internal/array/examine"
+	"relight/internal/core/fleet"
+	"relight/internal/provider"
+)
+
+const (
+	// lineWithin bounds what is given to the second line before and after a map is made.
+	lineWithin = 5 * time.Second
+	// worthWithin bounds the probe of an array's reservations.
+	worthWithin = 10 * time.Second
+)
+
+// worth is what a probe found out about an array's reservations.
+type worth struct {
+	known bool
+	// why they are no second line; empty if they are.
+	why string
+}
+
+// guard is the second line of a server's LUNs while an epoch is let in.
+type guard struct {
+	line *array.Line
+	// stands: it stood already for this very epoch.
+	stands bool
+	// why there is none although the array's declaration wants one.
+	why string
+}
+
+// lineOf is the second line of a server's LUNs on an array; ok is false where the driver
+// lets no keeper in.
+func (a *Arrays) lineOf(n *declared, s fleet.Server) (line array.Line, ok bool, err error) {
+	k, ok := n.bare.(array.Keeper)
+	if !ok {
+		return array.Line{}, false, nil
+	}
+	units, _ := unitsOn(s, n.decl.Name)
+	m, err := array.KeeperOf(a.opt.Key, n.decl, s.Name, units)
+	return array.Line{Array: k, Keeper: m, Dial: array.DialISCSI}, true, err
+}
+
+// lower prepares the second line for the epoch that is about to be let in. Where there
+// shall be none, or cannot be, what is left of one is taken away: a reservation of which
+// nobody takes care would refuse the server's own writes.
+func (a *Arrays) lower(ctx context.Context, call provider.Call, n *declared) (guard, error) {
+	line, ok, err := a.lineOf(n, call.Server)
+	if err != nil || !ok {
+		return guard{}, err
+	}
+	if err := provider.Leased(ctx); err != nil {
+		return guard{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lineWithin+worthWithin)
+	defer cancel()
+	if n.decl.Reservations != fleet.ReservationsLine {
+		return guard{}, line.Array.Unkeep(ctx, call.Server.Name)
+	}
+	if why := a.worthOf(ctx, n); why != "" {
+		return guard{why: why}, line.Array.Unkeep(ctx, call.Server.Name)
+	}
+	if stands, err := line.Stands(ctx, call.Step.Epoch); err == nil && stands {
+		return guard{line: &line, stands: true}, nil
+	}
+	err = line.Lower(ctx, call.Step.Epoch)
+	return give(ctx, &line, err)
+}
+
+// raise has the second line stand for the epoch that was let in.
+func (g guard) raise(ctx context.Context, e entry) (guard, error) {
+	if g.line == nil || g.stands {
+		return g, nil
+	}
+	if err := provider.Leased(ctx); err != nil {
+		return g, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lineWithin)
+	defer cancel()
+	return give(ctx, g.line, g.line.Raise(ctx, e.Map, e.target))
+}
+
+// give gives a line up that could not be made, or returns it. One that belongs to a later
+// epoch stays as it is, and the epoch is refused.
+func give(ctx context.Context, line *array.Line, err error) (guard, error) {
+	switch {
+	case err == nil:
+		return guard{line: line}, nil
+	case errors.Is(err, array.ErrFenced):
+		return guard{}, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lineWithin)
+	defer cancel()
+	if left := line.Array.Unkeep(ctx, line.Keeper.Server); left != nil {
+		return guard{}, fmt.Errorf("a reservation may be left that would refuse the server's writes: %w (it was to go since %v)", left, err)
+	}
+	return guard{why: err.Error()}, nil
+}
+
+// told says for people what became of the second line.
+func (g guard) told(r array.Ref) string {
+	switch {
+	case g.why != "":
+		return "no second line: " + g.why
+	case g.line != nil:
+		return fmt.Sprintf("reservation key %#016x may write, nobody else", array.Key(r.Server, r.Epoch))
+	default:
+		return ""
+	}
+}
+
+// Alone runs what nobody else may do at the same time: an examination of an array. It
+// returns false, and runs nothing, while another is under way.
+func (a *Arrays) Alone(run func()) bool {
+	if !a.examining.TryLock() {
+		return false
+	}
+	defer a.examining.Unlock()
+	run()
+	return true
+}
+
+// worthOf is why an array's reservations are no second line; empty if they are. They are
+// probed once in a controller's life, on a scratch LUN; what could not be probed is asked
+// again at the next start.
+func (a *Arrays) worthOf(ctx context.Context, n *declared) string {
+	n.worth.Lock()
+	defer n.worth.Unlock()
+	if n.found.known {
+		return n.found.why
+	}
+	if why := a.scratchTaken(n.decl.Name); why != "" {
+		return why
+	}
+	ctx, cancel := context.WithTimeout(ctx, worthWithin)
+	defer cancel()
+	var (
+		got array.Reservations
+		err error
+	)
+	if !a.Alone(func() {
+		got, err = examine.Reservations(ctx, examine.Options{
+			Array: n.bare, Prefix: array.Prefix(n.decl), FenceWithin: worthWithin,
+			Random: rand.Reader, Now: a.opt.Now, Wait: array.WaitBy(a.opt.Now),
+		})
+	}) {
+		return "an array is being examined"
+	}
+	if err != nil {
+		return "its reservations could not be probed: " + err.Error()
+	}
+	_, why := got.SecondLine()
+	n.found = worth{known: true, why: strings.Join(why, "; ")}
+	return n.found.why
+}
+
+// noLine is what is known of the reservations' faults, without waiting for a probe.
+func (n *declared) noLine() string {
+	if n.decl.Reservations != fleet.ReservationsLine || !n.worth.TryLock() {
+		return ""
+	}
+	defer n.worth.Unlock()
+	return n.found.why
+}
+
+// scratchTaken is why the scratch LUN of an array must not be written to.
+func (a *Arrays) scratchTaken(name string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.servers {
+		if s.Name == examine.Server {
+			return "a server is called " + s.Name + ", as probes are"
+		}
+		for _, v := range s.Spec.Identity.Volumes {
+			if v.LUN != nil && v.LUN.Array == name && v.LUN.Name == examine.LUN {
+				return "LUN " + v.LUN.Name + " is a server's, and probes write to it"
+			}
+		}
+	}
+	return ""
+}
