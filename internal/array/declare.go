@@ -24,9 +24,9 @@ func MapOf(key []byte, a fleet.Array, r Ref, units map[int]string) (Map, error) 
 	return NewMap(Prefix(a), r, units, secretOf(key, a, r))
 }
 
-// KeeperOf makes the map of a server's keeper, the same each time; see MapOf.
-func KeeperOf(key []byte, a fleet.Array, server string, units map[int]string) (Map, error) {
-	return NewKeeper(Prefix(a), server, units, secretOf(key, a, Ref{Server: server}))
+// HolderOf makes the map of a server's holder, the same each time; see MapOf.
+func HolderOf(key []byte, a fleet.Array, server string, units map[int]string) (Map, error) {
+	return NewHolder(Prefix(a), server, units, secretOf(key, a, Ref{Server: server}))
 }
 
 func secretOf(key []byte, a fleet.Array, r Ref) *once {

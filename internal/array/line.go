@@ -14,55 +14,55 @@ import (
 	"relight/internal/core/fleet"
 )
 
-// Keeper is an Array on which reservations can be a second line. Beside a server's epochs
-// it lets one initiator of ours in, the keeper, which holds a reservation on the server's
+// Reserver is an Array on which reservations can be a second line. Beside a server's epochs
+// it lets one initiator of ours in, the holder, which holds a reservation on the server's
 // LUNs and never writes to them: whoever is not registered cannot write, whatever maps
 // say. The calls may be repeated.
-type Keeper interface {
-	// Keep lets the keeper in, and says where. Errors: ErrShared, ErrNotFound (a LUN),
+type Reserver interface {
+	// LetHolder lets the holder in, and says where. Errors: ErrShared, ErrNotFound (a LUN),
 	// ErrInvalid.
-	Keep(ctx context.Context, m Map) (Target, error)
-	// Kept says where the keeper of a server logs in; ok is false if there is none.
-	Kept(ctx context.Context, server string) (t Target, ok bool, err error)
-	// Unkeep takes the keeper away, and with it its reservation.
-	Unkeep(ctx context.Context, server string) error
-	// Keepers lists the servers that have one.
-	Keepers(ctx context.Context) ([]string, error)
-	// UnkeepBy is the command with which a person takes a keeper away.
-	UnkeepBy(server string) string
+	LetHolder(ctx context.Context, m Map) (Target, error)
+	// Holder says where the holder of a server logs in; ok is false if there is none.
+	Holder(ctx context.Context, server string) (t Target, ok bool, err error)
+	// DropHolder takes the holder away, and with it its reservation.
+	DropHolder(ctx context.Context, server string) error
+	// Holders lists the servers that have one.
+	Holders(ctx context.Context) ([]string, error)
+	// DropHolderBy is the command with which a person takes a holder away.
+	DropHolderBy(server string) string
 }
 
 // ErrForeign: a LUN has a reservation key that is none of ours, or a reservation that the
-// keeper does not hold. Somebody else relies on it.
+// holder does not hold. Somebody else relies on it.
 var ErrForeign = errors.New("somebody else's reservation")
 
 // Key is an epoch's reservation key: a tag of the server in the upper half, which tells
-// servers apart, and the epoch in the lower. Epoch 0 is the keeper.
+// servers apart, and the epoch in the lower. Epoch 0 is the holder.
 func Key(server string, e fleet.Epoch) uint64 {
 	sum := sha256.Sum256([]byte("relight reservation " + server))
 	return uint64(binary.BigEndian.Uint32(sum[:])|1)<<32 | uint64(uint32(e))
 }
 
-// keptAs is the ISID of the keeper's sessions. It is always the same, because a
+// heldAs is the ISID of the holder's sessions. It is always the same, because a
 // registration belongs to it; a second session takes the first one's place.
-var keptAs = [6]byte{0x80, 'r', 'l', 'k', 0, 0}
+var heldAs = [6]byte{0x80, 'r', 'l', 'k', 0, 0}
 
-// NewKeeper makes the map of a server's keeper; see NewMap. Its epoch is 0.
-func NewKeeper(prefix, server string, units map[int]string, random io.Reader) (Map, error) {
+// NewHolder makes the map of a server's holder; see NewMap. Its epoch is 0.
+func NewHolder(prefix, server string, units map[int]string, random io.Reader) (Map, error) {
 	m, err := NewMap(prefix, Ref{Server: server, Epoch: 1}, units, random)
-	m.Epoch, m.User = 0, server+".keeper"
-	m.Initiator = fmt.Sprintf("%s:%s.keeper", prefix, server)
+	m.Epoch, m.User = 0, server+".holder"
+	m.Initiator = fmt.Sprintf("%s:%s.holder", prefix, server)
 	if err == nil && len(m.Initiator) > iqnMax {
 		err = fmt.Errorf("%s: an IQN of %d bytes, above %d: %w", m.Initiator, len(m.Initiator), iqnMax, ErrInvalid)
 	}
 	return m, err
 }
 
-// CheckKeeper refuses a map that is no keeper's.
-func CheckKeeper(m Map) error {
+// CheckHolder refuses a map that is no holder's.
+func CheckHolder(m Map) error {
 	m.Epoch++
 	if err := m.valid(); err != nil || m.Epoch != 1 {
-		return fmt.Errorf("keeper of %s: %w", m.Server, errors.Join(err, ErrInvalid))
+		return fmt.Errorf("holder of %s: %w", m.Server, errors.Join(err, ErrInvalid))
 	}
 	return nil
 }
@@ -79,28 +79,28 @@ type Conn interface {
 // DialISCSI is the Dial of all but models.
 func DialISCSI(ctx context.Context, cfg iscsi.Config) (Conn, error) { return iscsi.Dial(ctx, cfg) }
 
-// Line is the second line of one server's LUNs on one array: the keeper holds a
+// Line is the second line of one server's LUNs on one array: the holder holds a
 // write-exclusive reservation on each, and the one epoch that may write is registered with
 // its own key. It adds refusals and no proof: the fence does not depend on it.
 type Line struct {
-	Array Keeper
-	// Keeper is its map; see NewKeeper.
-	Keeper Map
+	Array Reserver
+	// Holder is its map; see NewHolder.
+	Holder Map
 	Dial   Dial
 }
 
-func (l Line) units() []int { return slices.Sorted(maps.Keys(l.Keeper.Units)) }
+func (l Line) units() []int { return slices.Sorted(maps.Keys(l.Holder.Units)) }
 
 func (l Line) session(ctx context.Context, t Target) (Conn, error) {
-	cfg := l.Keeper.Config(t)
-	cfg.ISID = keptAs
+	cfg := l.Holder.Config(t)
+	cfg.ISID = heldAs
 	return l.Dial(ctx, cfg)
 }
 
 // Stands reports whether the line stands for an epoch as Raise leaves it.
 func (l Line) Stands(ctx context.Context, e fleet.Epoch) (bool, error) {
-	t, kept, err := l.Array.Kept(ctx, l.Keeper.Server)
-	if err != nil || !kept {
+	t, there, err := l.Array.Holder(ctx, l.Holder.Server)
+	if err != nil || !there {
 		return false, err
 	}
 	s, err := l.session(ctx, t)
@@ -123,16 +123,16 @@ func (l Line) standsOn(ctx context.Context, s iscsi.Path, unit int, e fleet.Epoc
 	}
 	holder, ours, held, err := iscsi.Holder(ctx, s, unit)
 	slices.Sort(keys)
-	want := []uint64{Key(l.Keeper.Server, 0), Key(l.Keeper.Server, e)}
+	want := []uint64{Key(l.Holder.Server, 0), Key(l.Holder.Server, e)}
 	return held && ours && holder == want[0] && slices.Equal(slices.Compact(keys), want), err
 }
 
-// Lower lets the keeper in and takes every key of the server away. It comes before a map
+// Lower lets the holder in and takes every key of the server away. It comes before a map
 // is made: an epoch that logs in again by itself would else be refused its writes until it
 // is registered. Errors: ErrForeign, or ErrFenced if a later epoch is registered, with no
-// key changed; those of Keep.
+// key changed; those of LetHolder.
 func (l Line) Lower(ctx context.Context, e fleet.Epoch) error {
-	t, err := l.Array.Keep(ctx, l.Keeper)
+	t, err := l.Array.LetHolder(ctx, l.Holder)
 	if err != nil {
 		return err
 	}
@@ -146,9 +146,9 @@ func (l Line) Lower(ctx context.Context, e fleet.Epoch) error {
 			return err
 		}
 	}
-	own := Key(l.Keeper.Server, 0)
+	own := Key(l.Holder.Server, 0)
 	for _, unit := range l.units() {
-		if err := give(ctx, order{"register the keeper", s, iscsi.Register(unit, own)}, order{"clear keys", s, iscsi.ClearKeys(unit, own)}); err != nil {
+		if err := give(ctx, order{"register the holder", s, iscsi.Register(unit, own)}, order{"clear keys", s, iscsi.ClearKeys(unit, own)}); err != nil {
 			return err
 		}
 	}
@@ -163,35 +163,35 @@ func (l Line) keys(ctx context.Context, s iscsi.Path, unit int, e fleet.Epoch) (
 		return nil, err
 	}
 	for _, k := range keys {
-		if k>>32 != Key(l.Keeper.Server, 0)>>32 {
-			return nil, fmt.Errorf("LUN %s has the key %#016x: %w", l.Keeper.Units[unit], k, ErrForeign)
+		if k>>32 != Key(l.Holder.Server, 0)>>32 {
+			return nil, fmt.Errorf("LUN %s has the key %#016x: %w", l.Holder.Units[unit], k, ErrForeign)
 		}
-		if k > Key(l.Keeper.Server, e) {
-			return nil, fmt.Errorf("epoch %d is registered on LUN %s: %w", uint32(k), l.Keeper.Units[unit], ErrFenced)
+		if k > Key(l.Holder.Server, e) {
+			return nil, fmt.Errorf("epoch %d is registered on LUN %s: %w", uint32(k), l.Holder.Units[unit], ErrFenced)
 		}
 	}
 	return keys, nil
 }
 
-// Raise registers the epoch that was let in, takes all older keys away, has the keeper
-// reserve, and reads all of it back. The array must let the keeper in (Lower). Errors:
+// Raise registers the epoch that was let in, takes all older keys away, has the holder
+// reserve, and reads all of it back. The array must let the holder in (Lower). Errors:
 // ErrFenced if a later epoch is registered, with nothing changed for it; ErrForeign.
 func (l Line) Raise(ctx context.Context, m Map, at Target) error {
-	t, kept, err := l.Array.Kept(ctx, l.Keeper.Server)
-	if err == nil && !kept {
-		err = fmt.Errorf("keeper of %s: %w", l.Keeper.Server, ErrNotFound)
+	t, there, err := l.Array.Holder(ctx, l.Holder.Server)
+	if err == nil && !there {
+		err = fmt.Errorf("holder of %s: %w", l.Holder.Server, ErrNotFound)
 	}
 	if err != nil {
 		return err
 	}
-	keeper, err := l.session(ctx, t)
+	holder, err := l.session(ctx, t)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = keeper.Close() }()
+	defer func() { _ = holder.Close() }()
 	old := map[int][]uint64{}
 	for _, unit := range l.units() {
-		if old[unit], err = l.keys(ctx, keeper, unit, m.Epoch); err != nil {
+		if old[unit], err = l.keys(ctx, holder, unit, m.Epoch); err != nil {
 			return err
 		}
 	}
@@ -201,40 +201,40 @@ func (l Line) Raise(ctx context.Context, m Map, at Target) error {
 	}
 	defer func() { _ = epoch.Close() }()
 	for _, unit := range l.units() {
-		if err := l.raise(ctx, keeper, epoch, unit, m.Epoch, old[unit]); err != nil {
+		if err := l.raise(ctx, holder, epoch, unit, m.Epoch, old[unit]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l Line) raise(ctx context.Context, keeper, epoch iscsi.Path, unit int, e fleet.Epoch, old []uint64) error {
-	own, next := Key(l.Keeper.Server, 0), Key(l.Keeper.Server, e)
+func (l Line) raise(ctx context.Context, holder, epoch iscsi.Path, unit int, e fleet.Epoch, old []uint64) error {
+	own, next := Key(l.Holder.Server, 0), Key(l.Holder.Server, e)
 	orders := []order{
 		{"register the epoch", epoch, iscsi.RegisterForEver(unit, next)},
-		{"register the keeper", keeper, iscsi.RegisterForEver(unit, own)},
+		{"register the holder", holder, iscsi.RegisterForEver(unit, own)},
 	}
 	for _, k := range slices.Compact(slices.Sorted(slices.Values(old))) {
 		if k != own && k != next {
-			orders = append(orders, order{"preempt and abort", keeper, iscsi.PreemptAbort(unit, own, k)})
+			orders = append(orders, order{"preempt and abort", holder, iscsi.PreemptAbort(unit, own, k)})
 		}
 	}
-	if err := give(ctx, append(orders, order{"reserve", keeper, iscsi.Reserve(unit, own)})...); err != nil {
+	if err := give(ctx, append(orders, order{"reserve", holder, iscsi.Reserve(unit, own)})...); err != nil {
 		return err
 	}
-	stands, err := l.standsOn(ctx, keeper, unit, e)
+	stands, err := l.standsOn(ctx, holder, unit, e)
 	if err == nil && !stands {
-		err = fmt.Errorf("LUN %s does not show the keys and the reservation that were made: %w", l.Keeper.Units[unit], ErrConflict)
+		err = fmt.Errorf("LUN %s does not show the keys and the reservation that were made: %w", l.Holder.Units[unit], ErrConflict)
 	}
 	return err
 }
 
 // Preempt takes the key of an epoch and of all before it away, with what is inside the
 // array of them, and reads the keys again. It reports how many there were: none where the
-// epoch was never registered. Without a keeper there is nothing to do.
+// epoch was never registered. Without a holder there is nothing to do.
 func (l Line) Preempt(ctx context.Context, e fleet.Epoch) (taken int, err error) {
-	t, kept, err := l.Array.Kept(ctx, l.Keeper.Server)
-	if err != nil || !kept {
+	t, there, err := l.Array.Holder(ctx, l.Holder.Server)
+	if err != nil || !there {
 		return 0, err
 	}
 	s, err := l.session(ctx, t)
@@ -252,7 +252,7 @@ func (l Line) Preempt(ctx context.Context, e fleet.Epoch) (taken int, err error)
 }
 
 func (l Line) preempt(ctx context.Context, s iscsi.Path, unit int, e fleet.Epoch) (taken int, err error) {
-	own, last := Key(l.Keeper.Server, 0), Key(l.Keeper.Server, e)
+	own, last := Key(l.Holder.Server, 0), Key(l.Holder.Server, e)
 	shut := func(k uint64) bool { return k > own && k <= last }
 	keys, err := iscsi.Keys(ctx, s, unit)
 	if err != nil {
@@ -268,7 +268,7 @@ func (l Line) preempt(ctx context.Context, s iscsi.Path, unit int, e fleet.Epoch
 		taken++
 	}
 	if keys, err = iscsi.Keys(ctx, s, unit); err == nil && slices.ContainsFunc(keys, shut) {
-		err = fmt.Errorf("LUN %s still has the key of epoch %d: %w", l.Keeper.Units[unit], e, ErrHeld)
+		err = fmt.Errorf("LUN %s still has the key of epoch %d: %w", l.Holder.Units[unit], e, ErrHeld)
 	}
 	return taken, err
 }

@@ -117,26 +117,26 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// A keeper's name is that of no epoch, whatever servers are called.
-func TestKeeperName(t *testing.T) {
+// A holder's name is that of no epoch, whatever servers are called.
+func TestHolderName(t *testing.T) {
 	units := map[int]string{1: "data"}
-	for _, server := range []string{"db", "db.e1", "db.keeper", "db.keeper.e1"} {
-		m, err := array.NewKeeper(prefix, server, units, strings.NewReader("0123456789abcdef"))
+	for _, server := range []string{"db", "db.e1", "db.holder", "db.holder.e1"} {
+		m, err := array.NewHolder(prefix, server, units, strings.NewReader("0123456789abcdef"))
 		if err == nil {
-			err = array.CheckKeeper(m)
+			err = array.CheckHolder(m)
 		}
-		if err != nil || m.Initiator != prefix+":"+server+".keeper" {
+		if err != nil || m.Initiator != prefix+":"+server+".holder" {
 			t.Errorf("%+v, %v", m, err)
 		}
 		if r, ok := array.ParseIQN(prefix, m.Initiator); ok {
 			t.Errorf("%s is %+v", m.Initiator, r)
 		}
 	}
-	long, err := array.NewKeeper(prefix, strings.Repeat("a", 223-len(prefix)-len(":.e1")), units, strings.NewReader("0123456789abcdef"))
+	long, err := array.NewHolder(prefix, strings.Repeat("a", 223-len(prefix)-len(":.e1")), units, strings.NewReader("0123456789abcdef"))
 	if !errors.Is(err, array.ErrInvalid) {
 		t.Errorf("%+v, %v", long, err)
 	}
-	if m, err := array.NewMap(prefix, array.Ref{Server: "db", Epoch: 1}, units, strings.NewReader("0123456789abcdef")); err != nil || !errors.Is(array.CheckKeeper(m), array.ErrInvalid) {
-		t.Errorf("an epoch's map counts as a keeper's, %v", err)
+	if m, err := array.NewMap(prefix, array.Ref{Server: "db", Epoch: 1}, units, strings.NewReader("0123456789abcdef")); err != nil || !errors.Is(array.CheckHolder(m), array.ErrInvalid) {
+		t.Errorf("an epoch's map counts as a holder's, %v", err)
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"relight/internal/array/iscsi"
 )
 
-// probing is what a probe tries with on a LUN that an epoch has: as the keeper against the
+// probing is what a probe tries with on a LUN that an epoch has: as the holder against the
 // epoch where the array has one, else with two sessions of the epoch.
 func (s *suite) probing(cfg iscsi.Config, units map[int]string) array.Probing {
 	s.Helper()
 	holding := cfg
-	if k, ok := s.h.Array.(array.Keeper); ok {
-		m := s.keeper("db", units)
-		t, err := k.Keep(s.ctx, m)
-		s.must("keep", err)
+	if k, ok := s.h.Array.(array.Reserver); ok {
+		m := s.holder("db", units)
+		t, err := k.LetHolder(s.ctx, m)
+		s.must("let the holder in", err)
 		holding = m.Config(t)
 	}
 	holding.ISID = [6]byte{0x80, 1, 0, 0, 0, 0}
@@ -52,8 +52,8 @@ func (s *suite) reservations() {
 		if ok != s.h.SecondLine || !got.Preempts || got.Commands["WRITE(16)"] != array.Stopped || len(got.Commands) != 9 {
 			s.Errorf("second line %v, want %v: %+v", ok, s.h.SecondLine, got)
 		}
-		if _, keeps := s.h.Array.(array.Keeper); ok && !keeps {
-			s.Error("reservations are a second line, and the driver lets no keeper in")
+		if _, lets := s.h.Array.(array.Reserver); ok && !lets {
+			s.Error("reservations are a second line, and the driver lets no holder in")
 		}
 	}
 	c := s.login(cfg)
@@ -64,21 +64,21 @@ func (s *suite) reservations() {
 	s.holds(c, 1, 0, "somebody's")
 }
 
-func (s *suite) keeper(server string, units map[int]string) array.Map {
+func (s *suite) holder(server string, units map[int]string) array.Map {
 	s.Helper()
-	m, err := array.NewKeeper(s.h.Prefix, server, units, strings.NewReader("keeperofkeepers!"))
-	s.must("new keeper", err)
+	m, err := array.NewHolder(s.h.Prefix, server, units, strings.NewReader("holderofholders!"))
+	s.must("new holder", err)
 	return m
 }
 
 // line is the second line of a server, or nil on an array that has none.
 func (s *suite) line(server string, units map[int]string) *array.Line {
 	s.Helper()
-	k, ok := s.h.Array.(array.Keeper)
+	k, ok := s.h.Array.(array.Reserver)
 	if !ok {
 		return nil
 	}
-	return &array.Line{Array: k, Keeper: s.keeper(server, units), Dial: s.h.Connect}
+	return &array.Line{Array: k, Holder: s.holder(server, units), Dial: s.h.Connect}
 }
 
 // raised maps an epoch with the second line raised.
@@ -113,7 +113,7 @@ func (s *suite) secondLine() {
 	units := s.luns(1, 12)
 	l := s.line("db", units)
 	if l == nil {
-		s.Skip("this array lets no keeper in")
+		s.Skip("this array lets no holder in")
 	}
 	if stands, err := l.Stands(s.ctx, 1); err != nil || stands {
 		s.Errorf("a second line stands from the start: %v, %v", stands, err)
@@ -161,7 +161,7 @@ func (s *suite) lineKeepsOut() {
 	units := s.luns(1, 2)
 	l := s.line("db", units)
 	if l == nil {
-		s.Skip("this array lets no keeper in")
+		s.Skip("this array lets no holder in")
 	}
 	cfg := s.raised(l, ref("db", 1), units)
 	c := s.login(cfg)
@@ -187,7 +187,7 @@ func (s *suite) lineUndisturbed() {
 	units := s.luns(1)
 	l := s.line("db", units)
 	if l == nil {
-		s.Skip("this array lets no keeper in")
+		s.Skip("this array lets no holder in")
 	}
 	cfg := s.start(ref("db", 1), units)
 	c := s.login(cfg)
@@ -201,17 +201,17 @@ func (s *suite) lineUndisturbed() {
 	s.must("write", s.write(c, 1, 9, "first"))
 }
 
-// keeperLeaves: with the keeper its reservation goes, so that an epoch which nobody
+// holderLeaves: with the holder its reservation goes, so that an epoch which nobody
 // registered writes; and it is in nobody's way.
-func (s *suite) keeperLeaves() {
+func (s *suite) holderLeaves() {
 	units := s.luns(1)
 	l := s.line("db", units)
 	if l == nil {
-		s.Skip("this array lets no keeper in")
+		s.Skip("this array lets no holder in")
 	}
 	cfg := s.raised(l, ref("db", 1), units)
-	if all, err := l.Array.Keepers(s.ctx); err != nil || !slices.Equal(all, []string{"db"}) {
-		s.Errorf("keepers %v, %v", all, err)
+	if all, err := l.Array.Holders(s.ctx); err != nil || !slices.Equal(all, []string{"db"}) {
+		s.Errorf("holders %v, %v", all, err)
 	}
 	if seen, err := s.array.Maps(s.ctx, "db"); err != nil || len(seen) != 1 || seen[0].Epoch != 1 {
 		s.Errorf("maps %+v, %v", seen, err)
@@ -228,15 +228,15 @@ func (s *suite) keeperLeaves() {
 	}
 	s.conflicts("an epoch that is not registered", fresh, 1)
 	for range 2 {
-		s.must("unkeep", l.Array.Unkeep(s.ctx, "db"))
+		s.must("drop the holder", l.Array.DropHolder(s.ctx, "db"))
 	}
-	s.must("write once the keeper is gone", s.write(fresh, 1, 9, "free"))
-	if all, err := l.Array.Keepers(s.ctx); err != nil || len(all) > 0 {
-		s.Errorf("keepers %v, %v", all, err)
+	s.must("write once the holder is gone", s.write(fresh, 1, 9, "free"))
+	if all, err := l.Array.Holders(s.ctx); err != nil || len(all) > 0 {
+		s.Errorf("holders %v, %v", all, err)
 	}
-	s.want("raise without a keeper", l.Raise(s.ctx, s.known[ref("db", 1)], array.Target{Portal: cfg.Portal, IQN: cfg.Target}), array.ErrNotFound)
+	s.want("raise without a holder", l.Raise(s.ctx, s.known[ref("db", 1)], array.Target{Portal: cfg.Portal, IQN: cfg.Target}), array.ErrNotFound)
 	if taken, err := l.Preempt(s.ctx, 1); err != nil || taken != 0 {
-		s.Errorf("without a keeper %d keys were taken, %v", taken, err)
+		s.Errorf("without a holder %d keys were taken, %v", taken, err)
 	}
 	s.must("lower", l.Lower(s.ctx, 1))
 	s.h.Restart()

@@ -72,7 +72,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"SecondLine", (*suite).secondLine},
 		{"SecondLineKeepsOut", (*suite).lineKeepsOut},
 		{"SecondLineUndisturbed", (*suite).lineUndisturbed},
-		{"KeeperLeaves", (*suite).keeperLeaves},
+		{"HolderLeaves", (*suite).holderLeaves},
 		{"Snapshot", (*suite).snapshot},
 		{"SnapshotInvalid", (*suite).snapshotInvalid},
 		{"SnapshotDelete", (*suite).snapshotDelete},

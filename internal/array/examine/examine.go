@@ -274,7 +274,7 @@ func (x *examination) reservations(ctx context.Context, e fleet.Epoch, proof fen
 	return x.prove(ctx, e, cfg)
 }
 
-// probe tries the reservations: as the keeper against the epoch where the array has one,
+// probe tries the reservations: as the holder against the epoch where the array has one,
 // else with two sessions of the epoch.
 func (x *examination) probe(ctx context.Context, cfg iscsi.Config) (array.Reservations, error) {
 	holding, undo, err := x.holder(ctx, cfg)
@@ -320,26 +320,26 @@ func (x *examination) probe(ctx context.Context, cfg iscsi.Config) (array.Reserv
 
 // holder says as whom the probe holds reservations, and how to undo that.
 func (x *examination) holder(ctx context.Context, cfg iscsi.Config) (iscsi.Config, func(), error) {
-	k, ok := x.Array.(array.Keeper)
+	k, ok := x.Array.(array.Reserver)
 	if !ok {
 		cfg.ISID = [6]byte{0x80, 1, 'r', 'l', 0, 0}
 		return cfg, func() {}, nil
 	}
-	m, err := array.NewKeeper(x.Prefix, Server, map[int]string{unit: x.LUN}, x.Random)
+	m, err := array.NewHolder(x.Prefix, Server, map[int]string{unit: x.LUN}, x.Random)
 	if err != nil {
 		return iscsi.Config{}, nil, err
 	}
-	if err := k.Unkeep(ctx, Server); err != nil { // one that was cut short left it, with another secret
+	if err := k.DropHolder(ctx, Server); err != nil { // one that was cut short left it, with another secret
 		return iscsi.Config{}, nil, err
 	}
-	t, err := k.Keep(ctx, m)
+	t, err := k.LetHolder(ctx, m)
 	if err != nil {
 		return iscsi.Config{}, nil, err
 	}
 	return m.Config(t), func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanWithin)
 		defer cancel()
-		_ = k.Unkeep(ctx, Server)
+		_ = k.DropHolder(ctx, Server)
 	}, nil
 }
 

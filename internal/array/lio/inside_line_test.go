@@ -216,8 +216,8 @@ func TestInsideSecondLineLetsTheOwnerBack(t *testing.T) {
 	}
 	s.declare(s.arr.cfg.Portal, fleet.ReservationsNever)
 	s.do(fleet.StepAttach, 1)
-	if left, err := s.arr.Keepers(t.Context()); err != nil || len(left) > 0 {
-		t.Errorf("keepers %v, %v", left, err)
+	if left, err := s.arr.Holders(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("holders %v, %v", left, err)
 	}
 	c := s.login(1)
 	if keys, err := iscsi.Keys(t.Context(), c, 1); err != nil || len(keys) > 1 {

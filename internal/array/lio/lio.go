@@ -174,7 +174,7 @@ func (a *Array) let(ctx context.Context, m array.Map, proof fence.Proof) (array.
 		return array.Target{}, err
 	}
 	own := strings.TrimPrefix(target, "iscsi/")
-	beside := func(iqn string) bool { return iqn == own || iqn == a.keeper(m.Server) }
+	beside := func(iqn string) bool { return iqn == own || iqn == a.holder(m.Server) }
 	if err := errors.Join(a.unique(m.Initiator, own), a.alone(m.Units, beside)); err != nil {
 		return array.Target{}, err
 	}

@@ -19,7 +19,7 @@ func (a *Array) Snapshots(_ context.Context, lun string) ([]array.Snapshot, erro
 }
 
 // RestoreSnapshot implements array.Array. The kernel's backing store holds the old
-// file open: it is removed first, with the keeper that has it, and the next map makes both
+// file open: it is removed first, with the holder that has it, and the next map makes both
 // anew. The fence of another
 // server must not wait for the copy.
 func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
@@ -39,9 +39,9 @@ func (a *Array) DeleteSnapshot(_ context.Context, lun, name string) error {
 }
 
 // mapped refuses a LUN that any target serves: without one it has no session either. A
-// keeper writes nothing.
+// holder writes nothing.
 func (a *Array) mapped(lun string) error {
-	err := a.alone(map[int]string{1: lun}, a.isKeeper)
+	err := a.alone(map[int]string{1: lun}, a.isHolder)
 	if errors.Is(err, array.ErrShared) {
 		err = fmt.Errorf("%w: %w", array.ErrMapped, err)
 	}

@@ -38,15 +38,15 @@ type guard struct {
 }
 
 // lineOf is the second line of a server's LUNs on an array; ok is false where the driver
-// lets no keeper in.
+// lets no holder in.
 func (a *Arrays) lineOf(n *declared, s fleet.Server) (line array.Line, ok bool, err error) {
-	k, ok := n.bare.(array.Keeper)
+	k, ok := n.bare.(array.Reserver)
 	if !ok {
 		return array.Line{}, false, nil
 	}
 	units, _ := unitsOn(s, n.decl.Name)
-	m, err := array.KeeperOf(a.opt.Key, n.decl, s.Name, units)
-	return array.Line{Array: k, Keeper: m, Dial: array.DialISCSI}, true, err
+	m, err := array.HolderOf(a.opt.Key, n.decl, s.Name, units)
+	return array.Line{Array: k, Holder: m, Dial: array.DialISCSI}, true, err
 }
 
 // lower prepares the second line for the epoch that is about to be let in. Where there
@@ -63,10 +63,10 @@ func (a *Arrays) lower(ctx context.Context, call provider.Call, n *declared) (gu
 	ctx, cancel := context.WithTimeout(ctx, lineWithin+worthWithin)
 	defer cancel()
 	if n.decl.Reservations != fleet.ReservationsLine {
-		return guard{}, line.Array.Unkeep(ctx, call.Server.Name)
+		return guard{}, line.Array.DropHolder(ctx, call.Server.Name)
 	}
 	if why := a.worthOf(ctx, n); why != "" {
-		return guard{why: why}, line.Array.Unkeep(ctx, call.Server.Name)
+		return guard{why: why}, line.Array.DropHolder(ctx, call.Server.Name)
 	}
 	if stands, err := line.Stands(ctx, call.Step.Epoch); err == nil && stands {
 		return guard{line: &line, stands: true}, nil
@@ -99,7 +99,7 @@ func give(ctx context.Context, line *array.Line, err error) (guard, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lineWithin)
 	defer cancel()
-	if left := line.Array.Unkeep(ctx, line.Keeper.Server); left != nil {
+	if left := line.Array.DropHolder(ctx, line.Holder.Server); left != nil {
 		return guard{}, fmt.Errorf("a reservation may be left that would refuse the server's writes: %w (it was to go since %v)", left, err)
 	}
 	return guard{why: err.Error()}, nil

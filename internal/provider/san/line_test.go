@@ -14,41 +14,43 @@ import (
 	"relight/internal/provider"
 )
 
-// kept is a shelf that lets keepers in, on a portal where nobody answers. That the second
+// reserver is a shelf that lets holders in, on a portal where nobody answers. That the second
 // line holds is tested on a real target: see internal/array/lio.
-type kept struct {
+type reserver struct {
 	*arraytest.Shelf
-	// keepers are those that are let in; stuck fails to take one away.
-	keepers []string
+	// holders are those that are let in; stuck fails to take one away.
+	holders []string
 	stuck   error
 }
 
-func (k *kept) target() array.Target { return array.Target{Portal: "127.0.0.1:1", IQN: "iqn.x:k:a"} }
-
-func (k *kept) Keep(_ context.Context, m array.Map) (array.Target, error) {
-	k.keepers = append(k.keepers, m.Server)
-	return k.target(), array.CheckKeeper(m)
+func (k *reserver) target() array.Target {
+	return array.Target{Portal: "127.0.0.1:1", IQN: "iqn.x:h:a"}
 }
 
-func (k *kept) Kept(_ context.Context, server string) (array.Target, bool, error) {
-	return k.target(), slices.Contains(k.keepers, server), nil
+func (k *reserver) LetHolder(_ context.Context, m array.Map) (array.Target, error) {
+	k.holders = append(k.holders, m.Server)
+	return k.target(), array.CheckHolder(m)
 }
 
-func (k *kept) Unkeep(_ context.Context, server string) error {
+func (k *reserver) Holder(_ context.Context, server string) (array.Target, bool, error) {
+	return k.target(), slices.Contains(k.holders, server), nil
+}
+
+func (k *reserver) DropHolder(_ context.Context, server string) error {
 	if k.stuck == nil {
-		k.keepers = slices.DeleteFunc(k.keepers, func(s string) bool { return s == server })
+		k.holders = slices.DeleteFunc(k.holders, func(s string) bool { return s == server })
 	}
 	return k.stuck
 }
 
-func (k *kept) Keepers(context.Context) ([]string, error) { return k.keepers, nil }
+func (k *reserver) Holders(context.Context) ([]string, error) { return k.holders, nil }
 
-func (k *kept) AllMaps(context.Context) ([]array.Mapped, error) { return nil, nil }
+func (k *reserver) AllMaps(context.Context) ([]array.Mapped, error) { return nil, nil }
 
-func (k *kept) UnkeepBy(server string) string { return "take away " + server }
+func (k *reserver) DropHolderBy(server string) string { return "take away " + server }
 
-func keptRig(reservations fleet.Reservations, found worth) (rig, *kept) {
-	k := &kept{Shelf: arraytest.NewShelf()}
+func holderRig(reservations fleet.Reservations, found worth) (rig, *reserver) {
+	k := &reserver{Shelf: arraytest.NewShelf()}
 	a := Opened(Options{
 		Open:   func(fleet.Array) (array.Array, error) { return k, nil },
 		Fenced: func(context.Context, string) (fleet.Epoch, error) { return 0, nil },
@@ -79,14 +81,14 @@ func TestSecondLineThatIsNone(t *testing.T) {
 		"nobody answers": {fleet.ReservationsLine, good, "no second line: portal 127.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, k := keptRig(tc.reservations, tc.found)
-			k.keepers = []string{"a", "b"}
+			h, k := holderRig(tc.reservations, tc.found)
+			k.holders = []string{"a", "b"}
 			out := h.do(t, sanCall(fleet.StepAttach, 1))
 			if !strings.Contains(out.Note, tc.note) || tc.note == "" && strings.Contains(out.Note, "line") {
 				t.Errorf("note %q, want %q", out.Note, tc.note)
 			}
-			if !slices.Equal(k.keepers, []string{"b"}) || len(k.Made) != 1 {
-				t.Errorf("keepers %v, %d maps", k.keepers, len(k.Made))
+			if !slices.Equal(k.holders, []string{"b"}) || len(k.Made) != 1 {
+				t.Errorf("holders %v, %d maps", k.holders, len(k.Made))
 			}
 		})
 	}
@@ -96,7 +98,7 @@ func TestSecondLineThatIsNone(t *testing.T) {
 // starts under it.
 func TestReservationThatStays(t *testing.T) {
 	for _, reservations := range []fleet.Reservations{fleet.ReservationsNever, fleet.ReservationsLine} {
-		h, k := keptRig(reservations, worth{known: true})
+		h, k := holderRig(reservations, worth{known: true})
 		k.stuck = errors.New("the kernel has not done it yet")
 		_, err := h.Do(t.Context(), sanCall(fleet.StepAttach, 1))
 		classOf(t, err, provider.Retry, true, "the kernel has not done it yet")
@@ -114,7 +116,7 @@ func TestSecondLineWithoutAProbe(t *testing.T) {
 		"LUN relight-probe is a server's": func(s *fleet.Server) { s.Spec.Identity.Volumes[0].LUN.Name = "relight-probe" },
 		"a server is called":              func(s *fleet.Server) { s.Name = "relight-probe" },
 	} {
-		h, k := keptRig(fleet.ReservationsLine, worth{})
+		h, k := holderRig(fleet.ReservationsLine, worth{})
 		other := sanServer()
 		change(&other)
 		h.SetServers([]fleet.Server{server, other})
@@ -122,7 +124,7 @@ func TestSecondLineWithoutAProbe(t *testing.T) {
 			t.Errorf("note %q, want %q; LUNs %v", out.Note, want, k.LUNs)
 		}
 	}
-	h, _ := keptRig(fleet.ReservationsLine, worth{})
+	h, _ := holderRig(fleet.ReservationsLine, worth{})
 	ran := h.Alone(func() {
 		if h.Alone(func() { t.Error("two at once") }) {
 			t.Error("two at once, it says")
@@ -136,18 +138,18 @@ func TestSecondLineWithoutAProbe(t *testing.T) {
 	}
 }
 
-// The doctor tells what is known; a keeper whose server is gone is listed as left.
+// The doctor tells what is known; a holder whose server is gone is listed as left.
 func TestSecondLineIsTold(t *testing.T) {
-	h, k := keptRig(fleet.ReservationsLine, worth{known: true, why: "UNMAP passes a reservation"})
-	k.keepers = []string{"a", "old"}
+	h, k := holderRig(fleet.ReservationsLine, worth{known: true, why: "UNMAP passes a reservation"})
+	k.holders = []string{"a", "old"}
 	if got := h.Ask(t.Context()); len(got) != 1 || got[0].NoLine != "UNMAP passes a reservation" {
 		t.Errorf("%+v", got)
 	}
 	got := h.Orphans(t.Context())
-	if len(got) != 1 || got[0].Server != "old" || got[0].What != "keeper of old" || got[0].Next != "take away old" {
+	if len(got) != 1 || got[0].Server != "old" || got[0].What != "holder of old" || got[0].Next != "take away old" {
 		t.Errorf("%+v", got)
 	}
-	h, _ = keptRig(fleet.ReservationsNever, worth{known: true, why: "UNMAP passes a reservation"})
+	h, _ = holderRig(fleet.ReservationsNever, worth{known: true, why: "UNMAP passes a reservation"})
 	if got := h.Ask(t.Context()); got[0].NoLine != "" {
 		t.Errorf("a line that nobody wants is missed: %+v", got)
 	}

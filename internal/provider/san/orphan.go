@@ -43,7 +43,7 @@ func (a *Arrays) orphansOn(ctx context.Context, n *declared) []provider.Orphan {
 	}
 	// After the array was asked: a server that was declared meanwhile is no orphan.
 	owners := a.serversOn(n.decl.Name)
-	out, err := keepersLeft(ctx, n, owners, now)
+	out, err := holdersLeft(ctx, n, owners, now)
 	if err != nil {
 		return blind(err)
 	}
@@ -72,19 +72,19 @@ func (a *Arrays) orphansOn(ctx context.Context, n *declared) []provider.Orphan {
 	return out
 }
 
-// keepersLeft lists the keepers on an array whose servers have no LUN there any more.
-func keepersLeft(ctx context.Context, n *declared, owners []string, now time.Time) ([]provider.Orphan, error) {
-	k, ok := n.bare.(array.Keeper)
+// holdersLeft lists the holders on an array whose servers have no LUN there any more.
+func holdersLeft(ctx context.Context, n *declared, owners []string, now time.Time) ([]provider.Orphan, error) {
+	k, ok := n.bare.(array.Reserver)
 	if !ok {
 		return nil, nil
 	}
-	all, err := k.Keepers(ctx)
+	all, err := k.Holders(ctx)
 	var out []provider.Orphan
 	for _, server := range all {
 		if !slices.Contains(owners, server) {
 			out = append(out, provider.Orphan{
-				Kind: provider.OrphanMap, Server: server, On: n.decl.Name, At: now, What: "keeper of " + server,
-				Detail: "keeps others from writing to its LUNs", Next: k.UnkeepBy(server),
+				Kind: provider.OrphanMap, Server: server, On: n.decl.Name, At: now, What: "holder of " + server,
+				Detail: "keeps others from writing to its LUNs", Next: k.DropHolderBy(server),
 			})
 		}
 	}

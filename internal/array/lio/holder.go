@@ -12,34 +12,34 @@ import (
 	"relight/internal/array"
 )
 
-// keeps is in the name of the targets of keepers, where those of epochs have ":t:".
-const keeps = ":k:"
+// holds is in the name of the targets of holders, where those of epochs have ":t:".
+const holds = ":h:"
 
-// keeper is the target of a server's keeper.
-func (a *Array) keeper(server string) string { return a.cfg.Prefix + keeps + server }
+// holder is the target of a server's holder.
+func (a *Array) holder(server string) string { return a.cfg.Prefix + holds + server }
 
-// isKeeper reports whether a target is a keeper's.
-func (a *Array) isKeeper(iqn string) bool { return strings.HasPrefix(iqn, a.cfg.Prefix+keeps) }
+// isHolder reports whether a target is a holder's.
+func (a *Array) isHolder(iqn string) bool { return strings.HasPrefix(iqn, a.cfg.Prefix+holds) }
 
 // beside reports whether a target is one of the server's own.
 func (a *Array) beside(server string) func(iqn string) bool {
 	return func(iqn string) bool {
 		r, epoch := array.ParseIQN(a.cfg.Prefix+":t", iqn)
-		return iqn == a.keeper(server) || epoch && r.Server == server
+		return iqn == a.holder(server) || epoch && r.Server == server
 	}
 }
 
-// Keep implements array.Keeper. The keeper has a target of its own, which stays while
+// LetHolder implements array.Reserver. The holder has a target of its own, which stays while
 // those of the epochs come and go: a reservation ends with its holder's directory.
-func (a *Array) Keep(ctx context.Context, m array.Map) (array.Target, error) {
-	if err := array.CheckKeeper(m); err != nil {
+func (a *Array) LetHolder(ctx context.Context, m array.Map) (array.Target, error) {
+	if err := array.CheckHolder(m); err != nil {
 		return array.Target{}, err
 	}
-	return alter(ctx, a, func() (array.Target, error) { return a.keep(m) })
+	return alter(ctx, a, func() (array.Target, error) { return a.letHolder(m) })
 }
 
-func (a *Array) keep(m array.Map) (array.Target, error) {
-	name := a.keeper(m.Server)
+func (a *Array) letHolder(m array.Map) (array.Target, error) {
+	name := a.holder(m.Server)
 	if err := a.unique(m.Initiator, name); err != nil {
 		return array.Target{}, err
 	}
@@ -51,15 +51,15 @@ func (a *Array) keep(m array.Map) (array.Target, error) {
 		err = a.release(name) // the server's LUNs are others now
 	}
 	if err != nil {
-		return array.Target{}, fmt.Errorf("keeper of %s: %w", m.Server, err)
+		return array.Target{}, fmt.Errorf("holder of %s: %w", m.Server, err)
 	}
 	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
 		if err := a.back(m.Units[n]); err != nil {
-			return array.Target{}, fmt.Errorf("keeper of %s: %w", m.Server, err)
+			return array.Target{}, fmt.Errorf("holder of %s: %w", m.Server, err)
 		}
 	}
 	if err := a.build(m, "iscsi/"+name, "iscsi/"+name+"/tpgt_1"); err != nil {
-		return array.Target{}, fmt.Errorf("keeper of %s: %w", m.Server, err)
+		return array.Target{}, fmt.Errorf("holder of %s: %w", m.Server, err)
 	}
 	return array.Target{Portal: a.cfg.Portal, IQN: name}, nil
 }
@@ -90,9 +90,9 @@ func (a *Array) unitsOf(iqn string) (map[string]string, error) {
 	return out, nil
 }
 
-// Kept implements array.Keeper.
-func (a *Array) Kept(ctx context.Context, server string) (array.Target, bool, error) {
-	name := a.keeper(server)
+// Kept implements array.Reserver.
+func (a *Array) Holder(ctx context.Context, server string) (array.Target, bool, error) {
+	name := a.holder(server)
 	on, err := ask(ctx, a, func() (string, error) { return a.tree.Read("iscsi/" + name + "/tpgt_1/enable") })
 	if errors.Is(err, fs.ErrNotExist) {
 		return array.Target{}, false, nil
@@ -100,9 +100,9 @@ func (a *Array) Kept(ctx context.Context, server string) (array.Target, bool, er
 	return array.Target{Portal: a.cfg.Portal, IQN: name}, on == "1", err
 }
 
-// Unkeep implements array.Keeper.
-func (a *Array) Unkeep(ctx context.Context, server string) error {
-	return a.do(ctx, func() error { return a.release(a.keeper(server)) })
+// DropHolder implements array.Reserver.
+func (a *Array) DropHolder(ctx context.Context, server string) error {
+	return a.do(ctx, func() error { return a.release(a.holder(server)) })
 }
 
 func (a *Array) release(name string) error {
@@ -113,14 +113,14 @@ func (a *Array) release(name string) error {
 	return a.removeGroup("iscsi/"+name, group)
 }
 
-// releaseOf releases the keepers that have a LUN.
+// releaseOf releases the holders that have a LUN.
 func (a *Array) releaseOf(lun string) error {
 	targets, err := a.targets()
 	if err != nil {
 		return err
 	}
 	for _, t := range targets {
-		if !a.isKeeper(t) {
+		if !a.isHolder(t) {
 			continue
 		}
 		units, err := a.unitsOf(t)
@@ -134,19 +134,19 @@ func (a *Array) releaseOf(lun string) error {
 	return nil
 }
 
-// Keepers implements array.Keeper.
-func (a *Array) Keepers(ctx context.Context) ([]string, error) {
+// Holders implements array.Reserver.
+func (a *Array) Holders(ctx context.Context) ([]string, error) {
 	targets, err := ask(ctx, a, a.targets)
 	var out []string
 	for _, t := range targets {
-		if server, ours := strings.CutPrefix(t, a.cfg.Prefix+keeps); ours {
+		if server, ours := strings.CutPrefix(t, a.cfg.Prefix+holds); ours {
 			out = append(out, server)
 		}
 	}
 	return out, err
 }
 
-// UnkeepBy implements array.Keeper.
-func (a *Array) UnkeepBy(server string) string {
-	return "targetcli /iscsi delete " + a.keeper(server)
+// DropHolderBy implements array.Reserver.
+func (a *Array) DropHolderBy(server string) string {
+	return "targetcli /iscsi delete " + a.holder(server)
 }
