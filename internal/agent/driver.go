@@ -32,6 +32,8 @@ type Driver interface {
 type Effect struct {
 	Evidence []fleet.Evidence
 	Detail   string
+	// Note is what a person must be told though the step succeeded; empty for nothing.
+	Note string
 }
 
 // Instance is an instance on this host.

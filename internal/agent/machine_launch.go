@@ -57,11 +57,13 @@ func (m *Machines) launch(ctx context.Context, k mkey, cmd link.Command) (Effect
 		return Effect{}, err
 	}
 	m.reconcile()
-	if err := m.awaitUp(ctx, k); err != nil {
+	mon, err := m.awaitUp(ctx, k)
+	if err != nil {
 		return Effect{}, err
 	}
+	note := m.announce(ctx, k, mon)
 	m.dropSecrets(k)
-	return Effect{Detail: fmt.Sprintf("pid %d, %s", in.PID, m.record(k).Accel)}, nil
+	return Effect{Detail: fmt.Sprintf("pid %d, %s", in.PID, m.record(k).Accel), Note: note}, nil
 }
 
 func addressesOf(cmd link.Command) []string {
@@ -150,28 +152,37 @@ func (m *Machines) dropSecrets(k mkey) {
 }
 
 // awaitUp returns when QEMU has answered, which it does after it has logged in to
-// its LUNs, and has it tell the network where it is.
-func (m *Machines) awaitUp(ctx context.Context, k mkey) error {
+// its LUNs.
+func (m *Machines) awaitUp(ctx context.Context, k mkey) (*qemu.Monitor, error) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if mon := m.monitorOf(k); mon != nil {
-			if err := mon.Announce(ctx); err != nil {
-				m.opt.Log.Debug("announce", "machine", k.String(), "error", err)
-			}
-			return nil
+			return mon, nil
 		}
 		if in := m.process(k); in.State == process.Exited {
-			return fmt.Errorf("launch: %w: %s: %s", errNotUp, detail(in), lastWords(filepath.Join(m.dir(k), "app.log")))
+			return nil, fmt.Errorf("launch: %w: %s: %s", errNotUp, detail(in), lastWords(filepath.Join(m.dir(k), "app.log")))
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("launch: QEMU does not answer yet: %w", ctx.Err())
+			return nil, fmt.Errorf("launch: QEMU does not answer yet: %w", ctx.Err())
 		case <-m.ctx.Done():
-			return m.ctx.Err()
+			return nil, m.ctx.Err()
 		case <-tick.C:
 		}
 	}
+}
+
+// announce has QEMU tell the network where the machine is now: not before it is the
+// server's instance, for a standby has the MAC of the one that runs. A launch does not fail
+// by it; the note says what a person must know if it did not work, and is empty if it did.
+func (m *Machines) announce(ctx context.Context, k mkey, mon *qemu.Monitor) (note string) {
+	err := mon.Announce(ctx)
+	if err == nil {
+		return ""
+	}
+	m.opt.Log.Warn("machine is not announced; switches learn where it is when its guest speaks", "machine", k.String(), "error", err)
+	return fmt.Sprintf("the network was not told where the machine is now (%v): switches may send to its old place until its guest speaks", err)
 }
 
 func (m *Machines) monitorOf(k mkey) *qemu.Monitor {

@@ -81,7 +81,7 @@ func (m *Machines) Prepare(ctx context.Context, server string, vm fleet.VMTempla
 		return fmt.Errorf("standby of %s: %w", server, err)
 	}
 	m.reconcile()
-	if err := m.awaitUp(ctx, k); err != nil {
+	if _, err := m.awaitUp(ctx, k); err != nil {
 		return fmt.Errorf("standby of %s: %w", server, err)
 	}
 	return nil
@@ -180,11 +180,9 @@ func (m *Machines) launchWarm(ctx context.Context, k mkey, cmd link.Command) (Ef
 	if err := m.become(ctx, k, body); err != nil {
 		return Effect{}, fmt.Errorf("launch: %w", err)
 	}
-	if err := mon.Announce(ctx); err != nil {
-		m.opt.Log.Debug("announce", "machine", k.String(), "error", err)
-	}
+	note := m.announce(ctx, k, mon)
 	m.notify()
-	return Effect{Detail: "a standby guest took over"}, nil
+	return Effect{Detail: "a standby guest took over", Note: note}, nil
 }
 
 // become tells the guest who it is until its beats say so.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -21,7 +22,8 @@ import (
 )
 
 // askEnv makes the test binary a host in a network namespace of its own: "IP DEVICE" and
-// "IP - BRIDGE" on its input are asked for.
+// "IP - BRIDGE" on its input are asked for; "send IP:PORT TEXT" sends a datagram, and "hear
+// IP:PORT" tells the first line that comes from there.
 const askEnv = "TEST_WHO_HAS"
 
 func playAsker() {
@@ -31,9 +33,33 @@ func playAsker() {
 			fmt.Fprintln(os.Stdout, Announce(netip.MustParseAddr(words[1]), strings.TrimPrefix(words[2], "-"), words[3], words[4]))
 			continue
 		}
+		if words[0] == "send" || words[0] == "hear" {
+			fmt.Fprintln(os.Stdout, talkTo(words[0], words[1], words[2]))
+			continue
+		}
 		who, err := WhoHas(netip.MustParseAddr(words[0]), strings.TrimPrefix(words[1], "-"), words[2])
 		fmt.Fprintln(os.Stdout, strings.Join(who, ","), err)
 	}
+}
+
+// talkTo sends a datagram, or returns the first line that comes by TCP.
+func talkTo(verb, to, text string) string {
+	network := map[string]string{"send": "udp", "hear": "tcp"}[verb]
+	c, err := net.DialTimeout(network, to, time.Second)
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if verb == "send" {
+		_, err = c.Write([]byte(text))
+		return fmt.Sprint(err)
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(line)
 }
 
 // inNamespace starts the binary as a host; ip runs ip(8) there.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -213,7 +214,8 @@ func (a *Agent) execute(ctx context.Context, cmd link.Command) link.Result {
 		return r
 	}
 	a.opt.Log.Info("step done", "step", cmd.Step.Kind, "server", cmd.Step.Server, "epoch", cmd.Step.Epoch)
-	r := link.Result{V: link.Version, ID: cmd.ID, Evidence: effect.Evidence, Detail: link.Cut(effect.Detail), Note: link.Cut(said)}
+	// Only a stop is quiesced, and what a driver notes is of launches.
+	r := link.Result{V: link.Version, ID: cmd.ID, Evidence: effect.Evidence, Detail: link.Cut(effect.Detail), Note: link.Cut(cmp.Or(said, effect.Note))}
 	if err := a.memory.done(cmd, r); err != nil {
 		// The driver is idempotent by itself, so a lost memory costs only speed.
 		a.opt.Log.Error("outcome not remembered", "error", err)
