@@ -11,8 +11,13 @@ import (
 	"relight/internal/agent/keeper"
 )
 
-// The test binary is also the keeper, and a host in a network namespace.
+// The test binary is also the keeper, a host in a network namespace, and the init of a
+// virtual machine with a watchdog.
 func TestMain(m *testing.M) {
+	if os.Getpid() == 1 || os.Getenv(dogEnv) == dogChild {
+		playDog()
+		return
+	}
 	if os.Getenv("TEST_KEEPER") != "" {
 		if err := keeper.Main(context.Background(), os.Args[len(os.Args)-1]); err != nil {
 			fmt.Fprintln(os.Stderr, err)

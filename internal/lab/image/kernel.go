@@ -18,7 +18,7 @@ import (
 const metaPackage = "linux-image-cloud-amd64"
 
 // kept are the modules of which the cache keeps what is there.
-var kept = slices.Concat(sanModules, modules, targetModules)
+var kept = slices.Concat(sanModules, modules, targetModules, watchdogModules)
 
 // kernel returns a directory of the cache with a vmlinuz and the wanted modules. Any
 // version that is there will do: the guest is the lab's, and faces no network but that.
