@@ -201,6 +201,31 @@ func (s *suite) lineUndisturbed() {
 	s.must("write", s.write(c, 1, 9, "first"))
 }
 
+// holderAndSnapshot: the holder writes nothing, and is in the way neither of a snapshot nor
+// of its being put back; the line is raised anew after that.
+func (s *suite) holderAndSnapshot() {
+	units := s.luns(1)
+	l := s.line("db", units)
+	if l == nil {
+		s.Skip("this array lets no holder in")
+	}
+	cfg := s.raised(l, ref("db", 1), units)
+	c := s.login(cfg)
+	s.must("write", s.write(c, 1, 9, "first"))
+	name := array.SnapshotName(ref("db", 1))
+	_, err := s.array.Snapshot(s.ctx, units[1], name)
+	s.want("snapshot while the epoch has a map", err, array.ErrMapped)
+	s.stop(ref("db", 1), cfg)
+	_, err = s.array.Snapshot(s.ctx, units[1], name)
+	s.must("snapshot", err)
+	cfg = s.raised(l, ref("db", 2), units)
+	c = s.login(cfg)
+	s.must("write", s.write(c, 1, 9, "second"))
+	s.stop(ref("db", 2), cfg)
+	s.must("put the snapshot back", s.array.RestoreSnapshot(s.ctx, units[1], name))
+	s.holds(s.login(s.raised(l, ref("db", 3), units)), 1, 9, "first")
+}
+
 // holderLeaves: with the holder its reservation goes, so that an epoch which nobody
 // registered writes; and it is in nobody's way.
 func (s *suite) holderLeaves() {

@@ -72,6 +72,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"SecondLine", (*suite).secondLine},
 		{"SecondLineKeepsOut", (*suite).lineKeepsOut},
 		{"SecondLineUndisturbed", (*suite).lineUndisturbed},
+		{"SnapshotBesideTheHolder", (*suite).holderAndSnapshot},
 		{"HolderLeaves", (*suite).holderLeaves},
 		{"Snapshot", (*suite).snapshot},
 		{"SnapshotInvalid", (*suite).snapshotInvalid},

@@ -29,13 +29,18 @@ type site struct {
 
 func newSite(t *testing.T, reservations fleet.Reservations) *site {
 	t.Helper()
+	return newSiteOn(t, freePortal(t), reservations)
+}
+
+func newSiteOn(t *testing.T, portal string, reservations fleet.Reservations) *site {
+	t.Helper()
 	inside(t)
 	fresh(t)
 	t.Cleanup(func() { fresh(t) })
 	s := &site{T: t, server: fleet.Server{Name: "db"}}
 	s.server.Spec.Fence = fleet.FenceStorage
 	s.server.Spec.Identity.Volumes = []fleet.Volume{{Name: "data", Reach: fleet.ReachArray, LUN: &fleet.LUN{Array: "san-2", Name: "db-data", Unit: 1}}}
-	portal, dir := freePortal(t), t.TempDir()
+	dir := t.TempDir()
 	s.Arrays = san.Opened(san.Options{
 		Open: func(a fleet.Array) (array.Array, error) {
 			s.arr = New(Config{Name: a.Name, Prefix: array.Prefix(a), Portal: a.Portal, Dir: dir}, tree)

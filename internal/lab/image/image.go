@@ -74,8 +74,8 @@ func Build(ctx context.Context, o Options) (Image, error) {
 	return img, nil
 }
 
-// targetModules make the guest's own kernel an iSCSI target.
-var targetModules = []string{"target_core_mod", "target_core_file", "iscsi_target_mod", "tcp_diag"}
+// targetModules make the guest's own kernel an iSCSI target that others reach.
+var targetModules = []string{"virtio_pci", "virtio_net", "target_core_mod", "target_core_file", "iscsi_target_mod", "tcp_diag"}
 
 // Target makes an image whose init is a given static program, and whose kernel can be an
 // iSCSI target. The initrd is put beside the program. Errors: ErrTool, ErrPackage.
