@@ -20,7 +20,8 @@ AH-NET AH-VOL AH-ASG1 AH-LC AH-MOUNT AH-HOOK AH-RULE AH-ATTACH AH-EIP AH-SCALEUP
 var unsimulated = strings.Fields(`OP-LT OP-IPXE OP-DRILL DET-ALARM AH-NET AH-LC AH-IAM AH-METRICS`)
 
 // TestMechanismsAreTested keeps the table of mechanisms true: each row is there, each
-// test and story that it names exists, and a row without one says why.
+// test and story that it names exists, a row without one says why, and each OP row has a
+// test that is named after it.
 func TestMechanismsAreTested(t *testing.T) {
 	text, err := os.ReadFile("../docs/design/mechanisms.md")
 	if err != nil {
@@ -40,6 +41,9 @@ func TestMechanismsAreTested(t *testing.T) {
 			if !tests[n[1]] {
 				t.Errorf("%s: there is no test %s", row, n[1])
 			}
+		}
+		if after := "Test" + strings.NewReplacer("-", "_", "+", "PLUS").Replace(row); strings.HasPrefix(row, "OP-") && !slices.ContainsFunc(named, func(n []string) bool { return n[1] == after || strings.HasPrefix(n[1], after+"_") }) {
+			t.Errorf("%s: no test of the row is named after it: %v", row, named)
 		}
 		stories := regexp.MustCompile(`[a-z]+(_[a-z0-9]+)+`).FindAllString(regexp.MustCompile("`[^`]*`").ReplaceAllString(cells[2], ""), -1)
 		for _, s := range stories {

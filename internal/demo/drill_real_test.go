@@ -11,8 +11,8 @@ import (
 	"relight/internal/dev"
 )
 
-// TestOPDrill runs the five drills of a runbook as one command, on real processes.
-func TestOPDrill(t *testing.T) {
+// TestOP_DRILL runs the five drills of a runbook as one command, on real processes.
+func TestOP_DRILL(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the program and runs a fleet for a quarter of a minute")
 	}
