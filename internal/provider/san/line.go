@@ -17,13 +17,18 @@ import (
 const (
 	// lineWithin bounds what is given to the second line before and after a map is made.
 	lineWithin = 5 * time.Second
-	// worthWithin bounds the probe of an array's reservations.
+	// worthWithin bounds the probe of an array's reservations, and worthAgain is for how long
+	// one that came to nothing is not repeated: the start of many servers must not wait for
+	// as many.
 	worthWithin = 10 * time.Second
+	worthAgain  = time.Minute
 )
 
 // worth is what a probe found out about an array's reservations.
 type worth struct {
 	known bool
+	// until is for how long that counts; zero is for ever.
+	until time.Time
 	// why they are no second line; empty if they are.
 	why string
 }
@@ -129,12 +134,11 @@ func (a *Arrays) Alone(run func()) bool {
 }
 
 // worthOf is why an array's reservations are no second line; empty if they are. They are
-// probed once in a controller's life, on a scratch LUN; what could not be probed is asked
-// again at the next start.
+// probed once in a controller's life, on a scratch LUN.
 func (a *Arrays) worthOf(ctx context.Context, n *declared) string {
 	n.worth.Lock()
 	defer n.worth.Unlock()
-	if n.found.known {
+	if n.found.known && (n.found.until.IsZero() || a.opt.Now().Before(n.found.until)) {
 		return n.found.why
 	}
 	if why := a.scratchTaken(n.decl.Name); why != "" {
@@ -155,7 +159,8 @@ func (a *Arrays) worthOf(ctx context.Context, n *declared) string {
 		return "an array is being examined"
 	}
 	if err != nil {
-		return "its reservations could not be probed: " + err.Error()
+		n.found = worth{known: true, until: a.opt.Now().Add(worthAgain), why: "its reservations could not be probed: " + err.Error()}
+		return n.found.why
 	}
 	_, why := got.SecondLine()
 	n.found = worth{known: true, why: strings.Join(why, "; ")}

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"relight/internal/array"
 	"relight/internal/array/arraytest"
+	"relight/internal/core/fence"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
@@ -25,6 +27,11 @@ type reserver struct {
 
 func (k *reserver) target() array.Target {
 	return array.Target{Portal: "127.0.0.1:1", IQN: "iqn.x:h:a"}
+}
+
+func (k *reserver) Map(ctx context.Context, m array.Map, proof fence.Proof) (array.Target, error) {
+	_, err := k.Shelf.Map(ctx, m, proof)
+	return k.target(), err
 }
 
 func (k *reserver) LetHolder(_ context.Context, m array.Map) (array.Target, error) {
@@ -136,6 +143,25 @@ func TestSecondLineWithoutAProbe(t *testing.T) {
 	if !ran {
 		t.Error("not run")
 	}
+}
+
+// A probe that comes to nothing is not repeated for each of many starts, and not forgotten
+// to be repeated.
+func TestProbeThatFailsIsNotRepeatedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, k := holderRig(fleet.ReservationsLine, worth{})
+		k.Full = true
+		for _, want := range []string{"the array is full", "the array is full", "portal 127.0.0.1:1"} {
+			if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, want) {
+				t.Errorf("note %q, want %q", out.Note, want)
+			}
+			k.Full = false // what is asked again finds room
+			if want == "the array is full" && len(k.LUNs) > 0 {
+				t.Error("probed again at once")
+			}
+			<-time.After(worthAgain * 2 / 3)
+		}
+	})
 }
 
 // The doctor tells what is known; a holder whose server is gone is listed as left.
