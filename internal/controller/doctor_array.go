@@ -29,16 +29,20 @@ func (c *Controller) checkArrays(ctx context.Context) []client.DoctorCheck {
 	return checks
 }
 
+// few names three of the servers at most.
+func few(servers []string) string {
+	if len(servers) > 3 {
+		return strings.Join(servers[:3], ", ") + " …"
+	}
+	return strings.Join(servers, ", ")
+}
+
 // arrayCheck words one array. behind are the servers on EC2 that it alone proves dead
 // behind a cut service link, host its management, empty if that is on the controller's own
 // machine, and near whether a network of that machine leads there without a router.
 func arrayCheck(a san.State, behind []string, host string, near fleet.Answer) client.DoctorCheck {
 	check := client.DoctorCheck{Name: "array " + a.Name, State: client.DoctorOK, Detail: "answers; its servers can be fenced there"}
-	some := strings.Join(behind[:min(len(behind), 3)], ", ")
-	if len(behind) > 3 {
-		some += " …"
-	}
-	names := fmt.Sprintf("%d servers on EC2 (%s)", len(behind), some)
+	names := fmt.Sprintf("%d servers on EC2 (%s)", len(behind), few(behind))
 	switch {
 	case a.Err != nil:
 		check.State = client.DoctorFail
@@ -51,6 +55,10 @@ func arrayCheck(a san.State, behind []string, host string, near fleet.Answer) cl
 		check.State = client.DoctorWarn
 		check.Detail = "answers; its servers can be fenced there, but its reservations are no second line: " + a.NoLine
 		check.Next = "relight doctor array " + a.Name
+	case len(a.Without) > 0:
+		check.State = client.DoctorWarn
+		check.Detail = fmt.Sprintf("answers; its servers can be fenced there, but %d of them have no second line (%s): it comes with their next start", len(a.Without), few(a.Without))
+		check.Next = "relight move SERVER --to HOST, at a time that suits"
 	case len(behind) == 0:
 	case near == fleet.Yes:
 		check.Detail = "answers, and no router lies between; behind a cut service link it proves " + names + " dead"

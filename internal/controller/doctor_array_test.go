@@ -50,6 +50,14 @@ func TestOP_SVCLINK_DoctorAsksTheArray(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
+	line := san.State{Name: "san-1", Without: []string{"db-1", "db-2"}}
+	if got := arrayCheck(line, nil, "", fleet.Yes); got.State != client.DoctorWarn || !strings.Contains(got.Detail, "2 of them have no second line (db-1, db-2)") || got.Next == "" {
+		t.Errorf("%+v", got)
+	}
+	line.NoLine = "UNMAP passes a reservation"
+	if got := arrayCheck(line, nil, "", fleet.Yes); got.State != client.DoctorWarn || !strings.Contains(got.Detail, "no second line: UNMAP passes") || got.Next != "relight doctor array san-1" {
+		t.Errorf("%+v", got)
+	}
 	if got := managementOf(san.State{URL: "https://[fd00::9]:8443"}) + " " + managementOf(san.State{}); got != "fd00::9 " {
 		t.Errorf("management %q", got)
 	}

@@ -219,7 +219,19 @@ func TestInsideSecondLineLetsTheOwnerBack(t *testing.T) {
 	if len(refused) > 0 {
 		t.Errorf("the server's own write met its reservation: %v", <-refused)
 	}
+	told := func(what string, want int) {
+		t.Helper()
+		if got := s.Ask(t.Context()); len(got) != 1 || got[0].Err != nil || len(got[0].Without) != want {
+			t.Errorf("%s: %+v", what, got)
+		}
+	}
+	told("it stands", 0)
+	if err := s.arr.DropHolder(t.Context(), "db"); err != nil {
+		t.Fatal(err)
+	}
+	told("somebody took it away", 1)
 	s.declare(s.arr.cfg.Portal, fleet.ReservationsNever)
+	told("nobody wants it", 0)
 	s.do(fleet.StepAttach, 1)
 	if left, err := s.arr.Holders(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("holders %v, %v", left, err)

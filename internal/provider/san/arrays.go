@@ -235,6 +235,9 @@ type State struct {
 	// NoLine is why its reservations are no second line although its declaration wants one,
 	// once that is known.
 	NoLine string
+	// Without are the servers that are let in there and have no second line although the
+	// array's declaration wants one.
+	Without []string
 }
 
 // all lists the declared arrays by name.
@@ -258,7 +261,11 @@ func (a *Arrays) Ask(ctx context.Context) []State {
 	for i, n := range sans {
 		out[i] = State{Name: n.decl.Name, Site: n.site, URL: n.decl.Options["url"], Err: n.err, NoLine: n.noLine()}
 		if n.err == nil {
-			asking.Go(func() { _, out[i].Err = n.bare.Maps(ctx, "doctor") })
+			asking.Go(func() {
+				if _, out[i].Err = n.bare.Maps(ctx, "doctor"); out[i].Err == nil {
+					out[i].Without = a.without(ctx, n)
+				}
+			})
 		}
 	}
 	asking.Wait()

@@ -10,6 +10,7 @@ import (
 
 	"relight/internal/array"
 	"relight/internal/array/examine"
+	"relight/internal/array/iscsi"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
 )
@@ -174,6 +175,33 @@ func (n *declared) noLine() string {
 	}
 	defer n.worth.Unlock()
 	return n.found.why
+}
+
+// without lists the servers that are let in on an array and have no second line although
+// it shall have one: it comes with a server's next start. Where that cannot be seen it says
+// nothing.
+func (a *Arrays) without(ctx context.Context, n *declared) []string {
+	if n.decl.Reservations != fleet.ReservationsLine {
+		return nil
+	}
+	var out []string
+	for _, name := range a.serversOn(n.decl.Name) {
+		a.mu.Lock()
+		s := a.servers[name]
+		a.mu.Unlock()
+		maps, err := n.bare.Maps(ctx, name)
+		line, ok, bad := a.lineOf(n, s)
+		if err != nil || bad != nil || !ok {
+			continue
+		}
+		for _, m := range maps {
+			stands, err := line.Stands(ctx, m.Epoch)
+			if len(m.Initiators) > 0 && (err == nil && !stands || iscsi.IsRefused(err)) {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
 }
 
 // scratchTaken is why the scratch LUN of an array must not be written to.
