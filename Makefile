@@ -22,7 +22,7 @@ soak: build ## cut off a host whose virtual machine writes on, RUNS times; the l
 # What the tests of arrays and of virtual machines need beside Go: an iSCSI target,
 # QEMU with its iSCSI driver, iPXE, what packs a guest and its boot disk, fence agents,
 # and libvirt. Without one of them, or without root, the tests that need it say that they are skipped.
-PACKAGES := tgt qemu-system-x86 qemu-block-extra ovmf ipxe cpio kmod mtools dosfstools syslinux open-iscsi iproute2 fence-agents libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+PACKAGES := tgt qemu-system-x86 qemu-block-extra ovmf ipxe cpio kmod mtools dosfstools syslinux open-iscsi iproute2 e2fsprogs xfsprogs fence-agents libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 
 needs: ## install what the tests need beside Go (Debian's packages), where that is possible
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); [ -z "$$missing" ] || \

@@ -70,6 +70,9 @@ func (a *app) describe(out io.Writer, v client.ServerView) error {
 	for _, line := range client.FormattedLines(st) {
 		fmt.Fprintf(out, "  %s\n", clean(line))
 	}
+	for _, line := range client.NoteLines(st) {
+		fmt.Fprintf(out, "  %s\n", clean(line))
+	}
 	for _, i := range v.Observed.Instances {
 		said := ""
 		if i.Detail != "" {

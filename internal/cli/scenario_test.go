@@ -91,7 +91,7 @@ func dbWhy() client.Why {
 	return client.Why{
 		Server: "db-07", At: at,
 		Finding:  fleet.Finding{Verdict: fleet.Down, Since: at.Add(-5 * time.Minute), Reason: "two sources say no"},
-		Status:   fleet.Status{Server: "db-07", Phase: fleet.PhaseNeedsPerson, Epoch: 6, Host: "host-9", Message: "a proof cannot be had"},
+		Status:   fleet.Status{Server: "db-07", Phase: fleet.PhaseNeedsPerson, Epoch: 6, Host: "host-9", Message: "a proof cannot be had", Notes: []fleet.Note{{Step: fleet.StepAttach, Epoch: 1, At: at.Add(-time.Hour), Text: "data holds ext2/3/4"}}},
 		Decision: decide.Decision{Hold: &decide.Hold{Gate: decide.GateProof, Reason: "epoch 6 may still write", NeedsPerson: true}, Reason: "no proof"},
 	}
 }

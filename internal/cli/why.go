@@ -57,6 +57,9 @@ func (a *app) why(out io.Writer, w client.Why) error {
 	for _, line := range client.FormattedLines(w.Status) {
 		fmt.Fprintln(out, clean(line))
 	}
+	for _, line := range client.NoteLines(w.Status) {
+		fmt.Fprintln(out, clean(line))
+	}
 	if err := a.signals(out, w.Finding.Evidence, now); err != nil {
 		return err
 	}

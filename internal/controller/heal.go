@@ -210,6 +210,9 @@ func (h *Healer) Finish(ctx context.Context, w *Work, out provider.Outcome, step
 			return nil // deleted meanwhile
 		}
 		next := decide.Record(status, step, res, now)
+		if res.State == fleet.StepDone {
+			next.Notes = noted(next.Notes, step, out.Note, now)
+		}
 		record := fleet.StepRecord{Step: step, State: res.State, Begun: now, Ended: now, Class: res.Class, Error: res.Error}
 		if r := next.Recovery; r != nil && r.Last != nil && r.Last.Step.Token == step.Token {
 			record = *r.Last

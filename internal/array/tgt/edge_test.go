@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,37 +16,56 @@ import (
 	"relight/internal/core/fleet"
 )
 
-// TestForeignFileSystem: another's file system on a LUN that is used for the first
-// time is seen and left as it is.
+// TestForeignFileSystem: what another's tools made on a LUN that is used for the first time
+// is seen through the array and left as it is.
 func TestForeignFileSystem(t *testing.T) {
-	l := newLab(t)
-	f, err := os.OpenFile(l.file, os.O_RDWR, 0)
-	l.must("open", err)
-	defer func() { _ = f.Close() }()
-	_, err = f.WriteAt([]byte("\x53\xef"), 0x438)
-	l.must("make it an ext4", err)
-	before, err := os.ReadFile(l.file)
-	l.must("read", err)
-	m := l.mapOf(1)
-	l.must("empty LUN", l.a.Create(l.ctx, array.LUN{Name: "log", Bytes: lunSize}))
-	m.Units[11] = "log"
-	target, err := l.a.Map(l.ctx, m, l.proof(1))
-	l.must("map", err)
-	found, err := array.Contents(l.ctx, target, m)
-	l.must("contents", err)
-	if len(found) != 2 || !slices.Equal(found[10], []string{"ext2/3/4"}) || len(found[11]) != 0 {
-		t.Errorf("found %v", found)
-	}
-	if got := m.Told(found); got != "data holds ext2/3/4; log is empty" {
-		t.Errorf("told %q", got)
-	}
-	after, err := os.ReadFile(l.file)
-	l.must("read", err)
-	if !bytes.Equal(before, after) {
-		t.Error("the LUN was written to")
-	}
-	if s, err := l.a.Sessions(l.ctx, m.Ref); err != nil || len(s) > 0 {
-		t.Errorf("the look left a session: %v, %v", s, err)
+	const size = 16 << 20 // less is no XFS
+	for _, c := range []struct {
+		mkfs, pkg string
+		args      []string
+		want      []string
+	}{
+		{"mkfs.ext4", "e2fsprogs", []string{"-q", "-F"}, []string{"ext2/3/4"}},
+		{"mkfs.xfs", "xfsprogs", []string{"-q", "-f", "--unsupported"}, []string{"xfs"}}, // below 300 MiB
+		{"mkfs.fat", "dosfstools", []string{"-F", "32"}, []string{"FAT", "partition table or boot record"}},
+		{"mkswap", "util-linux", []string{"-q"}, []string{"swap"}},
+	} {
+		t.Run(c.mkfs, func(t *testing.T) {
+			l := newLab(t)
+			if _, err := exec.LookPath(c.mkfs); err != nil {
+				t.Skipf("SKIPPED: needs %s (apt-get install %s)", c.mkfs, c.pkg)
+			}
+			l.must("LUN", l.a.Create(l.ctx, array.LUN{Name: "files", Bytes: size}))
+			file := array.FilePath(filepath.Dir(l.file), "files")
+			if out, err := exec.Command(c.mkfs, append(c.args, file)...).CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v: %s", c.mkfs, err, out)
+			}
+			before, err := os.ReadFile(file)
+			l.must("read", err)
+			if len(before) != size {
+				t.Fatalf("the LUN has %d bytes", len(before))
+			}
+			m := l.mapOf(1)
+			m.Units[11] = "files"
+			target, err := l.a.Map(l.ctx, m, l.proof(1))
+			l.must("map", err)
+			found, err := array.Contents(l.ctx, target, m)
+			l.must("contents", err)
+			if len(found) != 2 || len(found[10]) != 0 || !slices.Equal(found[11], c.want) {
+				t.Errorf("found %v, want %v", found, c.want)
+			}
+			if got, want := m.Told(found), "data is empty; files holds "+strings.Join(c.want, ", "); got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
+			after, err := os.ReadFile(file)
+			l.must("read", err)
+			if !bytes.Equal(before, after) {
+				t.Error("the LUN was written to")
+			}
+			if s, err := l.a.Sessions(l.ctx, m.Ref); err != nil || len(s) > 0 {
+				t.Errorf("the look left a session: %v, %v", s, err)
+			}
+		})
 	}
 }
 

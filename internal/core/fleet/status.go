@@ -45,6 +45,9 @@ type Status struct {
 	UnusedInterfaces []Swap `json:"unusedInterfaces,omitempty"`
 	// Formatted are the volumes of which guest agents made the file system, oldest first.
 	Formatted []Formatted `json:"formatted,omitempty"`
+	// Notes are what steps that start or attach have found besides, oldest first: what lay
+	// on a LUN that is used for the first time, a machine that could not be announced.
+	Notes []Note `json:"notes,omitempty"`
 	// Written lists the directory volumes with which an instance was started, or may have
 	// been: from then on a directory without a record is not that volume.
 	Written []Written `json:"written,omitempty"`
@@ -96,6 +99,15 @@ type Formatted struct {
 	Serial string    `json:"serial"`
 	Epoch  Epoch     `json:"epoch"`
 	At     time.Time `json:"at"`
+}
+
+// Note is what a step has found that hinders nothing and that a person must know.
+type Note struct {
+	Step   StepKind  `json:"step"`
+	Object Object    `json:"object,omitzero"`
+	Epoch  Epoch     `json:"epoch"`
+	At     time.Time `json:"at"`
+	Text   string    `json:"text"`
 }
 
 // Restore is the work of putting a snapshot of a server's LUNs back.

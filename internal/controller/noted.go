@@ -1,0 +1,25 @@
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"relight/internal/core/fleet"
+)
+
+// keepNotes bounds the notes that a status carries with it.
+const keepNotes = 16
+
+// noted adds what a step that starts or attaches has found besides. A later one about the
+// same takes its place; without a word only a start does, because what was found on a volume
+// of which nobody speaks again stays true.
+func noted(notes []fleet.Note, step fleet.Step, text string, now time.Time) []fleet.Note {
+	if !step.Kind.NeedsProof() || text == "" && step.Kind == fleet.StepAttach {
+		return notes
+	}
+	out := slices.DeleteFunc(slices.Clone(notes), func(n fleet.Note) bool { return n.Step == step.Kind && n.Object == step.Object })
+	if text != "" {
+		out = append(out, fleet.Note{Step: step.Kind, Object: step.Object, Epoch: step.Epoch, At: now, Text: text})
+	}
+	return out[max(0, len(out)-keepNotes):]
+}
