@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"relight/internal/agent"
+	"relight/internal/agent/beats"
 	"relight/internal/agent/driver/process"
 	"relight/internal/agent/driver/qemu"
 	"relight/internal/agent/driver/virsh"
@@ -35,6 +36,7 @@ type hostFlags struct {
 	opt                               agent.Options
 	tokenFile, device, level, libvirt string
 	watchdog                          string
+	storageBeats, storageSecret       string
 	watchdogTimeout                   time.Duration
 }
 
@@ -49,7 +51,8 @@ if the agent dies, its servers run on, and the next agent adopts them.`,
 		Example: `  relight host token host-1 > token
   relight agent host --name host-1 --controller https://relight.example:7443 --token-file token --units 8
   relight agent host --name host-1 --controller https://relight.example:7443 --watchdog /dev/watchdog
-  relight agent host --name host-1 --controller https://relight.example:7443 --storage-beats /mnt/shared/beats --peer 10.0.0.11:7444`,
+  relight agent host --name host-1 --controller https://relight.example:7443 --storage-beats /mnt/shared/beats --peer 10.0.0.11:7444
+  relight agent host --name host-1 --controller https://relight.example:7443 --storage-beats iscsi://10.0.9.1:3260/iqn.2026-01.org.example:beats/1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runHostAgent(cmd, f) },
 	}
@@ -60,7 +63,8 @@ if the agent dies, its servers run on, and the next agent adopts them.`,
 	flags.StringVar(&f.tokenFile, "token-file", "", "file with a join token; needed until the host has joined")
 	flags.StringVar(&f.opt.BeatAddr, "beat-addr", "", "where beats go, host:port (default: what the controller says)")
 	flags.IntVar(&f.opt.Units, "units", 16, "how much this host can carry")
-	flags.StringVar(&f.opt.StorageBeatDir, "storage-beats", "", "directory on shared storage for the hosts' heartbeats")
+	flags.StringVar(&f.storageBeats, "storage-beats", "", "where the hosts leave heartbeats for each other, on storage that all of them share: a directory, an empty block device, or an empty LUN, iscsi://[user@]portal/target/unit")
+	flags.StringVar(&f.storageSecret, "storage-secret-file", "", "file with the secret of the user in --storage-beats (CHAP)")
 	flags.DurationVar(&f.opt.StorageBeatEvery, "storage-every", agent.DefaultStorageBeatEvery, "how often the heartbeats on shared storage are written and read; the same on all hosts")
 	flags.StringVar(&f.opt.PeerAddr, "peer", "", "UDP address, ip:port, on which other hosts' questions are answered")
 	flags.StringVar(&f.device, "device", "", "network device that carries the servers' addresses; loopback ones need none")
@@ -94,6 +98,11 @@ func runHostAgent(cmd *cobra.Command, f hostFlags) error {
 			return fmt.Errorf("read the join token: %w", err)
 		}
 		o.Token = strings.TrimSpace(string(token))
+	}
+	if f.storageBeats != "" {
+		if o.StorageBeats, err = beats.Parse(f.storageBeats, o.Name, f.storageSecret); err != nil {
+			return fmt.Errorf("--storage-beats: %w", err)
+		}
 	}
 	if f.watchdog != "" {
 		if o.Watchdog, err = agent.OpenWatchdog(f.watchdog, f.watchdogTimeout); err != nil {

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"relight/internal/agent/beats"
 	"relight/internal/agent/keeper/proc"
 	"relight/internal/agent/volume"
 	"relight/internal/beat"
@@ -52,9 +53,8 @@ type Options struct {
 	BeatAddr string
 	// Units is how much the host can carry; 0 means that it does not count.
 	Units int
-	// StorageBeatDir is a directory on shared storage for the hosts' heartbeats;
-	// empty means none.
-	StorageBeatDir string
+	// StorageBeats is where the hosts' heartbeats lie on shared storage; nil means nowhere.
+	StorageBeats beats.Store
 	// StorageBeatEvery is how often they are written and read. All hosts should have
 	// the same: one that stands still for three and a half times as long counts as
 	// stopped. A server whose suspectAfter is shorter cannot tell an isolated host
@@ -248,7 +248,7 @@ func (a *Agent) start(ctx context.Context) {
 	} else if a.opt.Watchdog != nil {
 		a.watchdog.note(&a.watchdog.fault, errNoLease)
 	}
-	if a.opt.StorageBeatDir != "" {
+	if a.opt.StorageBeats != nil {
 		a.tasks.Go(func() { a.keepStorageBeat(ctx) })
 	}
 	if a.peerSock != nil {

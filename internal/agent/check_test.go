@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"relight/internal/agent/beats"
 	"relight/internal/beat/app"
 	"relight/internal/core/fleet"
 )
@@ -140,7 +141,7 @@ func TestStorageBeatsReachTheController(t *testing.T) {
 	s := newSite(t)
 	dir := t.TempDir()
 	for _, name := range []string{"host-1", "host-2"} {
-		s.agent(name, t.TempDir(), func(o *Options) { o.StorageBeatDir = dir })
+		s.agent(name, t.TempDir(), func(o *Options) { o.StorageBeats = beats.Dir(dir) })
 	}
 	eventually(t, "storage heartbeats", func() error {
 		got := s.sweep()

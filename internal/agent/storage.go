@@ -4,22 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"relight/internal/core/fleet"
-	"relight/internal/enrol"
 )
-
-const beatSuffix = ".beat"
 
 // storageStale is after how long without a change another host's heartbeat on
 // shared storage counts as stopped, on the reader's own clock: three were missed.
 func storageStale(every time.Duration) time.Duration { return 7 * every / 2 }
 
-// storageBeat is the file that a host rewrites: it says nothing but that whoever
+// storageBeat is what a host rewrites: it says nothing but that whoever
 // writes it is alive. Readers compare it with what they read before and never
 // with their own clock.
 type storageBeat struct {
@@ -27,19 +21,25 @@ type storageBeat struct {
 	Boot    string `json:"boot"`
 }
 
+func (b storageBeat) text() []byte {
+	text, _ := json.Marshal(b) // a number and a text always go
+	return text
+}
+
 // keepStorageBeat writes this host's heartbeat to shared storage and reads those
 // of the others, until ctx ends. A file server that hangs holds up only this.
 func (a *Agent) keepStorageBeat(ctx context.Context) {
 	seen := storageSight{stale: int64(storageStale(a.opt.StorageBeatEvery)), hosts: map[string]moving{}}
 	trouble := trouble{log: a.opt.Log, what: "writing the storage heartbeat"}
+	defer a.opt.StorageBeats.Close()
 	own := storageBeat{Boot: a.boot + "/" + a.run}
 	for {
 		began := time.Now()
 		own.Counter++
-		err := writeStorageBeat(a.opt.StorageBeatDir, a.opt.Name, own)
+		err := a.opt.StorageBeats.Write(ctx, a.opt.Name, own.text())
 		a.board.setOwn(err)
 		trouble.note(ctx, err)
-		found, err := readStorageBeats(a.opt.StorageBeatDir)
+		found, err := a.opt.StorageBeats.Read(ctx)
 		for host, saw := range seen.step(a.opt.Clock(), found, err) {
 			if host != a.opt.Name {
 				a.board.put(a.board.storage, subject{host: host}, saw)
@@ -72,43 +72,6 @@ func (b *board) ownBeat(stale time.Duration) fleet.Answer {
 		return fleet.No
 	}
 	return b.own
-}
-
-func writeStorageBeat(dir, host string, beat storageBeat) error {
-	data, err := json.Marshal(beat)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dir, host+beatSuffix)
-	// Not synced: what counts is that others see it, not that it survives.
-	if err := os.WriteFile(path+".new", data, 0o644); err != nil { //nolint:gosec // the other hosts read it
-		return fmt.Errorf("write storage heartbeat: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("write storage heartbeat: %w", err)
-	}
-	return nil
-}
-
-// readStorageBeats returns the content of each host's heartbeat.
-func readStorageBeats(dir string) (map[string]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("read storage heartbeats: %w", err)
-	}
-	out := map[string]string{}
-	for _, e := range entries {
-		host, ok := strings.CutSuffix(e.Name(), beatSuffix)
-		if !ok || enrol.CheckHost(host) != nil {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil || len(data) > 4096 {
-			continue
-		}
-		out[host] = string(data)
-	}
-	return out, nil
 }
 
 // storageSight tells from what was read whether the heartbeats move. It is a step

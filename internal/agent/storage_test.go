@@ -36,25 +36,6 @@ func TestStorageSightOfADeadFile(t *testing.T) {
 	}
 }
 
-func TestStorageBeatsOnDisk(t *testing.T) {
-	dir := t.TempDir()
-	must(t, writeStorageBeat(dir, "host-1", storageBeat{Counter: 1}))
-	a, err := readStorageBeats(dir)
-	must(t, err)
-	must(t, writeStorageBeat(dir, "host-1", storageBeat{Counter: 2}))
-	b, err := readStorageBeats(dir)
-	must(t, err)
-	if len(a) != 1 || a["host-1"] == b["host-1"] {
-		t.Errorf("read %q and %q", a, b)
-	}
-	if err := writeStorageBeat(dir+"/none", "host-1", storageBeat{}); err == nil {
-		t.Error("wrote into a directory that is not there")
-	}
-	if _, err := readStorageBeats(dir + "/none"); err == nil {
-		t.Error("read a directory that is not there")
-	}
-}
-
 // A write that hangs must not pass for the last one that did not.
 func TestOwnBeatThatHangs(t *testing.T) {
 	now := second
