@@ -13,10 +13,17 @@ import (
 	"relight/internal/lab"
 )
 
+// addressed measures Relight's move of an address with one limit of silence.
+func addressed(limit time.Duration) func(context.Context, string, int, *table) error {
+	return func(ctx context.Context, exe string, runs int, t *table) error {
+		return address(ctx, exe, runs, t, limit)
+	}
+}
+
 // address has Relight move the address of a plain process, with the proof that it
 // demands: the host's power device.
-func address(ctx context.Context, exe string, runs int, t *table) (err error) {
-	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true})
+func address(ctx context.Context, exe string, runs int, t *table, limit time.Duration) (err error) {
+	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true, Limit: limit})
 	if err != nil {
 		return err
 	}
@@ -51,6 +58,8 @@ spec:
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
+	who := relightOf(limit)
+	t.limit(who, limit)
 	for range runs {
 		var host string
 		err := poll(ctx, time.Minute, func() (bool, error) {
@@ -88,9 +97,9 @@ spec:
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "relight, address: %.2fs, client %.2fs\n", took.Seconds(), away.Seconds())
-		t.add("relight", "address moved", took)
-		t.add("relight", "address: client", away)
+		fmt.Fprintf(os.Stderr, "%s, address: %.2fs, client %.2fs\n", who, took.Seconds(), away.Seconds())
+		t.add(who, addressMoved, took)
+		t.add(who, "address: client", away)
 		if err := errors.Join(l.PowerOn(ctx, host), lab.AwaitHost(ctx, c, host)); err != nil {
 			return err
 		}

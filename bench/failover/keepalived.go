@@ -7,14 +7,51 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"relight/internal/lab"
 )
 
-// keepalived moves an address between two hosts by VRRP. It fences nothing.
-func keepalived(ctx context.Context, exe string, runs int, t *table) (err error) {
+// The hosts' priorities: the one with the higher has the address.
+const vrrpFirst, vrrpSecond = 150, 100
+
+// vrrp is a set of keepalived's timers.
+type vrrp struct {
+	name, global string
+	// advert is the time between two heartbeats; VRRP 3 takes hundredths of a second.
+	advert time.Duration
+}
+
+// lost is after how long a silence the second host takes the address: RFC 5798, 6.1.
+func (v vrrp) lost() time.Duration {
+	return 3*v.advert + v.advert*(256-vrrpSecond)/256
+}
+
+// seconds is the advert as keepalived reads it.
+func (v vrrp) seconds() string { return strconv.FormatFloat(v.advert.Seconds(), 'f', -1, 64) }
+
+// vrrps are the timers that are compared: the default; those with which a host counts as
+// lost after as long a silence as in Relight's labs; and as short as people have them.
+func vrrps() []vrrp {
+	const version3 = "vrrp_version 3"
+	out := []vrrp{{"keepalived, advert 1 s", "", time.Second}}
+	for _, limit := range limits {
+		out = append(out, vrrp{"keepalived, limit " + limit.String(), version3, (limit * 256 / (4*256 - vrrpSecond)).Round(10 * time.Millisecond)})
+	}
+	return append(out, vrrp{"keepalived, advert 0.1 s", version3, 100 * time.Millisecond})
+}
+
+// keepalived measures one set of timers, on a lab of its own.
+func keepalived(v vrrp) func(context.Context, string, int, *table) error {
+	return func(ctx context.Context, exe string, runs int, t *table) error {
+		return moveByVRRP(ctx, exe, runs, t, v)
+	}
+}
+
+// moveByVRRP moves an address between two hosts by VRRP. It fences nothing.
+func moveByVRRP(ctx context.Context, exe string, runs int, t *table, v vrrp) (err error) {
 	l, err := lab.Up(ctx, lab.Options{Name: "bench", Exe: exe, Owned: true, Bare: true})
 	if err != nil {
 		return err
@@ -27,54 +64,50 @@ func keepalived(ctx context.Context, exe string, runs int, t *table) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	for _, c := range []struct{ name, global, advert string }{
-		{"keepalived, advert 1 s", "", "1"},
-		{"keepalived, advert 0.1 s", "vrrp_version 3", "0.1"},
-	} {
-		for range runs {
-			for _, h := range hosts {
-				if err := startVRRP(ctx, l, h, address, c.global, c.advert); err != nil {
-					return err
+	t.limit(v.name, v.lost())
+	for range runs {
+		for _, h := range hosts {
+			if err := startVRRP(ctx, l, h, address, v); err != nil {
+				return err
+			}
+		}
+		// The one with the higher priority takes it in the end, maybe from the other.
+		first := hosts[0]
+		err := poll(ctx, time.Minute, func() (bool, error) {
+			have := holders(ctx, l, hosts, address)
+			return len(have) == 1 && have[0] == first, fmt.Errorf("%s is on %v", address, have)
+		})
+		if err != nil {
+			return err
+		}
+		old, err := served(ctx, client)
+		if err != nil {
+			return err
+		}
+		at := time.Now()
+		if err := errors.Join(l.PowerOff(ctx, first), flush(ctx, l, first, address)); err != nil {
+			return err
+		}
+		err = poll(ctx, time.Minute, func() (bool, error) {
+			for _, h := range holders(ctx, l, hosts, address) {
+				if h != first {
+					return true, nil
 				}
 			}
-			// The one with the higher priority takes it in the end, maybe from the other.
-			first := hosts[0]
-			err := poll(ctx, time.Minute, func() (bool, error) {
-				have := holders(ctx, l, hosts, address)
-				return len(have) == 1 && have[0] == first, fmt.Errorf("%s is on %v", address, have)
-			})
-			if err != nil {
+			return false, errors.New("nobody took the address")
+		})
+		if err != nil {
+			return err
+		}
+		t.add(v.name, addressMoved, time.Since(at))
+		away, err := unserved(ctx, client, old)
+		if err != nil {
+			return err
+		}
+		t.add(v.name, "address: client", away)
+		for _, h := range hosts {
+			if err := errors.Join(l.PowerOff(ctx, h), flush(ctx, l, h, address)); err != nil {
 				return err
-			}
-			old, err := served(ctx, client)
-			if err != nil {
-				return err
-			}
-			at := time.Now()
-			if err := errors.Join(l.PowerOff(ctx, first), flush(ctx, l, first, address)); err != nil {
-				return err
-			}
-			err = poll(ctx, time.Minute, func() (bool, error) {
-				for _, h := range holders(ctx, l, hosts, address) {
-					if h != first {
-						return true, nil
-					}
-				}
-				return false, errors.New("nobody took the address")
-			})
-			if err != nil {
-				return err
-			}
-			t.add(c.name, "address moved", time.Since(at))
-			away, err := unserved(ctx, client, old)
-			if err != nil {
-				return err
-			}
-			t.add(c.name, "address: client", away)
-			for _, h := range hosts {
-				if err := errors.Join(l.PowerOff(ctx, h), flush(ctx, l, h, address)); err != nil {
-					return err
-				}
 			}
 		}
 	}
@@ -86,18 +119,22 @@ func flush(ctx context.Context, l *lab.Lab, host, address string) error {
 	return exec.CommandContext(ctx, "ip", "-n", l.Namespace(host), "addr", "flush", "to", address, "dev", lab.Bridge).Run()
 }
 
-func startVRRP(ctx context.Context, l *lab.Lab, host, address, global, advert string) error {
+// vrrpConf is keepalived's configuration on a host.
+func vrrpConf(host, address string, v vrrp) string {
+	priority := vrrpSecond
+	if host == lab.Hosts()[0] {
+		priority = vrrpFirst
+	}
+	return fmt.Sprintf("global_defs {\n router_id %s\n %s\n}\nvrrp_instance v {\n state BACKUP\n interface %s\n virtual_router_id 51\n priority %d\n advert_int %s\n virtual_ipaddress { %s/24 }\n}\n",
+		host, v.global, lab.Bridge, priority, v.seconds(), address)
+}
+
+func startVRRP(ctx context.Context, l *lab.Lab, host, address string, v vrrp) error {
 	if err := l.Boot(ctx, host); err != nil {
 		return err
 	}
-	priority := 100
-	if host == "ha" {
-		priority = 150
-	}
 	path := filepath.Join(l.Dir(), host+"-keepalived.conf")
-	text := fmt.Sprintf("global_defs {\n router_id %s\n %s\n}\nvrrp_instance v {\n state BACKUP\n interface %s\n virtual_router_id 51\n priority %d\n advert_int %s\n virtual_ipaddress { %s/24 }\n}\n",
-		host, global, lab.Bridge, priority, advert, address)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(vrrpConf(host, address, v)), 0o600); err != nil {
 		return err
 	}
 	pid := filepath.Join(l.Dir(), host)

@@ -25,12 +25,13 @@ const (
 	hostKilled    = "host killed"
 	machineKilled = "machine killed"
 	byHand        = "by hand, no detection"
+	addressMoved  = "address moved"
 )
 
 func main() {
 	runs := flag.Int("n", 3, "runs of each")
 	exe := flag.String("exe", "bin/relight", "the program under test")
-	only := flag.String("only", "", "parts whose names begin so: floor, relight, pacemaker, keepalived")
+	only := flag.String("only", "", "parts whose names begin so: floor, address, relight, pacemaker")
 	file := flag.String("out", "", "file for the results as JSON")
 	at := flag.String("answer", "", "measure nothing: answer on this address who one is")
 	flag.Parse()
@@ -59,22 +60,41 @@ func poll(ctx context.Context, within time.Duration, done func() (bool, error)) 
 	return rack.Poll(ctx, done)
 }
 
-func bench(ctx context.Context, exe string, runs int, only string, t *table) error {
-	type part struct {
-		name string
-		do   func(context.Context, string, int, *table) error
+// part is what is measured on one lab.
+type part struct {
+	name string
+	do   func(ctx context.Context, exe string, runs int, t *table) error
+}
+
+// limits are the silences after which a lab's host counts as lost.
+var limits = []time.Duration{lab.Limit, time.Second, 500 * time.Millisecond}
+
+// plan is what is measured, in order: the parts whose names begin so.
+func plan(only string) []part {
+	parts := []part{{"floor", floor}}
+	for _, limit := range limits {
+		parts = append(parts, part{"address, " + relightOf(limit), addressed(limit)})
 	}
-	parts := []part{{"floor", floor}, {"relight, address", address}}
-	for _, limit := range []time.Duration{lab.Limit, time.Second, 500 * time.Millisecond} {
-		parts = append(parts, part{"relight, limit " + limit.String(), limited(limit)})
+	for _, v := range vrrps() {
+		parts = append(parts, part{"address, " + v.name, keepalived(v)})
+	}
+	for _, limit := range limits {
+		parts = append(parts, part{relightOf(limit), limited(limit)})
 	}
 	for _, tm := range pacemakers() {
 		parts = append(parts, part{"pacemaker, " + tm.name, pacemaker(tm)})
 	}
-	parts = append(parts, part{"keepalived", keepalived})
+	return slices.DeleteFunc(parts, func(p part) bool { return !strings.HasPrefix(p.name, only) })
+}
+
+func bench(ctx context.Context, exe string, runs int, only string, t *table) error {
+	parts := plan(only)
+	if len(parts) == 0 {
+		return fmt.Errorf("no part's name begins with %q", only)
+	}
 	var errs []error
 	for _, p := range parts {
-		if strings.HasPrefix(p.name, only) && ctx.Err() == nil {
+		if ctx.Err() == nil {
 			if err := p.do(ctx, exe, runs, t); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", p.name, err))
 			}
@@ -127,6 +147,9 @@ func floor(ctx context.Context, exe string, runs int, t *table) error {
 	})
 }
 
+// relightOf names Relight with a limit in the table.
+func relightOf(limit time.Duration) string { return "relight, limit " + limit.String() }
+
 // limited measures Relight with one limit of silence, on a lab of its own.
 func limited(limit time.Duration) func(context.Context, string, int, *table) error {
 	return func(ctx context.Context, exe string, runs int, t *table) error {
@@ -145,7 +168,7 @@ func relight(ctx context.Context, exe string, runs int, t *table, limit time.Dur
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	who := "relight, limit " + limit.String()
+	who := relightOf(limit)
 	t.limit(who, limit)
 	for range runs {
 		for _, c := range []struct{ name, who, what string }{

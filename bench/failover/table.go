@@ -111,19 +111,19 @@ func load() string {
 }
 
 // ours is what the others are held against: Relight with a limit as long as the token
-// of the tuned Pacemaker.
-func (t *table) ours(what string) *row {
-	if r := t.find(relightLike, what); r != nil {
-		return r
-	}
-	return t.find("relight", what)
-}
+// of the tuned Pacemaker, and the silence that a tuned keepalived bears.
+func (t *table) ours(what string) *row { return t.find(relightLike, what) }
 
 // relightLike has the limit of pacemaker, token 1 s.
 const relightLike = "relight, limit 1s"
 
 // printOverheads says what each adds to its limit and to the procedure by hand.
 func (t *table) printOverheads(out io.Writer) {
+	for _, who := range slices.Sorted(maps.Keys(t.limits)) {
+		if moved := t.find(who, addressMoved); moved != nil {
+			fmt.Fprintf(out, "%s: lost by its settings after %.2f s, the rest until another host has the address %.2f s\n", who, t.limits[who].Seconds(), (median(moved.took) - t.limits[who]).Seconds())
+		}
+	}
 	base, known := t.overhead(relightLike)
 	for _, who := range slices.Sorted(maps.Keys(t.limits)) {
 		over, measured := t.overhead(who)
