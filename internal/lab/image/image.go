@@ -74,26 +74,6 @@ func Build(ctx context.Context, o Options) (Image, error) {
 	return img, nil
 }
 
-// targetModules make the guest's own kernel an iSCSI target that others reach.
-var targetModules = []string{"virtio_pci", "virtio_net", "target_core_mod", "target_core_file", "iscsi_target_mod", "tcp_diag"}
-
-// Target makes an image whose init is a given static program, and whose kernel can be an
-// iSCSI target. The initrd is put beside the program. Errors: ErrTool, ErrPackage.
-func Target(ctx context.Context, cache, program string) (Image, error) {
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // G301: no secret, and others may boot it
-		return Image{}, fmt.Errorf("target image: %w", err)
-	}
-	root, err := kernel(ctx, cache, targetModules)
-	if err != nil {
-		return Image{}, fmt.Errorf("target image: %w", err)
-	}
-	img := Image{Kernel: filepath.Join(root, "vmlinuz"), Initrd: program + ".initrd"}
-	if err := initrd(img.Initrd, program, root, targetModules, nil); err != nil {
-		return Image{}, fmt.Errorf("target image: %w", err)
-	}
-	return img, nil
-}
-
 // initrd writes the archive that the kernel unpacks as its first file system.
 func initrd(path, guest, root string, names []string, extra []file) error {
 	paths, err := order(filepath.Join(root, "modules"), names)

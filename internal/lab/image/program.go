@@ -7,6 +7,15 @@ import (
 	"path/filepath"
 )
 
+// targetModules make the guest's own kernel an iSCSI target that others reach.
+var targetModules = []string{"virtio_pci", "virtio_net", "target_core_mod", "target_core_file", "iscsi_target_mod", "tcp_diag"}
+
+// Target makes an image whose init is a given static program, and whose kernel can be an
+// iSCSI target. The initrd is put beside the program. Errors: ErrTool, ErrPackage.
+func Target(ctx context.Context, cache, program string) (Image, error) {
+	return started(ctx, cache, program, targetModules)
+}
+
 // watchdogModules give the guest's kernel a watchdog of its own, /dev/watchdog.
 var watchdogModules = []string{"softdog"}
 
