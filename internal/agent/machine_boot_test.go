@@ -30,6 +30,7 @@ const (
 	testBridge = "br0"
 	hostIP     = "10.99.0.1"
 	guestIP    = "10.99.0.9"
+	nobodyIP   = "10.99.0.77"
 )
 
 // isolated runs the test once more in a network of its own, and reports whether this
@@ -262,7 +263,58 @@ func TestMachineBootsFromItsLUN(t *testing.T) {
 	r.shut(1)
 }
 
+// iPXE logs in by all portals of the array, and the guest after it, which finds them in
+// the firmware's table: one that is dead must cost neither of them the start.
 func TestMachineBootsBySAN(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	if _, err := os.Stat(qemu.DefaultIPXE); err != nil {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	for _, c := range []struct {
+		name string
+		// portals are made of the live one: the preferred one first.
+		portals func(t *testing.T, live string) []string
+	}{
+		{"one", func(_ *testing.T, live string) []string { return []string{live} }},
+		{"both live", func(t *testing.T, live string) []string { return []string{live, newRelayOn(t, hostIP, live).addr} }},
+		{"second refuses", func(t *testing.T, live string) []string { return []string{live, refusing(t)} }},
+		{"first refuses", func(t *testing.T, live string) []string { return []string{refusing(t), live} }},
+		{"nobody has the address of the second", func(_ *testing.T, live string) []string { return []string{live, nobodyIP + ":3260"} }},
+		{"no route to the first", func(_ *testing.T, live string) []string { return []string{"198.51.100.1:3260", live} }},
+		{"first is mute", func(t *testing.T, live string) []string { return []string{mute(t), live} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			if r.img.SAN == "" {
+				t.Skip("SKIPPED: needs iscsistart (Debian's open-iscsi)")
+			}
+			vm := r.sanBooted()
+			disks := r.let(1)
+			portals := c.portals(t, disks[0].Portal)
+			for i := range disks {
+				disks[i].Portal, disks[i].MorePortals = portals[0], portals[1:]
+			}
+			began := time.Now()
+			r.launch(1, vm, disks)
+			took := time.Since(began)
+			t.Logf("from the launch to the first write: %s", took)
+			if took > 30*time.Second { // half of verifyWithin
+				t.Errorf("it is not verified in time: %s", took)
+			}
+			if l := r.log(); l.Last.Epoch != 1 || l.Last.Server != guest.HashServer("db-1") {
+				t.Errorf("%+v", l.Last)
+			}
+			must(t, r.m.End(t.Context(), "db-1", 1))
+			r.shut(1)
+		})
+	}
+}
+
+// The way that a machine has taken is lost, and another one, which was dead when
+// it started, has come back: it goes on by that one.
+func TestMachineGoesOnByItsOtherWay(t *testing.T) {
 	if !isolated(t) {
 		return
 	}
@@ -273,6 +325,42 @@ func TestMachineBootsBySAN(t *testing.T) {
 	if r.img.SAN == "" {
 		t.Skip("SKIPPED: needs iscsistart (Debian's open-iscsi)")
 	}
+	vm, disks := r.sanBooted(), r.let(1)
+	one, two := newRelayOn(t, hostIP, disks[0].Portal), newRelayOn(t, hostIP, disks[0].Portal)
+	for i := range disks {
+		disks[i].Portal, disks[i].MorePortals = one.addr, []string{two.addr}
+	}
+	two.setWhole(false)
+	r.launch(1, vm, disks)
+	two.setWhole(true)
+	eventuallyFor(t, time.Minute, "the second way is taken", func() error {
+		console, err := os.ReadFile(filepath.Join(r.m.dir(r.m.body(mkey{"db-1", 1})), qemu.ConsoleLog))
+		if err == nil && !bytes.Contains(console, []byte(two.addr+": logged in")) {
+			err = fmt.Errorf("%w: %s", errNotYet, console)
+		}
+		return err
+	})
+	one.drop()
+	cut := time.Now()
+	old := r.log().Last.Seq
+	r.writes(1)
+	eventuallyFor(t, time.Minute, "it writes on", func() error {
+		if now := r.log().Last.Seq; now <= old+50 {
+			return fmt.Errorf("%w: record %d after %d", errNotYet, now, old)
+		}
+		return nil
+	})
+	t.Logf("it writes on %s after it lost its way", time.Since(cut))
+	if l := r.log(); l.Fit("db-1") != nil {
+		t.Error(l.Fit("db-1"))
+	}
+	must(t, r.m.End(t.Context(), "db-1", 1))
+	r.shut(1)
+}
+
+// sanBooted makes a boot disk for iPXE, and the template of a machine that starts so.
+func (r *rig) sanBooted() *fleet.VMTemplate {
+	r.t.Helper()
 	r.bootable(image.Disk{SAN: true, Cmdline: "quiet mitigations=off no_timer_check relight.disk=unit:12 relight.app=writer"})
 	r.script = func(m qemu.Machine) ([]byte, error) {
 		b, err := sanBoot(m)
@@ -286,12 +374,16 @@ func TestMachineBootsBySAN(t *testing.T) {
 	r.open()
 	vm := r.template()
 	vm.Boot, vm.Kernel, vm.Initrd, vm.Cmdline, vm.Bridge, vm.Memory = fleet.BootSAN, "", "", "", testBridge, 256
-	r.launch(1, vm, r.let(1))
-	if l := r.log(); l.Last.Epoch != 1 || l.Last.Server != guest.HashServer("db-1") {
-		t.Errorf("%+v", l.Last)
-	}
-	must(t, r.m.End(t.Context(), "db-1", 1))
-	r.shut(1)
+	return vm
+}
+
+// refusing is a portal whose machine is there and lets nobody connect.
+func refusing(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", hostIP+":0")
+	must(t, err)
+	must(t, l.Close())
+	return l.Addr().String()
 }
 
 // A firmware of the template's takes the BIOS' place. UEFI has a shell and boot managers

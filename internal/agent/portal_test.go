@@ -77,7 +77,7 @@ func TestReachesAnArrayThroughAnyPortal(t *testing.T) {
 	}
 }
 
-// iPXE is given all ways: the boot disk's one by one, as many as its table has room for.
+// iPXE is given all ways to each disk.
 func TestSANScriptTakesAllPortals(t *testing.T) {
 	disk := link.Disk{
 		Volume: "boot", Portal: "10.77.0.1:3260", MorePortals: []string{"10.78.0.1:3260"}, Target: "iqn.2026-01.example:t.db.e3", Unit: 1,
@@ -94,15 +94,15 @@ func TestSANScriptTakesAllPortals(t *testing.T) {
 		return "iscsi:" + address + "::3260:" + unit + ":iqn.2026-01.example:t.db.e3"
 	}
 	for _, line := range []string{
-		"sanhook --drive 0x80 " + uri("10.77.0.1", "1") + " " + uri("10.78.0.1", "1") + " ||",
-		"sanhook --no-describe --drive 0x81 " + uri("10.77.0.1", "2") + " " + uri("10.78.0.1", "2") + " ||",
+		"sanhook --drive 0x80 " + uri("10.77.0.1", "1") + " " + uri("10.78.0.1", "1") + " &&",
+		"sanhook --no-describe --drive 0x81 " + uri("10.77.0.1", "2") + " " + uri("10.78.0.1", "2") + " &&",
 	} {
 		if !bytes.Contains(script, []byte(line)) {
 			t.Errorf("no %q in\n%s", line, script)
 		}
 	}
 	m.Disks[0].MorePortals = []string{"10.78.0.1:3260", "10.79.0.1:3260", "10.80.0.1:3260", "10.81.0.1:3260"}
-	if script, err = SANScript(m); err != nil || !bytes.Contains(script, []byte(uri("10.77.0.1", "1")+" ")) {
+	if script, err = SANScript(m); err != nil || !bytes.Contains(script, []byte("\nsanhook --drive 0x80 "+uri("10.81.0.1", "1")+" ||")) {
 		t.Errorf("more ways than the table has room for: %v\n%s", err, script)
 	}
 }

@@ -20,7 +20,13 @@ type relay struct {
 
 func newRelay(t *testing.T, target string) *relay {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return newRelayOn(t, "127.0.0.1", target)
+}
+
+// newRelayOn is one that is found at another address of this machine.
+func newRelayOn(t *testing.T, host, target string) *relay {
+	t.Helper()
+	l, err := net.Listen("tcp", host+":0")
 	must(t, err)
 	r := &relay{addr: l.Addr().String(), target: target, whole: true, conns: map[net.Conn]bool{}, cut: make(chan struct{})}
 	var wg sync.WaitGroup
@@ -100,4 +106,14 @@ func (r *relay) setWhole(whole bool) {
 		r.cut = make(chan struct{})
 	}
 	r.whole = whole
+}
+
+// drop ends the connections that there are, and tells both ends.
+func (r *relay) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.conns {
+		_ = c.Close()
+	}
+	clear(r.conns)
 }

@@ -16,13 +16,7 @@ func SANScript(m qemu.Machine) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	script, err := ipxe.Script(b)
-	for err != nil && len(b.Root) > 1 {
-		// The firmware's table has room for so many ways only: the preferred one stays.
-		b.Root = b.Root[:len(b.Root)-1]
-		script, err = ipxe.Script(b)
-	}
-	return script, err
+	return ipxe.Script(b)
 }
 
 // sanBoot is what the machine starts from its disks.

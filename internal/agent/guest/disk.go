@@ -13,20 +13,40 @@ import (
 
 var errNoDisk = errors.New("no such disk")
 
-// findDisk returns the device of the disk with this serial number, or of "unit:N".
+// findDisk returns the device of the disk with this serial number, or of "unit:N". A unit
+// that is seen by several ways is several disks: one whose way works is taken first.
 func findDisk(sys, want string) (string, error) {
 	entries, err := os.ReadDir(filepath.Join(sys, "block"))
 	if err != nil {
 		return "", err
 	}
 	unit, byUnit := strings.CutPrefix(want, "unit:")
+	lost := ""
 	for _, e := range entries {
 		dir := filepath.Join(sys, "block", e.Name())
-		if byUnit && unitOf(dir) == unit || !byUnit && serialOf(dir) == want {
+		switch {
+		case byUnit && unitOf(dir) != unit, !byUnit && serialOf(dir) != want:
+		case works(dir):
 			return "/dev/" + e.Name(), nil
+		case lost == "":
+			lost = "/dev/" + e.Name()
 		}
 	}
+	if lost != "" {
+		return lost, nil // its way may come back
+	}
 	return "", fmt.Errorf("disk %s: %w among %d", want, errNoDisk, len(entries))
+}
+
+// works reports whether nothing says that a disk takes no commands. A SCSI disk whose
+// session was lost is "blocked", and then "transport-offline".
+func works(dir string) bool {
+	b, _ := os.ReadFile(filepath.Join(dir, "device", "state"))
+	switch strings.TrimSpace(string(b)) {
+	case "blocked", "transport-offline", "offline", "cancel", "deleted":
+		return false
+	}
+	return true
 }
 
 // serialOf reads a virtio disk's serial, or a SCSI disk's from its page 80.

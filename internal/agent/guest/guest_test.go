@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,36 @@ func TestFindDisk(t *testing.T) {
 	}
 }
 
+// A unit that two ways show is two disks: the one whose way was lost is taken last.
+func TestFindDiskByAWayThatWorks(t *testing.T) {
+	sys := t.TempDir()
+	state := func(disk, state string) {
+		t.Helper()
+		to := filepath.Join(sys, "devices", disk, disk[2:]+":0:0:12")
+		err := errors.Join(os.MkdirAll(to, 0o755), os.MkdirAll(filepath.Join(sys, "block", disk), 0o755), os.WriteFile(filepath.Join(to, "state"), []byte(state+"\n"), 0o644))
+		if link := filepath.Join(sys, "block", disk, "device"); err == nil {
+			_ = os.Remove(link)
+			err = os.Symlink(to, link)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ a, b, want string }{
+		{"running", "running", "/dev/sda"},
+		{"transport-offline", "running", "/dev/sdb"},
+		{"blocked", "running", "/dev/sdb"},
+		{"running", "offline", "/dev/sda"},
+		{"blocked", "transport-offline", "/dev/sda"},
+	} {
+		state("sda", c.a)
+		state("sdb", c.b)
+		if got, err := findDisk(sys, "unit:12"); err != nil || got != c.want {
+			t.Errorf("%s and %s: %s, %v", c.a, c.b, got, err)
+		}
+	}
+}
+
 // A guest that was told once who it is cannot be told otherwise.
 func TestBecomeOnce(t *testing.T) {
 	g := &inside{told: make(chan struct{}), state: Standby}
@@ -196,6 +227,25 @@ func TestFirmwareTable(t *testing.T) {
 	}
 	if server, epoch := g.identity(); server != "db-1.eu" || epoch != 12 {
 		t.Errorf("%s epoch %d", server, epoch)
+	}
+	put("target0/target-name", "iqn.2026-01.org.example.san:t.db-1.e12")
+	put("target0/ip-addr", "10.77.0.1")
+	put("target0/port", "3260")
+	put("target0/chap-name", "db-1.e12")
+	put("target0/chap-secret", "abcdefgh23456789")
+	put("target1/target-name", "iqn.2026-01.org.example.san:t.db-1.e12")
+	put("target1/ip-addr", "10.78.0.1")
+	put("target2/target-name", "iqn.2026-01.org.example.san:t.db-1.e12") // no portal
+	put("target2/ip-addr", "0.0.0.0")
+	put("target3/target-name", "iqn.2026-01.org.example.san:t.db-1.e12") // the second once more
+	put("target3/ip-addr", "10.78.0.1")
+	put("target5/target-name", "none: there is no fourth")
+	want := []way{
+		{target: "iqn.2026-01.org.example.san:t.db-1.e12", portal: "10.77.0.1", port: "3260", user: "db-1.e12", secret: "abcdefgh23456789"},
+		{target: "iqn.2026-01.org.example.san:t.db-1.e12", portal: "10.78.0.1", port: "3260", user: "db-1.e12", secret: "abcdefgh23456789"},
+	}
+	if got := table.ways(); !slices.Equal(got, want) {
+		t.Errorf("%+v", got)
 	}
 	put("initiator/initiator-name", "iqn.2010-04.org.ipxe:00000000-0000")
 	if server, epoch := g.identity(); server != "" || epoch != 0 {

@@ -115,7 +115,7 @@ func (g *inside) run(words string) error {
 	}
 	if san && g.init {
 		if err := table.login(); err != nil {
-			say("%v", err)
+			say("no way to the disks yet: %v", err)
 		}
 	}
 	if g.cfg.Serve != 0 {

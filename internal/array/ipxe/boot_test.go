@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -286,6 +287,24 @@ func TestRealMultipathAndData(t *testing.T) {
 	b.boots(boot, "one")
 }
 
+// To one way there is no route: iPXE cannot describe it to the guest, and would take none.
+// Or the one way that works is one of which the guest's table has no room to tell.
+func TestRealOneWayIsLeft(t *testing.T) {
+	for told, prefix := range map[int]string{2: prefixShort, 1: "iqn.2026-01.org." + strings.Repeat("a", 60)} {
+		b := newBench(t, prefix)
+		boot := b.let(1)
+		boot.Net = Net{Address: netip.MustParsePrefix("10.0.2.15/24")} // no gateway
+		target, away := boot.Root[0].Target, boot.Root[0]
+		away.Target.Portal = "198.51.100.1:3260"
+		boot.Root = []Unit{away, boot.Root[0]}
+		boot.Data = []Unit{{Target: target, Unit: 2, More: []string{away.Target.Portal}}}
+		if got := boot.told(); got != told {
+			t.Fatalf("the guest is told of %d ways, want %d", got, told)
+		}
+		b.boots(boot, "one")()
+	}
+}
+
 // TestOP_DATA: a machine that lacks a data LUN is not started, and says so: one that
 // runs without its data looks healthy to whoever asks only whether it runs.
 func TestOP_DATA(t *testing.T) {
@@ -301,7 +320,7 @@ func TestOP_DATA(t *testing.T) {
 func TestRealLongNames(t *testing.T) {
 	b := newBench(t, "iqn.2026-01.org."+strings.Repeat("a", 82))
 	boot := b.let(1)
-	if n := boot.described(); n < tableRoom-8 || n > tableRoom {
+	if n := boot.described(1); n < tableRoom-8 || n > tableRoom {
 		t.Fatalf("%d bytes are no trial of %d", n, tableRoom)
 	}
 	b.boots(boot, "one")

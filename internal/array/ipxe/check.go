@@ -40,16 +40,26 @@ func (b Boot) check() error {
 	if err := b.Net.check(); err != nil {
 		return bad("%v", err)
 	}
-	if n := b.described(); n > tableRoom {
-		return bad("the names take %d bytes of the firmware's table, above %d: shorten the array's prefix, or name fewer ways to the boot disk", n, tableRoom)
+	if n := b.described(1); n > tableRoom {
+		return bad("the names take %d bytes of the firmware's table, above %d: shorten the array's prefix", n, tableRoom)
 	}
 	return nil
 }
 
-// described is what the firmware's table must hold, in the measure of tableRoom.
-func (b Boot) described() int {
+// told is how many of the ways to the boot disk the firmware's table has room for.
+func (b Boot) told() int {
+	n := len(b.Root)
+	for n > 1 && b.described(n) > tableRoom {
+		n--
+	}
+	return n
+}
+
+// described is what the firmware's table must hold of the first ways to the boot disk, in
+// the measure of tableRoom.
+func (b Boot) described(ways int) int {
 	n := len(b.Initiator) + 1
-	for i, u := range b.Root {
+	for i, u := range b.Root[:ways] {
 		n += len(u.Target.IQN) + len(b.User) + len(b.Secret) + 3
 		if i > 0 {
 			n += nextWay

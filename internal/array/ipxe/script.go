@@ -41,7 +41,8 @@ type Boot struct {
 	array.Ref
 	// Initiator, User and Secret are the epoch's own; see array.Map.
 	Initiator, User, Secret string
-	// Root are the ways to the boot disk: one LUN, seen through several targets.
+	// Root are the ways to the boot disk, in order of preference: one LUN, seen through
+	// several targets or portals. The guest is told of as many as its table has room for.
 	Root []Unit
 	// Data are further LUNs that the firmware attaches, as its next disks. A machine
 	// that lacks one is not started.
@@ -86,7 +87,19 @@ func Script(b Boot) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, fmt.Errorf("%s epoch %d: %w", b.Server, b.Epoch, err)
 	}
-	w := &writer{}
+	text := b.script(true)
+	if len(text) > MaxBytes {
+		text = b.script(false)
+	}
+	if len(text) > MaxBytes {
+		return nil, fmt.Errorf("%s epoch %d: %w: %d bytes, above %d", b.Server, b.Epoch, ErrInvalid, len(text), MaxBytes)
+	}
+	return []byte(text), nil
+}
+
+// script writes the script, with each way tried alone if singly.
+func (b Boot) script(singly bool) string {
+	w := &writer{singly: singly}
 	w.line("#!ipxe")
 	w.line("echo Relight: server %s epoch %d", b.Server, b.Epoch)
 	w.line("set initiator-iqn %s", b.Initiator)
@@ -97,10 +110,7 @@ func Script(b Boot) ([]byte, error) {
 	w.network(b)
 	w.disks(b)
 	w.failures(b)
-	if w.b.Len() > MaxBytes {
-		return nil, fmt.Errorf("%s epoch %d: %w: %d bytes, above %d", b.Server, b.Epoch, ErrInvalid, w.b.Len(), MaxBytes)
-	}
-	return []byte(w.b.String()), nil
+	return w.b.String()
 }
 
 func (b Boot) filled() Boot {
@@ -116,7 +126,10 @@ func (b Boot) filled() Boot {
 	return b
 }
 
-type writer struct{ b strings.Builder }
+type writer struct {
+	b      strings.Builder
+	singly bool
+}
 
 func (w *writer) line(format string, args ...any) {
 	fmt.Fprintf(&w.b, format, args...)
@@ -146,9 +159,10 @@ func (w *writer) disks(b Boot) {
 	for _, u := range b.Root {
 		ways = append(ways, uri(u))
 	}
-	w.line("sanhook --drive %#x %s || goto refused", firstDrive, strings.Join(ways, " "))
+	w.hook(firstDrive, "", ways, b.told())
 	for i, u := range b.Data {
-		w.line("sanhook --no-describe --drive %#x %s || goto refused", firstDrive+1+i, uris(u))
+		ways := uris(u)
+		w.hook(firstDrive+1+i, "--no-describe ", ways, len(ways))
 	}
 	w.line("sanboot --no-describe --drive %#x ||", firstDrive)
 	w.line("echo Relight: the boot sector of %s epoch %d gave up: ${errno}", b.Server, b.Epoch)
@@ -156,6 +170,28 @@ func (w *writer) disks(b Boot) {
 		w.line("exit 1")
 	} else {
 		w.line("goto loose")
+	}
+}
+
+// hook attaches a disk by the first ways, as many as told, at once: iPXE uses any that
+// works. It cannot describe a disk to the guest if its routes lead to none for one of
+// them, so that each is tried alone, too; so are those of which the guest cannot be told.
+func (w *writer) hook(drive int, flags string, ways []string, told int) {
+	tries := []string{strings.Join(ways[:told], " ")}
+	if len(ways) > 1 && (w.singly || told < len(ways)) {
+		if told == 1 {
+			tries = nil
+		}
+		tries = append(tries, ways...)
+	}
+	last := len(tries) - 1
+	for _, t := range tries[:last] {
+		w.line("sanhook %s--drive %#x %s && goto in%x ||", flags, drive, t, drive)
+		w.line("sanunhook --drive %#x ||", drive) // one that is not described stays attached
+	}
+	w.line("sanhook %s--drive %#x %s || goto refused", flags, drive, tries[last])
+	if last > 0 {
+		w.line(":in%x", drive)
 	}
 }
 
@@ -187,13 +223,13 @@ func (w *writer) failures(b Boot) {
 func uri(u Unit) string { return u.Target.URI(u.Unit) }
 
 // uris are all ways to a LUN.
-func uris(u Unit) string {
-	text := uri(u)
+func uris(u Unit) []string {
+	out := []string{uri(u)}
 	for _, portal := range u.More {
 		u.Target.Portal = portal
-		text += " " + uri(u)
+		out = append(out, uri(u))
 	}
-	return text
+	return out
 }
 
 func netmask(bits int) netip.Addr {

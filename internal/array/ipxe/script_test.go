@@ -98,16 +98,9 @@ func TestRefused(t *testing.T) {
 		"a gateway elsewhere": func(b *Boot) {
 			b.Net = Net{Address: netip.MustParsePrefix("10.0.0.1/24"), Gateway: netip.MustParseAddr("10.0.1.1")}
 		},
-		"a gateway for DHCP": func(b *Boot) { b.Net.Gateway = netip.MustParseAddr("10.0.1.1") },
-		"half a second":      func(b *Boot) { b.Pause = time.Second / 2 },
-		"too many disks":     func(b *Boot) { b.Data = make([]Unit, maxData+1) },
-		"too many ways": func(b *Boot) {
-			u := b.Root[0]
-			u.Target.IQN = "iqn.2026-01.x:y"
-			for range 10 {
-				b.Root = append(b.Root, u)
-			}
-		},
+		"a gateway for DHCP":           func(b *Boot) { b.Net.Gateway = netip.MustParseAddr("10.0.1.1") },
+		"half a second":                func(b *Boot) { b.Pause = time.Second / 2 },
+		"too many disks":               func(b *Boot) { b.Data = make([]Unit, maxData+1) },
 		"names too long for the table": func(b *Boot) { b.Root[0].Target.IQN += strings.Repeat("a", 150) },
 	} {
 		b := plain()
@@ -121,6 +114,57 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// Each way is tried alone, too, also those that are not described to the guest: its table
+// is small. A script that this makes too long goes without.
+func TestEachWayAlone(t *testing.T) {
+	ways := func(iqn string, n int) Boot {
+		b := plain()
+		b.Root[0].Target.IQN = iqn
+		for i := 1; i < n; i++ {
+			u := b.Root[0]
+			u.Target.Portal = fmt.Sprintf("10.77.0.%d:3260", i+1)
+			b.Root = append(b.Root, u)
+		}
+		return b
+	}
+	// hooks are the lines that attach a disk, made short.
+	short := strings.NewReplacer("sanhook --drive 0x80 ", "hook ", "sanunhook --drive 0x80 ||", "unhook", "iscsi:10.77.0.", "", "::3260:1:iqn.2026-01.x:y", "", "::3260:1:"+longIQN, "")
+	hooks := func(b Boot) string {
+		t.Helper()
+		script, err := Script(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(script), "dhcp net0 || goto nonet\n")
+		rest, _, _ = strings.Cut(rest, "\nsanboot")
+		return strings.ReplaceAll(short.Replace(rest), "\n", "; ")
+	}
+	for want, b := range map[string]Boot{
+		"hook 1 || goto refused": ways("iqn.2026-01.x:y", 1),
+		"hook 1 2 && goto in80 ||; unhook; hook 1 && goto in80 ||; unhook; hook 2 || goto refused; :in80":                                 ways("iqn.2026-01.x:y", 2),
+		"hook 1 2 && goto in80 ||; unhook; hook 1 && goto in80 ||; unhook; hook 2 && goto in80 ||; unhook; hook 3 || goto refused; :in80": ways("iqn.2026-01.x:y", 3),
+		"hook 1 && goto in80 ||; unhook; hook 2 && goto in80 ||; unhook; hook 3 || goto refused; :in80":                                   ways(longIQN, 3),
+	} {
+		if got := hooks(b); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	b := ways("iqn.2026-01.x:y", 1)
+	for range 16 {
+		u := b.Root[0]
+		for i := range 10 {
+			u.More = append(u.More, fmt.Sprintf("10.78.0.%d:3260", i+1))
+		}
+		b.Data = append(b.Data, u)
+	}
+	if got := hooks(b); strings.Count(got, "hook") != 17 || strings.Count(got, "iscsi:10.78") != 160 {
+		t.Errorf("of a script that would be too long: %s", got)
+	}
+}
+
+// longIQN is a name of which the firmware's table takes only one.
+var longIQN = "iqn.2026-01.org.example.san:" + strings.Repeat("t", 70)
 
 // TestNothingIsInjected draws names from all texts: a script that is made has the
 // same commands in the same order as one with harmless names.
