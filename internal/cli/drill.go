@@ -49,9 +49,10 @@ func drillState(d fleet.Drill) string {
 
 // drillFlags say what to run and with what.
 type drillFlags struct {
-	server, with, reason, report string
-	all, yes                     bool
-	within                       time.Duration
+	server, with, reason string
+	reports              []string
+	all, yes             bool
+	within               time.Duration
 }
 
 func (a *app) drillRunCmd() *cobra.Command {
@@ -87,7 +88,7 @@ Exit code 1 if a drill did not pass.`,
 	cmd.Flags().StringVar(&f.server, "server", "", "the server to drill; with --all any that may be drilled, if absent")
 	cmd.Flags().StringVar(&f.with, "with", "", "the program that breaks things here, with its arguments")
 	cmd.Flags().StringVar(&f.reason, "reason", "", "why, for the record")
-	cmd.Flags().StringVar(&f.report, "report", "", "also write the report to this file: .html, .json, else text")
+	cmd.Flags().StringArrayVar(&f.reports, "report", nil, "also write the report to this file: .html, .json, else text; may be given several times")
 	cmd.Flags().BoolVar(&f.all, "all", false, "run all five, one after the other")
 	cmd.Flags().DurationVar(&f.within, "within", 5*time.Minute, "how long a server may take to work again")
 	yesFlag(cmd, &f.yes)
@@ -132,7 +133,7 @@ func (a *app) runDrills(cmd *cobra.Command, args []string, f drillFlags) error {
 		}
 	}
 	report.Close()
-	return a.tellDrills(report, f.report)
+	return a.tellDrills(report, f.reports)
 }
 
 // drillOne runs a drill on the named server, or on the first that may be drilled.
@@ -161,12 +162,12 @@ func (a *app) drillOne(ctx context.Context, c *client.Client, run *drill.Runner,
 	return fleet.Drill{}, err
 }
 
-// tellDrills prints the report and writes it to a file if one is named.
-func (a *app) tellDrills(r drill.Report, path string) error {
+// tellDrills prints the report and writes it to the files that are named.
+func (a *app) tellDrills(r drill.Report, paths []string) error {
 	if err := a.object(r, "drills", r.Text); err != nil {
 		return err
 	}
-	if path != "" {
+	for _, path := range paths {
 		write := r.Text
 		switch filepath.Ext(path) {
 		case ".html":
