@@ -44,9 +44,10 @@ func faults() []fault {
 		{
 			"kill", "kill the SAN's target daemon, or the controller",
 			[]string{nodeSAN, nodeController},
-			func(l *Lab, ctx context.Context, n string) error { return killAll(ctx, l.namespace(n)) },
+			(*Lab).kill,
 			(*Lab).startNode,
 		},
+		{"mute", "have the SAN take no orders, as if its management were cut off; it serves on", []string{nodeSAN}, (*Lab).MuteSAN, (*Lab).UnmuteSAN},
 	}
 }
 
@@ -96,8 +97,15 @@ func (l *Lab) startNode(ctx context.Context, node string) error {
 	return l.StartController(ctx)
 }
 
+func (l *Lab) kill(ctx context.Context, node string) error {
+	if node == nodeSAN {
+		return l.KillSAN(ctx)
+	}
+	return killAll(ctx, l.namespace(node))
+}
+
 func (l *Lab) restart(ctx context.Context, node string) error {
-	if err := killAll(ctx, l.namespace(node)); err != nil {
+	if err := l.kill(ctx, node); err != nil {
 		return err
 	}
 	return l.startNode(ctx, node)
@@ -199,6 +207,9 @@ func (l *Lab) Describe(ctx context.Context, out io.Writer) error {
 		}
 		if len(found) == 0 && n != nodeClient {
 			what = append(what, "off")
+		}
+		if n == nodeSAN && l.isMute() {
+			what = append(what, "takes no orders")
 		}
 		for _, net := range networksOf(n) {
 			cut, err := l.IsCut(ctx, n, net)

@@ -37,6 +37,9 @@ func Cases() []Case {
 		{"heard", "the same; then the machine is back on its network, and its agent is dead", heard, false},
 		{"self-fence", "the host is cut off all others: its own agent ends the machine", selfFenced, false},
 		{"fence-both", "the management network is cut, and two proofs are wanted", fencedByBoth, false},
+		{"array-unsure", "the management network is cut, and the array's fence cannot be confirmed", arrayUnsure, false},
+		{"array-mute", "the management network is cut, and the array takes no orders", arrayMute, false},
+		{"power-first", "the management network is cut, and power is asked before the array", powerFirst, false},
 		{"storage-cut", "the host's storage network is cut", storageCut, false},
 		{"both-cut", "the host is cut off both networks", bothCut, false},
 		{"san-away", "nobody reaches the SAN: nothing is relaunched", sanAway, false},
@@ -121,10 +124,20 @@ func whatever(fleet.Status) func(fleet.Status) error { return anyway }
 
 func elsewhere(before fleet.Status) func(fleet.Status) error { return higher(before, before.Host) }
 
+// inPlace wants the same epoch on the same host: its machine was rebooted.
+func inPlace(before fleet.Status) func(fleet.Status) error {
+	return func(now fleet.Status) error {
+		if now.Epoch != before.Epoch || now.Host != before.Host {
+			return fmt.Errorf("%w: epoch %d on %s, want epoch %d on %s still", errOutcome, now.Epoch, now.Host, before.Epoch, before.Host)
+		}
+		return nil
+	}
+}
+
 func anywhere(before fleet.Status) func(fleet.Status) error { return higher(before, "") }
 
 func appKilled(ctx context.Context, s *Stage) (Result, error) {
-	return s.strike(ctx, func(fleet.Status) error { return s.order(ctx, "exit") }, whatever)
+	return s.strike(ctx, func(fleet.Status) error { return s.order(ctx, "exit") }, inPlace)
 }
 
 func panicked(ctx context.Context, s *Stage) (Result, error) {

@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,15 +85,28 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// TestCasesAreNamed: each fault that was promised has a case.
+// TestCasesAreNamed: the guide tells of each case, and of none that is not there.
 func TestCasesAreNamed(t *testing.T) {
-	for _, name := range []string{
-		"app-killed", "panic", "hung", "qemu-killed", "agent-killed", "agent-gone", "host-off", "warm", "zombie", "heard", "self-fence", "fence-both", "storage-cut", "both-cut",
-		"san-restart", "controller-killed", "move", "lun", "sanboot", "three-controllers",
-	} {
-		if _, err := lab.FindCase(name); err != nil {
-			t.Error(err)
+	guide, err := os.ReadFile("../../docs/guide/lab.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(guide), "\n## Cases\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var told, want []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(table, -1) {
+		told = append(told, row[1])
+	}
+	for _, c := range lab.Cases() {
+		want = append(want, c.Name)
+		if found, err := lab.FindCase(c.Name); err != nil || found.Title != c.Title || c.Title == "" {
+			t.Errorf("case %s: found %q, %v", c.Name, found.Title, err)
 		}
+	}
+	slices.Sort(told)
+	slices.Sort(want)
+	if !slices.Equal(told, want) {
+		t.Errorf("the guide tells of the cases %v, want %v", told, want)
 	}
 	if _, err := lab.FindCase("sunshine"); err == nil {
 		t.Error("a case that is not there was found")

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,56 @@ func TestCables(t *testing.T) {
 	}
 	if err := l.Break(ctx, "hx", "power"); err == nil {
 		t.Error("a host that is not there was switched off")
+	}
+}
+
+// TestStorageShare: the storage heartbeats lie on the SAN. A host that does not reach it,
+// or one that is away, has none.
+func TestStorageShare(t *testing.T) {
+	l := up(t, "b")
+	sees := func(host string) bool {
+		pid, err := l.First(host, "agent", "host")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "root", l.Dir(), "beats"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found) > 0
+	}
+	for _, h := range lab.Hosts() {
+		await(t, h+" sees heartbeats", func() bool { return sees(h) })
+	}
+	for _, step := range []struct {
+		do          func(*lab.Lab, context.Context, string, string) error
+		node, fault string
+		want        []string
+	}{
+		{(*lab.Lab).Break, "san", "storage", nil},
+		{(*lab.Lab).Break, "ha", "storage", nil},
+		{(*lab.Lab).MendFault, "san", "storage", []string{"hb", "hc"}},
+		{(*lab.Lab).Break, "san", "mute", []string{"hb", "hc"}}, // it serves on
+		{(*lab.Lab).MendFault, "san", "mute", []string{"hb", "hc"}},
+		{(*lab.Lab).Break, "san", "kill", nil},
+		{(*lab.Lab).MendFault, "ha", "storage", nil},
+		{(*lab.Lab).Break, "hb", "power", nil},
+		{(*lab.Lab).MendFault, "hb", "power", nil},
+		{(*lab.Lab).MendFault, "san", "kill", lab.Hosts()},
+		{(*lab.Lab).Break, "san", "restart", lab.Hosts()},
+	} {
+		if err := step.do(l, t.Context(), step.node, step.fault); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, h := range lab.Hosts() {
+			if _, err := l.First(h, "agent", "host"); err == nil && sees(h) {
+				got = append(got, h)
+			}
+		}
+		if !slices.Equal(got, step.want) {
+			t.Fatalf("after %s of %s the heartbeats are seen by %v, want %v", step.fault, step.node, got, step.want)
+		}
 	}
 }
 

@@ -156,6 +156,9 @@ func (s *Stage) mend(ctx context.Context) error {
 			}
 		}
 	}
+	if err := l.UnmuteSAN(ctx, nodeSAN); err != nil {
+		return err
+	}
 	if _, err := l.lives(nodeSAN, isTarget); err != nil {
 		if err := l.StartSAN(ctx); err != nil {
 			return err

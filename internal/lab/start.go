@@ -105,16 +105,36 @@ func (l *Lab) StartSAN(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the SAN: %w%s", err, l.complaint(nodeSAN))
 	}
-	return nil
+	return l.share(ctx)
 }
 
 func (l *Lab) tgtadm(ctx context.Context, args ...string) error {
 	return run(ctx, "", "tgtadm", append([]string{"-C", strconv.Itoa(l.Control), "--lld", "iscsi"}, args...)...)
 }
 
-func (l *Lab) sockets() []string {
-	s := fmt.Sprintf("/var/run/tgtd/socket.%d", l.Control)
-	return []string{s, s + ".lock"}
+// socket is where the target daemon takes orders.
+func (l *Lab) socket() string { return fmt.Sprintf("/var/run/tgtd/socket.%d", l.Control) }
+
+// muted is where its socket lies while nobody can find it.
+func (l *Lab) muted() string { return l.socket() + ".muted" }
+
+func (l *Lab) sockets() []string { return []string{l.socket(), l.socket() + ".lock", l.muted()} }
+
+// MuteSAN has the SAN take no orders any more, as an array whose management is cut off; it
+// serves its LUNs on.
+func (l *Lab) MuteSAN(context.Context, string) error { return os.Rename(l.socket(), l.muted()) }
+
+// UnmuteSAN undoes that. A SAN that takes orders is no error.
+func (l *Lab) UnmuteSAN(context.Context, string) error {
+	if !l.isMute() {
+		return nil
+	}
+	return os.Rename(l.muted(), l.socket())
+}
+
+func (l *Lab) isMute() bool {
+	_, err := os.Stat(l.muted())
+	return err == nil
 }
 
 // freeControl finds a control socket of the target daemon that nobody has.
@@ -129,7 +149,9 @@ func freeControl(pick func(n int) int) (int, error) {
 }
 
 // KillSAN ends the target daemon as a power failure of the array would.
-func (l *Lab) KillSAN(ctx context.Context) error { return killAll(ctx, l.namespace(nodeSAN)) }
+func (l *Lab) KillSAN(ctx context.Context) error {
+	return errors.Join(killAll(ctx, l.namespace(nodeSAN)), l.share(ctx))
+}
 
 // Client returns a client of the lab's controller.
 func (l *Lab) Client() (*client.Client, error) {
@@ -162,11 +184,11 @@ func (l *Lab) StartAgent(ctx context.Context, host string) error {
 		"--storage-beats", l.beats(), "--storage-every", l.reportEvery().String(),
 		"--peer", net.JoinHostPort(l.management(last(host)), "7444"),
 	}
-	cut, err := l.IsCut(ctx, host, Storage)
+	reached, err := l.reachesShare(ctx, host)
 	if err != nil {
 		return err
 	}
-	if cut { // the heartbeats' directory is out of reach from its first moment on
+	if !reached { // from its first moment on
 		command = append([]string{"sh", "-c", hide + ` && exec "$@"`, l.beats()}, command...)
 	}
 	_, err = l.Start(host, command...)
@@ -193,28 +215,4 @@ func AwaitHost(ctx context.Context, c *client.Client, host string) error {
 		}
 		return false, fmt.Errorf("%s has not joined", host)
 	})
-}
-
-// beats is the directory of the storage heartbeats: a share that the array serves,
-// as each host has it mounted.
-func (l *Lab) beats() string { return l.path("beats") }
-
-// hide covers the directory $0 in the mount namespace of a host whose storage
-// network is cut: what is on the share cannot be read or written there.
-const hide = `mount -t tmpfs -o ro,size=4k none "$0"`
-
-func (l *Lab) hideBeats(ctx context.Context, host string) error {
-	p, err := l.lives(host, isAgent)
-	if err != nil {
-		return nil //nolint:nilerr // no agent, no heartbeat; a later one is started without the directory
-	}
-	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.PID), "-m", "sh", "-c", `mountpoint -q "$0" || `+hide, l.beats())
-}
-
-func (l *Lab) showBeats(ctx context.Context, host string) error {
-	p, err := l.lives(host, isAgent)
-	if err != nil {
-		return nil //nolint:nilerr // as above
-	}
-	return run(ctx, "", "nsenter", "-t", strconv.Itoa(p.PID), "-m", "sh", "-c", `while mountpoint -q "$0"; do umount "$0"; done`, l.beats())
 }
