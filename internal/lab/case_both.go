@@ -48,7 +48,7 @@ func fencedByBoth(ctx context.Context, s *Stage) (r Result, err error) {
 	if on, err := s.Lab.IsOn(old.Host); err != nil || on {
 		return r, errors.Join(err, fmt.Errorf("%w: %s was not switched off", errOutcome, old.Host))
 	}
-	return r, s.provedBy(ctx, r, old.Epoch, fleet.InitiatorRemoved, fleet.PoweredOff)
+	return r, s.provedBy(ctx, old.Epoch, fleet.InitiatorRemoved, fleet.PoweredOff)
 }
 
 // heldByPower waits until the array has shut the epoch out, and the recovery waits for the
@@ -76,7 +76,7 @@ func shownBy(st fleet.Status, epoch fleet.Epoch, m fleet.Method) bool {
 }
 
 // provedBy wants an epoch to have been proved dead by all of these methods.
-func (s *Stage) provedBy(ctx context.Context, r Result, epoch fleet.Epoch, methods ...fleet.Method) error {
+func (s *Stage) provedBy(ctx context.Context, epoch fleet.Epoch, methods ...fleet.Method) error {
 	st, err := s.status(ctx)
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ func (s *Stage) escalated(ctx context.Context, breaks, mends func() error, compl
 		return r, err
 	}
 	r.Outcome += "; " + old.Host + " was switched off"
-	return r, s.provedBy(ctx, r, old.Epoch, fleet.PoweredOff, fleet.InitiatorRemoved)
+	return r, s.provedBy(ctx, old.Epoch, fleet.PoweredOff, fleet.InitiatorRemoved)
 }
 
 // handedToPower waits until the host was switched off because the array had failed, with
@@ -153,7 +153,7 @@ func powerFirst(ctx context.Context, s *Stage) (r Result, err error) {
 	if err := s.toldOfPower(ctx, at, old); err != nil {
 		return r, err
 	}
-	return r, s.provedBy(ctx, r, old.Epoch, fleet.PoweredOff, fleet.InitiatorRemoved)
+	return r, s.provedBy(ctx, old.Epoch, fleet.PoweredOff, fleet.InitiatorRemoved)
 }
 
 // toldOfPower wants relight why to tell that the epoch was proved dead by its host's power
