@@ -177,7 +177,7 @@ func (f Fence) Next(now time.Time, a Answer) (Fence, Effect) {
 		if a.Err != nil {
 			f.keys = fmt.Sprintf("its reservation keys could not be taken away (%v)", a.Err)
 		} else if a.Taken > 0 {
-			f.keys = "its reservation key preempted, and the keys read again"
+			f.keys = "reservation keys up to its own preempted, and the keys read again"
 		}
 		return f.ask(SourceUnmap, now)
 	case SourceUnmap:

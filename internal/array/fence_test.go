@@ -6,11 +6,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"relight/internal/array"
+	"relight/internal/array/arraytest"
 	"relight/internal/core/fleet"
 )
 
@@ -366,4 +368,64 @@ func TestFenceOnTheWrongMachine(t *testing.T) {
 	if _, end := drive(plan, noWay); len(end.Evidence) != 1 || !strings.Contains(end.Evidence[0].Detail, "login not answered") {
 		t.Errorf("from afar: %+v", end)
 	}
+}
+
+// What becomes of the second line is told with the evidence, and nothing waits for it.
+func TestFenceTellsOfTheKeys(t *testing.T) {
+	keys := plan
+	keys.Keys = true
+	for want, answer := range map[string]array.Answer{
+		"reservation keys up to its own preempted, and the keys read again, initiator out of the map, ": {Taken: 2},
+		"initiator out of the map, ": {},
+		"its reservation keys could not be taken away (no route to host), initiator out of the map, login refused": {Err: errors.New("no route to host")},
+	} {
+		asked, end := drive(keys, func(e array.Effect) array.Answer {
+			if e.Source == array.SourceKeys {
+				return answer
+			}
+			return calm(e)
+		})
+		if len(end.Evidence) != 1 || !strings.HasPrefix(end.Evidence[0].Detail, want) {
+			t.Errorf("%+v: %+v", answer, end)
+		}
+		if !slices.Equal(asked[:3], []array.Source{array.SourceJournal, array.SourceKeys, array.SourceUnmap}) {
+			t.Errorf("asked %v", asked)
+		}
+	}
+	if asked, _ := drive(plan, calm); slices.Contains(asked, array.SourceKeys) {
+		t.Errorf("asked %v of an array without a second line", asked)
+	}
+}
+
+// hangs is an array whose second line never answers.
+type hangs struct{ array.Array }
+
+func (hangs) LetHolder(context.Context, array.Map) (array.Target, error) { panic("in a fence") }
+func (hangs) DropHolder(context.Context, string) error                   { panic("in a fence") }
+func (hangs) Holders(context.Context) ([]string, error)                  { panic("in a fence") }
+func (hangs) Explain(err error) error                                    { return err }
+func (hangs) DropHolderBy(string) string                                 { return "" }
+
+func (hangs) Holder(ctx context.Context, _ string) (array.Target, bool, error) {
+	<-ctx.Done()
+	return array.Target{}, false, ctx.Err()
+}
+
+func TestFenceDoesNotWaitForTheKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shelf := arraytest.NewShelf()
+		shelf.Made[plan.Ref] = array.Map{Ref: plan.Ref, Initiator: "i"}
+		keys, began := plan, time.Now()
+		keys.Keys = true
+		evidence, err := array.Run(t.Context(), array.Env{
+			Array: shelf, Now: time.Now, Wait: array.WaitBy(time.Now), Line: array.Line{Array: hangs{shelf}},
+			Marks: func(context.Context, string) (fleet.Epoch, error) { return 3, nil },
+		}, keys)
+		if err != nil || len(evidence) != 1 || !strings.Contains(evidence[0].Detail, "could not be taken away") {
+			t.Errorf("%+v, %v", evidence, err)
+		}
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("after %s", took)
+		}
+	})
 }

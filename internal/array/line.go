@@ -28,12 +28,14 @@ type Reserver interface {
 	DropHolder(ctx context.Context, server string) error
 	// Holders lists the servers that have one.
 	Holders(ctx context.Context) ([]string, error)
+	// Explain adds to an error of reservations what it means on this array, where the driver
+	// knows.
+	Explain(err error) error
 	// DropHolderBy is the command with which a person takes a holder away.
 	DropHolderBy(server string) string
 }
 
-// ErrForeign: a LUN has a reservation key that is none of ours, or a reservation that the
-// holder does not hold. Somebody else relies on it.
+// ErrForeign: a LUN has a reservation key that is none of ours. Somebody else relies on it.
 var ErrForeign = errors.New("somebody else's reservation")
 
 // Key is an epoch's reservation key: a tag of the server in the upper half, which tells
@@ -87,6 +89,9 @@ type Line struct {
 	// Holder is its map; see NewHolder.
 	Holder Map
 	Dial   Dial
+	// May is asked for leave right before each change: a line is raised for longer than a
+	// controller's lease may last, and an array knows no terms (S10). Nil is always.
+	May func(context.Context) error
 }
 
 func (l Line) units() []int { return slices.Sorted(maps.Keys(l.Holder.Units)) }
@@ -97,41 +102,57 @@ func (l Line) session(ctx context.Context, t Target) (Conn, error) {
 	return l.Dial(ctx, cfg)
 }
 
-// Stands reports whether the line stands for an epoch as Raise leaves it.
-func (l Line) Stands(ctx context.Context, e fleet.Epoch) (bool, error) {
+// Stands reports whether the line stands for an epoch as Raise leaves it, and the epoch may
+// write. It changes nothing, and disturbs nobody who changes something meanwhile.
+func (l Line) Stands(ctx context.Context, m Map, at Target) (bool, error) {
 	t, there, err := l.Array.Holder(ctx, l.Holder.Server)
 	if err != nil || !there {
 		return false, err
 	}
-	s, err := l.session(ctx, t)
+	// Not as heldAs: that would throw out who changes something. Reading needs no key.
+	s, err := l.Dial(ctx, l.Holder.Config(t))
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = s.Close() }()
+	epoch, err := l.Dial(ctx, m.Config(at))
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = epoch.Close() }()
 	for _, unit := range l.units() {
-		if stands, err := l.standsOn(ctx, s, unit, e); err != nil || !stands {
+		if stands, err := l.standsOn(ctx, s, epoch, unit, m.Epoch); err != nil || !stands {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-func (l Line) standsOn(ctx context.Context, s iscsi.Path, unit int, e fleet.Epoch) (bool, error) {
+func (l Line) standsOn(ctx context.Context, s, epoch iscsi.Path, unit int, e fleet.Epoch) (bool, error) {
 	keys, err := iscsi.Keys(ctx, s, unit)
 	if err != nil {
 		return false, err
 	}
 	holder, ours, held, err := iscsi.Holder(ctx, s, unit)
+	if err != nil {
+		return false, err
+	}
 	slices.Sort(keys)
 	want := []uint64{Key(l.Holder.Server, 0), Key(l.Holder.Server, e)}
-	return held && ours && holder == want[0] && slices.Equal(slices.Compact(keys), want), err
+	if !held || !ours || holder != want[0] || !slices.Equal(slices.Compact(keys), want) {
+		return false, nil
+	}
+	return iscsi.MayWrite(ctx, epoch, unit)
 }
 
 // Lower lets the holder in and takes every key of the server away. It comes before a map
 // is made: an epoch that logs in again by itself would else be refused its writes until it
 // is registered. Errors: ErrForeign, or ErrFenced if a later epoch is registered, with no
-// key changed; those of LetHolder.
+// key changed; those of LetHolder and May.
 func (l Line) Lower(ctx context.Context, e fleet.Epoch) error {
+	if err := l.may(ctx); err != nil {
+		return err
+	}
 	t, err := l.Array.LetHolder(ctx, l.Holder)
 	if err != nil {
 		return err
@@ -148,7 +169,27 @@ func (l Line) Lower(ctx context.Context, e fleet.Epoch) error {
 	}
 	own := Key(l.Holder.Server, 0)
 	for _, unit := range l.units() {
-		if err := give(ctx, order{"register the holder", s, iscsi.Register(unit, own)}, order{"clear keys", s, iscsi.ClearKeys(unit, own)}); err != nil {
+		if err := l.give(ctx, order{"register the holder", s, iscsi.Register(unit, own)}, order{"clear keys", s, iscsi.ClearKeys(unit, own)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l Line) may(ctx context.Context) error {
+	if l.May == nil {
+		return nil
+	}
+	return l.May(ctx)
+}
+
+// give sends orders that change something, each with leave.
+func (l Line) give(ctx context.Context, orders ...order) error {
+	for _, o := range orders {
+		if err := l.may(ctx); err != nil {
+			return err
+		}
+		if err := give(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -164,7 +205,7 @@ func (l Line) keys(ctx context.Context, s iscsi.Path, unit int, e fleet.Epoch) (
 	}
 	for _, k := range keys {
 		if k>>32 != Key(l.Holder.Server, 0)>>32 {
-			return nil, fmt.Errorf("LUN %s has the key %#016x: %w", l.Holder.Units[unit], k, ErrForeign)
+			return nil, fmt.Errorf("LUN %s has the key %#018x: %w", l.Holder.Units[unit], k, ErrForeign)
 		}
 		if k > Key(l.Holder.Server, e) {
 			return nil, fmt.Errorf("epoch %d is registered on LUN %s: %w", uint32(k), l.Holder.Units[unit], ErrFenced)
@@ -219,10 +260,10 @@ func (l Line) raise(ctx context.Context, holder, epoch iscsi.Path, unit int, e f
 			orders = append(orders, order{"preempt and abort", holder, iscsi.PreemptAbort(unit, own, k)})
 		}
 	}
-	if err := give(ctx, append(orders, order{"reserve", holder, iscsi.Reserve(unit, own)})...); err != nil {
+	if err := l.give(ctx, append(orders, order{"reserve", holder, iscsi.Reserve(unit, own)})...); err != nil {
 		return err
 	}
-	stands, err := l.standsOn(ctx, holder, unit, e)
+	stands, err := l.standsOn(ctx, holder, epoch, unit, e)
 	if err == nil && !stands {
 		err = fmt.Errorf("LUN %s does not show the keys and the reservation that were made: %w", l.Holder.Units[unit], ErrConflict)
 	}
@@ -262,7 +303,7 @@ func (l Line) preempt(ctx context.Context, s iscsi.Path, unit int, e fleet.Epoch
 		if !shut(k) {
 			continue
 		}
-		if err := give(ctx, order{"preempt and abort", s, iscsi.PreemptAbort(unit, own, k)}); err != nil {
+		if err := l.give(ctx, order{"preempt and abort", s, iscsi.PreemptAbort(unit, own, k)}); err != nil {
 			return taken, err
 		}
 		taken++

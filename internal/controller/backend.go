@@ -49,8 +49,8 @@ type Backend struct {
 	Left func(context.Context) []provider.Orphan
 	// restoring is held while a snapshot is put back.
 	restoring sync.Mutex
-	// Alone runs an examination of an array, unless another one is under way.
-	Alone func(run func()) bool
+	// Alone runs an examination of an array, unless another one is under way there.
+	Alone func(array string, run func()) bool
 	// Examine runs the doctor's checks.
 	Examine func(context.Context) []client.DoctorCheck
 }

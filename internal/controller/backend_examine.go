@@ -50,7 +50,7 @@ func (b *Backend) ExamineArray(ctx context.Context, by, name string, req client.
 		failed error
 	)
 	// The maps of one would be fenced by the other.
-	if !b.Alone(func() {
+	if !b.Alone(name, func() {
 		found, failed = examine.Run(ctx, examine.Options{
 			Array: arr, Prefix: array.Prefix(decl), LUN: req.LUN,
 			Load: examineLoad, Watch: watch, FenceWithin: examineFence, LastResort: decl.LUNOffline == fleet.LUNOfflineLast,

@@ -13,17 +13,21 @@ import (
 type Disk struct {
 	data []byte
 	keys map[string]uint64 // by nexus
+	lost map[string]bool   // initiators of which a session gave its key up
 	held string            // the nexus that holds the reservation
 	// ByName: a registration is good for all sessions of its initiator, but where one of
-	// them holds the reservation only that one may write, as in Linux's own target.
+	// them holds the reservation only that one may write, and where one gives its key up
+	// all lose the right to, as in Linux's own target.
 	ByName bool
 }
 
 // NewDisk makes an empty disk.
-func NewDisk(size int64) *Disk { return &Disk{data: make([]byte, size), keys: map[string]uint64{}} }
+func NewDisk(size int64) *Disk { return DiskOn(make([]byte, size)) }
 
 // DiskOn makes a disk whose data are those of the slice.
-func DiskOn(data []byte) *Disk { return &Disk{data: data, keys: map[string]uint64{}} }
+func DiskOn(data []byte) *Disk {
+	return &Disk{data: data, keys: map[string]uint64{}, lost: map[string]bool{}}
+}
 
 // Overwrite copies the data of another disk of the same size.
 func (d *Disk) Overwrite(with *Disk) { copy(d.data, with.data) }
@@ -61,8 +65,13 @@ func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
 			return bad(0x21)
 		}
 		return iscsi.Reply{In: bytes.Clone(d.data[at : at+n])}
+	case 0x15:
+		if d.refuses(nexus) {
+			return iscsi.Reply{Status: iscsi.ReservationConflict}
+		}
+		return bad(0x1a)
 	case 0x2a, 0x8a, 0x41, 0x93, 0x2e, 0x8e, 0x8b:
-		if d.held != "" && (!d.registered(nexus) || d.shadowed(nexus)) {
+		if d.refuses(nexus) {
 			return iscsi.Reply{Status: iscsi.ReservationConflict}
 		}
 		at, n := span(c.CDB)
@@ -76,9 +85,17 @@ func (d *Disk) execute(nexus string, c iscsi.Command) iscsi.Reply {
 	}
 }
 
+// refuses reports whether the reservation keeps a session from writing.
+func (d *Disk) refuses(nexus string) bool {
+	return d.held != "" && (!d.registered(nexus) || d.shadowed(nexus))
+}
+
 func (d *Disk) registered(nexus string) bool {
-	if d.keys[nexus] != 0 || !d.ByName {
+	if !d.ByName {
 		return d.keys[nexus] != 0
+	}
+	if d.lost[path.Dir(nexus)] {
+		return false
 	}
 	for n := range d.keys {
 		if path.Dir(n) == path.Dir(nexus) {
@@ -138,6 +155,7 @@ func (d *Disk) reserve(nexus string, c iscsi.Command) iscsi.Reply {
 		} else {
 			d.keys[nexus] = subject
 		}
+		d.lost[path.Dir(nexus)] = subject == 0
 	case 1:
 		if d.held != "" && d.held != nexus {
 			return conflict

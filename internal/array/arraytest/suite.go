@@ -73,6 +73,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"SecondLineKeepsOut", (*suite).lineKeepsOut},
 		{"SecondLineUndisturbed", (*suite).lineUndisturbed},
 		{"SnapshotBesideTheHolder", (*suite).holderAndSnapshot},
+		{"HolderOfALUNHandedOn", (*suite).holderOfALUNHandedOn},
 		{"HolderLeaves", (*suite).holderLeaves},
 		{"Snapshot", (*suite).snapshot},
 		{"SnapshotInvalid", (*suite).snapshotInvalid},

@@ -3,6 +3,7 @@ package iscsi
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 )
 
@@ -64,6 +65,18 @@ func Keys(ctx context.Context, p Path, lun int) ([]uint64, error) {
 		keys = append(keys, binary.BigEndian.Uint64(in[at:]))
 	}
 	return keys, nil
+}
+
+// MayWrite reports whether a reservation lets this session write. It changes nothing: it
+// sends a command that a reservation stops like a write, and that is empty otherwise. The
+// list of keys does not tell it: Linux's target takes a right away that it goes on listing.
+func MayWrite(ctx context.Context, p Path, lun int) (bool, error) {
+	_, err := Do(ctx, p, fmt.Sprintf("empty mode select of unit %d", lun), Command{LUN: lun, CDB: []byte{0x15, 0x10, 0, 0, 4, 0}, Out: make([]byte, 4)})
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return err == nil, err
+	}
+	return status.Reply.Status != ReservationConflict, nil
 }
 
 // Holder reads who holds the reservation of a unit: its key, and whether it is one of

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"relight/internal/array"
+	"relight/internal/array/iscsi"
 )
 
 // holds is in the name of the targets of holders, where those of epochs have ":t:".
@@ -19,13 +20,23 @@ const holds = ":h:"
 func (a *Array) holder(server string) string { return a.cfg.Prefix + holds + server }
 
 // isHolder reports whether a target is a holder's.
-func (a *Array) isHolder(iqn string) bool { return strings.HasPrefix(iqn, a.cfg.Prefix+holds) }
+func (a *Array) isHolder(iqn string) bool {
+	_, ours := a.holderOf(iqn)
+	return ours
+}
 
-// beside reports whether a target is one of the server's own.
+// holderOf is the server of a holder's target. Servers' names have no colon, so that a
+// prefix that goes on where ours ends is another's.
+func (a *Array) holderOf(iqn string) (server string, ours bool) {
+	server, ours = strings.CutPrefix(iqn, a.cfg.Prefix+holds)
+	return server, ours && !strings.Contains(server, ":")
+}
+
+// beside reports whether a target is one of the server's own, or a holder's.
 func (a *Array) beside(server string) func(iqn string) bool {
 	return func(iqn string) bool {
 		r, epoch := array.ParseIQN(a.cfg.Prefix+":t", iqn)
-		return iqn == a.holder(server) || epoch && r.Server == server
+		return a.isHolder(iqn) || epoch && r.Server == server
 	}
 }
 
@@ -45,6 +56,9 @@ func (a *Array) letHolder(m array.Map) (array.Target, error) {
 	}
 	if err := a.alone(m.Units, a.beside(m.Server)); err != nil {
 		return array.Target{}, err
+	}
+	if err := a.releaseOf(m.Units, name); err != nil {
+		return array.Target{}, fmt.Errorf("holder of %s: %w", m.Server, err)
 	}
 	stale, err := a.serves(name, m.Units)
 	if err == nil && stale {
@@ -90,7 +104,7 @@ func (a *Array) unitsOf(iqn string) (map[string]string, error) {
 	return out, nil
 }
 
-// Kept implements array.Reserver.
+// Holder implements array.Reserver.
 func (a *Array) Holder(ctx context.Context, server string) (array.Target, bool, error) {
 	name := a.holder(server)
 	on, err := ask(ctx, a, func() (string, error) { return a.tree.Read("iscsi/" + name + "/tpgt_1/enable") })
@@ -113,22 +127,28 @@ func (a *Array) release(name string) error {
 	return a.removeGroup("iscsi/"+name, group)
 }
 
-// releaseOf releases the holders that have a LUN.
-func (a *Array) releaseOf(lun string) error {
+// releaseOf releases the holders, but for one, that have any of the LUNs.
+func (a *Array) releaseOf(units map[int]string, but string) error {
 	targets, err := a.targets()
 	if err != nil {
 		return err
 	}
+	wanted := slices.Collect(maps.Values(units))
 	for _, t := range targets {
-		if !a.isHolder(t) {
+		if t == but || !a.isHolder(t) {
 			continue
 		}
-		units, err := a.unitsOf(t)
-		if err == nil && slices.Contains(slices.Collect(maps.Values(units)), lun) {
-			err = a.release(t)
-		}
+		served, err := a.unitsOf(t)
 		if err != nil {
 			return err
+		}
+		for _, lun := range served {
+			if slices.Contains(wanted, lun) {
+				if err := a.release(t); err != nil {
+					return err
+				}
+				break
+			}
 		}
 	}
 	return nil
@@ -139,11 +159,21 @@ func (a *Array) Holders(ctx context.Context) ([]string, error) {
 	targets, err := ask(ctx, a, a.targets)
 	var out []string
 	for _, t := range targets {
-		if server, ours := strings.CutPrefix(t, a.cfg.Prefix+holds); ours {
+		if server, ours := a.holderOf(t); ours {
 			out = append(out, server)
 		}
 	}
 	return out, err
+}
+
+// Explain implements array.Reserver. The kernel refuses each registration that it cannot
+// write down.
+func (a *Array) Explain(err error) error {
+	var status *iscsi.StatusError
+	if errors.As(err, &status) && status.Reply.Key == 2 && status.Reply.ASC == 0x08 {
+		return fmt.Errorf(`the kernel has nowhere to write registrations down; on the array: mkdir -p "$(cat /sys/kernel/config/target/dbroot)/pr" (%w)`, err)
+	}
+	return err
 }
 
 // DropHolderBy implements array.Reserver.

@@ -160,7 +160,7 @@ func TestInsideSecondLineHolds(t *testing.T) {
 			takeAway(t, "iqn.2026-01.org.example:backup")
 			s.fenced = 1
 			shut := s.do(fleet.StepSeal, 1)
-			if len(shut.Evidence) != 1 || strings.HasPrefix(shut.Evidence[0].Detail, "its reservation key preempted") != line {
+			if len(shut.Evidence) != 1 || strings.HasPrefix(shut.Evidence[0].Detail, "reservation keys up to its own preempted") != line {
 				t.Errorf("%+v", shut.Evidence)
 			}
 			s.do(fleet.StepAttach, 2, shut.Evidence...)

@@ -174,9 +174,13 @@ func (a *Array) let(ctx context.Context, m array.Map, proof fence.Proof) (array.
 		return array.Target{}, err
 	}
 	own := strings.TrimPrefix(target, "iscsi/")
-	beside := func(iqn string) bool { return iqn == own || iqn == a.holder(m.Server) }
+	beside := func(iqn string) bool { return iqn == own || a.isHolder(iqn) }
 	if err := errors.Join(a.unique(m.Initiator, own), a.alone(m.Units, beside)); err != nil {
 		return array.Target{}, err
+	}
+	// That of a server which had the LUN before: nobody else would ever take it away.
+	if err := a.releaseOf(m.Units, a.holder(m.Server)); err != nil {
+		return array.Target{}, fmt.Errorf("map of %s epoch %d: %w", m.Server, m.Epoch, err)
 	}
 	for _, n := range slices.Sorted(maps.Keys(m.Units)) {
 		if err := a.back(m.Units[n]); err != nil {

@@ -25,7 +25,10 @@ func (a *Array) Snapshots(_ context.Context, lun string) ([]array.Snapshot, erro
 func (a *Array) RestoreSnapshot(ctx context.Context, lun, name string) error {
 	return array.RestoreFile(ctx, a.cfg.Dir, lun, name, func() error {
 		return a.do(ctx, func() error {
-			if err := errors.Join(a.mapped(lun), a.releaseOf(lun)); err != nil {
+			if err := a.mapped(lun); err != nil {
+				return err
+			}
+			if err := a.releaseOf(map[int]string{1: lun}, ""); err != nil {
 				return err
 			}
 			return gone(a.tree.Rmdir(store + "/" + lun))

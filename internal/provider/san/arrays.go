@@ -42,9 +42,6 @@ type Arrays struct {
 	servers map[string]fleet.Server
 	names   []string // of servers, sorted
 	tell    []func(servers []string)
-
-	// examining is held while an array is examined.
-	examining sync.Mutex
 }
 
 // declared is an array that a site declares, with what was last seen on it.
@@ -69,9 +66,14 @@ type declared struct {
 	// is not the present any more.
 	effects map[string]time.Time
 
-	// worth is held while the array's reservations are probed; found is what came of it.
-	worth sync.Mutex
-	found worth
+	// examining is held while the array is examined, probing (a channel of one, since whoever
+	// waits has not all the time) while it is found out what its reservations are worth.
+	examining sync.Mutex
+	probing   chan struct{}
+	// found is what came of that; mu is held. givenUp are second lines that could not be
+	// made, by server.
+	found   worth
+	givenUp map[string]givenUp
 }
 
 // New returns arrays of which none is declared yet, so that a provider can be given them
@@ -147,7 +149,7 @@ func (a *Arrays) SetSites(sites []fleet.Site) {
 }
 
 func (a *Arrays) open(site string, decl fleet.Array) *declared {
-	n := &declared{decl: decl, site: site, effects: map[string]time.Time{}}
+	n := &declared{decl: decl, site: site, effects: map[string]time.Time{}, givenUp: map[string]givenUp{}, probing: make(chan struct{}, 1)}
 	if a.opt.Open == nil {
 		n.err = fmt.Errorf("array %s: this controller has no drivers for arrays", decl.Name)
 		return n
@@ -259,7 +261,7 @@ func (a *Arrays) Ask(ctx context.Context) []State {
 	out := make([]State, len(sans))
 	var asking sync.WaitGroup
 	for i, n := range sans {
-		out[i] = State{Name: n.decl.Name, Site: n.site, URL: n.decl.Options["url"], Err: n.err, NoLine: n.noLine()}
+		out[i] = State{Name: n.decl.Name, Site: n.site, URL: n.decl.Options["url"], Err: n.err, NoLine: n.noLine(a.opt.Now())}
 		if n.err == nil {
 			asking.Go(func() {
 				if _, out[i].Err = n.bare.Maps(ctx, "doctor"); out[i].Err == nil {

@@ -90,10 +90,7 @@ func (a *Arrays) shutOut(ctx context.Context, call provider.Call, n *declared, e
 		patience = 0 // it is off line already, and its sessions had their time
 	}
 	_, local := n.bare.(array.Local)
-	line, keys, err := a.lineOf(n, call.Server)
-	if err != nil {
-		return nil, err
-	}
+	line, keys, _ := a.lineOf(n, call.Server) // the fence does not depend on it
 	env.Line = line
 	return array.Run(ctx, env, array.Plan{Ref: ref, Local: local, Keys: keys, Volumes: volumes, Every: shutEvery, Within: left(ctx), Offline: lastResort(call.Server, n, patience)})
 }
@@ -181,20 +178,11 @@ func (a *Arrays) letIn(ctx context.Context, call provider.Call, n *declared, map
 	if err != nil {
 		return out, err
 	}
-	g, err := a.lower(ctx, call, n)
-	if err != nil {
-		return out, withTold(classedMap(call, n, err), told)
-	}
-	e, err := a.mapFor(ctx, call, n)
+	e, word, err := a.lineAndMap(ctx, call, n)
 	if err != nil {
 		return out, withTold(err, told)
 	}
-	if g, err = g.raise(ctx, e); err != nil {
-		failed := classedMap(call, n, err)
-		failed.MayHaveHappened = true // the map is made
-		return out, withTold(failed, told)
-	}
-	if word := g.told(e.Ref); word != "" {
+	if word != "" {
 		told = append(told, word)
 	}
 	out.Detail = fmt.Sprintf("array %s lets epoch %d in", n.decl.Name, call.Step.Epoch)
@@ -276,6 +264,25 @@ type entry struct {
 	more []string
 }
 
+// lineAndMap makes the epoch's map, or finds it made, behind the second line if there is to
+// be one, and says what became of that.
+func (a *Arrays) lineAndMap(ctx context.Context, call provider.Call, n *declared) (entry, string, error) {
+	g, err := a.lower(ctx, call, n)
+	if err != nil {
+		return entry{}, "", classedMap(call, n, err)
+	}
+	e, err := a.mapFor(ctx, call, n)
+	if err != nil {
+		return e, "", err
+	}
+	if g, err = a.raise(ctx, n, g, e); err != nil {
+		failed := classedMap(call, n, err)
+		failed.MayHaveHappened = true // the map is made
+		return e, "", failed
+	}
+	return e, g.told(e.Ref), nil
+}
+
 // mapFor makes the epoch's map, or finds it made.
 func (a *Arrays) mapFor(ctx context.Context, call provider.Call, n *declared) (entry, error) {
 	units, _ := unitsOn(call.Server, n.decl.Name)
@@ -342,7 +349,8 @@ func (a *Arrays) Disks(ctx context.Context, call provider.Call) ([]Disk, error) 
 		if err != nil {
 			return entry{}, provider.Errorf(provider.Permanent, call, "%w", err)
 		}
-		return a.mapFor(ctx, call, n)
+		e, _, err := a.lineAndMap(ctx, call, n)
+		return e, err
 	})
 }
 

@@ -18,27 +18,32 @@ import (
 const (
 	// lineWithin bounds what is given to the second line before and after a map is made.
 	lineWithin = 5 * time.Second
-	// worthWithin bounds the probe of an array's reservations, and worthAgain is for how long
-	// one that came to nothing is not repeated: the start of many servers must not wait for
-	// as many.
+	// worthWithin bounds the probe of an array's reservations.
 	worthWithin = 10 * time.Second
-	worthAgain  = time.Minute
+	// lineAgain is for how long what came to nothing is not tried again, a probe or the line
+	// of an epoch: the start of many servers, or of many LUNs, must not wait for as many.
+	lineAgain = time.Minute
 )
 
 // worth is what a probe found out about an array's reservations.
 type worth struct {
 	known bool
-	// until is for how long that counts; zero is for ever.
+	// until is for how long it counts that a probe came to nothing; zero if it did not.
 	until time.Time
 	// why they are no second line; empty if they are.
 	why string
 }
 
+// givenUp is a second line that could not be made for an epoch.
+type givenUp struct {
+	epoch fleet.Epoch
+	until time.Time
+	why   string
+}
+
 // guard is the second line of a server's LUNs while an epoch is let in.
 type guard struct {
 	line *array.Line
-	// stands: it stood already for this very epoch.
-	stands bool
 	// why there is none although the array's declaration wants one.
 	why string
 }
@@ -52,7 +57,7 @@ func (a *Arrays) lineOf(n *declared, s fleet.Server) (line array.Line, ok bool, 
 	}
 	units, _ := unitsOn(s, n.decl.Name)
 	m, err := array.HolderOf(a.opt.Key, n.decl, s.Name, units)
-	return array.Line{Array: k, Holder: m, Dial: array.DialISCSI}, true, err
+	return array.Line{Array: k, Holder: m, Dial: array.DialISCSI, May: provider.Leased}, err == nil, err
 }
 
 // lower prepares the second line for the epoch that is about to be let in. Where there
@@ -60,55 +65,86 @@ func (a *Arrays) lineOf(n *declared, s fleet.Server) (line array.Line, ok bool, 
 // nobody takes care would refuse the server's own writes.
 func (a *Arrays) lower(ctx context.Context, call provider.Call, n *declared) (guard, error) {
 	line, ok, err := a.lineOf(n, call.Server)
-	if err != nil || !ok {
-		return guard{}, err
+	wanted := n.decl.Reservations == fleet.ReservationsLine
+	switch {
+	case err != nil && wanted: // a name that is too long: none was ever made
+		return guard{why: err.Error()}, nil
+	case !ok:
+		return guard{}, nil
+	case !wanted:
+		return guard{}, drop(ctx, line)
 	}
-	if err := provider.Leased(ctx); err != nil {
-		return guard{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, lineWithin+worthWithin)
-	defer cancel()
-	if n.decl.Reservations != fleet.ReservationsLine {
-		return guard{}, line.Array.DropHolder(ctx, call.Server.Name)
-	}
-	if why := a.worthOf(ctx, n); why != "" {
-		return guard{why: why}, line.Array.DropHolder(ctx, call.Server.Name)
-	}
-	if stands, err := line.Stands(ctx, call.Step.Epoch); err == nil && stands {
-		return guard{line: &line, stands: true}, nil
-	}
-	err = line.Lower(ctx, call.Step.Epoch)
-	return give(ctx, &line, err)
-}
-
-// raise has the second line stand for the epoch that was let in.
-func (g guard) raise(ctx context.Context, e entry) (guard, error) {
-	if g.line == nil || g.stands {
-		return g, nil
-	}
-	if err := provider.Leased(ctx); err != nil {
-		return g, err
+	if why := a.noLineFor(ctx, n, line, call.Step.Epoch); why != "" {
+		return guard{why: why}, drop(ctx, line)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lineWithin)
 	defer cancel()
-	return give(ctx, g.line, g.line.Raise(ctx, e.Map, e.target))
+	return a.give(ctx, n, line, call.Step.Epoch, line.Lower(ctx, call.Step.Epoch))
+}
+
+// noLineFor is why an epoch gets no second line, before anything is done about it.
+func (a *Arrays) noLineFor(ctx context.Context, n *declared, line array.Line, e fleet.Epoch) string {
+	n.mu.Lock()
+	given := n.givenUp[line.Holder.Server]
+	n.mu.Unlock()
+	if given.epoch == e && a.opt.Now().Before(given.until) {
+		return given.why
+	}
+	why, sure := a.worthOf(ctx, n)
+	if why == "" || sure {
+		return why
+	}
+	// A probe that came to nothing says nothing against a line that stands.
+	if _, there, err := line.Array.Holder(ctx, line.Holder.Server); err == nil && there {
+		return ""
+	}
+	return why
+}
+
+// raise has the second line stand for the epoch that was let in.
+func (a *Arrays) raise(ctx context.Context, n *declared, g guard, e entry) (guard, error) {
+	if g.line == nil {
+		return g, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lineWithin)
+	defer cancel()
+	return a.give(ctx, n, *g.line, e.Epoch, g.line.Raise(ctx, e.Map, e.target))
 }
 
 // give gives a line up that could not be made, or returns it. One that belongs to a later
-// epoch stays as it is, and the epoch is refused.
-func give(ctx context.Context, line *array.Line, err error) (guard, error) {
+// epoch stays as it is, and the epoch is refused; without the lease nothing is done.
+func (a *Arrays) give(ctx context.Context, n *declared, line array.Line, e fleet.Epoch, err error) (guard, error) {
 	switch {
 	case err == nil:
-		return guard{line: line}, nil
-	case errors.Is(err, array.ErrFenced):
+		return guard{line: &line}, nil
+	case errors.Is(err, array.ErrFenced), errors.Is(err, provider.ErrLeaseOver):
 		return guard{}, err
 	}
+	why := line.Array.Explain(err).Error()
+	if errors.Is(err, context.DeadlineExceeded) {
+		why = fmt.Sprintf("the array did not answer within %s: %s", lineWithin, why)
+	}
+	n.mu.Lock()
+	n.givenUp[line.Holder.Server] = givenUp{epoch: e, until: a.opt.Now().Add(lineAgain), why: why}
+	n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lineWithin)
 	defer cancel()
-	if left := line.Array.DropHolder(ctx, line.Holder.Server); left != nil {
-		return guard{}, fmt.Errorf("a reservation may be left that would refuse the server's writes: %w (it was to go since %v)", left, err)
+	if left := drop(ctx, line); left != nil {
+		return guard{}, fmt.Errorf("%w; it was to go since %v", left, err)
 	}
-	return guard{why: err.Error()}, nil
+	return guard{why: why}, nil
+}
+
+// drop takes a line away with its holder.
+func drop(ctx context.Context, line array.Line) error {
+	err := provider.Leased(ctx)
+	if err == nil {
+		err = line.Array.DropHolder(ctx, line.Holder.Server)
+	}
+	if err != nil {
+		return fmt.Errorf("a reservation may be left that would refuse the server's writes: %w", err)
+	}
+	return nil
 }
 
 // told says for people what became of the second line.
@@ -117,64 +153,92 @@ func (g guard) told(r array.Ref) string {
 	case g.why != "":
 		return "no second line: " + g.why
 	case g.line != nil:
-		return fmt.Sprintf("reservation key %#016x may write, nobody else", array.Key(r.Server, r.Epoch))
+		return fmt.Sprintf("reservation key %#018x may write, nobody else", array.Key(r.Server, r.Epoch))
 	default:
 		return ""
 	}
 }
 
-// Alone runs what nobody else may do at the same time: an examination of an array. It
-// returns false, and runs nothing, while another is under way.
-func (a *Arrays) Alone(run func()) bool {
-	if !a.examining.TryLock() {
+// Alone runs what nobody else may do at the same time on an array: an examination. It
+// returns false, and runs nothing, while another is under way there.
+func (a *Arrays) Alone(name string, run func()) bool {
+	a.mu.Lock()
+	n := a.sans[name]
+	a.mu.Unlock()
+	if n == nil {
+		run()
+		return true
+	}
+	return n.alone(run)
+}
+
+func (n *declared) alone(run func()) bool {
+	if !n.examining.TryLock() {
 		return false
 	}
-	defer a.examining.Unlock()
+	defer n.examining.Unlock()
 	run()
 	return true
 }
 
-// worthOf is why an array's reservations are no second line; empty if they are. They are
-// probed once in a controller's life, on a scratch LUN.
-func (a *Arrays) worthOf(ctx context.Context, n *declared) string {
-	n.worth.Lock()
-	defer n.worth.Unlock()
-	if n.found.known && (n.found.until.IsZero() || a.opt.Now().Before(n.found.until)) {
-		return n.found.why
-	}
-	if why := a.scratchTaken(n.decl.Name); why != "" {
-		return why
-	}
+// worthOf is why an array's reservations are no second line, empty if they are, and whether
+// that is sure. They are probed once in a controller's life, on a scratch LUN.
+func (a *Arrays) worthOf(ctx context.Context, n *declared) (why string, sure bool) {
 	ctx, cancel := context.WithTimeout(ctx, worthWithin)
 	defer cancel()
+	select {
+	case n.probing <- struct{}{}:
+		defer func() { <-n.probing }()
+	case <-ctx.Done():
+		return "its reservations are being probed for longer than this start may wait", false
+	}
+	found := n.worth()
+	if found.known && (found.until.IsZero() || a.opt.Now().Before(found.until)) {
+		return found.why, found.until.IsZero()
+	}
+	if why := a.scratchTaken(n.decl.Name); why != "" {
+		return why, false
+	}
 	var (
 		got array.Reservations
 		err error
 	)
-	if !a.Alone(func() {
+	if !n.alone(func() {
 		got, err = examine.Reservations(ctx, examine.Options{
 			Array: n.bare, Prefix: array.Prefix(n.decl), FenceWithin: worthWithin,
 			Random: rand.Reader, Now: a.opt.Now, Wait: array.WaitBy(a.opt.Now),
 		})
 	}) {
-		return "an array is being examined"
+		return "the array is being examined", false
 	}
 	if err != nil {
-		n.found = worth{known: true, until: a.opt.Now().Add(worthAgain), why: "its reservations could not be probed: " + err.Error()}
-		return n.found.why
+		if k, ok := n.bare.(array.Reserver); ok {
+			err = k.Explain(err)
+		}
+		found = worth{known: true, until: a.opt.Now().Add(lineAgain), why: "its reservations could not be probed: " + err.Error()}
+	} else {
+		_, no := got.SecondLine()
+		found = worth{known: true, why: strings.Join(no, "; ")}
 	}
-	_, why := got.SecondLine()
-	n.found = worth{known: true, why: strings.Join(why, "; ")}
-	return n.found.why
+	n.mu.Lock()
+	n.found = found
+	n.mu.Unlock()
+	return found.why, err == nil
 }
 
-// noLine is what is known of the reservations' faults, without waiting for a probe.
-func (n *declared) noLine() string {
-	if n.decl.Reservations != fleet.ReservationsLine || !n.worth.TryLock() {
+func (n *declared) worth() worth {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.found
+}
+
+// noLine is what is known of the reservations' faults.
+func (n *declared) noLine(now time.Time) string {
+	found := n.worth()
+	if n.decl.Reservations != fleet.ReservationsLine || !found.until.IsZero() && !now.Before(found.until) {
 		return ""
 	}
-	defer n.worth.Unlock()
-	return n.found.why
+	return found.why
 }
 
 // without lists the servers that are let in on an array and have no second line although
@@ -189,19 +253,43 @@ func (a *Arrays) without(ctx context.Context, n *declared) []string {
 		a.mu.Lock()
 		s := a.servers[name]
 		a.mu.Unlock()
-		maps, err := n.bare.Maps(ctx, name)
-		line, ok, bad := a.lineOf(n, s)
-		if err != nil || bad != nil || !ok {
-			continue
-		}
-		for _, m := range maps {
-			stands, err := line.Stands(ctx, m.Epoch)
-			if len(m.Initiators) > 0 && (err == nil && !stands || iscsi.IsRefused(err)) {
-				out = append(out, name)
-			}
+		if a.standsFor(ctx, n, s) == fleet.No {
+			out = append(out, name)
 		}
 	}
 	return out
+}
+
+// standsFor reports whether the line stands for the epochs of a server that are let in.
+func (a *Arrays) standsFor(ctx context.Context, n *declared, s fleet.Server) fleet.Answer {
+	line, ok, err := a.lineOf(n, s)
+	at, locates := n.bare.(array.Locator)
+	maps, failed := n.bare.Maps(ctx, s.Name)
+	if !ok || err != nil || !locates || failed != nil {
+		return fleet.CannotTell
+	}
+	answer := fleet.CannotTell
+	for _, x := range maps {
+		if len(x.Initiators) == 0 {
+			continue
+		}
+		m, err := array.MapOf(a.opt.Key, n.decl, x.Ref, line.Holder.Units)
+		if err != nil {
+			return fleet.CannotTell
+		}
+		target, err := at.Locate(ctx, x.Ref)
+		if err != nil {
+			return fleet.CannotTell
+		}
+		stands, err := line.Stands(ctx, m, target)
+		switch {
+		case err == nil && !stands, iscsi.IsRefused(err):
+			return fleet.No
+		case err == nil:
+			answer = fleet.Yes
+		}
+	}
+	return answer
 }
 
 // scratchTaken is why the scratch LUN of an array must not be written to.

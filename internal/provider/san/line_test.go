@@ -3,6 +3,7 @@ package san
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,9 @@ type reserver struct {
 	// holders are those that are let in; stuck fails to take one away.
 	holders []string
 	stuck   error
+	// let counts how often one was let in; hangs has that never end.
+	let   int
+	hangs bool
 }
 
 func (k *reserver) target() array.Target {
@@ -34,7 +38,12 @@ func (k *reserver) Map(ctx context.Context, m array.Map, proof fence.Proof) (arr
 	return k.target(), err
 }
 
-func (k *reserver) LetHolder(_ context.Context, m array.Map) (array.Target, error) {
+func (k *reserver) LetHolder(ctx context.Context, m array.Map) (array.Target, error) {
+	k.let++
+	if k.hangs {
+		<-ctx.Done()
+		return array.Target{}, ctx.Err()
+	}
 	k.holders = append(k.holders, m.Server)
 	return k.target(), array.CheckHolder(m)
 }
@@ -43,7 +52,10 @@ func (k *reserver) Holder(_ context.Context, server string) (array.Target, bool,
 	return k.target(), slices.Contains(k.holders, server), nil
 }
 
-func (k *reserver) DropHolder(_ context.Context, server string) error {
+func (k *reserver) DropHolder(ctx context.Context, server string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if k.stuck == nil {
 		k.holders = slices.DeleteFunc(k.holders, func(s string) bool { return s == server })
 	}
@@ -53,6 +65,8 @@ func (k *reserver) DropHolder(_ context.Context, server string) error {
 func (k *reserver) Holders(context.Context) ([]string, error) { return k.holders, nil }
 
 func (k *reserver) AllMaps(context.Context) ([]array.Mapped, error) { return nil, nil }
+
+func (k *reserver) Explain(err error) error { return fmt.Errorf("explained: %w", err) }
 
 func (k *reserver) DropHolderBy(server string) string { return "take away " + server }
 
@@ -84,8 +98,8 @@ func TestSecondLineThatIsNone(t *testing.T) {
 		"not wanted":     {fleet.ReservationsNever, good, ""},
 		"not said":       {"", good, ""},
 		"not worth it":   {fleet.ReservationsLine, worth{known: true, why: "UNMAP passes a reservation"}, "no second line: UNMAP passes a reservation"},
-		"never probed":   {fleet.ReservationsLine, worth{}, "no second line: its reservations could not be probed: "},
-		"nobody answers": {fleet.ReservationsLine, good, "no second line: portal 127.0.0.1:1"},
+		"never probed":   {fleet.ReservationsLine, worth{}, "no second line: explained: portal 127.0.0.1:1"}, // for there is a holder
+		"nobody answers": {fleet.ReservationsLine, good, "no second line: explained: portal 127.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, k := holderRig(tc.reservations, tc.found)
@@ -94,7 +108,7 @@ func TestSecondLineThatIsNone(t *testing.T) {
 			if !strings.Contains(out.Note, tc.note) || tc.note == "" && strings.Contains(out.Note, "line") {
 				t.Errorf("note %q, want %q", out.Note, tc.note)
 			}
-			if !slices.Equal(k.holders, []string{"b"}) || len(k.Made) != 1 {
+			if slices.Contains(k.holders, "a") || !slices.Contains(k.holders, "b") || len(k.Made) != 1 {
 				t.Errorf("holders %v, %d maps", k.holders, len(k.Made))
 			}
 		})
@@ -132,14 +146,16 @@ func TestSecondLineWithoutAProbe(t *testing.T) {
 		}
 	}
 	h, _ := holderRig(fleet.ReservationsLine, worth{})
-	ran := h.Alone(func() {
-		if h.Alone(func() { t.Error("two at once") }) {
+	ran := h.Alone("san-1", func() {
+		if h.Alone("san-1", func() { t.Error("two at once") }) {
 			t.Error("two at once, it says")
 		}
-		if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, "an array is being examined") {
+		if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, "the array is being examined") {
 			t.Errorf("note %q", out.Note)
 		}
 	})
+	other := h.Alone("san-1", func() { ran = ran && h.Alone("san-9", func() {}) })
+	ran = ran && other
 	if !ran {
 		t.Error("not run")
 	}
@@ -159,9 +175,82 @@ func TestProbeThatFailsIsNotRepeatedAtOnce(t *testing.T) {
 			if want == "the array is full" && len(k.LUNs) > 0 {
 				t.Error("probed again at once")
 			}
-			<-time.After(worthAgain * 2 / 3)
+			<-time.After(lineAgain * 2 / 3)
 		}
 	})
+}
+
+// A line that could not be made for an epoch is not tried again for each of its LUNs; it is
+// for the next epoch, and later.
+func TestLineIsGivenUpForAnEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, k := holderRig(fleet.ReservationsLine, worth{known: true})
+		for want, wait := range []time.Duration{0, lineAgain / 2, lineAgain} {
+			<-time.After(wait)
+			if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, "portal 127.0.0.1:1") {
+				t.Errorf("note %q", out.Note)
+			}
+			if tries := (want + 2) / 2; k.let != tries {
+				t.Errorf("after %s: %d tries, want %d", wait, k.let, tries)
+			}
+		}
+	})
+}
+
+// A line that nobody answers for is tried for no longer than it may be, and the start goes on.
+func TestLineThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, k := holderRig(fleet.ReservationsLine, worth{known: true})
+		k.hangs = true
+		began := time.Now()
+		out := h.do(t, sanCall(fleet.StepAttach, 1))
+		if took := time.Since(began); took != lineWithin || !strings.Contains(out.Note, "did not answer within 5s") {
+			t.Errorf("after %s: %q", took, out.Note)
+		}
+	})
+}
+
+// Without the lease nothing is done about a line: not in a start, and not in a fence, which
+// would take the server's right to write and shut nothing out (S10).
+func TestLineNeedsTheLease(t *testing.T) {
+	for _, reservations := range []fleet.Reservations{fleet.ReservationsLine, fleet.ReservationsNever} {
+		h, k := holderRig(reservations, worth{known: true})
+		k.holders = []string{"a"}
+		lost, leave := errors.New("the lease has ended"), 0
+		p := provider.WithAuthority(whole{h}, func(context.Context) error {
+			if leave--; leave < 0 {
+				return lost
+			}
+			return nil
+		})
+		// It ends with the call, and right after that.
+		for leave = range 2 {
+			if _, err := p.Do(t.Context(), sanCall(fleet.StepAttach, 1)); !errors.Is(err, lost) {
+				t.Errorf("%v", err)
+			}
+		}
+		if k.let != 0 || !slices.Equal(k.holders, []string{"a"}) {
+			t.Errorf("%s: %d holders let in, %v", reservations, k.let, k.holders)
+		}
+	}
+}
+
+// A name that has room for an epoch in an IQN and none for a holder has no second line, and
+// is fenced and let in as any other.
+func TestNameTooLongForAHolder(t *testing.T) {
+	h, k := holderRig(fleet.ReservationsLine, worth{known: true})
+	call := sanCall(fleet.StepAttach, 1)
+	call.Server.Name = strings.Repeat("a", 223-len("iqn.2026-01.local.relight.san-1:")-len(".e1"))
+	call.Step.Server = call.Server.Name
+	call.Proof, _ = fence.Prove(call.Server, 0, "", nil, time.Now())
+	if out := h.do(t, call); !strings.Contains(out.Note, "no second line: ") || !strings.Contains(out.Note, "an IQN of 227 bytes") || len(k.Made) != 1 {
+		t.Errorf("%+v", out)
+	}
+	h.opt.Fenced = func(context.Context, string) (fleet.Epoch, error) { return 1, nil }
+	call.Step.Kind = fleet.StepSeal
+	if out := h.do(t, call); len(out.Evidence) != 2 {
+		t.Errorf("%+v", out)
+	}
 }
 
 // The doctor tells what is known; a holder whose server is gone is listed as left.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relight/internal/array"
+	"relight/internal/array/examine"
 	"relight/internal/provider"
 )
 
@@ -81,7 +82,7 @@ func holdersLeft(ctx context.Context, n *declared, owners []string, now time.Tim
 	all, err := k.Holders(ctx)
 	var out []provider.Orphan
 	for _, server := range all {
-		if !slices.Contains(owners, server) {
+		if server != examine.Server && !slices.Contains(owners, server) {
 			out = append(out, provider.Orphan{
 				Kind: provider.OrphanMap, Server: server, On: n.decl.Name, At: now, What: "holder of " + server,
 				Detail: "keeps others from writing to its LUNs", Next: k.DropHolderBy(server),
