@@ -17,38 +17,50 @@ import (
 type Case struct {
 	Name, Title string
 	play        func(context.Context, *Stage) (Result, error)
-	// Several is true for one that needs a lab with several controllers.
-	Several bool
+	Needs       Needs
 }
+
+// Needs says on which lab a case is played.
+type Needs int
+
+const (
+	// AnyLab is one on which other cases are played before it and after it.
+	AnyLab Needs = iota
+	// SeveralControllers is a lab with as many.
+	SeveralControllers
+	// OwnLab is one for this case alone: it leaves behind what is not mended between cases.
+	OwnLab
+)
 
 // Cases lists all cases, in order.
 func Cases() []Case {
 	return []Case{
-		{"app-killed", "the application in the guest ends", appKilled, false},
-		{"panic", "the guest's kernel panics", panicked, false},
-		{"hung", "the guest hangs: its virtual CPUs are stopped", hung, false},
-		{"frozen", "the machine's process is stopped: nothing of it answers", frozen, false},
-		{"qemu-killed", "the virtual machine's process is killed", qemuKilled, false},
-		{"agent-killed", "the host's agent is killed: the virtual machine goes on", agentKilled, false},
-		{"agent-gone", "the same, and nobody else looks at the virtual machine", agentGone, false},
-		{"host-off", "the host loses its power", hostOff, false},
-		{"warm", "the host loses its power, and a standby guest waits elsewhere", warm, false},
-		{"zombie", "the management network is cut, and the machine writes on", zombie, false},
-		{"heard", "the same; then the machine is back on its network, and its agent is dead", heard, false},
-		{"self-fence", "the host is cut off all others: its own agent ends the machine", selfFenced, false},
-		{"fence-both", "the management network is cut, and two proofs are wanted", fencedByBoth, false},
-		{"array-unsure", "the management network is cut, and the array's fence cannot be confirmed", arrayUnsure, false},
-		{"array-mute", "the management network is cut, and the array takes no orders", arrayMute, false},
-		{"power-first", "the management network is cut, and power is asked before the array", powerFirst, false},
-		{"storage-cut", "the host's storage network is cut", storageCut, false},
-		{"both-cut", "the host is cut off both networks", bothCut, false},
-		{"san-away", "nobody reaches the SAN: nothing is relaunched", sanAway, false},
-		{"san-restart", "the SAN restarts and has forgotten everything", sanRestart, false},
-		{"controller-killed", "the controller is killed in the middle of a recovery", controllerKilled, false},
-		{"move", "a planned move, and the way back", moveAndBack, false},
-		{"lun", "a machine that starts from a LUN is killed, and then its host", bootedFromLUN, false},
-		{"sanboot", "a machine that iPXE starts from the SAN is killed, and then its host", bootedBySAN, false},
-		{"three-controllers", "the one of three that acts is lost in the middle of a recovery", activeLost, true},
+		{"app-killed", "the application in the guest ends", appKilled, AnyLab},
+		{"panic", "the guest's kernel panics", panicked, AnyLab},
+		{"hung", "the guest hangs: its virtual CPUs are stopped", hung, AnyLab},
+		{"frozen", "the machine's process is stopped: nothing of it answers", frozen, AnyLab},
+		{"qemu-killed", "the virtual machine's process is killed", qemuKilled, AnyLab},
+		{"agent-killed", "the host's agent is killed: the virtual machine goes on", agentKilled, AnyLab},
+		{"agent-gone", "the same, and nobody else looks at the virtual machine", agentGone, AnyLab},
+		{"host-off", "the host loses its power", hostOff, AnyLab},
+		{"warm", "the host loses its power, and a standby guest waits elsewhere", warm, AnyLab},
+		{"zombie", "the management network is cut, and the machine writes on", zombie, AnyLab},
+		{"heard", "the same; then the machine is back on its network, and its agent is dead", heard, AnyLab},
+		{"self-fence", "the host is cut off all others: its own agent ends the machine", selfFenced, AnyLab},
+		{"fence-both", "the management network is cut, and two proofs are wanted", fencedByBoth, AnyLab},
+		{"array-unsure", "the management network is cut, and the array's fence cannot be confirmed", arrayUnsure, AnyLab},
+		{"array-mute", "the management network is cut, and the array takes no orders", arrayMute, AnyLab},
+		{"power-first", "the management network is cut, and power is asked before the array", powerFirst, AnyLab},
+		{"storage-cut", "the host's storage network is cut", storageCut, AnyLab},
+		{"both-cut", "the host is cut off both networks", bothCut, AnyLab},
+		{"san-away", "nobody reaches the SAN: nothing is relaunched", sanAway, AnyLab},
+		{"san-restart", "the SAN restarts and has forgotten everything", sanRestart, AnyLab},
+		{"controller-killed", "the controller is killed in the middle of a recovery", controllerKilled, AnyLab},
+		{"move", "a planned move, and the way back", moveAndBack, AnyLab},
+		{"lun", "a machine that starts from a LUN is killed, and then its host", bootedFromLUN, AnyLab},
+		{"sanboot", "a machine that iPXE starts from the SAN is killed, and then its host", bootedBySAN, AnyLab},
+		{"two-servers", "two servers are lost with their host, of which one needs the other; then again, with room for one", twoServers, OwnLab},
+		{"three-controllers", "the one of three that acts is lost in the middle of a recovery", activeLost, SeveralControllers},
 	}
 }
 
@@ -67,7 +79,7 @@ var ErrDamage = errors.New("the LUN is not as it must be")
 
 // Play settles the stage, plays a case and checks the LUN.
 func (s *Stage) Play(ctx context.Context, c Case) (Result, error) {
-	if c.Several != (s.Lab.Controllers > 1) {
+	if (c.Needs == SeveralControllers) != (s.Lab.Controllers > 1) {
 		return Result{Name: c.Name}, fmt.Errorf("%s is not played with %d controllers; next: relight lab run %s", c.Name, max(s.Lab.Controllers, 1), c.Name)
 	}
 	if err := s.Settle(ctx); err != nil {

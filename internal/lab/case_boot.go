@@ -15,7 +15,7 @@ const bootLUN = Server + "-boot"
 
 // bootedFromLUN has QEMU attach the LUNs, and the machine's firmware start one of them.
 func bootedFromLUN(ctx context.Context, s *Stage) (Result, error) {
-	r, err := s.booted(ctx, fleet.BootLUN, image.Disk{Cmdline: s.Lab.cmdline()}, "-boot strict=on")
+	r, err := s.booted(ctx, fleet.BootLUN, image.Disk{Cmdline: s.Lab.cmdline(s.Lab.address())}, "-boot strict=on")
 	if err != nil {
 		return r, err
 	}

@@ -55,7 +55,7 @@ func fencedByBoth(ctx context.Context, s *Stage) (r Result, err error) {
 // power device alone.
 func (s *Stage) heldByPower(ctx context.Context, before fleet.Status) error {
 	return s.await(ctx, func() (bool, error) {
-		why, err := s.api.Why(ctx, Server)
+		why, err := s.api.Why(ctx, s.server)
 		if err != nil {
 			return false, err
 		}

@@ -67,7 +67,7 @@ func (s *Stage) reached(ctx context.Context, epoch fleet.Epoch) (string, error) 
 
 // heldBy is why nothing is done about the server, if a person is needed.
 func (s *Stage) heldBy(ctx context.Context) (string, error) {
-	why, err := s.api.Why(ctx, Server)
+	why, err := s.api.Why(ctx, s.server)
 	if err != nil || why.Decision.Hold == nil || why.Decision.Hold.Gate != decide.GateVerdict {
 		return "", err
 	}

@@ -39,7 +39,7 @@ func moveAndBack(ctx context.Context, s *Stage) (Result, error) {
 
 func (s *Stage) move(ctx context.Context, req client.MoveRequest, to string) (Result, error) {
 	return s.strike(ctx, func(fleet.Status) error {
-		_, err := s.api.Move(ctx, Server, req)
+		_, err := s.api.Move(ctx, s.server, req)
 		return err
 	}, func(before fleet.Status) func(fleet.Status) error {
 		return func(now fleet.Status) error {

@@ -109,7 +109,7 @@ func (s *Stage) heldByArray(ctx context.Context, complaint string, span time.Dur
 				return errors.Join(err, fmt.Errorf("%w: %s runs %v, and the array has not shut the old epoch out", errOutcome, h, machines))
 			}
 		}
-		why, err := s.api.Why(ctx, Server)
+		why, err := s.api.Why(ctx, s.server)
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func powerFirst(ctx context.Context, s *Stage) (r Result, err error) {
 // toldOfPower wants relight why to tell that the epoch was proved dead by its host's power
 // alone, before the array was asked for anything.
 func (s *Stage) toldOfPower(ctx context.Context, since time.Time, old fleet.Status) error {
-	why, err := s.api.Why(ctx, Server)
+	why, err := s.api.Why(ctx, s.server)
 	if err != nil {
 		return err
 	}

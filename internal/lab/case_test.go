@@ -50,7 +50,7 @@ func TestCases(t *testing.T) {
 		}
 	}
 	for _, c := range list {
-		if c.Several || len(only) > 0 && !slices.Contains(only, c.Name) {
+		if c.Needs != lab.AnyLab || len(only) > 0 && !slices.Contains(only, c.Name) {
 			continue
 		}
 		if !t.Run(c.Name, func(t *testing.T) { play(t, s, c) }) {
@@ -64,6 +64,17 @@ func TestCases(t *testing.T) {
 func TestThreeControllers(t *testing.T) {
 	s := enter(t, "t", func(o *lab.Options) { o.Several = true })
 	c, err := lab.FindCase("three-controllers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	play(t, s, c)
+}
+
+// TestTwoServers loses two servers with one host: they come back in their order, and where
+// there is room for one the more important one does.
+func TestTwoServers(t *testing.T) {
+	s := enter(t, "w")
+	c, err := lab.FindCase("two-servers")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,10 +51,10 @@ const quick = "quiet mitigations=off nokaslr no_timer_check tsc=reliable cryptom
 
 // cmdline is the guest's: as quick as an emulated machine can be, and a writer that
 // tells the client what is durable.
-func (l *Lab) cmdline() string {
+func (l *Lab) cmdline(ip string) string {
 	return strings.Join([]string{
 		quick,
-		"relight.app=writer relight.disk=" + volume, "relight.ip=" + l.address() + "/24",
+		"relight.app=writer relight.disk=" + volume, "relight.ip=" + ip + "/24",
 		fmt.Sprintf("relight.ack=%s:%d relight.serve=%d relight.faults", l.management(last(nodeClient)), ackPort, ServePort),
 	}, " ")
 }
@@ -123,11 +123,15 @@ const (
 // server is the virtual machine on its LUNs. One that was ever to boot from a LUN keeps
 // the boot disk: while an epoch may use it, it cannot be taken away.
 func (l *Lab) server(img image.Image, boot fleet.Boot) string {
+	return l.machine(Server, l.address(), img, boot)
+}
+
+func (l *Lab) machine(name, ip string, img image.Image, boot fleet.Boot) string {
 	disk := ""
-	if _, err := os.Stat(l.LUNFile(bootLUN)); err == nil {
+	if _, err := os.Stat(l.LUNFile(name + "-boot")); err == nil {
 		disk = fmt.Sprintf("\n      - {name: boot, lun: {array: %s, unit: %d}}", array, bootUnit)
 	}
-	memory, starts := 192, fmt.Sprintf("kernel: %q\n      initrd: %q\n      cmdline: %q", img.Kernel, img.Initrd, l.cmdline())
+	memory, starts := 192, fmt.Sprintf("kernel: %q\n      initrd: %q\n      cmdline: %q", img.Kernel, img.Initrd, l.cmdline(ip))
 	if boot == fleet.BootLUN || boot == fleet.BootSAN {
 		memory, starts = 256, "cpus: 1" // all of that is on the disk
 	}
@@ -151,7 +155,7 @@ spec:
       stopGrace: 5s
   placement: {sites: [room]}
   quiesce: {guest: true, within: 20s}
-`, Server, volume, array, memory, starts, Bridge, boot, disk, dataUnit, l.address())
+`, name, volume, array, memory, starts, Bridge, boot, disk, dataUnit, ip)
 }
 
 // cache keeps the guest's image for all labs of this machine.

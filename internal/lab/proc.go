@@ -23,9 +23,15 @@ type process = rack.Process
 // isVM reports whether it is a virtual machine's process.
 func isVM(p process) bool { return strings.HasPrefix(p.Program(), "qemu-system") }
 
-// isStandby reports whether it is the process of a standby guest, or of one that was.
-func isStandby(p process) bool {
-	return strings.Contains(strings.Join(p.Args, " "), "guest="+Server+"+warm.")
+// isVMOf reports whether it is the process of that server's virtual machine.
+func isVMOf(p process, server string) bool {
+	return isVM(p) && (strings.Contains(strings.Join(p.Args, " "), "guest="+server+".") || isStandbyOf(p, server))
+}
+
+// isStandbyOf reports whether it is the process of a standby guest of that server, or of
+// one that was.
+func isStandbyOf(p process, server string) bool {
+	return strings.Contains(strings.Join(p.Args, " "), "guest="+server+"+warm.")
 }
 
 // processes lists the living processes in a namespace: whoever runs there belongs

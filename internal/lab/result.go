@@ -124,11 +124,11 @@ func (s *Stage) healed(ctx context.Context, before fleet.Status, fault time.Time
 		}
 		switch {
 		case now.Phase != fleet.PhaseRunning || now.Verdict != fleet.Healthy:
-			return false, fmt.Errorf("%s is %s, %s: %s", Server, now.Phase, now.Verdict, now.Message)
+			return false, fmt.Errorf("%s is %s, %s: %s", s.server, now.Phase, now.Verdict, now.Message)
 		case !over:
-			return false, fmt.Errorf("no recovery of %s has ended; epoch %d", Server, now.Epoch)
+			return false, fmt.Errorf("no recovery of %s has ended; epoch %d", s.server, now.Epoch)
 		case now.Incident != "":
-			return false, fmt.Errorf("incident %s of %s is open", now.Incident, Server)
+			return false, fmt.Errorf("incident %s of %s is open", now.Incident, s.server)
 		}
 		return true, nil
 	})

@@ -41,15 +41,30 @@ func Run(ctx context.Context, o RunOptions) (err error) {
 	}
 	o.Owned = !o.Keep
 	sum := tally{begun: time.Now()}
-	for _, several := range []bool{false, true} {
-		own := slices.DeleteFunc(slices.Clone(list), func(c Case) bool { return c.Several != several })
-		o.Several = several
-		if len(own) > 0 && err == nil {
-			err = runOn(ctx, o, own, &sum)
+	for _, own := range byLab(list) {
+		o.Several = own[0].Needs == SeveralControllers
+		if err = runOn(ctx, o, own, &sum); err != nil {
+			break
 		}
 	}
 	fmt.Fprintf(o.Out, "%.0f s\nruns=%d lost=%d stale=%d\n", time.Since(sum.begun).Seconds(), sum.played, sum.lost, sum.stale)
 	return err
+}
+
+// byLab parts cases by the labs on which they are played.
+func byLab(list []Case) [][]Case {
+	var out [][]Case
+	for _, needs := range []Needs{AnyLab, SeveralControllers} {
+		if own := slices.DeleteFunc(slices.Clone(list), func(c Case) bool { return c.Needs != needs }); len(own) > 0 {
+			out = append(out, own)
+		}
+	}
+	for _, c := range list {
+		if c.Needs == OwnLab {
+			out = append(out, []Case{c})
+		}
+	}
+	return out
 }
 
 // tally counts what all cases came to.

@@ -15,11 +15,12 @@ import (
 	"relight/internal/lab/image"
 )
 
-// Stage is a lab in which the server runs and writes, a client listens, and the
+// Stage is a lab in which a server runs and writes, a client listens, and the
 // LUN's file is watched. Cases are played on it one after the other.
 type Stage struct {
 	Lab *Lab
 
+	server string
 	api    *client.Client
 	ears   *Ears
 	watch  *check.Watcher
@@ -33,7 +34,7 @@ const healWithin = 90 * time.Second
 
 // Enter populates a lab and waits until its server writes. Close it.
 func Enter(ctx context.Context, l *Lab) (*Stage, error) {
-	s := &Stage{Lab: l}
+	s := &Stage{Lab: l, server: Server}
 	var err error
 	if s.ears, err = l.Listen(ctx); err != nil {
 		return nil, err
@@ -46,16 +47,24 @@ func Enter(ctx context.Context, l *Lab) (*Stage, error) {
 	if s.api, err = l.Client(); err != nil {
 		return nil, errors.Join(err, s.ears.Close())
 	}
-	if s.watch, err = check.Open(l.LUNFile(Server+"-"+volume), time.Now); err != nil {
+	if err := s.look(); err != nil {
 		return nil, errors.Join(err, s.ears.Close())
 	}
-	watching, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	go s.watch.Run(watching)
 	if err := s.Settle(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// look begins to watch the file behind the server's LUN.
+func (s *Stage) look() (err error) {
+	if s.watch, err = check.Open(s.Lab.LUNFile(s.server+"-"+volume), time.Now); err != nil {
+		return err
+	}
+	watching, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go s.watch.Run(watching)
+	return nil
 }
 
 // Close ends the client and the watch; the lab goes on.
@@ -80,7 +89,7 @@ func (s *Stage) redeclare(ctx context.Context, check string, boot fleet.Boot) er
 
 // status returns the server's status.
 func (s *Stage) status(ctx context.Context) (fleet.Status, error) {
-	view, err := s.api.Server(ctx, Server)
+	view, err := s.api.Server(ctx, s.server)
 	return view.Status, err
 }
 
@@ -106,13 +115,19 @@ func (s *Stage) Settle(ctx context.Context) error {
 			return err
 		}
 	}
+	return s.works(ctx)
+}
+
+// works waits until the server runs verified and writes, and no host has a machine of an
+// old epoch of it.
+func (s *Stage) works(ctx context.Context) error {
 	err := s.await(ctx, func() (bool, error) {
 		st, err := s.status(ctx)
 		if err != nil {
 			return false, err
 		}
 		if st.Phase != fleet.PhaseRunning || st.Verdict != fleet.Healthy || st.Incident != "" {
-			return false, fmt.Errorf("%s is %s, %s: %s", Server, st.Phase, st.Verdict, st.Message)
+			return false, fmt.Errorf("%s is %s, %s: %s", s.server, st.Phase, st.Verdict, st.Message)
 		}
 		return s.alone(st)
 	})
@@ -130,13 +145,13 @@ func (s *Stage) alone(st fleet.Status) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		found = slices.DeleteFunc(found, func(p process) bool { return !isVM(p) || h != st.Host && isStandby(p) })
+		found = slices.DeleteFunc(found, func(p process) bool { return !isVMOf(p, s.server) || h != st.Host && isStandbyOf(p, s.server) })
 		want := 0
 		if h == st.Host {
 			want = 1
 		}
 		if len(found) != want {
-			return false, fmt.Errorf("%s runs %d machines, and epoch %d of %s is on %s", h, len(found), st.Epoch, Server, st.Host)
+			return false, fmt.Errorf("%s runs %d machines of it, and epoch %d of %s is on %s", h, len(found), st.Epoch, s.server, st.Host)
 		}
 	}
 	return true, nil
@@ -190,14 +205,14 @@ func (s *Stage) writes(ctx context.Context, more uint64) error {
 			return false, err
 		}
 		return now >= from+more && epoch == uint64(st.Epoch),
-			fmt.Errorf("%s wrote %d records, the last one as epoch %d; its epoch is %d", Server, now-from, epoch, st.Epoch)
+			fmt.Errorf("%s wrote %d records, the last one as epoch %d; its epoch is %d", s.server, now-from, epoch, st.Epoch)
 	})
 }
 
 // events lists what the controller recorded about the server from a time on.
 func (s *Stage) events(ctx context.Context, since time.Time) ([]event.Event, error) {
 	var out []event.Event
-	q := client.EventQuery{Since: since, Server: Server}
+	q := client.EventQuery{Since: since, Server: s.server}
 	for {
 		page, err := s.api.Events(ctx, q)
 		if err != nil {
@@ -220,7 +235,7 @@ func (s *Stage) collect(events []event.Event) {
 	for _, e := range events {
 		for _, ev := range e.Evidence {
 			f := check.Fence{Epoch: uint64(ev.Epoch), At: ev.At}
-			if ev.Method == fleet.InitiatorRemoved && ev.Server == Server && !slices.Contains(s.fences, f) {
+			if ev.Method == fleet.InitiatorRemoved && ev.Server == s.server && !slices.Contains(s.fences, f) {
 				s.fences = append(s.fences, f)
 			}
 		}
@@ -234,7 +249,7 @@ func (s *Stage) judge(ctx context.Context, since time.Time) (check.Findings, err
 		return check.Findings{}, err
 	}
 	s.collect(events)
-	return s.watch.Judge(s.ears.Acked(Server), s.fences)
+	return s.watch.Judge(s.ears.Acked(s.server), s.fences)
 }
 
 // Explain tells for people what the engine says of the server, after a case that
@@ -242,9 +257,9 @@ func (s *Stage) judge(ctx context.Context, since time.Time) (check.Findings, err
 func (s *Stage) Explain(out io.Writer) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	why, err := s.api.Why(ctx, Server)
+	why, err := s.api.Why(ctx, s.server)
 	if err != nil {
-		fmt.Fprintf(out, "  why %s: %v\n", Server, err)
+		fmt.Fprintf(out, "  why %s: %v\n", s.server, err)
 		return
 	}
 	fmt.Fprintf(out, "  %s\n  %s\n  %s\n", why.Headline(time.Now()), why.Now(), why.ProofLine())
