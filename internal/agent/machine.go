@@ -84,6 +84,9 @@ type record struct {
 	Tap       string           `json:"tap,omitempty"`
 	Accel     qemu.Accel       `json:"accel,omitempty"`
 	Launched  bool             `json:"launched,omitempty"`
+	// Heard is set once the guest was heard, until the machine is reset: before that it is
+	// firmware that runs.
+	Heard bool `json:"heard,omitempty"`
 	// Portals are those through which the disks are used that have several, by volume.
 	Portals map[string]string `json:"portals,omitempty"`
 	// Standby is the epoch of the standby that this instance is; 0 for none.

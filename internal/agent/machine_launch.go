@@ -246,6 +246,7 @@ func (m *Machines) reboot(ctx context.Context, k mkey) (Effect, error) {
 	if err != nil {
 		return Effect{}, fmt.Errorf("reboot: %w", err)
 	}
+	m.setHeard(m.body(k), false)
 	m.notify()
 	return Effect{Detail: "its console is kept in " + kept}, nil
 }

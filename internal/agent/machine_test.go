@@ -408,6 +408,14 @@ func TestMachineIsUnheard(t *testing.T) {
 	}
 	must(t, r.m.Order("db-1", 1, guest.Order{Kind: guest.Mute}))
 	r.await("silent, and at work", 1, func(i Instance) bool { return i.Unheard })
+	r.close()
+	r.open()
+	r.await("silent, and at work, for the next agent as well", 1, func(i Instance) bool { return i.Unheard })
+	r.m.setHeard(mkey{"db-1", 1}, false) // as after a reset
+	r.await("busy, and not heard yet", 1, func(i Instance) bool { return !i.Unheard && i.Alive == fleet.Yes })
+	r.m.setHeard(mkey{"db-1", 1}, true)
+	r.await("silent, and at work", 1, func(i Instance) bool { return i.Unheard })
+	r.monitor()
 	must(t, r.m.monitorOf(mkey{"db-1", 1}).Pause(t.Context()))
 	r.await("silent, and held", 1, func(i Instance) bool { return !i.Unheard && i.Alive == fleet.Yes })
 	must(t, r.m.End(t.Context(), "db-1", 1))

@@ -90,7 +90,9 @@ func (m *Machines) describe(i *Instance, body mkey) {
 	}
 	i.Bridge, i.MAC = rec.VM.Bridge, qemu.MAC(i.Server, rec.VM)
 	now := time.Now()
-	i.Unheard = rec.VM.GuestBeat && s.state == qemu.Running && now.Sub(s.beatAt) > quietAfter && now.Sub(s.ioAt) < busyFor
+	// Firmware, and what boots a machine, send packets, too: one of which nothing was heard
+	// yet does not work, however busy it is, or a boot that hangs could not be told.
+	i.Unheard = rec.VM.GuestBeat && rec.Heard && s.state == qemu.Running && now.Sub(s.beatAt) > quietAfter && now.Sub(s.ioAt) < busyFor
 	var words []string
 	switch {
 	case s.state == "":
@@ -298,12 +300,23 @@ func (m *Machines) hear(ctx context.Context, x *machine, b guest.Beat) {
 	if forward {
 		x.sight.moved = b.Progress
 	}
+	first := right && !x.rec.Heard
 	m.mu.Unlock()
+	if first {
+		m.setHeard(x.key, true)
+	}
 	if news {
 		m.notify()
 	}
 	if forward && m.BeatSocket != nil {
 		// Nobody listens while the server's check is another one.
 		_ = app.Beat(ctx, m.BeatSocket(k.server, k.epoch), b.Progress)
+	}
+}
+
+// setHeard notes, for this agent and the next, whether a machine's guest was heard.
+func (m *Machines) setHeard(k mkey, heard bool) {
+	if err := m.put(k, func(r *record) { r.Heard = heard }); err != nil {
+		m.opt.Log.Warn("whether a guest was heard is not kept", "machine", k.String(), "error", err)
 	}
 }

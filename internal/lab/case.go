@@ -59,6 +59,7 @@ func Cases() []Case {
 		{"move", "a planned move, and the way back", moveAndBack, AnyLab},
 		{"lun", "a machine that starts from a LUN is killed, and then its host", bootedFromLUN, AnyLab},
 		{"sanboot", "a machine that iPXE starts from the SAN is killed, and then its host", bootedBySAN, AnyLab},
+		{"ipxe-hangs", "a host is lost, and on the next one iPXE hangs: its array is silent", hangsInIPXE, AnyLab},
 		{"two-servers", "two servers are lost with their host, of which one needs the other; then again, with room for one", twoServers, OwnLab},
 		{"three-controllers", "the one of three that acts is lost in the middle of a recovery", activeLost, SeveralControllers},
 	}

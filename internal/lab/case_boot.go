@@ -56,17 +56,7 @@ func (l *Lab) sanCmdline() string {
 // that started so, and must find another that does. sign is in the command line of such
 // a machine.
 func (s *Stage) booted(ctx context.Context, boot fleet.Boot, disk image.Disk, sign string) (Result, error) {
-	img, err := image.Build(ctx, image.Options{Cache: cache})
-	if err != nil {
-		return Result{}, err
-	}
-	if err := s.Lab.makeLUN(bootLUN, image.DiskBytes); err != nil {
-		return Result{}, err
-	}
-	if err := image.BootDisk(ctx, img, s.Lab.LUNFile(bootLUN), disk); err != nil {
-		return Result{}, err
-	}
-	if err := s.redeclare(ctx, byBeat, boot); err != nil {
+	if err := s.bootsFrom(ctx, boot, disk); err != nil {
 		return Result{}, err
 	}
 	first, err := s.strike(ctx, func(b fleet.Status) error { return s.Lab.KillVMs(ctx, b.Host) }, anywhere)
@@ -81,6 +71,21 @@ func (s *Stage) booted(ctx context.Context, boot fleet.Boot, disk image.Disk, si
 		return r, fmt.Errorf("the host is switched off: %w", err)
 	}
 	return r, s.startedBy(r.To, sign)
+}
+
+// bootsFrom makes the boot disk and declares that the next machine starts from it.
+func (s *Stage) bootsFrom(ctx context.Context, boot fleet.Boot, disk image.Disk) error {
+	img, err := image.Build(ctx, image.Options{Cache: cache})
+	if err != nil {
+		return err
+	}
+	if err := s.Lab.makeLUN(bootLUN, image.DiskBytes); err != nil {
+		return err
+	}
+	if err := image.BootDisk(ctx, img, s.Lab.LUNFile(bootLUN), disk); err != nil {
+		return err
+	}
+	return s.redeclare(ctx, byBeat, boot)
 }
 
 // startedBy looks at how a host's machine was started.

@@ -22,6 +22,8 @@ const (
 	IsolatedFor = 2 * time.Second
 	// checkEvery is how often a server is asked whether it works.
 	checkEvery = 200 * time.Millisecond
+	// verifyWithin is how long a start may take until the server works.
+	verifyWithin = 60 * time.Second
 )
 
 // suspectAfter and downAfter share the limit.
@@ -79,7 +81,7 @@ spec:
     window: 30s
     backOff: 100ms
     maxBackOff: 1s
-    verifyWithin: 60s
+    verifyWithin: %[11]s
   isolatedFor: %[3]s
   budget: {steps: 1000, window: 1m}
   storm: {hosts: 3, window: 1m}
@@ -94,7 +96,7 @@ spec:
       driver: tgt
       portal: %[5]s
       options: {dir: %[6]q, control: "%[7]d"}
-`, l.suspectAfter(), l.downAfter(), IsolatedFor, array, l.Portal(), l.path("luns"), l.Control, check, checkEvery, l.suspectAfter()-checkEvery)
+`, l.suspectAfter(), l.downAfter(), IsolatedFor, array, l.Portal(), l.path("luns"), l.Control, check, checkEvery, l.suspectAfter()-checkEvery, verifyWithin)
 	for _, h := range Hosts() {
 		fmt.Fprintf(&b, `---
 apiVersion: relight/v1alpha1

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type Stage struct {
 	watch  *check.Watcher
 	stop   context.CancelFunc
 	fences []check.Fence
+	// within bounds what a case waits for; healWithin if 0.
+	within time.Duration
 }
 
 // healWithin bounds everything that a case waits for: emulated machines on a busy
@@ -95,7 +98,7 @@ func (s *Stage) status(ctx context.Context) (fleet.Status, error) {
 
 // await polls with the stage's bound.
 func (s *Stage) await(ctx context.Context, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, healWithin)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.within, healWithin))
 	defer cancel()
 	return poll(ctx, done)
 }
