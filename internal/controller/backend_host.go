@@ -45,7 +45,8 @@ func (b *Backend) Hosts(context.Context) (client.List[client.HostRow], error) {
 	for _, h := range b.Viewer.hosts(fleet.Server{}, now) {
 		list.Items = append(list.Items, client.HostRow{
 			Name: h.Name, Sites: h.Sites, InContact: h.InContact.String(), Since: h.Since, Units: h.Units, UsedUnits: h.UsedUnits,
-			Power: h.Power, Servers: running[h.Name], Closed: h.Closed, Spare: spare[h.Name], Standbys: h.Warm,
+			StorageBeat: map[fleet.Answer]string{fleet.Yes: fleet.Yes.String(), fleet.No: fleet.No.String()}[h.StorageBeat],
+			Power:       h.Power, Servers: running[h.Name], Closed: h.Closed, Spare: spare[h.Name], Standbys: h.Warm,
 		})
 	}
 	return list, nil

@@ -8,11 +8,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"relight/internal/api/client"
 	"relight/internal/lab"
 )
 
@@ -110,6 +110,17 @@ func ask(t *testing.T, l *lab.Lab, plug, action string) (int, string) {
 // inContact lists the hosts with which the controller is in contact.
 func inContact(t *testing.T, l *lab.Lab) []string {
 	t.Helper()
+	return hosts(t, l, func(h client.HostRow) bool { return h.InContact == "yes" })
+}
+
+// beating lists the hosts that write their heartbeats to the SAN.
+func beating(t *testing.T, l *lab.Lab) []string {
+	t.Helper()
+	return hosts(t, l, func(h client.HostRow) bool { return h.InContact == "yes" && h.StorageBeat == "yes" })
+}
+
+func hosts(t *testing.T, l *lab.Lab, which func(client.HostRow) bool) []string {
+	t.Helper()
 	c, err := l.Client()
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +132,7 @@ func inContact(t *testing.T, l *lab.Lab) []string {
 	}
 	var out []string
 	for _, h := range list.Items {
-		if h.InContact == "yes" {
+		if which(h) {
 			out = append(out, h.Name)
 		}
 	}
@@ -172,29 +183,16 @@ func TestCables(t *testing.T) {
 	}
 }
 
-// TestStorageShare: the storage heartbeats lie on the SAN. A host that does not reach it,
-// or one that is away, has none.
-func TestStorageShare(t *testing.T) {
+// TestStorageHeartbeats: the hosts' heartbeats lie on a LUN of the SAN. A host that does not
+// reach it, or one that is away, has none.
+func TestStorageHeartbeats(t *testing.T) {
 	l := up(t, "b")
-	sees := func(host string) bool {
-		pid, err := l.First(host, "agent", "host")
-		if err != nil {
-			t.Fatal(err)
-		}
-		found, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "root", l.Dir(), "beats"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(found) > 0
-	}
-	for _, h := range lab.Hosts() {
-		await(t, h+" sees heartbeats", func() bool { return sees(h) })
-	}
 	for _, step := range []struct {
 		do          func(*lab.Lab, context.Context, string, string) error
 		node, fault string
 		want        []string
 	}{
+		{nil, "", "", lab.Hosts()},
 		{(*lab.Lab).Break, "san", "storage", nil},
 		{(*lab.Lab).Break, "ha", "storage", nil},
 		{(*lab.Lab).MendFault, "san", "storage", []string{"hb", "hc"}},
@@ -207,18 +205,14 @@ func TestStorageShare(t *testing.T) {
 		{(*lab.Lab).MendFault, "san", "kill", lab.Hosts()},
 		{(*lab.Lab).Break, "san", "restart", lab.Hosts()},
 	} {
-		if err := step.do(l, t.Context(), step.node, step.fault); err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, h := range lab.Hosts() {
-			if _, err := l.First(h, "agent", "host"); err == nil && sees(h) {
-				got = append(got, h)
+		if step.do != nil {
+			if err := step.do(l, t.Context(), step.node, step.fault); err != nil {
+				t.Fatal(err)
 			}
 		}
-		if !slices.Equal(got, step.want) {
-			t.Fatalf("after %s of %s the heartbeats are seen by %v, want %v", step.fault, step.node, got, step.want)
-		}
+		await(t, fmt.Sprintf("after %s of %s, heartbeats of %v", step.fault, step.node, step.want), func() bool {
+			return slices.Equal(beating(t, l), step.want)
+		})
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	// Management carries agents, beats and clients; the servers' own network
 	// interfaces are on it as well.
 	Management Network = "management"
-	// Storage carries iSCSI, and the SAN's share with the storage heartbeats.
+	// Storage carries iSCSI, and with it the hosts' heartbeats on the SAN.
 	Storage Network = "storage"
 )
 
@@ -156,7 +156,7 @@ func (l *Lab) Cut(ctx context.Context, node string, n Network) error {
 	if err := l.setPort(ctx, node, n, "down"); err != nil {
 		return fmt.Errorf("cut %s off %s: %w", node, n, err)
 	}
-	return l.afterCable(ctx, node, n)
+	return nil
 }
 
 // Mend plugs a node in again. A network that is whole is no error.
@@ -164,19 +164,7 @@ func (l *Lab) Mend(ctx context.Context, node string, n Network) error {
 	if err := l.setPort(ctx, node, n, "up"); err != nil {
 		return fmt.Errorf("plug %s into %s: %w", node, n, err)
 	}
-	return l.afterCable(ctx, node, n)
-}
-
-// afterCable has the share of the storage heartbeats follow a cable of the storage network.
-func (l *Lab) afterCable(ctx context.Context, node string, n Network) error {
-	switch {
-	case n == Storage && node == nodeSAN:
-		return l.share(ctx)
-	case n == Storage && slices.Contains(Hosts(), node):
-		return l.share(ctx, node)
-	default:
-		return nil
-	}
+	return nil
 }
 
 func (l *Lab) setPort(ctx context.Context, node string, n Network, state string) error {

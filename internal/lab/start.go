@@ -105,7 +105,7 @@ func (l *Lab) StartSAN(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start the SAN: %w%s", err, l.complaint(nodeSAN))
 	}
-	return l.share(ctx)
+	return l.serveBeats(ctx)
 }
 
 func (l *Lab) tgtadm(ctx context.Context, args ...string) error {
@@ -150,7 +150,7 @@ func freeControl(pick func(n int) int) (int, error) {
 
 // KillSAN ends the target daemon as a power failure of the array would.
 func (l *Lab) KillSAN(ctx context.Context) error {
-	return errors.Join(killAll(ctx, l.namespace(nodeSAN)), l.share(ctx))
+	return killAll(ctx, l.namespace(nodeSAN))
 }
 
 // Client returns a client of the lab's controller.
@@ -177,21 +177,13 @@ func (l *Lab) StartAgent(ctx context.Context, host string) error {
 		return err
 	}
 	address := l.management(last(nodeController)) + ":7443"
-	command := []string{
+	_, err := l.Start(host,
 		l.Exe, "agent", "host", "--dir", l.path(host, "agent"), "--name", host,
-		"--controller", "https://" + address, "--beat-addr", address, "--token-file", l.path(host, "token"),
+		"--controller", "https://"+address, "--beat-addr", address, "--token-file", l.path(host, "token"),
 		"--units", strconv.Itoa(hostUnits), "--device", Bridge, "--report-every", l.reportEvery().String(),
 		"--storage-beats", l.beats(), "--storage-every", l.reportEvery().String(),
 		"--peer", net.JoinHostPort(l.management(last(host)), "7444"),
-	}
-	reached, err := l.reachesShare(ctx, host)
-	if err != nil {
-		return err
-	}
-	if !reached { // from its first moment on
-		command = append([]string{"sh", "-c", hide + ` && exec "$@"`, l.beats()}, command...)
-	}
-	_, err = l.Start(host, command...)
+	)
 	return err
 }
 

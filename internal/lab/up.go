@@ -106,7 +106,7 @@ func reserve(o Options) (*Lab, error) {
 		}
 		return nil, err
 	}
-	for _, dir := range []string{"luns", "beats", "controller"} {
+	for _, dir := range []string{"luns", "controller"} {
 		if err := os.Mkdir(l.path(dir), 0o700); err != nil {
 			return nil, err
 		}

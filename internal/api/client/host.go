@@ -15,6 +15,9 @@ type HostRow struct {
 	// InContact is yes, no or cannot tell; Since is from when on.
 	InContact string    `json:"inContact"`
 	Since     time.Time `json:"since,omitzero"`
+	// StorageBeat is whether it can write its heartbeat to the storage that hosts share: yes,
+	// no, or empty for one that has none there.
+	StorageBeat string `json:"storageBeat,omitempty"`
 	Units     int       `json:"units"`
 	UsedUnits int       `json:"usedUnits"`
 	Power     bool      `json:"power"`
