@@ -32,8 +32,8 @@ func (b *Backend) BeginDrill(ctx context.Context, by string, req client.DrillReq
 	case !slices.Contains(fleet.DrillNames(), req.Name):
 		return fleet.Drill{}, problem(client.CodeBadRequest, "%q is no drill; there are %v", req.Name, fleet.DrillNames()).WithNext("relight drill list")
 	}
-	if why := b.noDrill(v, req.Name, now); why != "" {
-		return fleet.Drill{}, problem(client.CodeRefused, "%s may not be drilled now: %s", req.Server, why).WithNext("relight why %s", req.Server)
+	if why, until := b.noDrill(v, req.Name, now); why != "" {
+		return fleet.Drill{}, problem(client.CodeRefused, "%s may not be drilled now: %s", req.Server, why).WithNext("relight why %s", req.Server).WithNotBefore(until)
 	}
 	d := fleet.Drill{
 		ID: "D-" + now.UTC().Format("20060102-150405.000"), Name: req.Name, Server: req.Server, Host: v.Status.Host, Epoch: v.Status.Epoch,
@@ -59,28 +59,26 @@ func (b *Backend) BeginDrill(ctx context.Context, by string, req client.DrillReq
 	return d, nil
 }
 
-// noDrill asks for the server, and for the loss of a whole host for all on it.
-func (b *Backend) noDrill(v viewed, name fleet.DrillName, now time.Time) string {
-	if why := decide.NoDrill(v.View, now); why != "" {
-		return why
-	}
-	if name != fleet.DrillHostLoss {
-		return ""
+// noDrill asks for the server, and for the loss of a whole host for all on it; see
+// decide.NoDrill.
+func (b *Backend) noDrill(v viewed, name fleet.DrillName, now time.Time) (why string, until time.Time) {
+	if why, until = decide.NoDrill(v.View, now); why != "" || name != fleet.DrillHostLoss {
+		return why, until
 	}
 	for _, other := range b.State.ServerNames() {
 		if other == v.Server.Name || b.State.Status(other).Host != v.Status.Host {
 			continue
 		}
-		if why := decide.NoDrill(b.Viewer.View(other, now).View, now); why != "" {
-			return fmt.Sprintf("%s is on the same host: %s", other, why)
+		if why, until = decide.NoDrill(b.Viewer.View(other, now).View, now); why != "" {
+			return fmt.Sprintf("%s is on the same host: %s", other, why), until
 		}
 	}
 	for _, h := range b.Spares.Now().Hosts {
 		if h.Host == v.Status.Host && len(h.Homeless) > 0 {
-			return fmt.Sprintf("%s would find no place: %s", h.Homeless[0].Server, h.Homeless[0].Reason)
+			return fmt.Sprintf("%s would find no place: %s", h.Homeless[0].Server, h.Homeless[0].Reason), time.Time{}
 		}
 	}
-	return ""
+	return "", time.Time{}
 }
 
 // running names a drill that has begun and not ended, or is empty.

@@ -51,7 +51,7 @@ func (r *Runner) say(format string, args ...any) {
 // Run runs one drill. An error means that it did not begin; what came of one that did
 // is in its result.
 func (r *Runner) Run(ctx context.Context, name fleet.DrillName, server, reason string) (fleet.Drill, error) {
-	d, err := r.Engine.BeginDrill(ctx, client.DrillRequest{Name: name, Server: server, Reason: reason})
+	d, err := r.begin(ctx, client.DrillRequest{Name: name, Server: server, Reason: reason})
 	if err != nil {
 		return d, err
 	}
@@ -65,6 +65,27 @@ func (r *Runner) Run(ctx context.Context, name fleet.DrillName, server, reason s
 		return d, fmt.Errorf("record the end of drill %s: %w", d.ID, err)
 	}
 	return ended, nil
+}
+
+// begin begins a drill. One that is refused only for a moment, such as for the back-off
+// after another drill, waits for that moment.
+func (r *Runner) begin(ctx context.Context, req client.DrillRequest) (fleet.Drill, error) {
+	limit := time.Now().Add(r.Within)
+	for {
+		d, err := r.Engine.BeginDrill(ctx, req)
+		var no *client.Problem
+		if !errors.As(err, &no) || no.NotBefore.IsZero() || no.NotBefore.After(limit) {
+			return d, err
+		}
+		r.say("%s waits: %s", req.Name, no.Detail)
+		soon := time.NewTimer(max(time.Until(no.NotBefore), lookEvery))
+		select {
+		case <-soon.C:
+		case <-ctx.Done():
+			soon.Stop()
+			return d, err
+		}
+	}
 }
 
 // play breaks, waits, mends and checks.

@@ -27,6 +27,8 @@ type plant struct {
 	mended int
 	ended  []fleet.DrillResult
 	acked  int
+	// backOff refuses drills until then.
+	backOff time.Time
 }
 
 func newPlant() *plant {
@@ -39,6 +41,9 @@ func newPlant() *plant {
 func (p *plant) BeginDrill(_ context.Context, req client.DrillRequest) (fleet.Drill, error) {
 	if req.Server != "db" {
 		return fleet.Drill{}, client.NewProblem(client.CodeRefused, "%s may not be drilled", req.Server)
+	}
+	if time.Now().Before(p.backOff) {
+		return fleet.Drill{}, client.NewProblem(client.CodeRefused, "db may not be drilled now").WithNotBefore(p.backOff)
 	}
 	return fleet.Drill{ID: "D-1", Name: req.Name, Server: "db", Host: "h1", Epoch: 3, Begun: time.Now(), Expected: req.Name.Expectation()}, nil
 }
@@ -230,4 +235,19 @@ func TestReports(t *testing.T) {
 	if strings.Contains(page.String(), "db<1>") || !strings.Contains(raw.String(), `"rto": "3s"`) {
 		t.Errorf("the page:\n%s\n%s", &page, &raw)
 	}
+}
+
+// A drill that is refused for a moment waits for it, and no longer than a server may take.
+func TestDrillWaitsForTheBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for after, want := range map[time.Duration]bool{time.Second: true, time.Hour: false} {
+			p, began := newPlant(), time.Now()
+			p.backOff = began.Add(after)
+			r := Runner{Engine: p, Breaker: p, Within: time.Minute}
+			d, err := r.Run(t.Context(), fleet.DrillAppKill, "db", "")
+			if (err == nil) != want || want && (d.Result.Passed != true || time.Since(began) < after) || !want && time.Since(began) != 0 {
+				t.Errorf("a back-off of %s: %+v, %v, after %s", after, d.Result, err, time.Since(began))
+			}
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Code names one way to fail. It is part of the public API: a code is never
@@ -79,6 +80,8 @@ type Problem struct {
 	Status int    `json:"status" doc:"the HTTP status"`
 	Detail string `json:"detail" doc:"what happened, in one sentence"`
 	Code   Code   `json:"code" doc:"stable identifier of the kind of problem" example:"RELIGHT-E2001"`
+	// NotBefore is when the same request may be taken; none if nobody can say.
+	NotBefore time.Time `json:"notBefore,omitzero" doc:"when the same request may be taken, if that is known"`
 	// Next is the command to type next.
 	Next   string  `json:"next,omitempty" doc:"the command to type next"`
 	Fields []Field `json:"fields,omitempty" doc:"which parts of the request are wrong"`
@@ -105,6 +108,13 @@ func NewProblem(code Code, format string, args ...any) *Problem {
 func (p *Problem) WithNext(format string, args ...any) *Problem {
 	c := *p
 	c.Next = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// WithNotBefore returns a copy that says when the same request may be taken.
+func (p *Problem) WithNotBefore(at time.Time) *Problem {
+	c := *p
+	c.NotBefore = at
 	return &c
 }
 

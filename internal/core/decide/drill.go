@@ -9,8 +9,24 @@ import (
 
 // NoDrill says why the server in the view may not be drilled now, or is empty: a drill
 // breaks something in the trust that it is healed at once, so whatever would hold that,
-// and whatever is broken already, refuses it.
-func NoDrill(v View, now time.Time) string {
+// and whatever is broken already, refuses it. until is when that is over by itself, zero if
+// nobody can say.
+func NoDrill(v View, now time.Time) (why string, until time.Time) {
+	if why = notDrilled(v, now); why != "" {
+		return why, time.Time{}
+	}
+	switch rung, ladder := pickRung(asDown(v), now, ""); {
+	case rung == "":
+		return "no rung of its ladder is left: " + join(ladder.skipped), time.Time{}
+	case now.Before(ladder.notBefore):
+		return fmt.Sprintf("%s was tried lately: its recovery would back off until %s", rung, clockTime(ladder.notBefore)), ladder.notBefore
+	default:
+		return "", time.Time{}
+	}
+}
+
+// notDrilled is what refuses a drill whatever the ladder says.
+func notDrilled(v View, now time.Time) string {
 	g := &gatekeeper{v: v, now: now}
 	g.v.Request = nil
 	g.authority()
@@ -35,11 +51,6 @@ func NoDrill(v View, now time.Time) string {
 		if all := v.Around.Domains[0]; all.Healthy < all.Total {
 			return fmt.Sprintf("%d of %d servers do not work; a drill waits until all do", all.Total-all.Healthy, all.Total)
 		}
-	}
-	if rung, ladder := pickRung(asDown(v), now, ""); rung == "" {
-		return "no rung of its ladder is left: " + join(ladder.skipped)
-	} else if now.Before(ladder.notBefore) {
-		return fmt.Sprintf("%s was tried lately: its recovery would back off until %s", rung, clockTime(ladder.notBefore))
 	}
 	return ""
 }

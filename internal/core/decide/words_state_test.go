@@ -297,7 +297,7 @@ func (s *story) doWatching(args) error {
 
 // doDrill prints whether the server may be drilled now.
 func (s *story) doDrill(args) error {
-	why := decide.NoDrill(s.v, s.now)
+	why, _ := decide.NoDrill(s.v, s.now)
 	if why == "" {
 		why = "may be drilled"
 	}
