@@ -34,7 +34,11 @@ func TestNotesOfSteps(t *testing.T) {
 	does(fleet.StepLaunch, fleet.Object{}, 2, "")
 	is("attach data of 1: holds xfs", "attach more of 1: is empty")
 	does(fleet.StepAttach, data, 3, "is larger")
-	is("attach more of 1: is empty", "attach data of 3: is larger")
+	is("attach data of 1: holds xfs", "attach more of 1: is empty", "attach data of 3: is larger")
+	does(fleet.StepAttach, data, 4, "is smaller")
+	is("attach data of 1: holds xfs", "attach more of 1: is empty", "attach data of 4: is smaller")
+	does(fleet.StepAttach, data, 4, "")
+	is("attach data of 1: holds xfs", "attach more of 1: is empty", "attach data of 4: is smaller")
 	if len(first) != 3 || first[0].Text != "holds xfs" || first[2].Step != fleet.StepLaunch {
 		t.Errorf("what was recorded before has changed: %+v", first)
 	}

@@ -137,7 +137,7 @@ func TestInsideSecondLineHolds(t *testing.T) {
 			line := reservations == fleet.ReservationsLine
 			out := s.do(fleet.StepAttach, 1)
 			if got := strings.Contains(out.Note, "reservation key"); got != line {
-				t.Errorf("note %q", out.Note)
+				t.Errorf("told %q", out.Note)
 			}
 			refused := func(what string, err error) {
 				t.Helper()

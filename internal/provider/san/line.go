@@ -2,14 +2,11 @@ package san
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"relight/internal/array"
-	"relight/internal/array/examine"
 	"relight/internal/array/iscsi"
 	"relight/internal/core/fleet"
 	"relight/internal/provider"
@@ -18,21 +15,10 @@ import (
 const (
 	// lineWithin bounds what is given to the second line before and after a map is made.
 	lineWithin = 5 * time.Second
-	// worthWithin bounds the probe of an array's reservations.
-	worthWithin = 10 * time.Second
 	// lineAgain is for how long what came to nothing is not tried again, a probe or the line
 	// of an epoch: the start of many servers, or of many LUNs, must not wait for as many.
 	lineAgain = time.Minute
 )
-
-// worth is what a probe found out about an array's reservations.
-type worth struct {
-	known bool
-	// until is for how long it counts that a probe came to nothing; zero if it did not.
-	until time.Time
-	// why they are no second line; empty if they are.
-	why string
-}
 
 // givenUp is a second line that could not be made for an epoch.
 type givenUp struct {
@@ -159,88 +145,6 @@ func (g guard) told(r array.Ref) string {
 	}
 }
 
-// Alone runs what nobody else may do at the same time on an array: an examination. It
-// returns false, and runs nothing, while another is under way there.
-func (a *Arrays) Alone(name string, run func()) bool {
-	a.mu.Lock()
-	n := a.sans[name]
-	a.mu.Unlock()
-	if n == nil {
-		run()
-		return true
-	}
-	return n.alone(run)
-}
-
-func (n *declared) alone(run func()) bool {
-	if !n.examining.TryLock() {
-		return false
-	}
-	defer n.examining.Unlock()
-	run()
-	return true
-}
-
-// worthOf is why an array's reservations are no second line, empty if they are, and whether
-// that is sure. They are probed once in a controller's life, on a scratch LUN.
-func (a *Arrays) worthOf(ctx context.Context, n *declared) (why string, sure bool) {
-	ctx, cancel := context.WithTimeout(ctx, worthWithin)
-	defer cancel()
-	select {
-	case n.probing <- struct{}{}:
-		defer func() { <-n.probing }()
-	case <-ctx.Done():
-		return "its reservations are being probed for longer than this start may wait", false
-	}
-	found := n.worth()
-	if found.known && (found.until.IsZero() || a.opt.Now().Before(found.until)) {
-		return found.why, found.until.IsZero()
-	}
-	if why := a.scratchTaken(n.decl.Name); why != "" {
-		return why, false
-	}
-	var (
-		got array.Reservations
-		err error
-	)
-	if !n.alone(func() {
-		got, err = examine.Reservations(ctx, examine.Options{
-			Array: n.bare, Prefix: array.Prefix(n.decl), FenceWithin: worthWithin,
-			Random: rand.Reader, Now: a.opt.Now, Wait: array.WaitBy(a.opt.Now),
-		})
-	}) {
-		return "the array is being examined", false
-	}
-	if err != nil {
-		if k, ok := n.bare.(array.Reserver); ok {
-			err = k.Explain(err)
-		}
-		found = worth{known: true, until: a.opt.Now().Add(lineAgain), why: "its reservations could not be probed: " + err.Error()}
-	} else {
-		_, no := got.SecondLine()
-		found = worth{known: true, why: strings.Join(no, "; ")}
-	}
-	n.mu.Lock()
-	n.found = found
-	n.mu.Unlock()
-	return found.why, err == nil
-}
-
-func (n *declared) worth() worth {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.found
-}
-
-// noLine is what is known of the reservations' faults.
-func (n *declared) noLine(now time.Time) string {
-	found := n.worth()
-	if n.decl.Reservations != fleet.ReservationsLine || !found.until.IsZero() && !now.Before(found.until) {
-		return ""
-	}
-	return found.why
-}
-
 // without lists the servers that are let in on an array and have no second line although
 // it shall have one: it comes with a server's next start. Where that cannot be seen it says
 // nothing.
@@ -290,21 +194,4 @@ func (a *Arrays) standsFor(ctx context.Context, n *declared, s fleet.Server) fle
 		}
 	}
 	return answer
-}
-
-// scratchTaken is why the scratch LUN of an array must not be written to.
-func (a *Arrays) scratchTaken(name string) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, s := range a.servers {
-		if s.Name == examine.Server {
-			return "a server is called " + s.Name + ", as probes are"
-		}
-		for _, v := range s.Spec.Identity.Volumes {
-			if v.LUN != nil && v.LUN.Array == name && v.LUN.Name == examine.LUN {
-				return "LUN " + v.LUN.Name + " is a server's, and probes write to it"
-			}
-		}
-	}
-	return ""
 }

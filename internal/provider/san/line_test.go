@@ -106,7 +106,7 @@ func TestSecondLineThatIsNone(t *testing.T) {
 			k.holders = []string{"a", "b"}
 			out := h.do(t, sanCall(fleet.StepAttach, 1))
 			if !strings.Contains(out.Note, tc.note) || tc.note == "" && strings.Contains(out.Note, "line") {
-				t.Errorf("note %q, want %q", out.Note, tc.note)
+				t.Errorf("told %q, want %q", out.Note, tc.note)
 			}
 			if slices.Contains(k.holders, "a") || !slices.Contains(k.holders, "b") || len(k.Made) != 1 {
 				t.Errorf("holders %v, %d maps", k.holders, len(k.Made))
@@ -142,7 +142,7 @@ func TestSecondLineWithoutAProbe(t *testing.T) {
 		change(&other)
 		h.SetServers([]fleet.Server{server, other})
 		if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, want) || len(k.LUNs) > 0 {
-			t.Errorf("note %q, want %q; LUNs %v", out.Note, want, k.LUNs)
+			t.Errorf("told %q, want %q; LUNs %v", out.Note, want, k.LUNs)
 		}
 	}
 	h, _ := holderRig(fleet.ReservationsLine, worth{})
@@ -151,7 +151,7 @@ func TestSecondLineWithoutAProbe(t *testing.T) {
 			t.Error("two at once, it says")
 		}
 		if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, "the array is being examined") {
-			t.Errorf("note %q", out.Note)
+			t.Errorf("told %q", out.Note)
 		}
 	})
 	other := h.Alone("san-1", func() { ran = ran && h.Alone("san-9", func() {}) })
@@ -169,7 +169,7 @@ func TestProbeThatFailsIsNotRepeatedAtOnce(t *testing.T) {
 		k.Full = true
 		for _, want := range []string{"the array is full", "the array is full", "portal 127.0.0.1:1"} {
 			if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, want) {
-				t.Errorf("note %q, want %q", out.Note, want)
+				t.Errorf("told %q, want %q", out.Note, want)
 			}
 			k.Full = false // what is asked again finds room
 			if want == "the array is full" && len(k.LUNs) > 0 {
@@ -188,7 +188,7 @@ func TestLineIsGivenUpForAnEpoch(t *testing.T) {
 		for want, wait := range []time.Duration{0, lineAgain / 2, lineAgain} {
 			<-time.After(wait)
 			if out := h.do(t, sanCall(fleet.StepAttach, 1)); !strings.Contains(out.Note, "portal 127.0.0.1:1") {
-				t.Errorf("note %q", out.Note)
+				t.Errorf("told %q", out.Note)
 			}
 			if tries := (want + 2) / 2; k.let != tries {
 				t.Errorf("after %s: %d tries, want %d", wait, k.let, tries)
