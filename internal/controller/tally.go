@@ -59,6 +59,7 @@ func (s *State) row(name string) (decide.Row, bool) {
 		Waits: wait.domain, WaitsSince: wait.since,
 		Server: name, Sites: s.pathOf(st.Host), Verdict: st.Verdict, Phase: st.Phase,
 		Since: decide.Lost(st), Cause: st.Cause, Priority: server.rest.Priority,
+		Claims: decide.Claims(fleet.Server{Spec: *server.rest}, st),
 	}, true
 }
 

@@ -25,7 +25,7 @@ func serverShape() *shape {
 		{name: "template", doc: "How an instance is made. Exactly one is set.", required: true, shape: templateShape()},
 		{name: "placement", doc: "Where instances may run.", shape: placementShape()},
 		{
-			name: "priority", doc: "Orders recoveries that compete for the same budget: higher first. No room is kept by it: the last place goes to the server that is proved dead first; `after` makes one wait for another.", example: "10",
+			name: "priority", doc: "Orders recoveries that compete for the same budget, or for the last room: higher first. Room is left to those of higher priority for 15 s; `after` makes one wait for another.", example: "10",
 			shape: number(-1000, 1000), def: "0", why: "nobody is more important until you say so",
 		},
 		{

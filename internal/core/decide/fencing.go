@@ -40,6 +40,10 @@ func workFence(v View, now time.Time) Decision {
 		if taken.Host == "" {
 			return homeless(v, now, candidates)
 		}
+		if d, waits := yields(v, now, candidates); waits {
+			d.Proof = proof
+			return d
+		}
 	}
 	if d, waits := snapshots(v, now, epoch, host); waits {
 		d.Proof, d.Candidates = proof, candidates

@@ -235,6 +235,9 @@ func drawAround(t *rapid.T) fleet.Around {
 		d.Begun = some(t, name+" begun", 3, func(t *rapid.T, l string) fleet.Begun {
 			return fleet.Begun{At: ageOf(t, l), Count: pick(t, l+" count", 1, 2)}
 		})
+		d.Claims = some(t, name+" claims", 2, func(t *rapid.T, l string) fleet.Claim {
+			return fleet.Claim{Priority: rapid.IntRange(0, 4).Draw(t, l), Units: pick(t, l+" units", 1, 3)}
+		})
 		d.Waiting = some(t, name+" waiting", 2, func(t *rapid.T, l string) fleet.Waiting {
 			return fleet.Waiting{Priority: rapid.IntRange(0, 4).Draw(t, l), Servers: pick(t, l+" servers", 1, 2), Since: ageOf(t, l+" since")}
 		})

@@ -26,6 +26,8 @@ type Row struct {
 	// WaitsSince is since when; empty and zero if for none.
 	Waits      string
 	WaitsSince time.Time
+	// Claims is how many units its recovery looks for, see [Claims].
+	Claims int
 }
 
 // alive reports whether the server counts as one that works. One whose recovery runs
@@ -42,6 +44,8 @@ type Count struct {
 	// Waiting counts the servers that wait for this domain's budget, highest
 	// priority first.
 	Waiting []fleet.Waiting
+	// Claims are the units that recoveries look for, highest priority first.
+	Claims []fleet.Claim
 }
 
 // Surveyed is the sum over many servers. Two sums of different shards add up to
@@ -78,6 +82,9 @@ func Add(a, b Surveyed) Surveyed {
 			t.Recovering += c.Recovering
 			for _, w := range c.Waiting {
 				t.Waiting = waiting(t.Waiting, w.Priority, w.Servers, earliest(since(t.Waiting, w.Priority), w.Since))
+			}
+			for _, w := range c.Claims {
+				t.Claims = claiming(t.Claims, w.Priority, w.Units)
 			}
 			sum.Domains[name] = t
 		}
@@ -122,7 +129,7 @@ func Domains(s Surveyed, sites []string, b Bounds) []fleet.Domain {
 		c := s.Domains[name]
 		out = append(out, fleet.Domain{
 			Name: name, Total: c.Total, Healthy: c.Healthy, Suspect: c.Suspect, Down: c.Down, Recovering: c.Recovering,
-			Budget: b.Budgets[name], Begun: b.Begun[name], Waiting: slices.Clone(c.Waiting),
+			Budget: b.Budgets[name], Begun: b.Begun[name], Waiting: slices.Clone(c.Waiting), Claims: slices.Clone(c.Claims),
 		})
 	}
 	return out

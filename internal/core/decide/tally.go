@@ -106,6 +106,9 @@ func (t *Tally) domain(name string, r Row, n int) {
 	if r.Waits == name {
 		c.Waiting = waiting(c.Waiting, r.Priority, n, t.wait(turn{name, r.Priority}, r.WaitsSince, n))
 	}
+	if r.Claims > 0 {
+		c.Claims = claiming(c.Claims, r.Priority, n*r.Claims)
+	}
 	if c.Total == 0 {
 		delete(t.sum.Domains, name)
 		return

@@ -24,6 +24,7 @@ func drawRow(t *rapid.T, server string) decide.Row {
 	if r.Waits = pick(t, "waits", "", "fleet", "rack-1"); r.Waits != "" {
 		r.WaitsSince = noon.Add(-time.Duration(rapid.IntRange(0, 3).Draw(t, "waits for")) * time.Minute)
 	}
+	r.Claims = rapid.IntRange(0, 2).Draw(t, "claims")
 	if chance(t, "never placed", 10) {
 		r.Sites, r.Since = nil, time.Time{}
 	}

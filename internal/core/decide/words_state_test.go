@@ -212,7 +212,7 @@ func (s *story) doStore(a args) error {
 }
 
 // doAround adds a domain: around NAME total= healthy= down= keep= steps= window=
-// begun=AGE,… waiting=PRIORITY,… waits=AGE; waiting may be written PRIORITY:AGE, and
+// begun=AGE,… waiting=PRIORITY,… waits=AGE claims=PRIORITY:UNITS,…; waiting may be written PRIORITY:AGE, and
 // waits is since when this server waits itself.
 func (s *story) doAround(a args) error {
 	d := fleet.Domain{
@@ -233,6 +233,13 @@ func (s *story) doAround(a args) error {
 			w.Since = s.now.Add(-a.Length(age))
 		}
 		d.Waiting = append(d.Waiting, w)
+	}
+	for _, c := range a.List("claims") {
+		var claim fleet.Claim
+		if _, err := fmt.Sscanf(c, "%d:%d", &claim.Priority, &claim.Units); err != nil {
+			return err
+		}
+		d.Claims = append(d.Claims, claim)
 	}
 	if age := a.Get("waits", ""); age != "" {
 		d.Waits = s.now.Add(-a.Length(age))

@@ -131,6 +131,8 @@ type Domain struct {
 	// Waiting counts the servers that nothing but this budget holds, highest
 	// priority first.
 	Waiting []Waiting `json:"waiting,omitempty"`
+	// Claims are the units that recoveries look for a place for, highest priority first.
+	Claims []Claim `json:"claims,omitempty"`
 	// Waits is since when this server itself is one of them; zero if it is not.
 	Waits time.Time `json:"waits,omitzero"`
 }
@@ -149,6 +151,12 @@ type Waiting struct {
 	Servers  int `json:"servers"`
 	// Since is when the one that waits longest began to.
 	Since time.Time `json:"since"`
+}
+
+// Claim is how many units the recoveries of one priority look for.
+type Claim struct {
+	Priority int `json:"priority"`
+	Units    int `json:"units"`
 }
 
 // Trouble is a failure larger than one host.

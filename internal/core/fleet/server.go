@@ -26,7 +26,7 @@ type ServerSpec struct {
 	Identity  Identity  `json:"identity"`
 	Template  Template  `json:"template"`
 	Placement Placement `json:"placement"`
-	// Priority orders recoveries that compete for the same budget: higher first.
+	// Priority orders recoveries that compete for the same budget or room: higher first.
 	Priority int `json:"priority"`
 	// After names servers that this one needs: it is not started before they work,
 	// for as long as that can be awaited.
