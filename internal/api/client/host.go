@@ -17,11 +17,11 @@ type HostRow struct {
 	Since     time.Time `json:"since,omitzero"`
 	// StorageBeat is whether it can write its heartbeat to the storage that hosts share: yes,
 	// no, or empty for one that has none there.
-	StorageBeat string `json:"storageBeat,omitempty"`
-	Units     int       `json:"units"`
-	UsedUnits int       `json:"usedUnits"`
-	Power     bool      `json:"power"`
-	Servers   []string  `json:"servers,omitempty"`
+	StorageBeat string   `json:"storageBeat,omitempty"`
+	Units       int      `json:"units"`
+	UsedUnits   int      `json:"usedUnits"`
+	Power       bool     `json:"power"`
+	Servers     []string `json:"servers,omitempty"`
 	// Standbys are the guests that wait there for their server's next epoch.
 	Standbys []fleet.Warm `json:"standbys,omitempty"`
 	// Closed is why nothing new may be placed there, or empty.
