@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -27,8 +28,16 @@ const ServePort = 9001
 func within(namespace string, do func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: a thread that was elsewhere ends with its goroutine.
 		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			// The first thread never ends, and says for the whole process in which namespace
+			// it is: this program would be switched off with the host whose network it
+			// looked at once. While it is held here, another thread does it.
+			defer runtime.UnlockOSThread()
+			done <- within(namespace, do)
+			return
+		}
+		// Never unlocked: a thread that was elsewhere ends with its goroutine.
 		done <- func() error {
 			fd, err := unix.Open(filepath.Join(netns, namespace), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			if err != nil {
