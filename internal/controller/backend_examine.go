@@ -72,17 +72,14 @@ func (b *Backend) mayExamine(decl fleet.Array, req client.ArrayExamination) erro
 	if lun == "" {
 		lun = examine.LUN
 	}
-	for _, s := range b.State.Servers() {
-		if s.Name == examine.Server {
-			return problem(client.CodeRefused, "a server is called %s, as examinations are on arrays: it would be shut out", s.Name).WithNext("relight get server %s", s.Name)
-		}
-		for _, v := range s.Spec.Identity.Volumes {
-			if v.LUN != nil && v.LUN.Array == decl.Name && v.LUN.Name == lun {
-				return problem(client.CodeRefused, "LUN %s is volume %s of %s: an examination overwrites its LUN", lun, v.Name, s.Name).WithNext("%s", again)
-			}
-		}
+	switch server, volume, found := examine.Clash(slices.Values(b.State.Servers()), decl.Name, lun); {
+	case !found:
+		return nil
+	case volume == "":
+		return problem(client.CodeRefused, "a server is called %s, as examinations are on arrays: it would be shut out", server).WithNext("relight get server %s", server)
+	default:
+		return problem(client.CodeRefused, "LUN %s is volume %s of %s: an examination overwrites its LUN", lun, volume, server).WithNext("%s", again)
 	}
-	return nil
 }
 
 // declared finds an array and the site that declares it.

@@ -6,78 +6,36 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"relight/internal/agent"
 	"relight/internal/api/client"
 	"relight/internal/array"
+	"relight/internal/array/arraytest/tgtd"
 	"relight/internal/controller"
 	"relight/internal/core/fleet"
 	"relight/internal/spec"
 )
 
-// target is a private tgtd on a loopback portal.
+// target is a private tgtd on a loopback portal, and a directory for its LUNs.
 type target struct {
-	t            *testing.T
-	control, dir string
-	portal       string
-	cmd          *exec.Cmd
-	ended        chan struct{}
+	*tgtd.Daemon
+	control, dir, portal string
 }
 
 func newTarget(t *testing.T) *target {
 	t.Helper()
-	for _, tool := range []string{"tgtd", "tgtadm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("SKIPPED: needs %s (Debian package tgt)", tool)
-		}
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("SKIPPED: needs root: tgtd makes its control socket below /var/run")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	g := &target{t: t, portal: l.Addr().String(), dir: t.TempDir(), control: strconv.Itoa(port%32767 + 1)}
-	_ = l.Close()
-	g.start()
-	t.Cleanup(g.stop)
-	return g
+	d := tgtd.New(t)
+	return &target{Daemon: d, dir: t.TempDir(), portal: d.Portal, control: strconv.Itoa(d.Control)}
 }
 
-func (g *target) start() {
-	g.cmd = exec.Command("tgtd", "-C", g.control, "--iscsi", "portal="+g.portal, "-f")
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := g.cmd.Start(); err != nil {
-		g.t.Fatal(err)
-	}
-	g.ended = make(chan struct{})
-	go func(cmd *exec.Cmd, ended chan struct{}) {
-		defer close(ended)
-		_ = cmd.Wait()
-	}(g.cmd, g.ended)
-	eventually(g.t, "tgtd answers", func() error {
-		return exec.Command("tgtadm", "-C", g.control, "--lld", "iscsi", "--op", "show", "--mode", "target").Run()
-	})
-}
-
-// stop kills: tgtd ignores polite signals while it has targets.
-func (g *target) stop() {
-	_ = g.cmd.Process.Kill()
-	<-g.ended
-	_ = os.Remove("/var/run/tgtd/socket." + g.control)
-	_ = os.Remove("/var/run/tgtd/socket." + g.control + ".lock")
-}
+func (g *target) start() { g.Start() }
+func (g *target) stop()  { g.Stop() }
 
 // eventually polls until f is content.
 func eventually(t testing.TB, what string, f func() error) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"time"
 
 	"relight/internal/array"
@@ -97,12 +98,8 @@ func (unkillable) Kill(context.Context, array.Session) error { return nil }
 // not be asked, or the LUN is none to write to; what was made on the array is undone
 // then as far as it can be.
 func Run(ctx context.Context, opt Options) (Report, error) {
-	x := &examination{Options: opt}
-	if x.LUN == "" {
-		x.LUN = LUN
-	}
-	x.report.LUN = x.LUN
-	if err := x.lun(ctx, opt.LUN == ""); err != nil {
+	x, err := start(ctx, opt)
+	if err != nil {
 		return x.report, err
 	}
 	first, proof, err := x.begin(ctx)
@@ -127,11 +124,8 @@ func Run(ctx context.Context, opt Options) (Report, error) {
 
 // Reservations tries only what an array's reservations are worth: far quicker than Run.
 func Reservations(ctx context.Context, opt Options) (array.Reservations, error) {
-	x := &examination{Options: opt}
-	if x.LUN == "" {
-		x.LUN = LUN
-	}
-	if err := x.lun(ctx, opt.LUN == ""); err != nil {
+	x, err := start(ctx, opt)
+	if err != nil {
 		return array.Reservations{}, err
 	}
 	e, proof, err := x.begin(ctx)
@@ -146,6 +140,32 @@ func Reservations(ctx context.Context, opt Options) (array.Reservations, error) 
 		return array.Reservations{}, err
 	}
 	return *x.report.Reservations, nil
+}
+
+// start has the scratch LUN there.
+func start(ctx context.Context, opt Options) (*examination, error) {
+	x := &examination{Options: opt}
+	if x.LUN == "" {
+		x.LUN = LUN
+	}
+	x.report.LUN = x.LUN
+	return x, x.lun(ctx, opt.LUN == "")
+}
+
+// Clash finds what must not be touched by an examination that writes to a LUN of an array:
+// a server that is called as examinations are (volume is empty), or one that has the LUN.
+func Clash(servers iter.Seq[fleet.Server], name, lun string) (server, volume string, found bool) {
+	for s := range servers {
+		if s.Name == Server {
+			return s.Name, "", true
+		}
+		for _, v := range s.Spec.Identity.Volumes {
+			if v.LUN != nil && v.LUN.Array == name && v.LUN.Name == lun {
+				return s.Name, v.Name, true
+			}
+		}
+	}
+	return "", "", false
 }
 
 // clean shuts the epochs out that were used: what a run that was cut short leaves on the

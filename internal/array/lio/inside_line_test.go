@@ -85,8 +85,11 @@ func (s *site) login(e fleet.Epoch) *iscsi.Session {
 	if err != nil || len(disks) != 1 {
 		s.Fatalf("logins %v, %v", disks, err)
 	}
-	d := disks[0]
-	return s.dial(iscsi.Config{Portal: d.Portal, Target: d.Target, Initiator: d.Initiator, User: d.User, Secret: d.Secret})
+	return s.dial(configOf(disks[0]))
+}
+
+func configOf(d san.Disk) iscsi.Config {
+	return iscsi.Config{Portal: d.Portal, Target: d.Target, Initiator: d.Initiator, User: d.User, Secret: d.Secret}
 }
 
 func (s *site) dial(cfg iscsi.Config) *iscsi.Session {
@@ -250,7 +253,7 @@ func TestInsideSecondLineLetsTheOwnerBack(t *testing.T) {
 
 // writeOn writes as the machine does, until it is thrown out.
 func (s *site) writeOn(ctx context.Context, d san.Disk, wrote chan<- struct{}) error {
-	c, err := iscsi.Dial(ctx, iscsi.Config{Portal: d.Portal, Target: d.Target, Initiator: d.Initiator, User: d.User, Secret: d.Secret})
+	c, err := iscsi.Dial(ctx, configOf(d))
 	if err != nil {
 		return err
 	}

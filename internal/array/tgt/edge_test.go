@@ -96,11 +96,11 @@ func TestFullArray(t *testing.T) {
 		t.Skipf("SKIPPED: a small file system cannot be mounted: %v", err)
 	}
 	t.Cleanup(func() {
-		d.stop() // it holds the file
+		d.Stop() // it holds the file
 		if err := syscall.Unmount(dir, 0); err != nil {
 			t.Error(err)
 		}
-		d.start()
+		d.Start()
 	})
 	l := &lab{T: t, ctx: t.Context(), d: d, a: d.array(dir), file: array.FilePath(dir, "data")}
 	l.must("create", l.a.Create(l.ctx, array.LUN{Name: "data", Bytes: lunSize}))

@@ -29,7 +29,7 @@ const (
 type lab struct {
 	*testing.T
 	ctx   context.Context
-	d     *daemon
+	d     daemon
 	a     *Array
 	file  string
 	marks fleet.Epoch

@@ -13,7 +13,7 @@ import (
 // the sessions of both, and neither lets it in again.
 func TestFenceOverTwoPortals(t *testing.T) {
 	l := newLab(t)
-	_, port, err := net.SplitHostPort(l.d.portal)
+	_, port, err := net.SplitHostPort(l.d.Portal)
 	l.must("portal", err)
 	second := net.JoinHostPort("127.0.0.2", port)
 	_, err = l.a.run(l.ctx, "--op", "new", "--mode", "portal", "--param", "portal="+second)

@@ -115,7 +115,7 @@ func (l *lab) slow(cfg iscsi.Config, n uint64) (release func(), answered <-chan 
 	l.Cleanup(func() { _ = s.Close() })
 	_, err = iscsi.Do(l.ctx, s, "first write", iscsi.Write16(10, 0, record(1, 0))) // its threads are there now
 	l.must("write", err)
-	release = stall(l.T, l.d.cmd.Process.Pid)
+	release = stall(l.T, l.d.PID())
 	before := sent.Load()
 	told := make(chan error, 1)
 	go func() {

@@ -10,8 +10,9 @@ import (
 )
 
 // yieldFor is for how long after its rung was taken up, or before that after its loss, a
-// server leaves room to those of higher priority that have no place yet. A storage fence is confirmed within seconds;
-// whoever waits for a power device that does not answer must not keep others down for it.
+// server leaves room to those of higher priority that have no place yet. A storage fence is
+// confirmed within seconds; whoever waits for a power device that does not answer must not
+// keep others down for it.
 const yieldFor = 15 * time.Second
 
 // Claims is how many units the recovery of a server still looks for on any host: from its
@@ -21,7 +22,7 @@ func Claims(s fleet.Server, st fleet.Status) int {
 	if st.Phase != fleet.PhaseRecovering || r == nil || r.Planned != nil || r.To != 0 || r.Rung == fleet.RestartApp || r.Rung == fleet.Reboot {
 		return 0
 	}
-	return max(s.Spec.Placement.Units, 1)
+	return unitsOf(s)
 }
 
 // claiming adds units of a priority to the list, highest priority first, in place where it can.
@@ -75,8 +76,7 @@ func yields(v View, now time.Time, candidates []Candidate) (Decision, bool) {
 			free += h.Units - taken(v, h)
 		}
 	}
-	units := max(v.Server.Spec.Placement.Units, 1)
-	if free >= units+wanted {
+	if free >= unitsOf(v.Server)+wanted {
 		return Decision{}, false
 	}
 	d := held(GatePlacement, fmt.Sprintf("%d units are free where it may run, and servers of higher priority that are being healed need %d: it leaves them until %s", free, wanted, clockTime(until)), false)

@@ -3,6 +3,7 @@ package san
 import (
 	"context"
 	"crypto/rand"
+	"maps"
 	"strings"
 	"time"
 
@@ -109,15 +110,12 @@ func (n *declared) noLine(now time.Time) string {
 func (a *Arrays) scratchTaken(name string) string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, s := range a.servers {
-		if s.Name == examine.Server {
-			return "a server is called " + s.Name + ", as probes are"
-		}
-		for _, v := range s.Spec.Identity.Volumes {
-			if v.LUN != nil && v.LUN.Array == name && v.LUN.Name == examine.LUN {
-				return "LUN " + v.LUN.Name + " is a server's, and probes write to it"
-			}
-		}
+	switch server, volume, found := examine.Clash(maps.Values(a.servers), name, examine.LUN); {
+	case !found:
+		return ""
+	case volume == "":
+		return "a server is called " + server + ", as probes are"
+	default:
+		return "LUN " + examine.LUN + " is a server's, and probes write to it"
 	}
-	return ""
 }
